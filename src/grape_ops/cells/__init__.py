@@ -1,0 +1,1 @@
+"""The crop store and the way to a minibatch."""

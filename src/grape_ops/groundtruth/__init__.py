@@ -1,0 +1,1 @@
+"""Known complexes and relations that a gene map is judged by."""

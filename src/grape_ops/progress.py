@@ -1,0 +1,82 @@
+"""Progress with rate and remaining time: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+PLAIN_LINE_SECONDS = 10.0
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
+
+
+@contextmanager
+def progress(label: str, total: int, unit: str = "it", done: int = 0) -> Iterator[Callable[..., None]]:
+    """Show how far a job of ``total`` units is.
+
+    Parameters
+    ----------
+    label : what is being done, in a few words.
+    total : number of units of the whole job.
+    unit : name of one unit, for the rate.
+    done : units finished by an earlier, interrupted call; they do not count for the rate.
+
+    Yields
+    ------
+    advance : call ``advance(n=1, note="")`` after ``n`` units; ``note`` is shown behind the rate.
+    """
+    if sys.stderr.isatty():
+        yield from _bar(label, total, unit, done)
+    else:
+        yield from _lines(label, total, unit, done)
+
+
+def _bar(label: str, total: int, unit: str, done: int) -> Iterator[Callable[..., None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    start = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total, completed=done, rate="", note="")
+        fresh = 0
+
+        def advance(n: int = 1, note: str = "") -> None:
+            nonlocal fresh
+            fresh += n
+            rate = fresh / max(time.monotonic() - start, 1e-9)
+            bar.update(task, advance=n, rate=f"{rate:.3g} {unit}/s", note=note)
+
+        yield advance
+
+
+def _lines(label: str, total: int, unit: str, done: int) -> Iterator[Callable[..., None]]:
+    start = last = time.monotonic()
+    fresh = 0
+
+    def advance(n: int = 1, note: str = "") -> None:
+        nonlocal fresh, last
+        fresh += n
+        now = time.monotonic()
+        finished = done + fresh >= total
+        if not finished and now - last < PLAIN_LINE_SECONDS:
+            return
+        last = now
+        rate = fresh / max(now - start, 1e-9)
+        left = f"took {_clock(now - start)}" if finished else f"{_clock((total - done - fresh) / rate)} left"
+        line = f"{label}: {done + fresh}/{total} · {rate:.3g} {unit}/s · {left}"
+        sys.stderr.write(line + (f" · {note}" if note else "") + "\n")
+        sys.stderr.flush()
+
+    yield advance

@@ -1,0 +1,49 @@
+"""The names everything agrees on: table columns, AnnData keys, files of a store and of a run folder."""
+
+# Columns of a cell table, one row a cell.
+GENE = "gene_symbol"
+GUIDE = "sgRNA"
+PLATE = "plate"
+WELL = "well"
+TILE = "tile"
+Y = "y"  # centre of the cell in tile pixels, rows downwards
+X = "x"  # centre of the cell in tile pixels, columns to the right
+IS_CONTROL = "is_control"  # True for cells with a non-targeting guide
+
+# Columns a crop store adds.
+BATCH = "batch"  # the values of the batch columns joined by "|"
+SHARD = "shard"  # name of the shard file, without ending
+ROW = "row"  # row of the crop in its shard
+
+# All non-targeting guides form one training label; it is the last row of the gene embedding.
+CONTROL_LABEL = "nontargeting"
+
+# Truth tables.
+COMPLEX = "complex"
+
+# AnnData of gene vectors: obs_names = gene symbols, X = vectors.
+UNS_METHOD = "method"
+OBS_N_CELLS = "n_cells"
+OBS_N_GUIDES = "n_guides"
+OBS_IS_CONTROL = "is_control"
+
+# Files of a simulated or generic screen folder.
+SCREEN_FILE = "screen.yaml"
+CELLS_FILE = "cells.parquet"
+LIBRARY_FILE = "library.csv"
+TRUTH_FILE = "truth.tsv"
+
+# Files of a crop store.
+STORE_FILE = "store.json"
+SHARDS_DIR = "shards"
+QUALITY_FILE = "quality.json"
+
+# Files of a run folder.
+RUN_CONFIG_FILE = "config.yaml"
+RUN_FILE = "run.json"
+METRICS_FILE = "metrics.jsonl"
+CHECKPOINTS_DIR = "checkpoints"
+
+# Files of an evaluation.
+SCORES_JSON = "scores.json"
+SCORES_CSV = "scores.csv"

@@ -1,0 +1,44 @@
+"""Write one benchmark's figures to JSON, with what is needed to read them a year later."""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def write_record(out: str | Path, name: str, figures: dict[str, Any]) -> None:
+    """Write ``{"name", "command", "commit", "machine", "figures"}`` to ``out`` and print it."""
+    record = {
+        "name": name,
+        "command": _command(),
+        "commit": _commit(),
+        "machine": _machine(),
+        "figures": figures,
+    }
+    text = json.dumps(record, indent=2)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    Path(out).write_text(text + "\n")
+    print(text)
+
+
+def _command() -> str:
+    # Absolute paths belong to one machine, so only their last part is kept.
+    words = [Path(word).name if os.path.isabs(word) else word for word in sys.argv[1:]]
+    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
+
+
+def _commit() -> str:
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+def _machine() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"

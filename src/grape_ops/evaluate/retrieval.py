@@ -1,0 +1,104 @@
+"""Retrieval: does a gene's nearest neighbourhood hold the genes of its complex? (section 3.7)
+
+Letters: N genes, d dimensions, K complexes, M relevant genes of a query, L = N - 1 other genes.
+
+Average precision (AP) of a query: rank all other genes by cosine similarity; the mean, over the relevant genes,
+of the precision at that gene's rank. Relevant is a gene that shares any complex with the query. Ties are
+counted as scikit-learn does: genes as similar as a relevant one stand in front of it. A gene without a
+relevant gene has no AP (NaN). A zero vector has similarity 0 to every gene.
+"""
+
+import numpy as np
+from scipy.special import digamma
+
+# Similarities closer than this are tied: equal vectors may differ in the last bits of a matrix product.
+TIE = 1e-12
+BLOCK = 256  # queries at a time, so that memory grows with N, not with N squared
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Scale every vector to length 1, zero vectors left at zero: (N, d) -> (N, d) float64."""
+    rows = np.asarray(vectors, dtype=np.float64)
+    # Dividing by the largest entry first keeps very small and very large vectors from under- and overflowing.
+    scale = np.abs(rows).max(axis=1, keepdims=True, initial=0)
+    rows = np.divide(rows, scale, out=np.zeros_like(rows), where=scale > 0)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, length, out=rows, where=length > 0)
+
+
+def relevant_lists(membership: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """List the genes that share a complex with each gene: (N, K) bool -> (N, max M) int, (N,) int.
+
+    Returns
+    -------
+    relevant : indices, ascending, padded with the gene's own index.
+    counts : M, the number of valid entries of each row.
+    """
+    from scipy.sparse import csr_array
+
+    table = csr_array(np.asarray(membership, dtype=np.int32))
+    shares = (table @ table.T).tocsr()
+    shares.setdiag(0)
+    shares.eliminate_zeros()
+    shares.sort_indices()
+    counts = np.diff(shares.indptr)
+    relevant = np.repeat(np.arange(len(counts))[:, None], counts.max(initial=0), axis=1)
+    relevant[np.arange(relevant.shape[1]) < counts[:, None]] = shares.indices
+    return relevant, counts
+
+
+def average_precision(vectors: np.ndarray, membership: np.ndarray) -> np.ndarray:
+    """AP of each gene as the query: (N, d), (N, K) bool -> (N,) float64, NaN where nothing is relevant."""
+    rows = unit_rows(vectors)
+    relevant, counts = relevant_lists(membership)
+    ranks = np.zeros(relevant.shape, dtype=np.int64)
+    for start in range(0, len(rows), BLOCK):
+        block = slice(start, min(start + BLOCK, len(rows)))
+        similarity = rows[block] @ rows.T
+        own = np.arange(block.start, block.stop)
+        similarity[own - start, own] = -np.inf
+        threshold = np.take_along_axis(similarity, relevant[block], axis=1) - TIE
+        for column in range(relevant.shape[1]):
+            ranks[block, column] = np.count_nonzero(similarity >= threshold[:, column, None], axis=1)
+    return precision_of_ranks(ranks, counts)
+
+
+def precision_of_ranks(ranks: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """AP from the ranks of the relevant genes: (..., N, max M) int, (N,) int -> (..., N) float64.
+
+    A rank is the number of other genes at least as similar as the relevant one, so tied genes share the last
+    rank of their tie. Entries from M on are ignored.
+    """
+    width = ranks.shape[-1]
+    valid = np.arange(width) < counts[:, None]
+    # Invalid entries sort behind every rank.
+    ordered = np.sort(np.where(valid, ranks, np.iinfo(ranks.dtype).max), axis=-1)
+    hits = np.broadcast_to(np.arange(1, width + 1, dtype=np.float64), ordered.shape)
+    tied = ordered[..., :-1] == ordered[..., 1:]
+    if tied[..., valid[:, 1:]].any():
+        hits = hits.copy()
+        for column in range(width - 2, -1, -1):
+            np.copyto(hits[..., column], hits[..., column + 1], where=tied[..., column])
+        # A tie of valid entries must not run on into the padding.
+        hits = np.minimum(hits, counts[:, None])
+    precision = np.where(valid, hits / np.maximum(ordered, 1), 0.0).sum(axis=-1)
+    return np.divide(precision, counts, out=np.full(precision.shape, np.nan), where=counts > 0)
+
+
+def chance_average_precision(membership: np.ndarray) -> np.ndarray:
+    """Exact expectation of each gene's AP when the ranking is random: (N, K) bool -> (N,) float64.
+
+    With M relevant of L others and H the L-th harmonic number it is ((M-1)/(L-1) (L-H) + H) / L.
+    """
+    _, counts = relevant_lists(membership)
+    others = len(counts) - 1
+    if others < 1:
+        return np.full(len(counts), np.nan)
+    harmonic = digamma(others + 1) + np.euler_gamma
+    chance = ((counts - 1) / max(others - 1, 1) * (others - harmonic) + harmonic) / others
+    return np.where(counts > 0, chance, np.nan)
+
+
+def chance_corrected(precision: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """AP on a scale where chance is 0 and perfection 1: (AP - chance) / (1 - chance); 0 where chance is 1."""
+    return np.divide(precision - chance, 1 - chance, out=np.zeros_like(precision), where=chance < 1)

@@ -1,0 +1,84 @@
+"""Known complexes: what "the same function" means when a gene map is judged.
+
+A ground truth is a mapping from complex names to gene symbols; a gene may belong to several complexes. The
+built-in table holds 14 non-overlapping complexes of 5 to 10 genes, 106 genes in all (sections 3.7 and 4.1),
+taken from EBI Complex Portal (CC0).
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from grape_ops.errors import GrapeOpsError
+from grape_ops.groundtruth.readers import read_complexes
+
+BUILT_IN = {"complexes-14x106": "complexes_14x106.tsv"}
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Complexes and their genes.
+
+    Attributes
+    ----------
+    name : name of a built-in table, or the file's name.
+    complexes : complex name -> gene symbols, each once, in the order of the source.
+    sha256 : hash of the content, the same for the same complexes in any format and order.
+    """
+
+    name: str
+    complexes: dict[str, tuple[str, ...]]
+    sha256: str
+
+    @classmethod
+    def of(cls, name: str, complexes: Mapping[str, Iterable[str]]) -> "GroundTruth":
+        """Make a ground truth from names and genes, and hash it."""
+        unique = {complex_: tuple(dict.fromkeys(genes)) for complex_, genes in complexes.items()}
+        if not any(unique.values()):
+            raise GrapeOpsError(f"The ground truth {name} holds no gene.")
+        return cls(name, unique, content_hash(unique))
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """All genes, each once, sorted."""
+        return tuple(sorted({gene for genes in self.complexes.values() for gene in genes}))
+
+
+def content_hash(complexes: Mapping[str, Iterable[str]]) -> str:
+    """SHA-256 of the sorted lines ``complex<TAB>gene``, so that it does not depend on format or order."""
+    lines = sorted({f"{complex_}\t{gene}" for complex_, genes in complexes.items() for gene in genes})
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def load_truth(name_or_file: str | Path) -> GroundTruth:
+    """Load a built-in ground truth by its name, or a file in any format that ``readers`` knows.
+
+    Raises
+    ------
+    GrapeOpsError : neither a built-in name nor a file, or the file's format is not recognised.
+    """
+    path = Path(name_or_file)
+    if str(name_or_file) in BUILT_IN:
+        name = str(name_or_file)
+        with resources.as_file(
+            resources.files("grape_ops") / "groundtruth" / "data" / BUILT_IN[name]
+        ) as file:
+            return GroundTruth.of(name, read_complexes(file))
+    if not path.is_file():
+        raise GrapeOpsError(
+            f"There is no ground truth {name_or_file}: it is neither a file nor one of {', '.join(BUILT_IN)}."
+        )
+    return GroundTruth.of(path.name, read_complexes(path))
+
+
+def membership(truth: GroundTruth, genes: Sequence[str]) -> np.ndarray:
+    """Which gene belongs to which complex: G genes, K complexes -> (G, K) bool, columns in the truth's order."""
+    row = {gene: index for index, gene in enumerate(genes)}
+    table = np.zeros((len(genes), len(truth.complexes)), dtype=bool)
+    for column, members in enumerate(truth.complexes.values()):
+        table[[row[gene] for gene in members if gene in row], column] = True
+    return table

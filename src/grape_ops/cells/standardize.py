@@ -1,0 +1,90 @@
+"""Channel-wise z-scores against the control cells of the same batch (section 3.2, step 4).
+
+Legend: N crops, C channels, S crop size, B batches.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PixelSums:
+    """Count, sum and sum of squares of pixels, a channel each.
+
+    They are whole numbers of any size, so that adding them up gives the same result in every order: however
+    the crops are spread over shards and worker processes, the statistics agree to the last bit.
+    """
+
+    pixels: int
+    total: tuple[int, ...]
+    squares: tuple[int, ...]
+
+    @classmethod
+    def of(cls, crops: np.ndarray) -> "PixelSums":
+        """Add up integer crops: (N, C, S, S)."""
+        n_crops, channels = crops.shape[:2]
+        total, squares = [0] * channels, [0] * channels
+        for crop in crops:  # one at a time: the 64-bit copy of a whole shard would not fit in memory
+            wide = crop.reshape(channels, -1).astype(np.uint64)
+            for channel in range(channels):
+                total[channel] += int(wide[channel].sum())
+                squares[channel] += int((wide[channel] ** 2).sum())
+        return cls(n_crops * int(np.prod(crops.shape[2:])), tuple(total), tuple(squares))
+
+    def __add__(self, other: "PixelSums") -> "PixelSums":
+        return PixelSums(
+            self.pixels + other.pixels,
+            tuple(a + b for a, b in zip(self.total, other.total, strict=True)),
+            tuple(a + b for a, b in zip(self.squares, other.squares, strict=True)),
+        )
+
+    def mean_and_sd(self, pixel_max: int) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of pixel / ``pixel_max``, a channel each.
+
+        The deviation is never below one grey level: a channel that is constant over the controls must not
+        blow up whatever little the other cells show.
+        """
+        mean = [total / (self.pixels * pixel_max) for total in self.total]
+        sd = []
+        for total, square in zip(self.total, self.squares, strict=True):
+            # Exact up to the last division, where the textbook formula would cancel in floating point.
+            variance = (self.pixels * square - total * total) / self.pixels**2
+            sd.append(max(variance**0.5, 1.0) / pixel_max)
+        return mean, sd
+
+
+def control_sums(crops: np.ndarray, batch: np.ndarray, is_control: np.ndarray) -> dict[str, PixelSums]:
+    """Sums over the control crops of each batch: (N, C, S, S), (N,), (N,) -> one entry a batch."""
+    sums = {}
+    for name in sorted(set(batch[is_control].tolist())):
+        rows = np.flatnonzero(is_control & (batch == name))
+        parts = [PixelSums.of(crops[rows[i : i + 64]]) for i in range(0, len(rows), 64)]
+        sums[name] = _added(parts)
+    return sums
+
+
+def merge_sums(parts: list[Mapping[str, PixelSums]]) -> dict[str, PixelSums]:
+    """Put the sums of several shards together; a batch may lie in more than one."""
+    merged: dict[str, PixelSums] = {}
+    for part in parts:
+        for name, sums in part.items():
+            merged[name] = merged[name] + sums if name in merged else sums
+    return dict(sorted(merged.items()))
+
+
+def standardize(crops: np.ndarray, pixel_max: int, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Scale to [0, 1], z-score by each crop's batch: (N, C, S, S), (N, C), (N, C) -> (N, C, S, S) float32."""
+    scaled = crops.astype(np.float32)
+    scaled /= np.float32(pixel_max)
+    scaled -= mean.astype(np.float32)[:, :, None, None]
+    scaled /= sd.astype(np.float32)[:, :, None, None]
+    return scaled
+
+
+def _added(parts: list[PixelSums]) -> PixelSums:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total

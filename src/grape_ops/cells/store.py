@@ -1,0 +1,238 @@
+"""The crop store: memory-mapped single-cell crops, their table, and what turns pixels into network input.
+
+    store/
+      store.json            channels, crop size, scaling, control statistics, provenance, checksums;
+                            written last
+      cells.parquet         one row a crop, in the order of the store's indices
+      quality.json          what was kept, what was dropped and why
+      shards/{name}.npy     (cells, channels, size, size) integers, usually one file a plate and well
+      shards/{name}.json    marks the shard as finished
+
+``cells/writer.py`` writes it. Legend: N crops, n crops asked for, C channels, S crop size, B batches.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grape_ops.cells.standardize import standardize
+from grape_ops.errors import GrapeOpsError
+from grape_ops.schema import (
+    BATCH,
+    CELLS_FILE,
+    CONTROL_LABEL,
+    GENE,
+    GUIDE,
+    IS_CONTROL,
+    PLATE,
+    ROW,
+    SHARD,
+    SHARDS_DIR,
+    STORE_FILE,
+    WELL,
+)
+
+FORMAT = "grape-ops crop store"
+VERSION = 1
+PIXEL_TYPES = {"uint16": 65535, "uint8": 255}
+CELL_COLUMNS = (GENE, GUIDE, PLATE, WELL, IS_CONTROL, BATCH, SHARD, ROW)
+_KEYS = (
+    "version",
+    "channels",
+    "crop_size",
+    "pixel_type",
+    "n_cells",
+    "batches",
+    "shards",
+    "files",
+    "scaling",
+    "provenance",
+)
+
+Index = np.ndarray | Sequence[int] | slice
+
+
+class CropStore:
+    """An open crop store; nothing in it changes.
+
+    Attributes
+    ----------
+    path : folder of the store.
+    channels : names of the C channels.
+    crop_size : S, height and width of a crop.
+    pixel_max : largest value a stored pixel can have; it stands for 1.0.
+    cells : one row a crop, in our columns plus batch, shard, row and whatever else the user's table had.
+    perturbations : genes in alphabetical order, then ``CONTROL_LABEL``, which stands for all controls.
+    labels : (N,) index into ``perturbations``.
+    batches : names of the B batches.
+    batch_codes : (N,) index into ``batches``.
+    control_mean, control_sd : (B, C) float32, of the batch's control crops scaled to [0, 1].
+    meta : all of ``store.json``.
+    """
+
+    def __init__(self, path: Path, meta: dict[str, Any], cells: pd.DataFrame, shards: dict[str, np.ndarray]):
+        self.path = path
+        self.meta = meta
+        self.cells = cells
+        self.channels: tuple[str, ...] = tuple(meta["channels"])
+        self.crop_size: int = meta["crop_size"]
+        self.pixel_type: str = meta["pixel_type"]
+        self.pixel_max = PIXEL_TYPES[self.pixel_type]
+        names = list(shards)
+        self._shards = [shards[name] for name in names]
+        self._shard_codes = pd.Index(names).get_indexer(pd.Index(cells[SHARD]))
+        self._rows = cells[ROW].to_numpy(np.int64)
+
+        genes = cells[GENE].where(~cells[IS_CONTROL], CONTROL_LABEL)
+        self.perturbations = (*sorted(set(genes) - {CONTROL_LABEL}), CONTROL_LABEL)
+        self.labels = pd.Index(self.perturbations).get_indexer(pd.Index(genes)).astype(np.int64)
+        self.batches: tuple[str, ...] = tuple(batch["name"] for batch in meta["batches"])
+        self.batch_codes = pd.Index(self.batches).get_indexer(pd.Index(cells[BATCH])).astype(np.int64)
+        self.control_mean = np.array([batch["mean"] for batch in meta["batches"]], dtype=np.float32)
+        self.control_sd = np.array([batch["sd"] for batch in meta["batches"]], dtype=np.float32)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "CropStore":
+        """Open a store after cheap checks: every file is there and as long as it was when it was written.
+
+        Raises
+        ------
+        GrapeOpsError : there is no store, it is half-written, damaged, or of a newer version.
+        """
+        folder = Path(path)
+        meta = read_meta(folder)
+        cells = _read_cells(folder, meta)
+        shards = {name: _open_shard(folder, name, meta) for name in meta["shards"]}
+        _check_places(folder, cells, shards, meta)
+        return cls(folder, meta, cells, shards)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process opens the files itself; sending the memory maps would copy every pixel.
+        return CropStore.open, (self.path,)
+
+    def read(self, indices: Index) -> np.ndarray:
+        """Read stored pixels: (n,) indices in any order -> (n, C, S, S) integers in that order."""
+        codes, rows = self._shard_codes[indices], self._rows[indices]
+        crops = np.empty(
+            (len(codes), len(self.channels), self.crop_size, self.crop_size), dtype=self.pixel_type
+        )
+        # Crop by crop is faster than one fancy index a shard, which copies everything twice. Shard by shard
+        # and downwards within it is kind to a disk whose pages are not in memory yet.
+        order = np.lexsort((rows, codes))
+        for place, code, row in zip(order.tolist(), codes[order].tolist(), rows[order].tolist(), strict=True):
+            crops[place] = self._shards[code][row]
+        return crops
+
+    def standardized(self, indices: Index) -> np.ndarray:
+        """Read network input, z-scored by the controls of each cell's batch: (n,) -> (n, C, S, S) float32."""
+        codes = self.batch_codes[indices]
+        return standardize(
+            self.read(indices), self.pixel_max, self.control_mean[codes], self.control_sd[codes]
+        )
+
+    def verify(self) -> None:
+        """Recompute all checksums; reads every byte.
+
+        Raises
+        ------
+        GrapeOpsError : a file differs from what was written; the message names all that do.
+        """
+        expected = dict(self.meta["files"])
+        expected |= {f"{SHARDS_DIR}/{name}.npy": entry for name, entry in self.meta["shards"].items()}
+        wrong = [name for name, entry in expected.items() if sha256_of(self.path / name) != entry["sha256"]]
+        if wrong:
+            raise GrapeOpsError(
+                f"The crop store {self.path} is damaged: {', '.join(wrong)} changed since it was written. "
+                "Make the store again with --overwrite."
+            )
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Read and check ``store.json``."""
+    file = folder / STORE_FILE
+    if not folder.is_dir():
+        raise GrapeOpsError(f"There is no crop store at {folder}: `grape-ops preprocess` makes one.")
+    if not file.is_file():
+        state = "half-written: go on with --resume" if (folder / SHARDS_DIR).is_dir() else "no crop store"
+        raise GrapeOpsError(
+            f"The folder {folder} is {state} ({STORE_FILE} is written last and is not there)."
+        )
+    try:
+        meta = json.loads(file.read_text())
+    except ValueError as error:
+        raise _damaged(folder, f"{STORE_FILE} cannot be read ({error})") from None
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise GrapeOpsError(f"{file} does not belong to a crop store of grape-ops.")
+    if meta.get("version") != VERSION:
+        raise GrapeOpsError(
+            f"The crop store {folder} has format version {meta.get('version')}; "
+            f"this grape-ops reads {VERSION}. Make the store again or install the matching version."
+        )
+    missing = [key for key in _KEYS if key not in meta]
+    if missing or meta["pixel_type"] not in PIXEL_TYPES:
+        raise _damaged(folder, f"{STORE_FILE} lacks {', '.join(missing) or 'a known pixel_type'}")
+    return meta
+
+
+def sha256_of(file: Path) -> str:
+    """Return the checksum of a file, or an empty string if it is not there."""
+    if not file.is_file():
+        return ""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _read_cells(folder: Path, meta: dict[str, Any]) -> pd.DataFrame:
+    for name, entry in meta["files"].items():
+        file = folder / name
+        if not file.is_file() or file.stat().st_size != entry["bytes"]:
+            raise _damaged(folder, f"{name} is missing or not {entry['bytes']} bytes long")
+    try:
+        cells = pd.read_parquet(folder / CELLS_FILE)
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, f"{CELLS_FILE} cannot be read ({error})") from None
+    missing = [column for column in CELL_COLUMNS if column not in cells]
+    if missing or len(cells) != meta["n_cells"]:
+        raise _damaged(folder, f"{CELLS_FILE} lacks columns {missing} or has not {meta['n_cells']} rows")
+    return cells
+
+
+def _open_shard(folder: Path, name: str, meta: dict[str, Any]) -> np.ndarray:
+    file = folder / SHARDS_DIR / f"{name}.npy"
+    entry = meta["shards"][name]
+    if not file.is_file():
+        raise _damaged(folder, f"shard {file.name} is missing")
+    if file.stat().st_size != entry["bytes"]:
+        raise _damaged(folder, f"shard {file.name} is {file.stat().st_size} bytes long, not {entry['bytes']}")
+    try:
+        shard = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, f"shard {file.name} cannot be read ({error})") from None
+    shape = (entry["cells"], len(meta["channels"]), meta["crop_size"], meta["crop_size"])
+    if shard.shape != shape or shard.dtype != meta["pixel_type"]:
+        raise _damaged(folder, f"shard {file.name} holds {shard.dtype} {shard.shape}, not {shape}")
+    return np.asarray(shard)  # a plain view of the map: taking one row costs a third of np.memmap's time
+
+
+def _check_places(
+    folder: Path, cells: pd.DataFrame, shards: dict[str, np.ndarray], meta: dict[str, Any]
+) -> None:
+    sizes = cells[SHARD].map({name: len(shard) for name, shard in shards.items()})
+    wrong = int((~(cells[ROW] < sizes) | (cells[ROW] < 0)).sum())
+    unknown = set(cells[BATCH]) - {batch["name"] for batch in meta["batches"]}
+    if wrong or unknown:
+        raise _damaged(folder, f"{wrong} cells point to no crop, {len(unknown)} batches have no statistics")
+
+
+def _damaged(folder: Path, what: str) -> GrapeOpsError:
+    return GrapeOpsError(
+        f"The crop store {folder} is damaged: {what}. Make the store again with --overwrite."
+    )

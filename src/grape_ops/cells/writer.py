@@ -1,0 +1,240 @@
+"""Write a crop store so that a power cut leaves either a finished file or none.
+
+Everything is written under a temporary name and then renamed; ``store.json`` comes last and is what makes a
+folder a store. ``write_store`` does it in one call for crops made elsewhere; preprocessing calls the parts.
+Legend: N crops, C channels, S crop size.
+"""
+
+import json
+import os
+import platform
+import re
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grape_ops.cells.standardize import PixelSums, control_sums, merge_sums
+from grape_ops.cells.store import CELL_COLUMNS, FORMAT, PIXEL_TYPES, VERSION, sha256_of
+from grape_ops.errors import GrapeOpsError
+from grape_ops.schema import BATCH, CELLS_FILE, IS_CONTROL, QUALITY_FILE, ROW, SHARD, SHARDS_DIR, STORE_FILE
+
+PARTIAL = ".partial"
+_RECORDED_PACKAGES = ("grape-ops", "numpy", "pandas", "pyarrow", "scipy", "scikit-image", "tifffile")
+
+
+def write_store(
+    out: str | Path,
+    crops_by_shard: Mapping[str, np.ndarray],
+    cells: pd.DataFrame,
+    channels: Iterable[str],
+    scaling: dict[str, Any] | None = None,
+    provenance: dict[str, Any] | None = None,
+    quality: dict[str, Any] | None = None,
+) -> None:
+    """Write crops that were made elsewhere as a store.
+
+    Parameters
+    ----------
+    out : folder, new or empty.
+    crops_by_shard : one (N, C, S, S) array a shard, uint16 or uint8; the type's largest value stands for 1.0.
+    cells : columns gene_symbol, sgRNA, plate, well, is_control, batch, shard and row, the last two saying
+        where a cell's crop lies; every batch needs control cells.
+    channels : names of the C channels.
+    scaling, provenance, quality : kept with the store as they are.
+    """
+    folder = Path(out)
+    if folder.exists() and any(folder.iterdir()):
+        raise GrapeOpsError(f"The folder {folder} is not empty; give a new one for the store.")
+    missing = [column for column in CELL_COLUMNS if column not in cells]
+    if missing:
+        raise GrapeOpsError(f"The cell table lacks the columns {', '.join(missing)}.")
+    shapes = {crops.shape[1:] for crops in crops_by_shard.values()}
+    types = {str(crops.dtype) for crops in crops_by_shard.values()}
+    names = tuple(channels)
+    if len(shapes) != 1 or len(types) != 1 or not types <= set(PIXEL_TYPES):
+        raise GrapeOpsError(
+            f"All shards need one shape and one of {list(PIXEL_TYPES)}; got {shapes} and {types}."
+        )
+    (n_channels, height, width), pixel_type = shapes.pop(), types.pop()
+    if n_channels != len(names) or height != width:
+        raise GrapeOpsError(
+            f"Crops of {n_channels} channels, {height} x {width}, do not fit {len(names)} names."
+        )
+    (folder / SHARDS_DIR).mkdir(parents=True, exist_ok=True)
+    records = {}
+    for name, crops in crops_by_shard.items():
+        own = cells[cells[SHARD] == name].sort_values(ROW)
+        if own[ROW].tolist() != list(range(len(crops))):
+            raise GrapeOpsError(
+                f"Shard {name} has {len(crops)} crops, but the cell table does not name each once."
+            )
+        file, offset = start_shard(folder, name, crops.shape, pixel_type)
+        put_crops(file, offset, 0, crops)
+        records[name] = finish_shard(folder, name, own, {})
+    finish_store(
+        folder, cells, names, records, pixel_type, height, scaling or {}, provenance or {}, quality or {}
+    )
+
+
+def shard_names(places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Give each (plate, well) a file name of its own that every file system takes."""
+    names: dict[tuple[str, str], str] = {}
+    for place in sorted(set(places)):
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(place)).lstrip(".")
+        taken = {other.lower() for other in names.values()}  # some file systems do not tell A1 from a1
+        candidate, count = name, 1
+        while candidate.lower() in taken:
+            count += 1
+            candidate = f"{name}~{count}"
+        names[place] = candidate
+    return names
+
+
+def start_shard(folder: Path, name: str, shape: tuple[int, ...], pixel_type: str) -> tuple[Path, int]:
+    """Lay out an unfinished shard of its full length, to be filled by ``put_crops``.
+
+    Returns
+    -------
+    file, offset : the unfinished file, and where its first pixel lies.
+    """
+    file = _partial(folder, name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # A new file rather than the old one emptied: a worker that outlives its killed parent writes to the old.
+    file.unlink(missing_ok=True)
+    header = {"descr": np.dtype(pixel_type).newbyteorder("<").str, "fortran_order": False, "shape": shape}
+    with file.open("wb") as handle:
+        np.lib.format.write_array_header_1_0(handle, header)
+        offset = handle.tell()
+        handle.truncate(offset + int(np.prod(shape)) * np.dtype(pixel_type).itemsize)
+    return file, offset
+
+
+def put_crops(file: Path, offset: int, row: int, crops: np.ndarray) -> None:
+    """Write crops to an unfinished shard, from ``row`` on: (N, C, S, S)."""
+    with file.open("r+b") as handle:
+        handle.seek(offset + row * crops[0].nbytes)
+        handle.write(np.ascontiguousarray(crops).data)
+
+
+def finish_shard(folder: Path, name: str, cells: pd.DataFrame, marks: dict[str, Any]) -> dict[str, Any]:
+    """Sum up the controls, take the checksum, and give the shard its final name.
+
+    Parameters
+    ----------
+    cells : the shard's part of the cell table, in the order of its rows.
+    marks : kept in the shard's own JSON, to tell later whether it can be kept.
+    """
+    partial = _partial(folder, name)
+    crops = np.asarray(np.load(partial, mmap_mode="r", allow_pickle=False))
+    sums = control_sums(crops, cells[BATCH].to_numpy(str), cells[IS_CONTROL].to_numpy(bool))
+    record = marks | {
+        "cells": len(crops),
+        "bytes": partial.stat().st_size,
+        "sha256": sha256_of(partial),
+        "controls": {batch: vars(part) for batch, part in sums.items()},
+    }
+    with partial.open("r+b") as handle:
+        os.fsync(handle.fileno())
+    os.replace(partial, shard_file(folder, name))
+    write_json(shard_file(folder, name).with_suffix(".json"), record)
+    return read_shard_record(folder, name) or {}
+
+
+def read_shard_record(folder: Path, name: str) -> dict[str, Any] | None:
+    """Return what ``finish_shard`` noted, or None if the shard is not finished."""
+    file = shard_file(folder, name)
+    try:
+        record = json.loads(file.with_suffix(".json").read_text())
+    except (OSError, ValueError):
+        return None
+    return record if file.is_file() and file.stat().st_size == record.get("bytes") else None
+
+
+def finish_store(
+    folder: Path,
+    cells: pd.DataFrame,
+    channels: tuple[str, ...],
+    shards: dict[str, dict[str, Any]],
+    pixel_type: str,
+    crop_size: int,
+    scaling: dict[str, Any],
+    provenance: dict[str, Any],
+    quality: dict[str, Any],
+) -> None:
+    """Write the table, the quality counts and, last, ``store.json``."""
+    batches = _batches(cells, shards, PIXEL_TYPES[pixel_type])
+    table = folder / CELLS_FILE
+    part = table.with_name(table.name + PARTIAL)
+    cells.to_parquet(part, index=False)
+    _settle(part, table)
+    write_json(folder / QUALITY_FILE, quality)
+    files = {name: _entry(folder / name) for name in (CELLS_FILE, QUALITY_FILE)}
+    meta = {
+        "format": FORMAT,
+        "version": VERSION,
+        "channels": list(channels),
+        "crop_size": crop_size,
+        "pixel_type": pixel_type,
+        "pixel_max": PIXEL_TYPES[pixel_type],
+        "n_cells": len(cells),
+        "batches": batches,
+        "scaling": scaling,
+        "provenance": provenance | {"versions": _versions()},
+        "files": files,
+        "shards": {
+            name: {key: shards[name][key] for key in ("cells", "bytes", "sha256")} for name in sorted(shards)
+        },
+    }
+    write_json(folder / STORE_FILE, meta)
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Write JSON under a temporary name and rename it."""
+    part = file.with_name(file.name + PARTIAL)
+    part.write_text(json.dumps(content, indent=1) + "\n")
+    _settle(part, file)
+
+
+def shard_file(folder: Path, name: str) -> Path:
+    """Return where a finished shard lies."""
+    return folder / SHARDS_DIR / f"{name}.npy"
+
+
+def _batches(cells: pd.DataFrame, shards: dict[str, dict[str, Any]], pixel_max: int) -> list[dict[str, Any]]:
+    parts = [
+        {name: PixelSums(**sums) for name, sums in record["controls"].items()} for record in shards.values()
+    ]
+    sums = merge_sums(parts)
+    bare = sorted(set(cells[BATCH]) - set(sums))
+    if bare:
+        raise GrapeOpsError(f"{len(bare)} batches have no control cells, among them {', '.join(bare[:5])}.")
+    counts = cells.groupby(BATCH)[IS_CONTROL].agg(["size", "sum"])
+    batches = []
+    for name, part in sums.items():
+        mean, sd = part.mean_and_sd(pixel_max)
+        n_cells, controls = (int(n) for n in counts.loc[name])
+        batches.append({"name": name, "cells": n_cells, "controls": controls, "mean": mean, "sd": sd})
+    return batches
+
+
+def _partial(folder: Path, name: str) -> Path:
+    file = shard_file(folder, name)
+    return file.with_name(file.name + PARTIAL)
+
+
+def _settle(part: Path, file: Path) -> None:
+    with part.open("r+b") as handle:
+        os.fsync(handle.fileno())
+    os.replace(part, file)
+
+
+def _entry(file: Path) -> dict[str, Any]:
+    return {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in _RECORDED_PACKAGES}

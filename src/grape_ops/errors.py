@@ -1,9 +1,19 @@
-"""The one exception a user is meant to read.
+"""The exceptions a user is meant to read.
 
-Raise it with a message in the user's words: what is missing, what was there, which setting mends it. The
-command line prints the message without a traceback and exits with code 1.
+Raise them with a message in the user's words: what is missing, what was there, which setting mends it. The
+command line prints the message without a traceback and exits with the exception's code.
 """
 
 
 class GrapeOpsError(Exception):
     """Something about the user's input, settings or files is wrong, and the message says what mends it."""
+
+    exit_code = 1
+
+
+class Interrupted(GrapeOpsError):
+    """A signal asked the job to stop; what was done is saved, and the message says how to go on."""
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number  # 130 for Ctrl-C, 143 for SIGTERM

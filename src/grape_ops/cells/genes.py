@@ -1,0 +1,51 @@
+"""What a store knows of each perturbation, and the AnnData every maker of gene vectors returns.
+
+Letters: P perturbations, V length of a vector.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from grape_ops.cells.store import CropStore
+from grape_ops.schema import CONTROL_LABEL, GUIDE, OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_METHOD
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+BATCH_COMPOSITION = "batch_composition"
+_BATCH_PREFIX = "cells in "
+
+
+def gene_table(store: CropStore) -> pd.DataFrame:
+    """One row a perturbation of the store: n_cells, n_guides, is_control, and its cells in each batch."""
+    names = list(store.perturbations)
+    counts = np.zeros((len(names), len(store.batches)), np.int64)
+    np.add.at(counts, (store.labels, store.batch_codes), 1)
+    guides = store.cells.groupby(store.labels)[GUIDE].nunique().reindex(range(len(names)), fill_value=0)
+    table = pd.DataFrame(
+        {
+            OBS_N_CELLS: counts.sum(axis=1),
+            OBS_N_GUIDES: guides.to_numpy(),
+            OBS_IS_CONTROL: [name == CONTROL_LABEL for name in names],
+        },
+        index=pd.Index(names, name="gene_symbol"),
+    )
+    per_batch = pd.DataFrame(counts, index=table.index, columns=[_BATCH_PREFIX + b for b in store.batches])
+    return pd.concat([table, per_batch], axis=1)
+
+
+def gene_anndata(vectors: np.ndarray, table: pd.DataFrame, method: str) -> "AnnData":
+    """Join vectors (P, V) with a table of ``gene_table``; batch shares go to ``obsm["batch_composition"]``."""
+    from anndata import AnnData
+
+    batches = [c for c in table.columns if c.startswith(_BATCH_PREFIX)]
+    shares = table[batches].to_numpy(np.float64)
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1)
+    adata = AnnData(np.ascontiguousarray(vectors, np.float32), obs=table.drop(columns=batches))
+    adata.obsm[BATCH_COMPOSITION] = pd.DataFrame(
+        shares, index=adata.obs_names, columns=[b.removeprefix(_BATCH_PREFIX) for b in batches]
+    )
+    adata.uns[UNS_METHOD] = method
+    return adata

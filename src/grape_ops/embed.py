@@ -1,0 +1,135 @@
+"""Gene vectors from a trained run, at the three positions of section 5.2.
+
+Letters: P perturbations, B batch, V length of a row of M, S length of a style code.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from grape_ops.cells.batches import BatchLoader, Sampler
+from grape_ops.cells.genes import gene_anndata
+from grape_ops.cells.store import CropStore
+from grape_ops.config import EmbedSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.nn.grape import Grape
+from grape_ops.progress import progress
+from grape_ops.train.checkpoint import restore_nets
+from grape_ops.train.run import Run, open_run, store_fingerprint
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+POSITIONS = {1: "M", 2: "F(M)", 3: "E of restyled cells"}
+
+
+def embed(
+    run_path: Path,
+    settings: EmbedSettings,
+    *,
+    store_path: Path | None = None,
+    checkpoint: Path | None = None,
+    seed: int = 0,
+) -> "AnnData":
+    """Read the gene vectors out of a run.
+
+    Parameters
+    ----------
+    run_path : the run folder.
+    settings : position, filtered or trained weights, and for position 3 how many cells.
+    store_path : for position 3, the crop store if it has moved since training.
+    checkpoint : another checkpoint than the run's last one.
+    seed : for position 3, draws the cells.
+
+    Returns
+    -------
+    AnnData with one row a perturbation, the non-targeting row included, X of (P, V) or (P, S).
+
+    Raises
+    ------
+    GrapeOpsError : no checkpoint, no filtered weights, or a store other than the run's.
+    """
+    run = open_run(run_path)
+    nets = trained_nets(run, averaged=settings.ema and run.config.train.ema.enabled, checkpoint=checkpoint)
+    with torch.inference_mode():
+        if settings.position == 1:
+            vectors = nets.embedding().numpy()
+        elif settings.position == 2:
+            vectors = nets.styles().numpy()
+        else:
+            store = run_store(run, store_path)
+            vectors = read_back_styles(nets, store, settings.cells_per_gene, settings.batch_size, seed)
+    adata = gene_anndata(vectors, run.genes, method=f"grape {POSITIONS[settings.position]}")
+    adata.uns["grape"] = {
+        "position": settings.position,
+        "ema": settings.ema and run.config.train.ema.enabled,
+        "checkpoint": (checkpoint or run.latest_checkpoint() or Path()).name,
+        "seed": run.config.seed,
+    }
+    return adata
+
+
+def trained_nets(run: Run, *, averaged: bool, checkpoint: Path | None = None) -> Grape:
+    """The run's networks with the weights of its last checkpoint, ready to be used."""
+    path = checkpoint or run.latest_checkpoint()
+    if path is None:
+        raise GrapeOpsError(
+            f"{run.path} has no checkpoint yet. `grape-ops train … --resume` goes on with it."
+        )
+    nets = run.build()
+    restore_nets(path, nets, averaged)
+    return nets.eval().requires_grad_(False)
+
+
+def run_store(run: Run, store_path: Path | None = None) -> CropStore:
+    """The crop store a run was trained on; refuses another one."""
+    path = store_path or run.store_path
+    if not path.exists():
+        raise GrapeOpsError(f"The run's crop store is no longer at {path}. Say where it is with --store.")
+    store = CropStore.open(path)
+    if store_fingerprint(store) != run.record["store_fingerprint"]:
+        raise GrapeOpsError(
+            f"{path} is not the crop store that {run.path} was trained on: their contents differ."
+        )
+    return store
+
+
+def read_back_styles(
+    nets: Grape, store: CropStore, cells_per_gene: int, batch_size: int, seed: int
+) -> np.ndarray:
+    """Position 3: random cells restyled to each perturbation, their style codes read back and averaged: (P, S)."""
+    device = next(nets.parameters()).device
+    n = len(store.perturbations)
+    loader = BatchLoader(store, Sampler(store.labels, n, batch_size, seed), device)
+    styles = nets.styles()
+    means = np.zeros((n, styles.shape[1]), np.float32)
+    with progress("restyle", n, "gene") as advance:
+        for gene in range(n):
+            rng = np.random.default_rng([seed, gene])
+            cells = rng.choice(len(store), min(cells_per_gene, len(store)), replace=False)
+            codes = [
+                nets.style_encoder(nets.generator(loader.images(chunk), styles[gene].expand(len(chunk), -1)))
+                for chunk in np.split(cells, range(batch_size, len(cells), batch_size))
+            ]
+            means[gene] = torch.cat(codes).mean(dim=0).cpu().numpy()
+            advance()
+    return means
+
+
+def write_embedding(
+    run_path: Path,
+    out: Path,
+    *,
+    position: Literal[1, 2, 3] = 1,
+    ema: bool = True,
+    store_path: Path | None = None,
+    checkpoint: Path | None = None,
+) -> None:
+    """Write a run's gene vectors as an ``.h5ad``, with the other settings and the seed of its configuration."""
+    config = open_run(run_path).config
+    settings = config.embed.model_copy(update={"position": position, "ema": ema})
+    adata = embed(run_path, settings, store_path=store_path, checkpoint=checkpoint, seed=config.seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    adata.write_h5ad(out)

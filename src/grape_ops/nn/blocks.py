@@ -1,0 +1,141 @@
+"""Residual blocks of the generator, the discriminator and the style encoder (section 3.3).
+
+Letters: B batch, C and K channels in and out, H and W height and width, S style length.
+
+The blocks follow the conventions the paper inherits from StarGAN v2: pre-activation, LeakyReLU(0.2), sums
+divided by sqrt(2), average pooling down, nearest neighbour up. Resampling next to a convolution is linear, so
+both fold into one strided 4x4 kernel (``fused=True``): the same function with 4/9 of the multiplications and
+no full-resolution intermediate. ``fused=False`` computes it the plain way; parameters are the same for both.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SLOPE = 0.2
+SQRT2 = math.sqrt(2.0)
+
+
+def leaky(x: Tensor) -> Tensor:
+    """LeakyReLU(0.2) of the whole family."""
+    return functional.leaky_relu(x, SLOPE)
+
+
+def _spread(weight: Tensor) -> Tensor:
+    """Convolve 3x3 kernels with a 2x2 box of ones: (..., 3, 3) -> (..., 4, 4)."""
+    return sum(  # type: ignore[return-value]
+        functional.pad(weight, (left, 1 - left, top, 1 - top)) for left in (0, 1) for top in (0, 1)
+    )
+
+
+def conv_then_pool(x: Tensor, conv: nn.Conv2d, fused: bool) -> Tensor:
+    """A padded 3x3 convolution, then 2x2 average pooling: (B, C, H, W) -> (B, K, H // 2, W // 2)."""
+    if not fused:
+        return functional.avg_pool2d(conv(x), 2)
+    return functional.conv2d(x, _spread(conv.weight) / 4, conv.bias, stride=2, padding=1)
+
+
+def upsample_then_conv(x: Tensor, conv: nn.Conv2d, fused: bool) -> Tensor:
+    """Nearest-neighbour doubling, then a padded 3x3 convolution: (B, C, H, W) -> (B, K, 2H, 2W)."""
+    if not fused:
+        return conv(functional.interpolate(x, scale_factor=2, mode="nearest"))
+    kernel = _spread(conv.weight.flip(2, 3)).transpose(0, 1)
+    return functional.conv_transpose2d(x, kernel, conv.bias, stride=2, padding=1)
+
+
+class AdaIN(nn.Module):
+    """Adaptive instance norm, (1 + gamma) * IN(x) + beta with gamma and beta from one linear layer on s."""
+
+    def __init__(self, style_dim: int, channels: int):
+        super().__init__()
+        self.affine = nn.Linear(style_dim, 2 * channels)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """(B, C, H, W), (B, S) -> (B, C, H, W)."""
+        gamma, beta = self.affine(style)[:, :, None, None].chunk(2, dim=1)
+        return (1 + gamma) * functional.instance_norm(x) + beta
+
+
+class ResBlock(nn.Module):
+    """Pre-activation residual block, optionally normalised and optionally halving the image."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, normalize: bool, down: bool, fused: bool):
+        super().__init__()
+        self.down, self.fused = down, fused
+        self.conv1 = nn.Conv2d(channels_in, channels_in, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.norm1 = nn.InstanceNorm2d(channels_in, affine=True) if normalize else nn.Identity()
+        self.norm2 = nn.InstanceNorm2d(channels_in, affine=True) if normalize else nn.Identity()
+        self.skip = (
+            nn.Conv2d(channels_in, channels_out, 1, bias=False) if channels_in != channels_out else None
+        )
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        # A 1x1 convolution without bias commutes with pooling; pooling first leaves it a quarter of the work.
+        if self.down and self.fused:
+            x = functional.avg_pool2d(x, 2)
+        if self.skip is not None:
+            x = self.skip(x)
+        if self.down and not self.fused:
+            x = functional.avg_pool2d(x, 2)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K, H, W), or half of H and W if the block halves."""
+        h = leaky(self.norm1(x))
+        h = conv_then_pool(h, self.conv1, self.fused) if self.down else self.conv1(h)
+        h = self.conv2(leaky(self.norm2(h)))
+        return (h + self._shortcut(x)) / SQRT2
+
+
+class StyledResBlock(nn.Module):
+    """Residual block of the decoder: style enters by AdaIN, the image is optionally doubled."""
+
+    def __init__(self, channels_in: int, channels_out: int, style_dim: int, *, up: bool, fused: bool):
+        super().__init__()
+        self.up, self.fused = up, fused
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
+        self.norm1 = AdaIN(style_dim, channels_in)
+        self.norm2 = AdaIN(style_dim, channels_out)
+        self.skip = (
+            nn.Conv2d(channels_in, channels_out, 1, bias=False) if channels_in != channels_out else None
+        )
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        # A 1x1 convolution commutes with nearest-neighbour doubling; doubling last leaves a quarter of the work.
+        if self.up and not self.fused:
+            x = functional.interpolate(x, scale_factor=2, mode="nearest")
+        if self.skip is not None:
+            x = self.skip(x)
+        if self.up and self.fused:
+            x = functional.interpolate(x, scale_factor=2, mode="nearest")
+        return x
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """(B, C, H, W), (B, S) -> (B, K, H, W), or twice H and W if the block doubles."""
+        h = leaky(self.norm1(x, style))
+        h = upsample_then_conv(h, self.conv1, self.fused) if self.up else self.conv1(h)
+        h = self.conv2(leaky(self.norm2(h, style)))
+        return (h + self._shortcut(x)) / SQRT2
+
+
+def doubling_widths(width: int, max_width: int, blocks: int) -> list[int]:
+    """Channels before and after each of ``blocks`` halvings: [width, ..., min(width * 2^blocks, max_width)]."""
+    return [min(width * 2**i, max_width) for i in range(blocks + 1)]
+
+
+@torch.no_grad()
+def he_initialize(module: nn.Module, rng: torch.Generator) -> None:
+    """He initialisation (fan-in) of convolutions and linear layers, biases 0 (section 3.5)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu", generator=rng)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.MultiheadAttention):
+            nn.init.xavier_uniform_(
+                layer.in_proj_weight, generator=rng
+            )  # its usual scale, from our generator

@@ -1,0 +1,74 @@
+"""The discriminator D, and the convolutional trunk it shares the shape of with the style encoder (section 3.3).
+
+Letters: B batch, C channels, H height = width, N hidden channels, P perturbations.
+"""
+
+from torch import Tensor, nn
+
+from grape_ops.nn.blocks import ResBlock, doubling_widths, leaky
+
+
+class Trunk(nn.Module):
+    """Residual blocks that halve the image, then one convolution that makes a vector of what is left.
+
+    Parameters
+    ----------
+    channels, image_size : channels and height = width of the crops.
+    width, max_width : channels after the first layer, doubled at each block up to ``max_width``.
+    blocks : residual blocks, each halving the image.
+    tail : "valid", an unpadded convolution exactly as large as the last map, whatever the crop size; or "mean", a
+        padded 3x3 convolution averaged over the map.
+    fused : fold pooling into the convolutions (same function, less work).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        image_size: int,
+        *,
+        width: int,
+        max_width: int,
+        blocks: int,
+        tail: str = "valid",
+        fused: bool = True,
+    ):
+        super().__init__()
+        side = image_size >> blocks
+        if side < 1:
+            raise ValueError(f"{blocks} halvings leave nothing of a {image_size} px crop")
+        widths = doubling_widths(width, max_width, blocks)
+        self.from_image = nn.Conv2d(channels, width, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            ResBlock(a, b, normalize=False, down=True, fused=fused)
+            for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.out_channels = widths[-1]
+        kernel, padding = (side, 0) if tail == "valid" else (3, 1)
+        self.tail = nn.Conv2d(self.out_channels, self.out_channels, kernel, padding=padding)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Crops (B, C, H, H) -> hidden vectors (B, N)."""
+        h = self.from_image(images)
+        for block in self.blocks:
+            h = block(h)
+        # The map of a "valid" tail is 1x1, so that the mean only drops its axes.
+        return leaky(self.tail(leaky(h))).mean(dim=(2, 3))
+
+
+class Discriminator(nn.Module):
+    """One real/fake logit per perturbation; only the addressed one is used."""
+
+    def __init__(self, trunk: Trunk, n_perturbations: int):
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(
+            trunk.out_channels, n_perturbations
+        )  # the paper's last convolution, on a 1x1 map
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Crops (B, C, H, H) -> logits (B, P)."""
+        return self.head(self.trunk(images))
+
+    def addressed(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Keep each cell's own head: (B, C, H, H), (B,) -> (B,)."""
+        return self(images).gather(1, labels[:, None]).squeeze(1)

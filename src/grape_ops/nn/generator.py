@@ -1,0 +1,55 @@
+"""The generator G: repaints a cell in the style of another perturbation (section 3.3)."""
+
+from torch import Tensor, nn
+
+from grape_ops.nn.blocks import ResBlock, StyledResBlock, doubling_widths, leaky
+
+
+class Generator(nn.Module):
+    """Encoder of down-sampling and middle blocks with instance norm, mirrored decoder with AdaIN; no noise input.
+
+    Parameters
+    ----------
+    channels : channels of the crops.
+    style_dim : length of a style code.
+    width, max_width : channels after the first layer, doubled at each halving up to ``max_width``.
+    down_blocks : halvings of the encoder; the crop size must be a multiple of 2 ** down_blocks.
+    middle_blocks : blocks at the lowest resolution, in encoder and decoder each.
+    fused : fold resampling into the convolutions (same function, less work).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        style_dim: int,
+        *,
+        width: int,
+        max_width: int,
+        down_blocks: int,
+        middle_blocks: int,
+        fused: bool = True,
+    ):
+        super().__init__()
+        widths = doubling_widths(width, max_width, down_blocks)
+        low = widths[-1]
+        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        self.from_image = nn.Conv2d(channels, width, 3, padding=1)
+        self.encoder = nn.ModuleList(
+            [ResBlock(a, b, normalize=True, down=True, fused=fused) for a, b in pairs]
+            + [ResBlock(low, low, normalize=True, down=False, fused=fused) for _ in range(middle_blocks)]
+        )
+        self.decoder = nn.ModuleList(
+            [StyledResBlock(low, low, style_dim, up=False, fused=fused) for _ in range(middle_blocks)]
+            + [StyledResBlock(b, a, style_dim, up=True, fused=fused) for a, b in reversed(pairs)]
+        )
+        self.norm = nn.InstanceNorm2d(width, affine=True)
+        self.to_image = nn.Conv2d(width, channels, 1)
+
+    def forward(self, images: Tensor, style: Tensor) -> Tensor:
+        """Crops (B, C, H, W) and style codes (B, S) -> repainted crops (B, C, H, W)."""
+        h = self.from_image(images)
+        for block in self.encoder:
+            h = block(h)
+        for block in self.decoder:
+            h = block(h, style)
+        return self.to_image(leaky(self.norm(h)))

@@ -1,0 +1,126 @@
+"""The five networks M, F, G, D and E from one configuration (section 3.3)."""
+
+import torch
+from torch import Tensor, nn
+
+from grape_ops.config import ModelSettings, TrunkSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.nn.blocks import he_initialize
+from grape_ops.nn.discriminator import Discriminator, Trunk
+from grape_ops.nn.generator import Generator
+from grape_ops.nn.style import GeneAttention, GeneEmbedding, MappingNetwork, StyleEncoder
+
+
+class Grape(nn.Module):
+    """The networks of GRAPE; the loss functions decide who learns from what.
+
+    Attributes
+    ----------
+    embedding (M), attention (None unless the ablation asks for it), mapping (F), generator (G), discriminator (D),
+    style_encoder (E).
+    """
+
+    def __init__(
+        self,
+        embedding: GeneEmbedding,
+        attention: GeneAttention | None,
+        mapping: MappingNetwork,
+        generator: Generator,
+        discriminator: Discriminator,
+        style_encoder: StyleEncoder,
+    ):
+        super().__init__()
+        self.embedding = embedding
+        self.attention = attention
+        self.mapping = mapping
+        self.generator = generator
+        self.discriminator = discriminator
+        self.style_encoder = style_encoder
+
+    def styles(self, labels: Tensor | None = None) -> Tensor:
+        """Style codes s = F(M_z) of the labelled perturbations (B,) -> (B, S); of all of them if None."""
+        vectors = self.embedding()
+        if self.attention is not None:
+            vectors = self.attention(vectors)
+        return self.mapping(vectors if labels is None else vectors[labels])
+
+    def restyle(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Repaint crops (B, C, H, H) with the phenotypes of the labelled perturbations (B,)."""
+        return self.generator(images, self.styles(labels))
+
+
+def build_grape(
+    settings: ModelSettings, *, n_perturbations: int, channels: int, image_size: int, rng: torch.Generator
+) -> Grape:
+    """Make the five networks, initialised from ``rng``.
+
+    Raises
+    ------
+    GrapeOpsError : the crop size or the number of channels does not fit the settings.
+    """
+    _check(settings, channels, image_size)
+    embedding = GeneEmbedding(n_perturbations, settings.embedding_dim, settings.embedding_scale, rng)
+    g = settings.generator
+    fused = settings.fused_resampling
+
+    def trunk(t: TrunkSettings) -> Trunk:
+        return Trunk(
+            channels,
+            image_size,
+            width=t.width,
+            max_width=t.max_width,
+            blocks=t.blocks,
+            tail=t.tail,
+            fused=fused,
+        )
+
+    nets = Grape(
+        embedding,
+        GeneAttention(settings.embedding_dim, settings.attention_heads) if settings.attention else None,
+        MappingNetwork(
+            settings.embedding_dim,
+            settings.style_dim,
+            width=settings.mapping_width,
+            layers=settings.mapping_layers,
+        ),
+        Generator(
+            channels,
+            settings.style_dim,
+            width=g.width,
+            max_width=g.max_width,
+            down_blocks=g.down_blocks,
+            middle_blocks=g.middle_blocks,
+            fused=fused,
+        ),
+        Discriminator(trunk(settings.discriminator), n_perturbations),
+        StyleEncoder(trunk(settings.style_encoder), settings.style_dim),
+    )
+    he_initialize(nets, rng)
+    return nets
+
+
+def _check(settings: ModelSettings, channels: int, image_size: int) -> None:
+    if image_size < 32 or image_size % 8:
+        raise GrapeOpsError(
+            f"Crops must be a multiple of 8 from 32 px up; these are {image_size} px. "
+            "Set preprocess.crop_size and preprocess again."
+        )
+    if not 1 <= channels <= 16:
+        raise GrapeOpsError(f"The networks take 1 to 16 channels; this store has {channels}.")
+    unit = 2**settings.generator.down_blocks
+    if image_size % unit or image_size // unit < 2:
+        raise GrapeOpsError(
+            f"model.generator.down_blocks={settings.generator.down_blocks} needs crops of a multiple of {unit} px, "
+            f"at least {2 * unit}; these are {image_size} px."
+        )
+    for name, trunk in (("discriminator", settings.discriminator), ("style_encoder", settings.style_encoder)):
+        if image_size >> trunk.blocks < 1:
+            raise GrapeOpsError(
+                f"model.{name}.blocks={trunk.blocks} halvings leave nothing of {image_size} px crops; "
+                f"at most {image_size.bit_length() - 1} fit."
+            )
+    if settings.attention and settings.embedding_dim % settings.attention_heads:
+        raise GrapeOpsError(
+            f"model.attention_heads={settings.attention_heads} must divide "
+            f"model.embedding_dim={settings.embedding_dim}."
+        )

@@ -1,0 +1,181 @@
+"""Checkpoints: tensors and JSON only, written atomically, loaded without running any code.
+
+A checkpoint is a folder ``step_00000100/`` with ``nets.safetensors``, ``average.safetensors`` (if the run keeps one),
+``optimizers.safetensors`` and ``state.json``, which names the size and SHA-256 of the others.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from grape_ops.errors import GrapeOpsError
+from grape_ops.nn.grape import Grape
+from grape_ops.schema import CHECKPOINTS_DIR
+from grape_ops.train.ema import WeightAverage
+
+FORMAT = 1
+_NETS, _AVERAGE, _OPTIMIZERS, _STATE = (
+    "nets.safetensors",
+    "average.safetensors",
+    "optimizers.safetensors",
+    "state.json",
+)
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes while training.
+
+    Attributes
+    ----------
+    nets : the networks that learn.
+    average : their filtered copy, or None.
+    optimizers : by name, "discriminator" (D) and "generator" (M, F, G and E).
+    step : iterations done.
+    """
+
+    nets: Grape
+    average: WeightAverage | None
+    optimizers: dict[str, torch.optim.Optimizer]
+    step: int = 0
+
+
+def checkpoint_path(run: Path, step: int) -> Path:
+    """Folder of a run's checkpoint after ``step`` iterations."""
+    return run / CHECKPOINTS_DIR / f"step_{step:08d}"
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """A run's finished checkpoints, oldest first."""
+    return sorted((run / CHECKPOINTS_DIR).glob("step_????????"))
+
+
+def save_checkpoint(run: Path, state: TrainingState, keep: int) -> Path:
+    """Write a checkpoint, then delete all but the ``keep`` latest; a crash leaves no half-written one behind."""
+    final = checkpoint_path(run, state.step)
+    draft = final.with_name(f".{final.name}.{os.getpid()}")
+    draft.mkdir(parents=True)
+    _save(state.nets.state_dict(), draft / _NETS)
+    if state.average is not None:
+        _save(state.average.nets.state_dict(), draft / _AVERAGE)
+    _save(_optimizer_tensors(state.optimizers), draft / _OPTIMIZERS)
+    files = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in sorted(draft.iterdir())}
+    updates = state.average.updates if state.average is not None else None
+    record = {"format": FORMAT, "step": state.step, "average_updates": updates, "files": files}
+    _write_durably(draft / _STATE, json.dumps(record, indent=2))
+    if final.exists():
+        shutil.rmtree(final)
+    draft.rename(final)
+    for old in checkpoints(run)[:-keep]:
+        shutil.rmtree(old)
+    for leftover in final.parent.glob(".step_*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    return final
+
+
+def restore(path: Path, state: TrainingState) -> None:
+    """Put a checkpoint's tensors into a freshly built state, in place and bit for bit."""
+    record = read_state(path)
+    _load_into(state.nets, path / _NETS)
+    if state.average is not None:
+        _load_into(state.average.nets, path / _AVERAGE)
+        state.average.updates = record["average_updates"]
+    _restore_optimizers(state.optimizers, _load(path / _OPTIMIZERS))
+    state.step = record["step"]
+
+
+def restore_nets(path: Path, nets: Grape, averaged: bool) -> None:
+    """Put the trained or the filtered weights of a checkpoint into freshly built networks."""
+    record = read_state(path)
+    if averaged and record["average_updates"] is None:
+        raise GrapeOpsError(
+            f"{path} keeps no filtered weights (train.ema.enabled was off); set embed.ema=false."
+        )
+    # Before its first update the filter still holds the initial weights; the trained ones are the better answer.
+    averaged = averaged and record["average_updates"] > 0
+    _load_into(nets, path / (_AVERAGE if averaged else _NETS))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """A checkpoint's record, after checking that all its files are whole."""
+    try:
+        record: dict[str, Any] = json.loads((path / _STATE).read_text())
+        files = record["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise GrapeOpsError(
+            f"{path} is not a checkpoint of grape-ops: its {_STATE} is missing or damaged."
+        ) from None
+    if record.get("format") != FORMAT:
+        raise GrapeOpsError(
+            f"{path} has checkpoint format {record.get('format')}; this version of grape-ops reads format {FORMAT}."
+        )
+    for name, facts in files.items():
+        file = path / name
+        if not file.is_file() or file.stat().st_size != facts["bytes"] or _sha256(file) != facts["sha256"]:
+            raise GrapeOpsError(
+                f"{file} is missing or damaged. Delete the folder {path.name} to go on from the checkpoint before it."
+            )
+    return record
+
+
+def _optimizer_tensors(optimizers: dict[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
+    return {
+        f"{name}/{index}/{key}": value
+        for name, optimizer in optimizers.items()
+        for index, moments in optimizer.state_dict()["state"].items()
+        for key, value in moments.items()
+    }
+
+
+def _restore_optimizers(optimizers: dict[str, torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+    for name, optimizer in optimizers.items():
+        moments: dict[int, dict[str, Tensor]] = {}
+        for path, value in tensors.items():
+            owner, index, key = path.split("/")
+            if owner == name:
+                moments.setdefault(int(index), {})[key] = value
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _save(tensors: dict[str, Tensor], file: Path) -> None:
+    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, file)
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def _load(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise GrapeOpsError(f"{file} cannot be read as a checkpoint: {error}") from None
+
+
+def _load_into(nets: Grape, file: Path) -> None:
+    try:
+        nets.load_state_dict(_load(file))
+    except RuntimeError as error:
+        raise GrapeOpsError(
+            f"{file} holds other networks than the run's configuration describes: {error}"
+        ) from None
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _write_durably(file: Path, text: str) -> None:
+    with file.open("w") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())

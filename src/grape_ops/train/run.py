@@ -1,0 +1,203 @@
+"""The run folder: the resolved configuration, what it was trained on and with, and the genes.
+
+``config.yaml`` (all settings), ``run.json`` (versions, commit, command, store, truth), ``genes.parquet`` (one row a
+perturbation), ``metrics.jsonl`` and ``checkpoints/``.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from grape_ops.cells.genes import gene_table
+from grape_ops.cells.store import CropStore
+from grape_ops.config import Config, dump_config, parse_config, read_yaml
+from grape_ops.errors import GrapeOpsError
+from grape_ops.nn.grape import Grape, build_grape
+from grape_ops.schema import RUN_CONFIG_FILE, RUN_FILE, STORE_FILE
+from grape_ops.train.checkpoint import checkpoints
+
+GENES_FILE = "genes.parquet"
+_VERSIONS_OF = ("grape-ops", "torch", "lightning-fabric", "numpy", "anndata")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run as its folder describes it.
+
+    Attributes
+    ----------
+    path : the folder.
+    config : the resolved configuration.
+    record : the content of run.json.
+    genes : one row a perturbation, in the order of the rows of M.
+    """
+
+    path: Path
+    config: Config
+    record: dict[str, Any]
+    genes: pd.DataFrame
+
+    @property
+    def store_path(self) -> Path:
+        """Where the crop store lay; relative paths count from the run folder."""
+        return Path(os.path.normpath(self.path / self.record["store"]))
+
+    def build(self) -> Grape:
+        """The run's networks as they were before the first step."""
+        return build_grape(
+            self.config.model,
+            n_perturbations=len(self.genes),
+            channels=len(self.record["channels"]),
+            image_size=self.record["crop_size"],
+            rng=torch.Generator().manual_seed(self.config.seed),
+        )
+
+    def latest_checkpoint(self) -> Path | None:
+        """The last finished checkpoint, if there is any."""
+        found = checkpoints(self.path)
+        return found[-1] if found else None
+
+
+def open_run(path: Path) -> Run:
+    """Read a run folder.
+
+    Raises
+    ------
+    GrapeOpsError : it is no run folder, or a file of it is damaged.
+    """
+    if not (path / RUN_FILE).is_file():
+        raise GrapeOpsError(f"{path} is not a run folder: it has no {RUN_FILE}. `grape-ops train` makes one.")
+    try:
+        record = json.loads((path / RUN_FILE).read_text())
+        genes = pd.read_parquet(path / GENES_FILE)
+    except (OSError, ValueError) as error:
+        raise GrapeOpsError(f"The run folder {path} is damaged: {error}") from None
+    config = parse_config(read_yaml(path / RUN_CONFIG_FILE), source=str(path / RUN_CONFIG_FILE))
+    return Run(path, config, record, genes)
+
+
+def prepare_run(out: Path, store: CropStore, config: Config, truth: str | None, resume: bool) -> Run:
+    """Make a run folder, or open it to go on; refuses to mix two runs in one folder.
+
+    Raises
+    ------
+    GrapeOpsError : the folder holds a run and ``resume`` is off, or it was begun with other settings or cells.
+    """
+    if not (out / RUN_FILE).exists():
+        return _create(out, store, config, truth)
+    if not resume:
+        raise GrapeOpsError(f"{out} holds a run already. Give --resume to go on with it, or another --out.")
+    run = open_run(out)
+    _refuse_changes(run, config, store)
+    if run.config != config:  # a longer run, or other bookkeeping
+        _write(out / RUN_CONFIG_FILE, dump_config(config))
+    return Run(out, config, run.record, run.genes)
+
+
+def _create(out: Path, store: CropStore, config: Config, truth: str | None) -> Run:
+    out.mkdir(parents=True, exist_ok=True)
+    genes = gene_table(store)
+    genes.to_parquet(out / GENES_FILE)
+    _write(out / RUN_CONFIG_FILE, dump_config(config))
+    record = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["grape-ops", *sys.argv[1:]]),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS_OF}},
+        "commit": source_commit(),
+        "seed": config.seed,
+        "store": os.path.relpath(store.path, out),
+        "store_fingerprint": store_fingerprint(store),
+        "channels": list(store.channels),
+        "crop_size": store.crop_size,
+        "truth": truth,
+    }
+    _write(out / RUN_FILE, json.dumps(record, indent=2))  # last: it makes the folder a run
+    return Run(out, config, record, genes)
+
+
+# What may change when a run goes on: how long, how often it is written down, and on what machine.
+_MAY_CHANGE = {
+    "train": {
+        "steps",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "log_every",
+        "evaluate_every",
+        "accelerator",
+        "devices",
+        "threads",
+    },
+    "simulate": None,
+    "screen": None,
+    "preprocess": None,
+    "embed": None,
+    "evaluate": None,
+}
+
+
+def _refuse_changes(run: Run, config: Config, store: CropStore) -> None:
+    if run.record["store_fingerprint"] != store_fingerprint(store):
+        raise GrapeOpsError(
+            f"{run.path} was begun on other cells than {store.path} holds. Give the store it was begun on, "
+            "or another --out."
+        )
+    before, now = (_flat(c.model_dump(mode="json")) for c in (run.config, config))
+    changed = [key for key in now if now[key] != before.get(key) and not _may_change(key)]
+    if changed:
+        lines = "\n".join(f"  {key}: was {before.get(key)}, is {now[key]}" for key in changed)
+        raise GrapeOpsError(
+            f"{run.path} was begun with other settings:\n{lines}\nSet them back, or give another --out."
+        )
+
+
+def _may_change(key: str) -> bool:
+    section, *rest = key.split(".")
+    return section in _MAY_CHANGE and ((free := _MAY_CHANGE[section]) is None or rest[0] in free)
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def store_fingerprint(store: CropStore) -> str:
+    """SHA-256 of the store's description, which names its shards' checksums."""
+    return hashlib.sha256((store.path / STORE_FILE).read_bytes()).hexdigest()
+
+
+def source_commit() -> str | None:
+    """The commit of the source tree the package runs from, if it is one."""
+    here = Path(__file__).resolve().parent
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+        tracked = subprocess.run(
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return None
+    return answer.stdout.strip() if answer.returncode == tracked.returncode == 0 else None
+
+
+def _write(file: Path, text: str) -> None:
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.write_text(text)
+    draft.replace(file)

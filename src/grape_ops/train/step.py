@@ -1,0 +1,98 @@
+"""The two objectives of one iteration: what is summed, and what is detached (Eq. 4).
+
+The fake is computed once. The discriminator sees it detached and learns first; then M, F, G and E learn from the
+same fake under the updated, frozen discriminator. Since M, F and G do not change in between, this is the plain
+two-forward scheme to the last bit, at one generator pass less.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from grape_ops.cells.batches import Batch
+from grape_ops.config import LossSettings
+from grape_ops.nn.grape import Grape
+from grape_ops.train.losses import (
+    cycle_loss,
+    discriminator_adversarial_loss,
+    generator_adversarial_loss,
+    r1_penalty,
+    style_reconstruction_loss,
+)
+
+Terms = dict[str, Tensor]
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Let gradients pass through a module without reaching its parameters."""
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
+
+
+def restyled(nets: Grape, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Style codes asked for, and the batch repainted with them: s = F(M_z), fake = G(x, s)."""
+    style = nets.styles(batch.targets)
+    return style, nets.generator(batch.images, style)
+
+
+def discriminator_objective(
+    nets: Grape, batch: Batch, fake: Tensor, weights: LossSettings
+) -> tuple[Tensor, Terms]:
+    """What D minimises: the adversarial loss and R1. ``fake`` is detached here."""
+    real = batch.images.detach().requires_grad_(weights.r1 > 0)
+    real_logits = nets.discriminator.addressed(real, batch.labels)
+    fake_logits = nets.discriminator.addressed(fake.detach(), batch.targets)
+    loss = adversarial = discriminator_adversarial_loss(real_logits, fake_logits)
+    terms = {
+        "d_adversarial": adversarial.detach(),
+        "d_real_logit": real_logits.detach().mean(),
+        "d_fake_logit": fake_logits.detach().mean(),
+    }
+    if weights.r1 > 0:
+        penalty = r1_penalty(real_logits, real, weights.r1)
+        loss = loss + penalty
+        terms["d_r1"] = penalty.detach()
+    return loss, terms
+
+
+def generator_objective(
+    nets: Grape, batch: Batch, style: Tensor, fake: Tensor, weights: LossSettings
+) -> tuple[Tensor, Terms]:
+    """What M, F, G and E minimise: adversarial, cycle and style reconstruction losses (Eq. 4).
+
+    Call it with D frozen. Eq. 3 reaches E only, unless ``weights.detach_style`` is off.
+    """
+    loss = adversarial = generator_adversarial_loss(nets.discriminator.addressed(fake, batch.targets))
+    terms = {"g_adversarial": adversarial.detach()}
+    own_style, style_of_fake = _encoded_styles(nets, batch.images, fake, weights)
+    if own_style is not None:
+        cycle = cycle_loss(batch.images, nets.generator(fake, own_style))
+        loss = loss + weights.cycle * cycle
+        terms["cycle"] = cycle.detach()
+    if style_of_fake is not None:
+        if weights.detach_style:
+            reconstruction = style_reconstruction_loss(style, style_of_fake)
+        else:
+            reconstruction = (style - style_of_fake).abs().mean()
+        loss = loss + weights.style * reconstruction
+        terms["style"] = reconstruction.detach()
+    return loss, terms
+
+
+def _encoded_styles(
+    nets: Grape, images: Tensor, fake: Tensor, weights: LossSettings
+) -> tuple[Tensor | None, Tensor | None]:
+    """E(x) and E(fake), in one pass where both are wanted; None for what no loss needs."""
+    fake = fake.detach() if weights.detach_style else fake
+    if weights.cycle > 0 and weights.style > 0:
+        own, of_fake = nets.style_encoder(torch.cat([images, fake])).chunk(2)
+        return own, of_fake
+    own_only = nets.style_encoder(images) if weights.cycle > 0 else None
+    fake_only = nets.style_encoder(fake) if weights.style > 0 else None
+    return own_only, fake_only

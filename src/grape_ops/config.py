@@ -232,6 +232,19 @@ class EvaluateSettings(Settings):
     permutations: Positive = Field(10_000, description="Label permutations behind a p-value.")
     kmeans_runs: Positive = Field(100, description="Random initialisations of k-means.")
     k: int | None = Field(None, gt=1, description="Clusters of k-means; the number of true complexes if unset.")
+    sweep_min: int = Field(5, gt=1, description="Smallest k of the sweep over the number of clusters.")
+    sweep_max: int = Field(30, gt=1, description="Largest k of the sweep; below sweep_min there is no sweep.")
+    bootstrap: Positive = Field(2000, description="Draws of complexes behind an interval.")
+    confidence: float = Field(0.95, gt=0, lt=1, description="Coverage of the intervals.")
+    neighbours: Positive = Field(10, description="Nearest genes in graphs and nuisance scores; fewer on small maps.")
+    leiden_resolutions: tuple[float, ...] = Field(
+        (0.5, 1.0, 2.0), description="Resolutions at which Leiden clusters are scored; never chosen by the truth."
+    )
+    leiden_runs: Positive = Field(20, description="Seeds of Leiden at each resolution.")
+    recall_tails: tuple[Annotated[float, Field(gt=0, lt=0.5)], ...] = Field(
+        (0.05, 0.1), description="Tails of all pairwise similarities in which known pairs are counted."
+    )
+    shuffles: Positive = Field(200, description="Shuffled controls of enrichment and of the nuisance scores.")
 
 
 class Config(Settings):
@@ -279,8 +292,7 @@ def parse_config(tree: Mapping[str, Any], source: str) -> Config:
 
 def _plain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
-        *branch, key = error["loc"]
-        return f"there is no setting of this name here; there are: {', '.join(_known_keys(branch))}"
+        return f"there is no setting of this name here; there are: {', '.join(_known_keys(error['loc'][:-1]))}"
     return f"{error['msg']} (was {error['input']!r})"
 
 
@@ -325,7 +337,9 @@ def lay_over(tree: dict[str, Any], override: str) -> None:
     """Set one ``a.b=c`` in a tree of mappings, in place."""
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise GrapeOpsError(f"--set wants key=value with dots between levels, for example train.steps=500; got {override!r}.")
+        raise GrapeOpsError(
+            f"--set wants key=value with dots between levels, for example train.steps=500; got {override!r}."
+        )
     *branch, leaf = key.strip().split(".")
     node = tree
     for part in branch:

@@ -4,7 +4,7 @@ Letters: P perturbations, B batch, V length of a row of M, S length of a style c
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -122,14 +122,14 @@ def write_embedding(
     run_path: Path,
     out: Path,
     *,
-    position: Literal[1, 2, 3] = 1,
+    position: int = 1,
     ema: bool = True,
     store_path: Path | None = None,
     checkpoint: Path | None = None,
 ) -> None:
     """Write a run's gene vectors as an ``.h5ad``, with the other settings and the seed of its configuration."""
     config = open_run(run_path).config
-    settings = config.embed.model_copy(update={"position": position, "ema": ema})
+    settings = EmbedSettings.model_validate(config.embed.model_dump() | {"position": position, "ema": ema})
     adata = embed(run_path, settings, store_path=store_path, checkpoint=checkpoint, seed=config.seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     adata.write_h5ad(out)

@@ -3,6 +3,8 @@
 Letters: B batch, C channels, H height = width, N hidden channels, P perturbations.
 """
 
+import itertools
+
 from torch import Tensor, nn
 
 from grape_ops.nn.blocks import ResBlock, doubling_widths, leaky
@@ -40,7 +42,7 @@ class Trunk(nn.Module):
         self.from_image = nn.Conv2d(channels, width, 3, padding=1)
         self.blocks = nn.ModuleList(
             ResBlock(a, b, normalize=False, down=True, fused=fused)
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+            for a, b in itertools.pairwise(widths)
         )
         self.out_channels = widths[-1]
         kernel, padding = (side, 0) if tail == "valid" else (3, 1)

@@ -1,5 +1,7 @@
 """The generator G: repaints a cell in the style of another perturbation (section 3.3)."""
 
+import itertools
+
 from torch import Tensor, nn
 
 from grape_ops.nn.blocks import ResBlock, StyledResBlock, doubling_widths, leaky
@@ -32,7 +34,7 @@ class Generator(nn.Module):
         super().__init__()
         widths = doubling_widths(width, max_width, down_blocks)
         low = widths[-1]
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(itertools.pairwise(widths))
         self.from_image = nn.Conv2d(channels, width, 3, padding=1)
         self.encoder = nn.ModuleList(
             [ResBlock(a, b, normalize=True, down=True, fused=fused) for a, b in pairs]

@@ -3,6 +3,8 @@
 Letters: B batch, P perturbations, V length of a gene vector, S length of a style code.
 """
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -42,7 +44,7 @@ class MappingNetwork(nn.Module):
         super().__init__()
         sizes = [dim] + [width] * (layers - 1)
         stack: list[nn.Module] = []
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+        for a, b in itertools.pairwise(sizes):
             stack += [nn.Linear(a, b), nn.ReLU()]
         self.stack = nn.Sequential(*stack, nn.Linear(sizes[-1], style_dim))
 

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -134,6 +135,7 @@ def _average_gradients(fabric: Fabric, optimizer: torch.optim.Optimizer) -> None
     """Mean over processes, in one message: all losses are means over equal slices of the batch."""
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     joined = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
+    assert isinstance(joined, Tensor)
     for gradient, mean in zip(gradients, joined.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
 
@@ -168,7 +170,7 @@ def make_optimizers(nets: Grape, settings: OptimizerSettings) -> dict[str, torch
     d = list(nets.discriminator.parameters())
     m = list(nets.embedding.parameters())
     apart = {id(p) for p in d + m}
-    groups = [
+    groups: list[dict[str, Any]] = [
         {
             "params": m,
             "lr": settings.embedding_learning_rate or rate,
@@ -194,7 +196,9 @@ def _stop_everywhere(fabric: Fabric, stop: StopSignal, step: int, every: int) ->
         return stop.number != 0
     if step % every:
         return False
-    stop.number = int(fabric.all_reduce(torch.tensor(stop.number, device=fabric.device), reduce_op="max"))
+    highest = fabric.all_reduce(torch.tensor(stop.number, device=fabric.device), reduce_op="max")
+    assert isinstance(highest, Tensor)
+    stop.number = int(highest)
     return stop.number != 0
 
 

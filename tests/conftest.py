@@ -1,0 +1,82 @@
+"""Small inputs that several tests share."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from grape_ops.cells.store import CropStore
+from grape_ops.cells.writer import write_store
+from grape_ops.config import Config, load_config
+from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
+
+TINY_GENES = ("AAA", "BBB", "CCC", "DDD")
+
+TINY = (
+    "preprocess.crop_size=32",
+    "model.embedding_dim=8",
+    "model.style_dim=4",
+    "model.mapping_width=8",
+    "model.generator={width: 4, max_width: 8, down_blocks: 2, middle_blocks: 1}",
+    "model.discriminator={width: 4, max_width: 8, blocks: 3}",
+    "model.style_encoder={width: 4, max_width: 8, blocks: 3}",
+    "train.batch_size=8",
+    "train.steps=12",
+    "train.checkpoint_every=4",
+    "train.log_every=2",
+    "train.evaluate_every=6",
+    "train.ema={every: 2, decay: 0.5}",
+    "train.threads=1",
+    "train.augment=true",
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Small networks are many times slower on several threads while a machine is busy."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny_config() -> Config:
+    return load_config(overrides=TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
+    """Two wells, four genes of 10 to 13 cells and 16 controls; genes differ by the brightness of a channel."""
+    path = tmp_path_factory.mktemp("tiny") / "store"
+    make_store(path, seed=0)
+    return CropStore.open(path)
+
+
+def make_store(path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shards, tables = {}, []
+    for well in ("A1", "A2"):
+        genes = [CONTROL_LABEL] * 8 + [gene for i, gene in enumerate(TINY_GENES) for _ in range(5 + i % 2)]
+        crops = rng.integers(8_000, 24_000, (len(genes), 2, 32, 32)).astype(np.uint16)
+        for crop, gene in zip(crops, genes, strict=True):
+            if gene in TINY_GENES:
+                crop[TINY_GENES.index(gene) % 2] += np.uint16(20_000 if gene in TINY_GENES[:2] else 10_000)
+        shards[f"P1_{well}"] = crops
+        tables.append(
+            pd.DataFrame(
+                {
+                    GENE: genes,
+                    GUIDE: [f"{gene}_{i % 2}" for i, gene in enumerate(genes)],
+                    PLATE: "P1",
+                    WELL: well,
+                    TILE: "1",
+                    Y: 50.0,
+                    X: 50.0,
+                    IS_CONTROL: [gene == CONTROL_LABEL for gene in genes],
+                    BATCH: f"P1|{well}",
+                    SHARD: f"P1_{well}",
+                    ROW: range(len(genes)),
+                }
+            )
+        )
+    write_store(path, shards, pd.concat(tables, ignore_index=True), ("DNA", "actin"))

@@ -1,0 +1,225 @@
+"""One iteration against the equations: values, gradients, and who learns from what."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn import functional
+
+from grape_ops.cells.batches import Batch
+from grape_ops.config import LossSettings, ModelSettings
+from grape_ops.nn.grape import Grape, build_grape
+from grape_ops.train.step import discriminator_objective, frozen, generator_objective, restyled
+
+P, B = 5, 6
+PARTS = ("embedding", "mapping", "generator", "discriminator", "style_encoder")
+
+
+def nets64(**changes: object) -> Grape:
+    small = {"width": 4, "max_width": 8, "blocks": 3}
+    settings = ModelSettings.model_validate(
+        {
+            "embedding_dim": 6,
+            "style_dim": 4,
+            "mapping_width": 32,
+            "generator": {"width": 4, "max_width": 8, "down_blocks": 2, "middle_blocks": 1},
+            "discriminator": small,
+            "style_encoder": small,
+        }
+        | changes
+    )
+    nets = build_grape(settings, n_perturbations=P, channels=2, image_size=32, rng=torch.Generator().manual_seed(0))
+    return nets.double()
+
+
+def batch64(seed: int = 1) -> Batch:
+    rng = torch.Generator().manual_seed(seed)
+    images = torch.randn(B, 2, 32, 32, generator=rng, dtype=torch.float64)
+    return Batch(images, torch.tensor([0, 1, 2, 2, 1, 0]), torch.tensor([3, 0, 1, 3, 0, 1]))
+
+
+def product_step(nets: Grape, batch: Batch, weights: LossSettings) -> tuple[float, float, dict, dict]:
+    """Losses and gradients of one product step, D's update left out."""
+    style, fake = restyled(nets, batch)
+    d_loss, _ = discriminator_objective(nets, batch, fake, weights)
+    d_loss.backward()
+    d_grads = gradients(nets)
+    nets.zero_grad()
+    with frozen(nets.discriminator):
+        g_loss, _ = generator_objective(nets, batch, style, fake, weights)
+        g_loss.backward()
+    g_grads = gradients(nets)
+    nets.zero_grad()
+    return d_loss.item(), g_loss.item(), d_grads, g_grads
+
+
+def gradients(nets: Grape) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in nets.named_parameters() if p.grad is not None}
+
+
+def restated_step(nets: Grape, batch: Batch, lam: LossSettings) -> tuple[float, float, dict, dict]:
+    """The same step from the equations of the method alone: plain forwards, nothing shared, nothing batched."""
+    x, y, z = batch.images, batch.labels, batch.targets
+    rows = torch.arange(len(x))
+
+    def mapped() -> torch.Tensor:
+        h = nets.embedding.weight[z]
+        for layer in nets.mapping.stack:
+            h = h @ layer.weight.T + layer.bias if hasattr(layer, "weight") else h.clamp(min=0)
+        return h
+
+    # max over D of Eq. 1 (non-saturating), minus R1 on real crops: gamma/2 E |grad_x D_y(x)|^2
+    real = x.clone().requires_grad_(True)
+    d_real = nets.discriminator(real)[rows, y]
+    with torch.no_grad():
+        fake = nets.generator(x, mapped())
+    d_fake = nets.discriminator(fake)[rows, z]
+    (slope,) = torch.autograd.grad(d_real.sum(), real, create_graph=True)
+    penalty = lam.r1 / 2 * (slope**2).reshape(len(x), -1).sum(dim=1).mean()
+    d_loss = -torch.log(torch.sigmoid(d_real)).mean() - torch.log(1 - torch.sigmoid(d_fake)).mean() + penalty
+    d_names = [n for n, _ in nets.named_parameters() if n.startswith("discriminator")]
+    d_parameters = [p for n, p in nets.named_parameters() if n.startswith("discriminator")]
+    d_grads = dict(zip(d_names, torch.autograd.grad(d_loss, d_parameters), strict=True))
+
+    # min over M, G, F, E of Eq. 4
+    s = mapped()
+    fake = nets.generator(x, s)
+    adversarial = -torch.log(torch.sigmoid(nets.discriminator(fake)[rows, z])).mean()
+    cycle = (x - nets.generator(fake, nets.style_encoder(x))).abs().mean()  # Eq. 2
+    s_hat = nets.style_encoder(fake.detach())
+    style = (s.detach() - s_hat).abs().mean()  # Eq. 3
+    g_loss = adversarial + lam.cycle * cycle + lam.style * style
+    g_names = [n for n, _ in nets.named_parameters() if not n.startswith("discriminator")]
+    g_parameters = [p for n, p in nets.named_parameters() if not n.startswith("discriminator")]
+    g_grads = dict(zip(g_names, torch.autograd.grad(g_loss, g_parameters), strict=True))
+    return d_loss.item(), g_loss.item(), d_grads, g_grads
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("weights", [LossSettings(), LossSettings(cycle=0.7, style=1.3, r1=0.4)])
+def test_the_product_agrees_with_the_equations(weights: LossSettings, fused: bool):
+    nets, batch = nets64(fused_resampling=fused), batch64()
+    got, expected = product_step(nets, batch, weights), restated_step(nets, batch, weights)
+    assert got[0] == pytest.approx(expected[0], rel=1e-12)
+    assert got[1] == pytest.approx(expected[1], rel=1e-12)
+    for mine, theirs in zip(got[2:], expected[2:], strict=True):
+        assert mine.keys() == theirs.keys()
+        for name in mine:
+            torch.testing.assert_close(mine[name], theirs[name], rtol=1e-10, atol=1e-10, msg=name)
+
+
+def touched(grads: dict[str, torch.Tensor]) -> set[str]:
+    return {part for part in PARTS if any(n.startswith(part) and g.abs().max() > 0 for n, g in grads.items())}
+
+
+def test_each_objective_reaches_its_own_networks_only():
+    nets, batch = nets64(), batch64()
+    _, _, d_grads, g_grads = product_step(nets, batch, LossSettings())
+    assert touched(d_grads) == {"discriminator"}
+    assert touched(g_grads) == set(PARTS) - {"discriminator"}
+
+
+def test_eq_3_reaches_the_style_encoder_only_unless_told_otherwise():
+    nets, batch = nets64(), batch64()
+    without = product_step(nets, batch, LossSettings(cycle=0, style=0))[3]
+    only_e = product_step(nets, batch, LossSettings(cycle=0, style=1))[3]
+    everyone = product_step(nets, batch, LossSettings(cycle=0, style=1, detach_style=False))[3]
+    assert "style_encoder.head.weight" not in without
+    for name, gradient in without.items():
+        assert torch.equal(gradient, only_e[name])
+    assert touched(only_e) - touched(without) == {"style_encoder"}
+    assert not torch.allclose(everyone["embedding.weight"], without["embedding.weight"])
+
+
+def test_without_a_cycle_weight_the_second_repainting_is_not_computed():
+    nets, batch = nets64(), batch64()
+    calls = []
+    nets.generator.register_forward_hook(lambda *_: calls.append(1))
+    product_step(nets, batch, LossSettings(cycle=0))
+    assert len(calls) == 1
+
+
+def test_only_the_addressed_heads_learn():
+    _, _, d_grads, _ = product_step(nets64(), batch64(), LossSettings())
+    used = d_grads["discriminator.head.weight"].abs().sum(dim=1) > 0
+    assert used.tolist() == [True, True, True, True, False]  # 4 is nobody's label and nobody's target
+
+
+def test_only_the_asked_for_genes_learn():
+    _, _, _, g_grads = product_step(nets64(), batch64(), LossSettings())
+    used = g_grads["embedding.weight"].abs().sum(dim=1) > 0
+    assert used.tolist() == [True, True, False, True, False]
+
+
+def test_a_shared_fake_changes_no_bit_of_the_generators_gradient():
+    """M, F and G stand still while D learns, so that computing the fake once more gives the same bits."""
+    nets, batch = nets64(), batch64()
+    again = copy.deepcopy(nets)
+    style, fake = restyled(nets, batch)
+    for twin, (s, f) in ((nets, (style, fake)), (again, (None, None))):
+        optimizer = torch.optim.SGD(twin.discriminator.parameters(), lr=0.1)
+        d_loss, _ = discriminator_objective(twin, batch, restyled(twin, batch)[1] if f is None else f, LossSettings())
+        d_loss.backward()
+        optimizer.step()
+        twin.zero_grad()
+        with frozen(twin.discriminator):
+            s, f = restyled(twin, batch) if f is None else (s, f)
+            generator_objective(twin, batch, s, f, LossSettings())[0].backward()
+    for name, gradient in gradients(nets).items():
+        assert torch.equal(gradient, gradients(again)[name]), name
+
+
+def test_a_discriminator_step_separates_and_a_generator_step_fools():
+    nets, batch = nets64(), batch64()
+    weights = LossSettings(r1=0, cycle=0, style=0)
+
+    def margin() -> tuple[float, float]:
+        with torch.no_grad():
+            real = nets.discriminator.addressed(batch.images, batch.labels).mean()
+            fake = nets.discriminator.addressed(restyled(nets, batch)[1], batch.targets).mean()
+        return real.item(), fake.item()
+
+    real, fake = margin()
+    d_loss, _ = discriminator_objective(nets, batch, restyled(nets, batch)[1], weights)
+    d_loss.backward()
+    torch.optim.SGD(nets.discriminator.parameters(), lr=1e-3).step()
+    nets.zero_grad()
+    assert margin()[0] - margin()[1] > real - fake
+    fake = margin()[1]
+    with frozen(nets.discriminator):
+        generator_objective(nets, batch, *restyled(nets, batch), weights)[0].backward()
+    others = [p for n, p in nets.named_parameters() if not n.startswith("discriminator")]
+    torch.optim.SGD(others, lr=1e-3).step()
+    assert margin()[1] > fake
+
+
+def test_the_discriminator_alone_overfits_a_batch():
+    nets, batch = nets64().float(), batch64()
+    batch = Batch(batch.images.float(), batch.labels, batch.targets)
+    fake = restyled(nets, batch)[1].detach()
+    optimizer = torch.optim.Adam(nets.discriminator.parameters(), lr=3e-3, betas=(0.0, 0.99))
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss, _ = discriminator_objective(nets, batch, fake, LossSettings(r1=0))
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05
+
+
+def test_the_cycle_alone_learns_to_give_a_cell_back():
+    nets = nets64().float()
+    rng = torch.Generator().manual_seed(3)
+    coarse = torch.randn(B, 2, 4, 4, generator=rng)
+    images = functional.interpolate(coarse, size=32, mode="bilinear")
+    batch = Batch(images, torch.zeros(B, dtype=torch.long), torch.zeros(B, dtype=torch.long))
+    parameters = [*nets.generator.parameters(), *nets.style_encoder.parameters(), *nets.mapping.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=3e-3)
+    losses = []
+    for _ in range(120):
+        optimizer.zero_grad()
+        fake = restyled(nets, batch)[1]
+        loss = (images - nets.generator(fake, nets.style_encoder(images))).abs().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.35 * losses[0]

@@ -80,8 +80,15 @@ class FlatFieldSettings(Settings):
 
     enabled: bool = Field(True, description="Correct uneven illumination.")
     columns: tuple[str, ...] = Field((PLATE, WELL), description="Table columns over which one field is taken.")
-    downsample: Positive = Field(8, description="The mean tile is reduced by this factor before the median.")
+    steps_per_radius: Positive = Field(
+        20, description="The median is evaluated this often along its radius, and interpolated between."
+    )
     percentile: float = Field(2.0, ge=0, le=50, description="Robust minimum the field is divided by.")
+    min_agreement: Share = Field(
+        0.5,
+        description="Share of a field's variance that two halves of the tiles must agree on for it to be applied; "
+        "0 applies it always.",
+    )
 
 
 class IntensitySettings(Settings):
@@ -240,7 +247,7 @@ class EvaluateSettings(Settings):
     leiden_resolutions: tuple[float, ...] = Field(
         (0.5, 1.0, 2.0), description="Resolutions at which Leiden clusters are scored; never chosen by the truth."
     )
-    leiden_runs: Positive = Field(20, description="Seeds of Leiden at each resolution.")
+    leiden_runs: Positive = Field(10, description="Seeds of Leiden at each resolution.")
     recall_tails: tuple[Annotated[float, Field(gt=0, lt=0.5)], ...] = Field(
         (0.05, 0.1), description="Tails of all pairwise similarities in which known pairs are counted."
     )

@@ -8,7 +8,6 @@ complex (columns such as gene_symbol and complex, or gene_name and group).
 import csv
 import gzip
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -79,8 +78,8 @@ def recognise(path: Path, rows: Rows) -> str:
     if ".gmt" in path.suffixes or (len(header) > 2 and len({len(row) for row in rows}) > 1):
         return "gmt"
     if all(len(row) == 2 for row in rows):
-        # Without a header, a second field that comes again names a group; otherwise it lists the genes.
-        return "table" if max(Counter(row[1] for row in rows).values()) > 1 else "names"
+        # Without a header: second fields that name a group come again, lists of genes hardly ever do.
+        return "table" if 2 * len({row[1] for row in rows}) <= len(rows) else "names"
     raise GrapeOpsError(
         f"{path} is none of the known truth formats. It wants CORUM's column {SUBUNIT_COLUMNS[0]}, ComplexTAB's first "
         f"line, GMT, lines name<TAB>genes, or columns for gene ({', '.join(GENE_COLUMNS)}) and complex "
@@ -104,9 +103,7 @@ def _corum(rows: Rows) -> Complexes:
         )
     complexes: Complexes = {}
     for row in rows[1:]:
-        if len(row) <= max(name, genes) or (
-            organism is not None and row[organism].lower() not in ("human", "")
-        ):
+        if len(row) <= max(name, genes) or (organism is not None and row[organism].lower() not in ("human", "")):
             continue
         _add(complexes, row[name], re.split(r"[;,]", row[genes]))
     return complexes
@@ -151,14 +148,18 @@ def _table(rows: Rows) -> Complexes:
     complexes: Complexes = {}
     for row in rows[1:] if headed else rows:
         if len(row) > max(columns) and row[columns[1]]:
-            _add(complexes, row[columns[1]], [row[columns[0]]])
+            complexes.setdefault(row[columns[1]], []).append(row[columns[0]])
     return complexes
 
 
 def _add(complexes: Complexes, name: str, genes: Sequence[str]) -> None:
-    """Add genes to a complex, each once; two rows of the same name are one complex."""
-    known = complexes.setdefault(name.strip(), [])
-    known.extend(g for g in dict.fromkeys(gene.strip() for gene in genes) if g and g not in known)
+    """Add one row's complex; a second complex of the same name gets a number, as sources have variants."""
+    unique = name
+    count = 1
+    while unique in complexes:
+        count += 1
+        unique = f"{name} ({count})"
+    complexes[unique] = [g for g in dict.fromkeys(gene.strip() for gene in genes) if g]
 
 
 READERS: dict[str, Callable[[Rows], Complexes]] = {

@@ -64,9 +64,7 @@ def load_truth(name_or_file: str | Path) -> GroundTruth:
     path = Path(name_or_file)
     if str(name_or_file) in BUILT_IN:
         name = str(name_or_file)
-        with resources.as_file(
-            resources.files("grape_ops") / "groundtruth" / "data" / BUILT_IN[name]
-        ) as file:
+        with resources.as_file(resources.files("grape_ops") / "groundtruth" / "data" / BUILT_IN[name]) as file:
             return GroundTruth.of(name, read_complexes(file))
     if not path.is_file():
         raise GrapeOpsError(

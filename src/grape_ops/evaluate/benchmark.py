@@ -1,0 +1,87 @@
+"""Judge gene maps against a ground truth: the scores of section 3.7, and what a careful reader asks beyond them.
+
+Every method is scored on the genes that all methods have. Several runs of one method make one entry: scores
+are means over runs, and the spread over runs ("seed_sd") is kept apart from that over k-means starts ("sd").
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grape_ops.config import EvaluateSettings
+from grape_ops.evaluate import record
+from grape_ops.evaluate.comparison import attach_intervals, bootstrap_scores, complex_draws
+from grape_ops.evaluate.definitions import definitions
+from grape_ops.evaluate.maps import gene_maps, make_task
+from grape_ops.evaluate.neighbourhood import nearest, neighbour_count
+from grape_ops.evaluate.scores import print_scores, write_scores
+from grape_ops.groundtruth.aliases import Aliases
+from grape_ops.groundtruth.pairs import KnownPairs
+from grape_ops.groundtruth.truth import GroundTruth
+from grape_ops.progress import progress
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["evaluate_maps", "print_scores", "write_scores"]
+
+
+def evaluate_maps(
+    maps: "Mapping[str, AnnData | Sequence[AnnData]]",
+    truth: GroundTruth,
+    settings: EvaluateSettings,
+    seed: int,
+    *,
+    pairs: Sequence[KnownPairs] = (),
+    aliases: Aliases | None = None,
+) -> list[dict[str, Any]]:
+    """Score gene maps against a ground truth.
+
+    Parameters
+    ----------
+    maps : method -> its AnnData, or the AnnData of several runs of it.
+    truth : the complexes.
+    settings : numbers of permutations, runs and draws.
+    seed : of every draw; equal seeds give equal scores.
+    pairs : lists of known pairs, for recall beside that of the truth's own pairs.
+    aliases : other names of genes, applied to maps and truth alike.
+
+    Returns
+    -------
+    One record a method, in the order given: the list that ``scores.json`` holds. ``docs/evaluation.md`` describes
+    every key.
+
+    Raises
+    ------
+    GrapeOpsError : maps or truth cannot be judged; the message says why.
+    """
+    methods = gene_maps(maps, aliases)
+    if aliases is not None:
+        truth = GroundTruth.of(truth.name, aliases.apply(truth.complexes))
+    task = make_task(methods, truth)
+    trial = record.Trial(task, settings, seed)
+    draws = complex_draws(len(task.complexes), settings.bootstrap, trial.stream("bootstrap"))
+    entries, samples = [], []
+    with progress("Judging gene maps", total=len(methods) + 1, unit="maps") as advance:
+        reference = trial.reference()
+        advance(note="random reference")
+        for method, runs in methods.items():
+            vectors = [run.vectors[run.rows(task.genes)] for run in runs]
+            near = [nearest(table, neighbour_count(len(table), settings.neighbours)) for table in vectors]
+            labelled = [table[task.labelled] for table in vectors]
+            clusters, labels = record.clustering(labelled, trial, reference)
+            entry = {
+                **record.counts(method, runs, task),
+                **record.retrieval(labelled, trial),
+                **clusters,
+                **record.communities(near, labels, trial),
+                "recall": record.pair_recall(vectors, trial, pairs),
+                "nuisance": record.nuisance(near, runs, methods, trial),
+                "definitions": definitions(task, settings, seed, trial.main_k),
+            }
+            entries.append(entry)
+            samples.append(bootstrap_scores(np.array(entry["genes"]["ap"]), labels, task, draws))
+            advance(note=method)
+    attach_intervals(entries, samples, settings.confidence)
+    return entries

@@ -1,0 +1,132 @@
+"""Comparing methods: paired bootstrap over complexes.
+
+Genes of one complex stand or fall together, so the complex is what is drawn: complexes with replacement, the same
+draws for every method. A complex drawn twice counts each of its genes twice. A gene of several complexes
+takes the mean of their weights. A complex drawn twice makes any partition look purer than it is; so the draws are
+moved by their bias, until their mean is the score itself, before percentiles are taken.
+
+Letters: N genes, K complexes, B bootstrap draws, R k-means runs.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import xlogy
+
+from grape_ops.evaluate.maps import Task
+
+CLUSTER_SCORES = ("purity", "nmi", "ari")
+
+
+def complex_draws(complexes: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each complex is drawn: (B, K) int, rows sum to K."""
+    return rng.multinomial(complexes, np.full(complexes, 1 / complexes), size=draws)
+
+
+def bootstrap_map(precision: np.ndarray, membership: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Compute mAP under each draw: (N,) AP, (N, K) bool, (B, K) -> (B,); genes without AP are left out."""
+    scored = ~np.isnan(precision)
+    belongs = membership[scored] / membership[scored].sum(axis=1, keepdims=True)
+    weights = draws @ belongs.T
+    total = weights.sum(axis=1)
+    return np.divide(weights @ precision[scored], total, out=np.full(len(draws), np.nan), where=total > 0)
+
+
+def bootstrap_clustering(labels: np.ndarray, truth: np.ndarray, draws: np.ndarray) -> dict[str, np.ndarray]:
+    """Purity, NMI and ARI under each draw, mean over runs: (R, N), (N,), (B, K) -> name -> (B,).
+
+    Only the filled cells of a run's contingency table are touched, at most N of them.
+    """
+    sums = {name: np.zeros(len(draws)) for name in CLUSTER_SCORES}
+    for run in labels:
+        for name, values in _weighted_scores(run, truth, draws).items():
+            sums[name] += values
+    return {name: total / len(labels) for name, total in sums.items()}
+
+
+def _weighted_scores(labels: np.ndarray, truth: np.ndarray, draws: np.ndarray) -> dict[str, np.ndarray]:
+    """Score one partition under each draw: (N,), (N,), (B, K) -> name -> (B,)."""
+    cells, counts = np.unique(np.column_stack([labels, truth]), axis=0, return_counts=True)
+    starts = np.flatnonzero(np.r_[True, cells[1:, 0] != cells[:-1, 0]])
+    sizes = np.bincount(truth, minlength=draws.shape[1])
+    table = draws[:, cells[:, 1]] * counts.astype(np.float64)
+    clusters = np.add.reduceat(table, starts, axis=1)
+    classes = draws * sizes.astype(np.float64)
+    # A draw may miss every complex with genes of its own; it then scores as nothing, at weight 1.
+    total = np.maximum(classes.sum(axis=1), 1)
+    joint, rows, columns = (xlogy(part, part).sum(axis=1) / total for part in (table, clusters, classes))
+    information = np.log(total) + joint - rows - columns
+    mean_entropy = np.log(total) - (rows + columns) / 2
+    pairs, row_pairs, column_pairs = ((part * (part - 1)).sum(axis=1) / 2 for part in (table, clusters, classes))
+    expected = row_pairs * column_pairs / np.maximum(total * (total - 1) / 2, 1)
+    room = (row_pairs + column_pairs) / 2 - expected
+    one = np.ones(len(draws))
+    return {
+        "purity": np.maximum.reduceat(table, starts, axis=1).sum(axis=1) / total,
+        "nmi": np.divide(information, mean_entropy, out=one.copy(), where=mean_entropy > 1e-12),
+        "ari": np.divide(pairs - expected, room, out=one.copy(), where=np.abs(room) > 1e-12),
+    }
+
+
+def interval(value: float, values: np.ndarray, confidence: float) -> dict[str, float]:
+    """Percentile interval of a score, freed from the draws' bias: (B,) -> low, high."""
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(values - np.nanmean(values) + value, [tail, 1 - tail])
+    return {"low": float(low), "high": float(high)}
+
+
+def difference(value: float, values: np.ndarray, confidence: float) -> dict[str, float]:
+    """Difference of two methods: its value, interval, and two-sided bootstrap p-value that it is 0."""
+    moved = values - np.nanmean(values) + value
+    below = (1 + np.sum(moved <= 0)) / (1 + len(values))
+    above = (1 + np.sum(moved >= 0)) / (1 + len(values))
+    p_value = float(min(1.0, 2 * min(below, above)))
+    return {"value": float(value), **interval(value, values, confidence), "p_value": p_value}
+
+
+def bootstrap_scores(
+    precision: np.ndarray, labels: Sequence[np.ndarray], task: Task, draws: np.ndarray
+) -> dict[str, np.ndarray]:
+    """All scores of one method under each draw, mean over its runs: name -> (B,)."""
+    truth = task.membership[task.single].argmax(axis=1)
+    clusterings = [bootstrap_clustering(part, truth, draws) for part in labels]
+    return {
+        "map": bootstrap_map(precision, task.membership, draws),
+        **{name: np.mean([part[name] for part in clusterings], axis=0) for name in CLUSTER_SCORES},
+    }
+
+
+def observed(entry: dict[str, Any], name: str) -> dict[str, Any]:
+    """Find the part of a record that holds a score, and in it ``value`` or ``mean``."""
+    part: dict[str, Any] = entry["map"] if name == "map" else entry["kmeans"][name]
+    return part
+
+
+def attach_intervals(
+    entries: Sequence[dict[str, Any]], samples: Sequence[dict[str, np.ndarray]], confidence: float
+) -> None:
+    """Write each score's interval, and each method's differences to all others, into the records."""
+    for entry, own in zip(entries, samples, strict=True):
+        for name, values in own.items():
+            score = observed(entry, name)
+            score.update(interval(score["value" if name == "map" else "mean"], values, confidence))
+        entry["differences"] = [
+            {"other": other["method"], "score": name, **_difference_of(entry, other, name, own, theirs, confidence)}
+            for other, theirs in zip(entries, samples, strict=True)
+            if other is not entry
+            for name in own
+        ]
+
+
+def _difference_of(
+    entry: dict[str, Any],
+    other: dict[str, Any],
+    name: str,
+    own: dict[str, np.ndarray],
+    theirs: dict[str, np.ndarray],
+    confidence: float,
+) -> dict[str, float]:
+    key = "value" if name == "map" else "mean"
+    gap = observed(entry, name)[key] - observed(other, name)[key]
+    return difference(gap, own[name] - theirs[name], confidence)

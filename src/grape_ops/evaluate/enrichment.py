@@ -1,0 +1,70 @@
+"""Which complexes do discovered clusters hold more of than chance would put there?
+
+Hypergeometric test of every cluster with every complex it shares at least two genes with; Benjamini-Hochberg over
+all cluster-complex pairs that could have shared two. The control deals the cluster labels out anew and counts
+again: what it finds is what such clusters would show without any knowledge.
+
+Letters: N genes, c clusters, K complexes.
+"""
+
+import numpy as np
+from scipy.stats import hypergeom
+
+from grape_ops.evaluate.significance import add_one_p, benjamini_hochberg
+
+LEVEL = 0.05  # a cluster counts as enriched when a q-value is below
+
+
+def enrichment(labels: np.ndarray, membership: np.ndarray) -> dict[str, np.ndarray]:
+    """Test clusters against complexes: (N,) int, (N, K) bool -> columns of equal length, best first.
+
+    Returns
+    -------
+    cluster, complex (indices), overlap, cluster_size, complex_size, p_value, q_value.
+    """
+    genes = len(labels)
+    # Counts are small, so single precision holds them exactly, and only floats multiply fast.
+    clusters = np.eye(int(labels.max()) + 1, dtype=np.float32)[labels]
+    overlap = (clusters.T @ membership.astype(np.float32)).astype(np.int64)
+    sizes, complex_sizes = np.bincount(labels), membership.sum(axis=0)
+    p_values = np.ones(overlap.shape)
+    shared = overlap >= 2
+    cluster, complex_ = np.nonzero(shared)
+    p_values[shared] = hypergeom.sf(overlap[shared] - 1, genes, complex_sizes[complex_], sizes[cluster])
+    testable = (sizes[:, None] >= 2) & (complex_sizes >= 2)
+    q_values = np.full(overlap.shape, np.nan)
+    q_values[testable] = benjamini_hochberg(p_values[testable])
+    order = np.lexsort((complex_, cluster, p_values[shared]))
+    cluster, complex_ = cluster[order], complex_[order]
+    return {
+        "cluster": cluster,
+        "complex": complex_,
+        "overlap": overlap[cluster, complex_],
+        "cluster_size": sizes[cluster],
+        "complex_size": complex_sizes[complex_],
+        "p_value": p_values[cluster, complex_],
+        "q_value": q_values[cluster, complex_],
+    }
+
+
+def enriched_clusters(labels: np.ndarray, membership: np.ndarray) -> tuple[int, int]:
+    """Count clusters enriched for a complex, and complexes some cluster is enriched for, at q < 0.05."""
+    found = enrichment(labels, membership)
+    hit = found["q_value"] < LEVEL
+    return len(np.unique(found["cluster"][hit])), len(np.unique(found["complex"][hit]))
+
+
+def enrichment_scores(
+    labels: np.ndarray, membership: np.ndarray, shuffles: int, rng: np.random.Generator
+) -> dict[str, float | int]:
+    """Count enriched clusters, and the same after shuffling the cluster labels: (N,) int, (N, K) bool."""
+    clusters, complexes = enriched_clusters(labels, membership)
+    control = np.array([enriched_clusters(rng.permutation(labels), membership)[0] for _ in range(shuffles)])
+    return {
+        "n_clusters": int(labels.max()) + 1,
+        "enriched_clusters": clusters,
+        "enriched_complexes": complexes,
+        "shuffled_mean": float(control.mean()),
+        "p_value": float(add_one_p(np.count_nonzero(control >= clusters), shuffles)),
+        "shuffles": shuffles,
+    }

@@ -1,0 +1,183 @@
+"""The rim between tables and arrays: gene vectors of several methods and runs, brought to one set of genes."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grape_ops.cells.genes import BATCH_COMPOSITION
+from grape_ops.config import ScreenSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.groundtruth.aliases import Aliases
+from grape_ops.groundtruth.truth import GroundTruth, membership
+from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+CONTROL = re.compile(ScreenSettings().control_pattern, re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class GeneMap:
+    """One run's vectors, controls left out.
+
+    Attributes
+    ----------
+    method : the entry it belongs to.
+    genes : symbols, each once.
+    vectors : (N, d) float64, all finite.
+    nuisance : what vectors should not predict: "batch" (N, batches) and "cells" (N, 1), where the map tells.
+    """
+
+    method: str
+    genes: tuple[str, ...]
+    vectors: np.ndarray
+    nuisance: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def rows(self, genes: Sequence[str]) -> np.ndarray:
+        """Positions of some of its genes."""
+        position = {gene: row for row, gene in enumerate(self.genes)}
+        return np.array([position[gene] for gene in genes], dtype=np.int64)
+
+
+def gene_map(adata: "AnnData", method: str, aliases: Aliases | None = None) -> GeneMap:
+    """Take the vectors out of an AnnData and check them.
+
+    Raises
+    ------
+    GrapeOpsError : a gene twice, fewer than two genes, no columns, or vectors that are not finite numbers.
+    """
+    names = [str(name) for name in adata.obs_names]
+    control = np.array([CONTROL.match(name) is not None for name in names], dtype=bool)
+    if OBS_IS_CONTROL in adata.obs:
+        control |= adata.obs[OBS_IS_CONTROL].to_numpy(dtype=bool)
+    kept = np.flatnonzero(~control)
+    genes = [names[row] for row in kept]
+    _refuse_duplicates(genes, method)
+    if adata.X is None or adata.shape[1] == 0:
+        raise GrapeOpsError(f"{method} holds no vectors: they belong into X of the AnnData, one row a gene.")
+    matrix = adata.X.toarray() if hasattr(adata.X, "toarray") else np.asarray(adata.X)
+    vectors = matrix[kept].astype(np.float64)
+    if len(genes) < 2:
+        raise GrapeOpsError(f"{method} holds {len(genes)} gene besides controls; judging a map takes at least two.")
+    broken = [genes[row] for row in np.flatnonzero(~np.isfinite(vectors).all(axis=1))]
+    if broken:
+        raise GrapeOpsError(
+            f"{method}: the vectors of {len(broken)} of {len(genes)} genes hold NaN or infinite values ({_few(broken)}). "
+            "Leave these genes out or fill the gaps before judging."
+        )
+    renamed = (aliases or Aliases()).rename(genes)
+    nuisance = {name: table[kept] for name, table in _nuisance(adata).items()}
+    return GeneMap(method, tuple(renamed[gene] for gene in genes), vectors, nuisance)
+
+
+def _nuisance(adata: "AnnData") -> dict[str, np.ndarray]:
+    tables = {}
+    if BATCH_COMPOSITION in adata.obsm:
+        shares = np.asarray(adata.obsm[BATCH_COMPOSITION], dtype=np.float64)
+        tables["batch"] = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
+    if OBS_N_CELLS in adata.obs:
+        tables["cells"] = np.log1p(adata.obs[OBS_N_CELLS].to_numpy(dtype=np.float64))[:, None]
+    return {name: table for name, table in tables.items() if np.isfinite(table).all()}
+
+
+def _refuse_duplicates(genes: Sequence[str], method: str) -> None:
+    seen: set[str] = set()
+    twice = sorted({gene for gene in genes if gene in seen or seen.add(gene)})  # type: ignore[func-returns-value]
+    if twice:
+        raise GrapeOpsError(
+            f"{method} holds {len(twice)} gene symbols more than once ({_few(twice)}); average or drop the extra rows."
+        )
+
+
+def _few(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def gene_maps(
+    maps: "Mapping[str, AnnData | Sequence[AnnData]]", aliases: Aliases | None = None
+) -> dict[str, list[GeneMap]]:
+    """Check the maps of every method; a method is one AnnData or several runs of it."""
+    if not maps:
+        raise GrapeOpsError("There is no gene map to judge.")
+    methods = {}
+    for method, runs in maps.items():
+        several = list(runs) if isinstance(runs, list | tuple) else [runs]
+        if not several:
+            raise GrapeOpsError(f"{method} has no run.")
+        methods[method] = [gene_map(run, method, aliases) for run in several]
+    return methods
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all methods are judged on.
+
+    Attributes
+    ----------
+    truth : the ground truth, genes renamed by the aliases.
+    genes : genes that every run of every method has, sorted.
+    labelled : positions, among these, of the genes in any complex.
+    complexes : names of the complexes with at least one labelled gene.
+    membership : (labelled genes, complexes) bool.
+    single : positions, among the labelled, of the genes in exactly one complex; clusterings are scored on them.
+    single_complex : their complex, numbered from 0 without gaps.
+    """
+
+    truth: GroundTruth
+    genes: tuple[str, ...]
+    labelled: np.ndarray
+    complexes: tuple[str, ...]
+    membership: np.ndarray
+    single: np.ndarray
+    single_complex: np.ndarray
+
+    @property
+    def labelled_genes(self) -> list[str]:
+        """Symbols of the labelled genes."""
+        return [self.genes[row] for row in self.labelled]
+
+    @property
+    def all_membership(self) -> np.ndarray:
+        """(all common genes, complexes) bool."""
+        table = np.zeros((len(self.genes), len(self.complexes)), dtype=bool)
+        table[self.labelled] = self.membership
+        return table
+
+
+def make_task(methods: Mapping[str, Sequence[GeneMap]], truth: GroundTruth) -> Task:
+    """Find the common genes and their complexes.
+
+    Raises
+    ------
+    GrapeOpsError : the maps share no gene, no common gene is in the truth, or fewer than two complexes have two
+        genes.
+    """
+    sets = [set(run.genes) for runs in methods.values() for run in runs]
+    genes = tuple(sorted(set.intersection(*sets)))
+    sizes = ", ".join(f"{name} {len(runs[0].genes)}" for name, runs in methods.items())
+    if not genes:
+        raise GrapeOpsError(f"The maps share no gene (genes: {sizes}). Do they all name genes by the same symbols?")
+    table = membership(truth, genes)
+    names = np.array(list(truth.complexes), dtype=object)
+    labelled = np.flatnonzero(table.any(axis=1))
+    if not len(labelled):
+        raise GrapeOpsError(
+            f"None of the {len(genes)} genes of the maps ({_few(genes)}) is in the truth {truth.name} "
+            f"({_few(truth.genes)}). If they name genes differently, give an alias table."
+        )
+    usable = int(np.sum(table.sum(axis=0) >= 2))
+    if usable < 2:
+        raise GrapeOpsError(
+            f"Only {usable} of the {len(names)} complexes of {truth.name} has two genes or more in the maps "
+            f"({len(labelled)} labelled genes of {len(genes)}); judging takes at least two such complexes."
+        )
+    found = table.any(axis=0)
+    member = table[labelled][:, found]
+    single = np.flatnonzero(member.sum(axis=1) == 1)
+    _, single_complex = np.unique(member[single].argmax(axis=1), return_inverse=True)
+    return Task(truth, genes, labelled, tuple(names[found]), member, single, single_complex)

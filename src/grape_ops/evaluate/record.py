@@ -1,0 +1,229 @@
+"""The parts of one method's record: counts, retrieval, clustering, communities, recall, nuisance.
+
+Each function takes the arrays of a method's runs and gives a part of what ``scores.json`` holds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from grape_ops.config import EvaluateSettings
+from grape_ops.evaluate import leiden
+from grape_ops.evaluate.agreement import SCORES, agreement
+from grape_ops.evaluate.clustering import kmeans, random_sweep
+from grape_ops.evaluate.confounding import nuisance_score
+from grape_ops.evaluate.enrichment import enrichment_scores
+from grape_ops.evaluate.maps import GeneMap, Task
+from grape_ops.evaluate.recall import known_pairs, recall_scores
+from grape_ops.evaluate.retrieval import average_precision, chance_average_precision, chance_corrected
+from grape_ops.evaluate.significance import benjamini_hochberg, permute_labels
+from grape_ops.groundtruth.pairs import KnownPairs
+from grape_ops.groundtruth.truth import membership
+
+STREAMS = ("permutations", "kmeans", "reference", "bootstrap", "leiden", "shuffles", "nuisance")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The conditions all methods share: task, settings and one seed.
+
+    Every method draws from the same streams, so permutations, starts and complexes are the same for all.
+    """
+
+    task: Task
+    settings: EvaluateSettings
+    seed: int
+
+    def stream(self, name: str) -> np.random.Generator:
+        """Start one of the independent streams of the seed."""
+        return np.random.default_rng([self.seed, STREAMS.index(name)])
+
+    @property
+    def main_k(self) -> int:
+        """The k of the score table: the setting, or the number of complexes, but no more than genes."""
+        complexes = int(self.task.single_complex.max(initial=0)) + 1
+        return min(self.settings.k or complexes, len(self.task.single))
+
+    @property
+    def ks(self) -> list[int]:
+        """Every k that is clustered: the sweep's and the main one, as far as the genes allow."""
+        wanted = {*range(self.settings.sweep_min, self.settings.sweep_max + 1), self.main_k}
+        return sorted(k for k in wanted if k <= len(self.task.single))
+
+    def reference(self) -> list[dict[str, Any]]:
+        """Score random maps at every k."""
+        rng = self.stream("reference")
+        return random_sweep(self.task.single_complex, self.ks, self.settings.kmeans_runs, rng)
+
+
+def counts(method: str, runs: Sequence[GeneMap], task: Task) -> dict[str, Any]:
+    """How many genes were judged, how many the method would have, and which of the truth it lacks."""
+    own = sorted(set.intersection(*(set(run.genes) for run in runs)))
+    table = membership(task.truth, own)
+    labelled = table.any(axis=1)
+    precision = [average_precision(run.vectors[run.rows(own)][labelled], table[labelled]) for run in runs]
+    return {
+        "method": method,
+        "n_runs": len(runs),
+        "truth": task.truth.name,
+        "truth_sha256": task.truth.sha256,
+        "n_genes": len(task.labelled),
+        "n_genes_own": int(labelled.sum()),
+        "n_genes_truth": len(task.truth.genes),
+        "n_complexes": int(np.sum(task.membership.sum(axis=0) >= 2)),
+        "map_own_genes": float(np.nanmean(precision)),
+        "unmatched_genes": sorted(set(task.truth.genes) - set(own)),
+    }
+
+
+def retrieval(runs: Sequence[np.ndarray], trial: Trial) -> dict[str, Any]:
+    """Score mAP, complexes and genes, with label permutations: labelled vectors (G, d) of each run."""
+    task = trial.task
+    result = permute_labels(runs, task.membership, trial.settings.permutations, trial.stream("permutations"))
+    chance = chance_average_precision(task.membership)
+    corrected = chance_corrected(result.precision, chance)
+    means = [float(np.nanmean(average_precision(table, task.membership))) for table in runs]
+    return {
+        "map": {
+            "value": result.mean_precision,
+            "chance": float(np.nanmean(chance)),
+            "p_value": result.mean_p,
+            "chance_corrected": float(np.nanmean(corrected)),
+            "null_mean": float(result.null.mean()),
+            "null_sd": float(result.null.std()),
+            "permutations": trial.settings.permutations,
+            "n_queries": int(np.sum(~np.isnan(result.precision))),
+            "seed_sd": seed_sd(means),
+            "per_run": means,
+        },
+        "complexes": {
+            "complex": list(task.complexes),
+            "n_genes": task.membership.sum(axis=0).tolist(),
+            "map": result.complex_precision.tolist(),
+            "p_value": result.complex_p.tolist(),
+            "q_value": benjamini_hochberg(result.complex_p).tolist(),
+        },
+        "genes": {
+            "gene_symbol": task.labelled_genes,
+            "ap": result.precision.tolist(),
+            "chance": chance.tolist(),
+            "chance_corrected": corrected.tolist(),
+            "p_value": result.gene_p.tolist(),
+            "q_value": benjamini_hochberg(result.gene_p).tolist(),
+        },
+    }
+
+
+def seed_sd(values: Sequence[float]) -> float | None:
+    """Spread over runs of a method, which a single run cannot have."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def clustering(
+    runs: Sequence[np.ndarray], trial: Trial, reference: Sequence[dict[str, Any]]
+) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Score k-means at every k beside the random reference: labelled vectors (G, d) of each run.
+
+    Returns
+    -------
+    the record's parts, and the labels (R, genes of one complex) of each run at the main k.
+    """
+    task, rng = trial.task, trial.stream("kmeans")
+    kept: list[np.ndarray] = []
+    lines = []
+    for k in trial.ks:
+        labels = [kmeans(table[task.single], k, trial.settings.kmeans_runs, rng) for table in runs]
+        kept = labels if k == trial.main_k else kept
+        lines.append({"k": k, **_over_runs([agreement(part, task.single_complex) for part in labels])})
+    at_main = trial.ks.index(trial.main_k)
+    main = {
+        "k": trial.main_k,
+        "runs": trial.settings.kmeans_runs,
+        "n_genes": len(task.single),
+        **{name: lines[at_main][name] for name in SCORES},
+        "random": {name: reference[at_main][name] for name in SCORES},
+    }
+    swept = [i for i, k in enumerate(trial.ks) if trial.settings.sweep_min <= k <= trial.settings.sweep_max]
+    parts = {"kmeans": main, "sweep": [lines[i] for i in swept], "sweep_random": [reference[i] for i in swept]}
+    return parts, kept
+
+
+def _over_runs(scores: Sequence[dict[str, np.ndarray]]) -> dict[str, dict[str, Any]]:
+    """Mean over everything; sd within runs, over starts of the clustering; seed_sd between runs."""
+    return {
+        name: {
+            "mean": float(np.mean([part[name].mean() for part in scores])),
+            "sd": float(np.sqrt(np.mean([part[name].var() for part in scores]))),
+            "seed_sd": seed_sd([float(part[name].mean()) for part in scores]),
+        }
+        for name in SCORES
+    }
+
+
+def pair_recall(runs: Sequence[np.ndarray], trial: Trial, lists: Sequence[KnownPairs]) -> list[dict[str, Any]]:
+    """Recall of the truth's own pairs and of each list: vectors (N, d) of all common genes, for each run."""
+    position = {gene: row for row, gene in enumerate(trial.task.genes)}
+    known = [(trial.task.truth.name, known_pairs(trial.task.all_membership))]
+    for listed in lists:
+        found = [(position[a], position[b]) for a, b in listed.pairs if a in position and b in position]
+        known.append((listed.name, np.sort(np.array(found, dtype=np.int64).reshape(-1, 2), axis=1)))
+    tails = trial.settings.recall_tails
+    records = []
+    for name, rows in known:
+        for same in zip(*(recall_scores(table, rows, tails) for table in runs), strict=True):
+            means = {key: float(np.mean([record[key] for record in same])) for key in ("value", "chance")}
+            records.append({"pairs": name, "n_genes": len(trial.task.genes), **same[0], **means})
+    return records
+
+
+def communities(near: Sequence[np.ndarray], labels: Sequence[np.ndarray], trial: Trial) -> dict[str, Any]:
+    """Score Leiden at each resolution and the enrichment of its clusters: nearest genes (N, n) of each run.
+
+    Without igraph, Leiden is left out with the reason, and the k-means ``labels`` are tested for enrichment.
+    """
+    task, settings = trial.task, trial.settings
+    if not leiden.available():
+        table = task.membership[task.single]
+        clusters = leiden.consensus(np.concatenate(labels))[0]
+        tested = enrichment_scores(clusters, table, settings.shuffles, trial.stream("shuffles"))
+        return {"leiden": {"left_out": leiden.MISSING}, "enrichment": [{"clusters": "k-means", **tested}]}
+    scored, tests = [], []
+    for resolution in settings.leiden_resolutions:
+        rng = trial.stream("leiden")
+        found = [leiden.leiden(indices, resolution, settings.leiden_runs, rng) for indices in near]
+        on_truth = [agreement(part[:, task.labelled[task.single]], task.single_complex) for part in found]
+        scored.append(
+            {
+                "resolution": resolution,
+                "runs": settings.leiden_runs,
+                "neighbours": near[0].shape[1],
+                "n_clusters": float(np.mean([part.max(axis=1) + 1 for part in found])),
+                "stability": float(np.mean([leiden.stability(part).mean() for part in found])),
+                **_over_runs(on_truth),
+            }
+        )
+        clusters = leiden.consensus(np.concatenate(found))[0]
+        tested = enrichment_scores(clusters, task.all_membership, settings.shuffles, trial.stream("shuffles"))
+        tests.append({"clusters": f"leiden {resolution:g}", **tested})
+    return {"leiden": scored, "enrichment": tests}
+
+
+def nuisance(
+    near: Sequence[np.ndarray], runs: Sequence[GeneMap], methods: Mapping[str, Sequence[GeneMap]], trial: Trial
+) -> dict[str, Any]:
+    """Score what the vectors should not know: nearest genes (N, n) of each run.
+
+    Batches and cell numbers belong to the screen, so a map that does not tell them borrows from the first that does.
+    """
+    every_map = [*runs, *(run for others in methods.values() for run in others)]
+    scores: dict[str, Any] = {}
+    for name in ("batch", "cells"):
+        source = next((run for run in every_map if name in run.nuisance), None)
+        scores[name] = None
+        if source is not None:
+            table = source.nuisance[name][source.rows(trial.task.genes)]
+            score = nuisance_score(near, table, trial.settings.shuffles, trial.stream("nuisance"))
+            scores[name] = score and {**score, "source": source.method}
+    return scores

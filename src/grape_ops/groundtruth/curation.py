@@ -1,0 +1,183 @@
+"""Choosing complexes that a screen can be judged by, with a log of what fell out and why.
+
+The rule of the screen's own lab, in three stages. Coverage: at least so many screened genes, and at least such a
+share of the members screened. Overlap: of two complexes that share more than a tenth of the smaller one's gene pairs
+the larger is dropped (pairs of screened genes). Benchmark: complexes of 5 to 10 screened genes, larger ones cut to ten by a seeded draw,
+none sharing a gene with another.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from grape_ops.errors import GrapeOpsError
+from grape_ops.groundtruth.aliases import Aliases
+from grape_ops.groundtruth.truth import GroundTruth
+from grape_ops.schema import COMPLEX, GENE
+
+Complexes = dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class CurationRule:
+    """Thresholds of the rule."""
+
+    least_screened: int = 3
+    least_share: float = 2 / 3
+    most_shared_pairs: float = 0.1
+    least_genes: int = 5
+    most_genes: int = 10
+    disjoint: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """One line of the log: a complex (or one of its genes) that fell out, at which stage, and why."""
+
+    stage: str
+    complex: str
+    gene: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Curation:
+    """The complexes left after each stage, the log, and genes of the source that the screen does not have."""
+
+    covered: Complexes
+    distinct: Complexes
+    chosen: Complexes
+    log: tuple[Dropped, ...]
+    unmatched: tuple[str, ...]
+    ambiguous: dict[str, tuple[str, ...]]
+
+
+def curate(truth: GroundTruth, screened: Iterable[str], rule: CurationRule, aliases: Aliases | None = None) -> Curation:
+    """Apply the rule to complexes and the genes of a screen.
+
+    Parameters
+    ----------
+    truth : all complexes of a source.
+    screened : genes of the screen's library, controls left out.
+    rule : the thresholds.
+    aliases : other names of genes, applied to source and library alike.
+    """
+    names = aliases or Aliases()
+    library = {names.symbol.get(gene, gene) for gene in screened}
+    complexes = {name: tuple(genes) for name, genes in names.apply(truth.complexes).items()}
+    log: list[Dropped] = []
+    covered = _covered(complexes, library, rule, log)
+    distinct = _distinct(covered, rule.most_shared_pairs, log)
+    chosen = _chosen(distinct, rule, log)
+    members = {gene for genes in complexes.values() for gene in genes}
+    ambiguous = {gene: meant for gene, meant in names.ambiguous.items() if gene in members}
+    return Curation(covered, distinct, chosen, tuple(log), tuple(sorted(members - library)), ambiguous)
+
+
+def _covered(
+    complexes: Mapping[str, tuple[str, ...]], library: set[str], rule: CurationRule, log: list[Dropped]
+) -> Complexes:
+    """Keep the screened genes of complexes that are screened well enough."""
+    kept: Complexes = {}
+    for name, genes in complexes.items():
+        found = tuple(gene for gene in genes if gene in library)
+        if len(found) < rule.least_screened:
+            log.append(Dropped("coverage", name, "", f"{len(found)} genes screened, fewer than {rule.least_screened}"))
+        # Whole numbers against the share, so that 2 of 3 members count as two thirds.
+        elif len(found) < rule.least_share * len(genes) - 1e-9:
+            share = f"{len(found)} of {len(genes)} members screened, below {rule.least_share:.3g}"
+            log.append(Dropped("coverage", name, "", share))
+        else:
+            kept[name] = found
+    return kept
+
+
+def _distinct(complexes: Complexes, most_shared: float, log: list[Dropped]) -> Complexes:
+    """Drop every complex that overlaps with a smaller one, even if that one is dropped itself.
+
+    Of two complexes of one size the later in the source counts as the larger.
+    """
+    names = sorted(complexes, key=lambda name: len(complexes[name]))
+    shared = _shared_genes([complexes[name] for name in names])
+    shared_pairs = shared * (shared - 1) / 2
+    sizes = np.array([len(complexes[name]) for name in names])
+    pairs = sizes * (sizes - 1) / 2
+    dropped = set()
+    for index, name in enumerate(names):
+        overlaps = shared_pairs[index, :index] > most_shared * pairs[:index]
+        if overlaps.any():
+            other = int(np.argmax(overlaps))
+            count = f"{int(shared_pairs[index, other])} of {int(pairs[other])} gene pairs of {names[other]}"
+            log.append(Dropped("overlap", name, "", f"shares {count}"))
+            dropped.add(name)
+    return {name: genes for name, genes in complexes.items() if name not in dropped}
+
+
+def _shared_genes(complexes: list[tuple[str, ...]]) -> np.ndarray:
+    """Count the genes two complexes share: C complexes -> (C, C)."""
+    column = {gene: i for i, gene in enumerate(sorted({gene for genes in complexes for gene in genes}))}
+    rows = [row for row, genes in enumerate(complexes) for _ in genes]
+    columns = [column[gene] for genes in complexes for gene in genes]
+    table = csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(complexes), max(len(column), 1)))
+    return (table @ table.T).toarray()
+
+
+def _chosen(complexes: Complexes, rule: CurationRule, log: list[Dropped]) -> Complexes:
+    """Cut large complexes by a draw, and keep those large enough that share no gene with one already kept."""
+    rng = np.random.default_rng(rule.seed)
+    kept: Complexes = {}
+    taken: dict[str, str] = {}
+    # Larger complexes come first: they lose genes to the draw anyway, and name breaks ties.
+    for name in sorted(complexes, key=lambda name: (-len(complexes[name]), name)):
+        genes = complexes[name]
+        if len(genes) < rule.least_genes:
+            log.append(Dropped("size", name, "", f"{len(genes)} screened genes, fewer than {rule.least_genes}"))
+            continue
+        clash = next((gene for gene in genes if gene in taken), None)
+        if rule.disjoint and clash is not None:
+            log.append(Dropped("disjoint", name, clash, f"is already in {taken[clash]}"))
+            continue
+        drawn = sorted(rng.choice(len(genes), min(rule.most_genes, len(genes)), replace=False))
+        kept[name] = tuple(genes[index] for index in drawn)
+        taken.update(dict.fromkeys(kept[name], name))
+        cut = [gene for index, gene in enumerate(genes) if index not in set(drawn)]
+        log.extend(Dropped("cut", name, gene, f"left out by the draw, seed {rule.seed}") for gene in cut)
+    return {name: kept[name] for name in complexes if name in kept}
+
+
+STAGES = ("covered", "distinct", "chosen")
+
+
+def write_curation(curation: Curation, out: Path, stage: str = "chosen") -> None:
+    """Write the table of one stage to ``out``, and beside it what fell out and which genes were not matched.
+
+    Files: ``NAME.tsv`` (gene_symbol, complex), ``NAME.dropped.tsv`` (stage, complex, gene, reason),
+    ``NAME.unmatched.tsv`` (gene, reason).
+    """
+    if stage not in STAGES:
+        raise GrapeOpsError(f"There is no stage {stage} of the curation; there are: {', '.join(STAGES)}.")
+    complexes: Complexes = getattr(curation, stage)
+    if not complexes:
+        raise GrapeOpsError("No complex is left: loosen the thresholds, or check that gene symbols match.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _write(out, (GENE, COMPLEX), ((gene, name) for name, genes in complexes.items() for gene in genes))
+    # Later stages than the one written dropped nothing of what is in the table.
+    logged = {"covered": ("coverage",), "distinct": ("coverage", "overlap")}.get(stage)
+    lines = [line for line in curation.log if logged is None or line.stage in logged]
+    rows = ((line.stage, line.complex, line.gene, line.reason) for line in lines)
+    _write(out.with_suffix(".dropped.tsv"), ("stage", "complex", "gene", "reason"), rows)
+    unmatched = [(gene, "not in the screen's library") for gene in curation.unmatched]
+    unmatched += [(gene, f"alias of several genes: {', '.join(m)}") for gene, m in curation.ambiguous.items()]
+    _write(out.with_suffix(".unmatched.tsv"), ("gene", "reason"), unmatched)
+
+
+def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -3,7 +3,7 @@
 Legend: N crops, C channels, S crop size, B batches.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,7 @@ def control_sums(crops: np.ndarray, batch: np.ndarray, is_control: np.ndarray) -
     return sums
 
 
-def merge_sums(parts: list[Mapping[str, PixelSums]]) -> dict[str, PixelSums]:
+def merge_sums(parts: Iterable[Mapping[str, PixelSums]]) -> dict[str, PixelSums]:
     """Put the sums of several shards together; a batch may lie in more than one."""
     merged: dict[str, PixelSums] = {}
     for part in parts:

@@ -121,9 +121,7 @@ class CropStore:
     def read(self, indices: Index) -> np.ndarray:
         """Read stored pixels: (n,) indices in any order -> (n, C, S, S) integers in that order."""
         codes, rows = self._shard_codes[indices], self._rows[indices]
-        crops = np.empty(
-            (len(codes), len(self.channels), self.crop_size, self.crop_size), dtype=self.pixel_type
-        )
+        crops = np.empty((len(codes), len(self.channels), self.crop_size, self.crop_size), dtype=self.pixel_type)
         # Crop by crop is faster than one fancy index a shard, which copies everything twice. Shard by shard
         # and downwards within it is kind to a disk whose pages are not in memory yet.
         order = np.lexsort((rows, codes))
@@ -134,9 +132,7 @@ class CropStore:
     def standardized(self, indices: Index) -> np.ndarray:
         """Read network input, z-scored by the controls of each cell's batch: (n,) -> (n, C, S, S) float32."""
         codes = self.batch_codes[indices]
-        return standardize(
-            self.read(indices), self.pixel_max, self.control_mean[codes], self.control_sd[codes]
-        )
+        return standardize(self.read(indices), self.pixel_max, self.control_mean[codes], self.control_sd[codes])
 
     def verify(self) -> None:
         """Recompute all checksums; reads every byte.
@@ -162,9 +158,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise GrapeOpsError(f"There is no crop store at {folder}: `grape-ops preprocess` makes one.")
     if not file.is_file():
         state = "half-written: go on with --resume" if (folder / SHARDS_DIR).is_dir() else "no crop store"
-        raise GrapeOpsError(
-            f"The folder {folder} is {state} ({STORE_FILE} is written last and is not there)."
-        )
+        raise GrapeOpsError(f"The folder {folder} is {state} ({STORE_FILE} is written last and is not there).")
     try:
         meta = json.loads(file.read_text())
     except ValueError as error:
@@ -222,9 +216,7 @@ def _open_shard(folder: Path, name: str, meta: dict[str, Any]) -> np.ndarray:
     return np.asarray(shard)  # a plain view of the map: taking one row costs a third of np.memmap's time
 
 
-def _check_places(
-    folder: Path, cells: pd.DataFrame, shards: dict[str, np.ndarray], meta: dict[str, Any]
-) -> None:
+def _check_places(folder: Path, cells: pd.DataFrame, shards: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
     sizes = cells[SHARD].map({name: len(shard) for name, shard in shards.items()})
     wrong = int((~(cells[ROW] < sizes) | (cells[ROW] < 0)).sum())
     unknown = set(cells[BATCH]) - {batch["name"] for batch in meta["batches"]}
@@ -233,6 +225,4 @@ def _check_places(
 
 
 def _damaged(folder: Path, what: str) -> GrapeOpsError:
-    return GrapeOpsError(
-        f"The crop store {folder} is damaged: {what}. Make the store again with --overwrite."
-    )
+    return GrapeOpsError(f"The crop store {folder} is damaged: {what}. Make the store again with --overwrite.")

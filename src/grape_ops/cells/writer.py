@@ -56,28 +56,20 @@ def write_store(
     types = {str(crops.dtype) for crops in crops_by_shard.values()}
     names = tuple(channels)
     if len(shapes) != 1 or len(types) != 1 or not types <= set(PIXEL_TYPES):
-        raise GrapeOpsError(
-            f"All shards need one shape and one of {list(PIXEL_TYPES)}; got {shapes} and {types}."
-        )
+        raise GrapeOpsError(f"All shards need one shape and one of {list(PIXEL_TYPES)}; got {shapes} and {types}.")
     (n_channels, height, width), pixel_type = shapes.pop(), types.pop()
     if n_channels != len(names) or height != width:
-        raise GrapeOpsError(
-            f"Crops of {n_channels} channels, {height} x {width}, do not fit {len(names)} names."
-        )
+        raise GrapeOpsError(f"Crops of {n_channels} channels, {height} x {width}, do not fit {len(names)} names.")
     (folder / SHARDS_DIR).mkdir(parents=True, exist_ok=True)
     records = {}
     for name, crops in crops_by_shard.items():
         own = cells[cells[SHARD] == name].sort_values(ROW)
         if own[ROW].tolist() != list(range(len(crops))):
-            raise GrapeOpsError(
-                f"Shard {name} has {len(crops)} crops, but the cell table does not name each once."
-            )
+            raise GrapeOpsError(f"Shard {name} has {len(crops)} crops, but the cell table does not name each once.")
         file, offset = start_shard(folder, name, crops.shape, pixel_type)
         put_crops(file, offset, 0, crops)
         records[name] = finish_shard(folder, name, own, {})
-    finish_store(
-        folder, cells, names, records, pixel_type, height, scaling or {}, provenance or {}, quality or {}
-    )
+    finish_store(folder, cells, names, records, pixel_type, height, scaling or {}, provenance or {}, quality or {})
 
 
 def shard_names(places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -185,9 +177,7 @@ def finish_store(
         "scaling": scaling,
         "provenance": provenance | {"versions": _versions()},
         "files": files,
-        "shards": {
-            name: {key: shards[name][key] for key in ("cells", "bytes", "sha256")} for name in sorted(shards)
-        },
+        "shards": {name: {key: shards[name][key] for key in ("cells", "bytes", "sha256")} for name in sorted(shards)},
     }
     write_json(folder / STORE_FILE, meta)
 
@@ -205,19 +195,18 @@ def shard_file(folder: Path, name: str) -> Path:
 
 
 def _batches(cells: pd.DataFrame, shards: dict[str, dict[str, Any]], pixel_max: int) -> list[dict[str, Any]]:
-    parts = [
-        {name: PixelSums(**sums) for name, sums in record["controls"].items()} for record in shards.values()
-    ]
+    parts = [{name: PixelSums(**sums) for name, sums in record["controls"].items()} for record in shards.values()]
     sums = merge_sums(parts)
     bare = sorted(set(cells[BATCH]) - set(sums))
     if bare:
         raise GrapeOpsError(f"{len(bare)} batches have no control cells, among them {', '.join(bare[:5])}.")
-    counts = cells.groupby(BATCH)[IS_CONTROL].agg(["size", "sum"])
+    n_cells = cells[BATCH].value_counts()
+    n_controls = cells.loc[cells[IS_CONTROL], BATCH].value_counts()
     batches = []
     for name, part in sums.items():
         mean, sd = part.mean_and_sd(pixel_max)
-        n_cells, controls = (int(n) for n in counts.loc[name])
-        batches.append({"name": name, "cells": n_cells, "controls": controls, "mean": mean, "sd": sd})
+        counts = {"cells": int(n_cells[name]), "controls": int(n_controls[name])}
+        batches.append({"name": name} | counts | {"mean": mean, "sd": sd})
     return batches
 
 

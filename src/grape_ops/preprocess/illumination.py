@@ -1,0 +1,155 @@
+"""Retrospective flat-field correction (section 3.2, step 1; Lindblad & Bengtsson 2001).
+
+The rule is the one the field's pipelines share: the mean over all tiles of a group, a median filter with a
+disk whose area is a twentieth of the tile, divided by its 2nd percentile, never below 1; images are divided
+by it. A median over a disk of hundreds of pixels is smooth, so it is evaluated on a grid of a few steps per
+radius and interpolated between.
+Legend: C channels, H x W tile, h x w lattice of pixels, a x b grid.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import fftconvolve
+
+FIRST_LEVELS, LEVELS = 16, 32
+# Larger disks hold enough pixels when only every second, third ... one is taken.
+LATTICE_RADIUS = 100
+
+
+@dataclass(frozen=True)
+class FlatField:
+    """How bright each place of a tile is, relative to its darker parts; 1 or more everywhere.
+
+    Attributes
+    ----------
+    grid : (C, a, b) values at the grid's nodes.
+    rows, columns : (a,) and (b,) where the nodes lie, in tile pixels.
+    agreement : (C,) share of the field's variance that two halves of the tiles agree on, 0 to 1.
+    """
+
+    grid: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    agreement: np.ndarray
+
+    @classmethod
+    def none(cls, channels: int) -> "FlatField":
+        """Return the field that changes nothing."""
+        nodes = np.zeros(1)
+        return cls(np.ones((channels, 1, 1), np.float32), nodes, nodes, np.zeros(channels))
+
+    def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Interpolate at every pair of a row and a column: (m,), (n,) -> (C, m, n) float32."""
+        if self.grid.shape[1:] == (1, 1):
+            return np.ones((len(self.grid), 1, 1), np.float32)  # broadcasts; dividing by it is exact
+        above, from_above = _between(self.rows, rows)
+        left, from_left = _between(self.columns, columns)
+        down = self.grid[:, above] * (1 - from_above)[:, None] + self.grid[:, above + 1] * from_above[:, None]
+        return np.maximum(down[:, :, left] * (1 - from_left) + down[:, :, left + 1] * from_left, np.float32(1))
+
+
+def median_radius(height: int, width: int) -> int:
+    """Radius of the disk whose area is a twentieth of the tile."""
+    return int(np.sqrt(height * width / (20 * np.pi)))
+
+
+def lattice(height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of the pixels that the mean is taken of; all of them unless the tile is large."""
+    stride = max(1, median_radius(height, width) // LATTICE_RADIUS)
+    return slice(stride // 2, None, stride), slice(stride // 2, None, stride)
+
+
+def estimate_field(
+    mean: np.ndarray,
+    halves: tuple[np.ndarray, np.ndarray] | None,
+    shape: tuple[int, int],
+    percentile: float,
+    steps_per_radius: int,
+    min_agreement: float,
+) -> FlatField:
+    """Estimate a field from the mean tile.
+
+    Parameters
+    ----------
+    mean : (C, h, w) mean of the tiles, at the pixels of ``lattice``.
+    halves : the same over two halves of the tiles, or None if there is but one tile.
+    shape : H and W of a tile.
+    percentile : robust minimum that the field is divided by.
+    steps_per_radius : nodes of the grid along a radius.
+    min_agreement : a channel whose halves agree less than this is left alone: below a half, the estimate is
+        expected to be further from the truth than no correction is.
+    """
+    stride = lattice(*shape)[0].step
+    radius = median_radius(*shape) / stride
+    step, coarse = (max(1, int(radius / n)) for n in (steps_per_radius, min(5, steps_per_radius)))
+    fields, agreements = [], []
+    for channel, picture in enumerate(mean):
+        median = local_median(picture, radius, step)
+        floor = np.percentile(median, percentile)
+        medians = [local_median(half[channel], radius, coarse) for half in halves or ()]
+        agreement = _agreement(*medians) if medians else 0.0
+        trusted = agreement >= min_agreement and floor > 0
+        fields.append(np.maximum(median / floor, 1) if trusted else np.ones_like(median))
+        agreements.append(agreement)
+    rows, columns = (stride // 2 + stride * _block_means(np.arange(n), step) for n in mean.shape[1:])
+    return FlatField(np.stack(fields).astype(np.float32), rows, columns, np.array(agreements))
+
+
+def local_median(image: np.ndarray, radius: float, step: int) -> np.ndarray:
+    """Median over a disk around every ``step``-th pixel: (h, w) -> (a, b). At the rim the disk is cut off.
+
+    For each of a row of brightness levels, the share of darker pixels under the disk is one convolution of a
+    block-averaged picture; the median lies where that share crosses a half.
+    """
+    disk = _soft_disk(radius / step)
+    weight = fftconvolve(_block_sums(np.ones(image.shape), step), disk, mode="same")
+    levels = np.unique(np.quantile(image, np.linspace(0, 1, FIRST_LEVELS)))
+    if len(levels) == 1:
+        return np.full(weight.shape, levels[0])
+
+    def crossing(levels: np.ndarray) -> np.ndarray:
+        darker = np.stack([fftconvolve(_block_sums(image <= v, step), disk, mode="same") / weight for v in levels])
+        upper = np.clip((darker < 0.5).sum(axis=0), 1, len(levels) - 1)
+        below, above = (np.take_along_axis(darker, k[None], axis=0)[0] for k in (upper - 1, upper))
+        share = np.clip((0.5 - below) / np.maximum(above - below, 1e-9), 0, 1)
+        return levels[upper - 1] + share * (levels[upper] - levels[upper - 1])
+
+    rough = crossing(levels)
+    lowest, highest = np.searchsorted(levels, [rough.min(), rough.max()])
+    return crossing(np.linspace(levels[max(lowest - 1, 0)], levels[min(highest, len(levels) - 1)], LEVELS))
+
+
+def _agreement(first: np.ndarray, second: np.ndarray) -> float:
+    if min(first.min(), second.min()) <= 0:
+        return 0.0
+    a, b = (np.log(half) - np.log(half).mean() for half in (first, second))
+    signal = max(float((a * b).mean()), 0.0)
+    noise = float(((a - b) ** 2).mean()) / 4  # variance of the mean of the two halves
+    # Two halves without any structure agree on a flat field.
+    return signal / (signal + noise) if signal + noise > 0 else 1.0
+
+
+def _between(nodes: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # Outside the outermost nodes the line goes on, which the half-block at a tile's rim needs.
+    before = np.clip(np.searchsorted(nodes, places) - 1, 0, len(nodes) - 2)
+    share = (places - nodes[before]) / (nodes[before + 1] - nodes[before])
+    return before, share.astype(np.float32)
+
+
+def _block_sums(image: np.ndarray, step: int) -> np.ndarray:
+    rows, columns = (np.arange(0, n, step) for n in image.shape)
+    return np.add.reduceat(np.add.reduceat(image, rows, axis=0, dtype=np.float64), columns, axis=1)
+
+
+def _block_means(values: np.ndarray, step: int) -> np.ndarray:
+    starts = np.arange(0, len(values), step)
+    return np.add.reduceat(values, starts) / np.diff([*starts, len(values)])
+
+
+def _soft_disk(radius: float, fine: int = 8) -> np.ndarray:
+    # Blocks that the disk's edge crosses count by the share that lies inside.
+    half = int(np.ceil(radius))
+    places = (np.arange((2 * half + 1) * fine) + 0.5) / fine - 0.5 - half
+    inside = places[:, None] ** 2 + places**2 <= radius**2
+    return inside.reshape(2 * half + 1, fine, 2 * half + 1, fine).mean(axis=(1, 3))

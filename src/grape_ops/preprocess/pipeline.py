@@ -1,0 +1,187 @@
+"""From tiles to a crop store in two passes (section 3.2), resumable at every (plate, well).
+
+The first pass (``measurement``) takes flat fields and percentiles, the second (``shards``) cuts the crops;
+both read one tile at a time in each of several processes. What is finished is kept when the rest fails.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grape_ops.cells.writer import finish_store
+from grape_ops.config import PreprocessSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.preprocess.groups import TILE_KEY, batch_of_cells, group_of_tiles, tile_of_cells
+from grape_ops.preprocess.measurement import Measurement, TileGroups, measure
+from grape_ops.preprocess.problems import Problems
+from grape_ops.preprocess.selection import count_quality, select_cells
+from grape_ops.preprocess.shards import cut_shards
+from grape_ops.preprocess.workers import Workers, worker_count
+from grape_ops.preprocess.workplace import UNFINISHED, Plan, claim, tidy
+from grape_ops.schema import GENE, GUIDE, IS_CONTROL, QUALITY_FILE, X, Y
+from grape_ops.screen.screen import Screen
+
+_NEEDED = (GENE, GUIDE, *TILE_KEY, Y, X, IS_CONTROL)
+
+
+@dataclass(frozen=True)
+class PreprocessReport:
+    """Counts of a finished store; ``quality`` is all of its quality.json."""
+
+    cells_in_table: int
+    cells_kept: int
+    cells_dropped: dict[str, int]
+    genes: int
+    batches: int
+    quality: dict[str, Any]
+
+    @classmethod
+    def of(cls, quality: dict[str, Any]) -> "PreprocessReport":
+        """Take the counts out of the content of quality.json."""
+        genes = len(quality["cells_per_gene"]) - 1  # one of them stands for the controls
+        return cls(
+            quality["cells_in_table"],
+            quality["cells_kept"],
+            quality["cells_dropped"],
+            genes,
+            len(quality["cells_per_batch"]),
+            quality,
+        )
+
+
+def preprocess(
+    screen: Screen,
+    out: str | Path,
+    settings: PreprocessSettings,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> PreprocessReport:
+    """Cut a screen into a crop store.
+
+    Parameters
+    ----------
+    screen : what a layout read.
+    out : folder of the store. If it holds a finished store of the same screen and settings, nothing is done.
+    settings : see ``PreprocessSettings``.
+    resume : go on with a half-written store.
+    overwrite : replace a store that is there, finished or not.
+
+    Raises
+    ------
+    GrapeOpsError : the screen has problems and ``on_problem`` is "stop", or ``out`` holds something else.
+    """
+    folder = Path(out)
+    missing = [column for column in _NEEDED if column not in screen.cells]
+    if missing:
+        raise GrapeOpsError(f"The screen's cell table lacks the columns {', '.join(missing)}.")
+    plan = Plan.of(screen, settings)
+    if claim(folder, plan, resume, overwrite):
+        return PreprocessReport.of(json.loads((folder / QUALITY_FILE).read_text()))
+
+    with Workers(worker_count(settings.workers)) as workers:
+        quality = _make(screen, folder, plan, settings, workers)
+    tidy(folder)
+    return PreprocessReport.of(quality)
+
+
+def _make(screen: Screen, folder: Path, plan: Plan, settings: PreprocessSettings, workers: Workers) -> dict[str, Any]:
+    """Check the tables, run both passes and write the store; returns the quality counts."""
+    problems = Problems(settings.on_problem)
+    tile_of_cell = tile_of_cells(screen)
+    batch = batch_of_cells(screen, tile_of_cell, settings.batch_columns)
+    groups = _tile_groups(screen, tile_of_cell, settings)
+    missing_tiles = _check_tables(screen, tile_of_cell, batch, problems)
+    problems.settle()
+
+    measurement = measure(screen, groups, folder / UNFINISHED, settings, workers)
+    failed = [why for tile, why in sorted(measurement.unreadable.items()) if tile not in missing_tiles]
+    problems.add("unreadable tiles", failed)
+    selection = select_cells(screen, tile_of_cell, batch, measurement.shapes, settings, problems)
+    problems.settle()
+    if not len(selection.cells):
+        raise GrapeOpsError(f"No cell is left to crop; of {len(screen.cells)} cells: {selection.dropped}.")
+
+    shards = cut_shards(screen, folder, selection, groups, measurement, settings, workers)
+    quality = count_quality(screen, selection)
+    quality |= {"tiles_in_screen": len(screen.tiles), "tiles_missing": len(missing_tiles)}
+    quality |= {"tiles_unreadable": len(failed), "problems": problems.listed()}
+    quality |= {"flat_field": _agreement(screen, measurement, settings)}
+    finish_store(
+        folder,
+        selection.cells,
+        screen.channels,
+        shards,
+        settings.pixel_type,
+        settings.crop_size,
+        _scaling(measurement, settings),
+        {"screen": screen.root.name, "screen_fingerprint": plan.screen, "settings": plan.settings},
+        quality,
+    )
+    return quality
+
+
+def _tile_groups(screen: Screen, tile_of_cell: np.ndarray, settings: PreprocessSettings) -> TileGroups:
+    field = group_of_tiles(screen, tile_of_cell, settings.flat_field.columns, "preprocess.flat_field.columns")
+    scale = group_of_tiles(screen, tile_of_cell, settings.intensity.columns, "preprocess.intensity.columns")
+    for names, setting in ((field, "flat_field"), (scale, "intensity")):
+        used = np.unique(tile_of_cell[tile_of_cell >= 0])
+        bare = used[names[used] == ""]
+        if len(bare):
+            tile = " ".join(screen.tiles[TILE_KEY].iloc[bare[0]].astype(str))
+            raise GrapeOpsError(
+                f"{len(bare)} tiles, among them {tile}, have no value in a column that "
+                f"preprocess.{setting}.columns names."
+            )
+    return TileGroups(field, scale)
+
+
+def _check_tables(screen: Screen, tile_of_cell: np.ndarray, batch: np.ndarray, problems: Problems) -> set[int]:
+    """Note what the tables alone tell, before anything is computed; return the tiles without a file."""
+    cells = screen.cells
+    problems.add("cells without a gene symbol", [f"row {row}" for row in np.flatnonzero(cells[GENE].isna())])
+    unlisted = cells.loc[tile_of_cell < 0, TILE_KEY].drop_duplicates()
+    problems.add("tiles that only the cell table names", [" ".join(map(str, row)) for row in unlisted.to_numpy()])
+    # A pattern with a channel in it is no file; its tiles are found missing when they are read.
+    paths = [str(path) for path in screen.tiles["path"]]
+    missing = {i for i, path in enumerate(paths) if "{" not in path and not (screen.root / path).exists()}
+    problems.add("missing tiles", [paths[tile] for tile in sorted(missing)])
+    bare = sorted(set(batch) - set(batch[cells[IS_CONTROL].to_numpy(bool)]))
+    if problems.on_problem == "stop":  # otherwise they are counted once the cells are chosen
+        problems.add("batches without control cells", bare)
+    return missing
+
+
+def _agreement(screen: Screen, measurement: Measurement, settings: PreprocessSettings) -> dict[str, Any]:
+    """Tell in how many groups each channel's field was taken, and where it was not to be trusted."""
+    if not settings.flat_field.enabled:
+        return {"groups": 0, "applied": {}, "not_applied": []}
+    threshold = settings.flat_field.min_agreement
+    agreement = {group: field.agreement >= threshold for group, field in measurement.fields.items()}
+    applied = {name: int(sum(ok[c] for ok in agreement.values())) for c, name in enumerate(screen.channels)}
+    left = [
+        f"{group} {name}"
+        for group, ok in sorted(agreement.items())
+        for c, name in enumerate(screen.channels)
+        if not ok[c]
+    ]
+    return {"groups": len(agreement), "applied": applied, "not_applied": left}
+
+
+def _scaling(measurement: Measurement, settings: PreprocessSettings) -> dict[str, Any]:
+    scales = {
+        group: {"low": scale[:, 0].tolist(), "high": scale[:, 1].tolist()}
+        for group, scale in sorted(measurement.scales.items())
+    }
+    fields = {
+        group: {"agreement": field.agreement.tolist(), "largest": field.grid.max(axis=(1, 2)).tolist()}
+        for group, field in sorted(measurement.fields.items())
+    }
+    return {
+        "meaning": "pixel / pixel_max = (raw / flat field - low) / (high - low), clipped to [0, 1]",
+        "percentiles": [settings.intensity.lower, settings.intensity.upper],
+        "groups": scales,
+        "flat_fields": fields,
+    }

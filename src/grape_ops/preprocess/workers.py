@@ -1,0 +1,93 @@
+"""Several processes that work off a queue of tasks, and die with their parent."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from typing import Any
+
+from grape_ops.errors import GrapeOpsError
+
+Task = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+def worker_count(asked: int) -> int:
+    """Return the number of processes: what was asked for, or with 0 one per core this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return asked or cores
+
+
+class Workers:
+    """A pool of processes, started when there is something to do and ended with the ``with`` block.
+
+    With one worker everything happens in this process.
+    """
+
+    def __init__(self, count: int):
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+        self._lifeline: Connection | None = None
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Leaving with an error or Ctrl-C must not wait for tasks that nobody wants any more.
+        if self._lifeline:
+            self._lifeline.close()
+        if self._pool:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, queue: deque[Task]) -> Iterator[Any]:
+        """Work off a queue and yield each task's result when it is done, in any order.
+
+        Whoever consumes the results may put further tasks into the queue meanwhile. Functions are found by
+        name in the other process, so they stand at the top of a module.
+        """
+        if self.count == 1:
+            while queue:
+                function, arguments = queue.popleft()
+                yield function(*arguments)
+            return
+        pending: set[Future[Any]] = set()
+        try:
+            while queue or pending:
+                # Few tasks are handed out ahead, so that what the consumer adds comes soon.
+                while queue and len(pending) < 2 * self.count:
+                    function, arguments = queue.popleft()
+                    pending.add(self._started().submit(function, *arguments))
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        except BrokenProcessPool:
+            raise GrapeOpsError(
+                "A worker process was ended from outside, often for want of memory: go on with --resume and "
+                "fewer workers (--set preprocess.workers=1)."
+            ) from None
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # Not a fork: the parent may hold threads and locks of other libraries.
+            context = multiprocessing.get_context("spawn")
+            listening, self._lifeline = context.Pipe(duplex=False)
+            self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_start, initargs=(listening,))
+        return self._pool
+
+
+def _start(lifeline: Connection) -> None:
+    # Ctrl-C reaches all processes of the terminal; the parent alone decides what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+
+
+def _die_with_parent(lifeline: Connection) -> None:
+    # Nothing is ever sent: the wait ends when the other end is closed, by the parent or by its death.
+    try:
+        lifeline.recv()
+    except (EOFError, OSError):
+        os._exit(1)

@@ -1,0 +1,130 @@
+"""The folder of a store in the making: whether one may start or go on there, and with which settings."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grape_ops.cells.writer import write_json
+from grape_ops.config import PreprocessSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.preprocess.groups import TILE_KEY
+from grape_ops.schema import CELLS_FILE, GENE, GUIDE, IS_CONTROL, QUALITY_FILE, SHARDS_DIR, STORE_FILE, X, Y
+from grape_ops.screen.screen import Screen
+
+UNFINISHED = "unfinished"
+PLAN_FILE = "plan.json"
+# They decide how the work is done and whether it goes on, not what comes out.
+_FREE_TO_CHANGE = ("workers", "on_problem")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a store is made from: the resolved settings and a fingerprint of the screen's tables."""
+
+    settings: dict[str, Any]
+    screen: str
+
+    @classmethod
+    def of(cls, screen: Screen, settings: PreprocessSettings) -> "Plan":
+        """Take down everything that the result depends on, besides the pixels themselves."""
+        digest = hashlib.sha256("|".join(screen.channels).encode())
+        columns = [*dict.fromkeys([*TILE_KEY, GENE, GUIDE, Y, X, IS_CONTROL, *settings.batch_columns])]
+        for table, names in ((screen.cells, columns), (screen.tiles, TILE_KEY)):
+            present = table[[name for name in names if name in table]]
+            digest.update(pd.util.hash_pandas_object(present, index=False).to_numpy(np.uint64).tobytes())
+        chosen = settings.model_dump(mode="json", exclude={"workers"})
+        return cls(chosen, digest.hexdigest())
+
+    def differences(self, other: "Plan") -> list[str]:
+        """Name the settings that differ, with both values."""
+        mine, theirs = _flat(self.settings), _flat(other.settings)
+        return [
+            f"preprocess.{key}: {theirs.get(key)} there, {mine.get(key)} now"
+            for key in sorted({*mine, *theirs})
+            if mine.get(key) != theirs.get(key) and key not in _FREE_TO_CHANGE
+        ]
+
+
+def claim(out: Path, plan: Plan, resume: bool, overwrite: bool) -> bool:
+    """Make ``out`` ready for this plan.
+
+    Returns
+    -------
+    True if a finished store of the same plan is there already, and nothing is left to do.
+
+    Raises
+    ------
+    GrapeOpsError : something else lies there, or a store that was made otherwise.
+    """
+    complete, begun = (out / STORE_FILE).is_file(), (out / UNFINISHED / PLAN_FILE).is_file()
+    if overwrite:
+        clear(out)
+    elif complete or begun:
+        _check_same(out, plan, _read_plan(out, complete), complete)
+        if complete:
+            shutil.rmtree(out / UNFINISHED, ignore_errors=True)  # killed between the last file and tidying up
+            return True
+        if not resume:
+            raise GrapeOpsError(
+                f"{out} holds a half-written store: go on with --resume, or start again with --overwrite."
+            )
+    elif out.exists() and (not out.is_dir() or set(_names(out)) - {UNFINISHED}):
+        raise GrapeOpsError(f"{out} holds something that is not a crop store; give another --out.")
+    (out / UNFINISHED).mkdir(parents=True, exist_ok=True)
+    write_json(out / UNFINISHED / PLAN_FILE, vars(plan))
+    return False
+
+
+def clear(out: Path) -> None:
+    """Remove a store, finished or not, and nothing else."""
+    if not out.exists():
+        return
+    own = {STORE_FILE, CELLS_FILE, QUALITY_FILE, SHARDS_DIR, UNFINISHED}
+    foreign = [name for name in _names(out) if name.removesuffix(".partial") not in own]
+    if foreign:
+        raise GrapeOpsError(f"{out} holds what is not part of a crop store ({foreign[0]}); give another --out.")
+    (out / STORE_FILE).unlink(missing_ok=True)  # first, so that no half-removed store looks whole
+    shutil.rmtree(out)
+
+
+def tidy(out: Path) -> None:
+    """Remove what only a store in the making needs."""
+    shutil.rmtree(out / UNFINISHED, ignore_errors=True)
+
+
+def _check_same(out: Path, plan: Plan, other: Plan, complete: bool) -> None:
+    what = "a store" if complete else "a half-written store"
+    mend = "Give another --out, or replace it with --overwrite."
+    if changed := plan.differences(other):
+        raise GrapeOpsError(
+            f"{out} holds {what} that was made with other settings:\n  " + "\n  ".join(changed) + f"\n{mend}"
+        )
+    if plan.screen != other.screen:
+        raise GrapeOpsError(f"{out} holds {what} of another screen, or its tables changed since. {mend}")
+
+
+def _read_plan(out: Path, complete: bool) -> Plan:
+    file = out / STORE_FILE if complete else out / UNFINISHED / PLAN_FILE
+    try:
+        content = json.loads(file.read_text())
+        content = content["provenance"] if complete else content
+        return Plan(content["settings"], content["screen" if not complete else "screen_fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise GrapeOpsError(f"{file} is damaged; make the store again with --overwrite.") from None
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else [folder.name]
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

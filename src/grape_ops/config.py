@@ -254,6 +254,20 @@ class EvaluateSettings(Settings):
     shuffles: Positive = Field(200, description="Shuffled controls of enrichment and of the nuisance scores.")
 
 
+class CurateSettings(Settings):
+    """Choosing the complexes of a source that a screen can be judged by (section 3.7)."""
+
+    least_screened: Positive = Field(3, description="Coverage: screened genes a complex needs.")
+    least_share: Share = Field(2 / 3, description="Coverage: share of its members that must be screened.")
+    most_shared_pairs: Share = Field(
+        0.1, description="Overlap: share of the smaller complex's gene pairs above which the larger is dropped."
+    )
+    least_genes: Positive = Field(5, description="Choice: screened genes a complex needs to be chosen.")
+    most_genes: Positive = Field(10, description="Choice: larger complexes are cut to this by a draw.")
+    disjoint: bool = Field(True, description="Choice: no gene in two complexes; larger complexes come first.")
+    seed: int = Field(0, description="Seed of the draw that cuts large complexes.")
+
+
 class Config(Settings):
     """Everything a run depends on besides its input files."""
 
@@ -265,6 +279,7 @@ class Config(Settings):
     train: TrainSettings = TrainSettings()
     embed: EmbedSettings = EmbedSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    curate: CurateSettings = CurateSettings()
 
 
 # --------------------------------------------------------------------------------------------- loading

@@ -67,7 +67,7 @@ def gene_map(adata: "AnnData", method: str, aliases: Aliases | None = None) -> G
     broken = [genes[row] for row in np.flatnonzero(~np.isfinite(vectors).all(axis=1))]
     if broken:
         raise GrapeOpsError(
-            f"{method}: the vectors of {len(broken)} of {len(genes)} genes hold NaN or infinite values ({_few(broken)}). "
+            f"{method}: the vectors of {len(broken)} of {len(genes)} genes are not finite ({_few(broken)}). "
             "Leave these genes out or fill the gaps before judging."
         )
     renamed = (aliases or Aliases()).rename(genes)

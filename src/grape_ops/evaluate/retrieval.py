@@ -13,7 +13,7 @@ from scipy.special import digamma
 
 # Similarities closer than this are tied: equal vectors may differ in the last bits of a matrix product.
 TIE = 1e-12
-BLOCK = 256  # queries at a time, so that memory grows with N, not with N squared
+BLOCK = 240  # queries at a time, so that memory grows with N; at most 255, so that a count fits a byte
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -51,16 +51,36 @@ def average_precision(vectors: np.ndarray, membership: np.ndarray) -> np.ndarray
     """AP of each gene as the query: (N, d), (N, K) bool -> (N,) float64, NaN where nothing is relevant."""
     rows = unit_rows(vectors)
     relevant, counts = relevant_lists(membership)
-    ranks = np.zeros(relevant.shape, dtype=np.int64)
-    for start in range(0, len(rows), BLOCK):
-        block = slice(start, min(start + BLOCK, len(rows)))
-        similarity = rows[block] @ rows.T
-        own = np.arange(block.start, block.stop)
-        similarity[own - start, own] = -np.inf
-        threshold = np.take_along_axis(similarity, relevant[block], axis=1) - TIE
-        for column in range(relevant.shape[1]):
-            ranks[block, column] = np.count_nonzero(similarity >= threshold[:, column, None], axis=1)
-    return precision_of_ranks(ranks, counts)
+    return precision_of_ranks(_relevant_ranks(rows, relevant, counts), counts)
+
+
+def _relevant_ranks(rows: np.ndarray, relevant: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Count the other genes at least as similar as each relevant one: (N, d), (N, max M), (N,) -> (N, max M) int.
+
+    Nothing is sorted. Each block of the symmetric similarity matrix is multiplied once and counted for the
+    queries of its rows and of its columns.
+    """
+    thresholds = np.empty(relevant.shape)
+    for column, indices in enumerate(relevant.T):
+        thresholds[:, column] = np.einsum("nd,nd->n", rows, rows[indices]) - TIE
+    # The query itself is counted along with the others and taken off here.
+    ranks = np.full(relevant.shape, -1, dtype=np.int64)
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(rows), BLOCK)]
+    for index, first in enumerate(blocks):
+        for second in blocks[index:]:
+            similarity = rows[first] @ rows[second].T
+            _count(similarity, thresholds[first], counts[first].max(), ranks[first], axis=1)
+            if second is not first:
+                _count(similarity, thresholds[second], counts[second].max(), ranks[second], axis=0)
+    return ranks
+
+
+def _count(similarity: np.ndarray, thresholds: np.ndarray, width: int, ranks: np.ndarray, axis: int) -> None:
+    """Add how many entries reach each query's thresholds, along an axis of at most 255."""
+    for column in range(width):
+        threshold = thresholds[:, column, None] if axis == 1 else thresholds[None, :, column]
+        # A sum of bytes is several times faster than numpy's count of booleans along an axis.
+        ranks[:, column] += np.add.reduce((similarity >= threshold).view(np.uint8), axis=axis, dtype=np.uint8)
 
 
 def precision_of_ranks(ranks: np.ndarray, counts: np.ndarray) -> np.ndarray:

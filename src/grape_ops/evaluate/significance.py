@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from grape_ops.evaluate.retrieval import BLOCK, TIE, precision_of_ranks, relevant_lists, unit_rows
 
@@ -93,7 +94,9 @@ def permute_labels(
         precision=np.where(has_score, precision, np.nan),
         complex_precision=np.where(has_complex, observed_complex[0], np.nan),
         mean_precision=mean,
-        mean_p=float(add_one_p(np.count_nonzero(null >= mean - TIE), permutations)) if has_score.any() else float("nan"),
+        mean_p=float(add_one_p(np.count_nonzero(null >= mean - TIE), permutations))
+        if has_score.any()
+        else float("nan"),
         gene_p=np.where(has_score, add_one_p(gene_hits, permutations), np.nan),
         complex_p=np.where(has_complex, add_one_p(complex_hits, permutations), np.nan),
         null=null,
@@ -117,7 +120,7 @@ def complex_shares(membership: np.ndarray) -> np.ndarray:
     return np.where(sizes > 1, membership / np.maximum(sizes, 1), 0.0)
 
 
-def add_one_p(hits: np.ndarray | int, permutations: int) -> np.ndarray:
+def add_one_p(hits: ArrayLike, permutations: int) -> np.ndarray:
     """p-value (1 + hits) / (1 + permutations): never 0, and valid at any number of permutations."""
     return (1 + np.asarray(hits, dtype=np.float64)) / (1 + permutations)
 

@@ -1,12 +1,13 @@
 """Choosing complexes that a screen can be judged by, with a log of what fell out and why.
 
 The rule of the screen's own lab, in three stages. Coverage: at least so many screened genes, and at least such a
-share of the members screened. Overlap: of two complexes that share more than a tenth of the smaller one's gene pairs
-the larger is dropped (pairs of screened genes). Benchmark: complexes of 5 to 10 screened genes, larger ones cut to ten by a seeded draw,
-none sharing a gene with another.
+share of the members screened. Overlap: of two complexes that share more than a tenth of the smaller one's pairs of
+screened genes the larger is dropped. Choice: complexes of 5 to 10 screened genes, larger ones cut to ten by a
+seeded draw, none sharing a gene with another.
 """
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,25 +15,14 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
+from grape_ops.config import CurateSettings, ScreenSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.groundtruth.aliases import Aliases
-from grape_ops.groundtruth.truth import GroundTruth
+from grape_ops.groundtruth.aliases import Aliases, load_aliases
+from grape_ops.groundtruth.readers import GENE_COLUMNS, read_rows
+from grape_ops.groundtruth.truth import GroundTruth, load_truth
 from grape_ops.schema import COMPLEX, GENE
 
 Complexes = dict[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class CurationRule:
-    """Thresholds of the rule."""
-
-    least_screened: int = 3
-    least_share: float = 2 / 3
-    most_shared_pairs: float = 0.1
-    least_genes: int = 5
-    most_genes: int = 10
-    disjoint: bool = True
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,9 @@ class Curation:
     ambiguous: dict[str, tuple[str, ...]]
 
 
-def curate(truth: GroundTruth, screened: Iterable[str], rule: CurationRule, aliases: Aliases | None = None) -> Curation:
+def curate(
+    truth: GroundTruth, screened: Iterable[str], rule: CurateSettings, aliases: Aliases | None = None
+) -> Curation:
     """Apply the rule to complexes and the genes of a screen.
 
     Parameters
@@ -80,7 +72,7 @@ def curate(truth: GroundTruth, screened: Iterable[str], rule: CurationRule, alia
 
 
 def _covered(
-    complexes: Mapping[str, tuple[str, ...]], library: set[str], rule: CurationRule, log: list[Dropped]
+    complexes: Mapping[str, tuple[str, ...]], library: set[str], rule: CurateSettings, log: list[Dropped]
 ) -> Complexes:
     """Keep the screened genes of complexes that are screened well enough."""
     kept: Complexes = {}
@@ -127,7 +119,7 @@ def _shared_genes(complexes: list[tuple[str, ...]]) -> np.ndarray:
     return (table @ table.T).toarray()
 
 
-def _chosen(complexes: Complexes, rule: CurationRule, log: list[Dropped]) -> Complexes:
+def _chosen(complexes: Complexes, rule: CurateSettings, log: list[Dropped]) -> Complexes:
     """Cut large complexes by a draw, and keep those large enough that share no gene with one already kept."""
     rng = np.random.default_rng(rule.seed)
     kept: Complexes = {}
@@ -153,20 +145,28 @@ def _chosen(complexes: Complexes, rule: CurationRule, log: list[Dropped]) -> Com
 STAGES = ("covered", "distinct", "chosen")
 
 
-def write_curation(curation: Curation, out: Path, stage: str = "chosen") -> None:
-    """Write the table of one stage to ``out``, and beside it what fell out and which genes were not matched.
+def curate_files(
+    source: str, library: Path, out: Path, rule: CurateSettings, aliases: Path | None = None, stage: str = "chosen"
+) -> Curation:
+    """Curate a truth file by the genes of a library file and write the table of one stage to ``out``.
 
-    Files: ``NAME.tsv`` (gene_symbol, complex), ``NAME.dropped.tsv`` (stage, complex, gene, reason),
-    ``NAME.unmatched.tsv`` (gene, reason).
+    Beside ``NAME.tsv`` (gene_symbol, complex) lie ``NAME.dropped.tsv`` (stage, complex, gene, reason) and
+    ``NAME.unmatched.tsv`` (gene, reason): nothing falls out silently.
+
+    Raises
+    ------
+    GrapeOpsError : a file cannot be read, the stage is unknown, or no complex is left.
     """
     if stage not in STAGES:
         raise GrapeOpsError(f"There is no stage {stage} of the curation; there are: {', '.join(STAGES)}.")
+    names = load_aliases(aliases) if aliases is not None else None
+    curation = curate(load_truth(source), screened_genes(library), rule, names)
     complexes: Complexes = getattr(curation, stage)
     if not complexes:
         raise GrapeOpsError("No complex is left: loosen the thresholds, or check that gene symbols match.")
     out.parent.mkdir(parents=True, exist_ok=True)
     _write(out, (GENE, COMPLEX), ((gene, name) for name, genes in complexes.items() for gene in genes))
-    # Later stages than the one written dropped nothing of what is in the table.
+    # What later stages dropped is still in the table of an earlier one.
     logged = {"covered": ("coverage",), "distinct": ("coverage", "overlap")}.get(stage)
     lines = [line for line in curation.log if logged is None or line.stage in logged]
     rows = ((line.stage, line.complex, line.gene, line.reason) for line in lines)
@@ -174,6 +174,32 @@ def write_curation(curation: Curation, out: Path, stage: str = "chosen") -> None
     unmatched = [(gene, "not in the screen's library") for gene in curation.unmatched]
     unmatched += [(gene, f"alias of several genes: {', '.join(m)}") for gene, m in curation.ambiguous.items()]
     _write(out.with_suffix(".unmatched.tsv"), ("gene", "reason"), unmatched)
+    return curation
+
+
+def summary(curation: Curation) -> str:
+    """Count the complexes at each stage, in a sentence."""
+    large = sum(len(genes) >= 5 for genes in curation.distinct.values())
+    return (
+        f"{len(curation.covered)} complexes cover the screen, {len(curation.distinct)} of them do not overlap "
+        f"({large} with five genes or more), {len(curation.chosen)} are chosen; "
+        f"{len(curation.unmatched)} genes of the source are not in the library."
+    )
+
+
+def screened_genes(path: Path) -> list[str]:
+    """Read the genes of a screen's library: a table with a gene column, or one gene a line; controls left out."""
+    if not path.is_file():
+        raise GrapeOpsError(f"There is no library {path}.")
+    rows = read_rows(path)
+    column = next((rows[0].index(name) for name in GENE_COLUMNS if name in rows[0]), None)
+    if column is None and max(len(row) for row in rows) > 1:
+        raise GrapeOpsError(
+            f"{path} wants a column for genes ({', '.join(GENE_COLUMNS)}); it has {', '.join(rows[0])}."
+        )
+    control = re.compile(ScreenSettings().control_pattern, re.IGNORECASE)
+    named = [row[0] for row in rows] if column is None else [row[column] for row in rows[1:] if len(row) > column]
+    return sorted({gene for gene in named if gene and not control.match(gene)})
 
 
 def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from grape_ops.errors import GrapeOpsError
@@ -24,6 +25,11 @@ class KnownPairs:
     name: str
     pairs: tuple[tuple[str, str], ...]
     sha256: str
+
+    @cached_property
+    def index(self) -> frozenset[tuple[str, str]]:
+        """The pairs as a set, for look-ups."""
+        return frozenset(self.pairs)
 
 
 def load_pairs(path: str | Path, aliases: Aliases | None = None) -> KnownPairs:

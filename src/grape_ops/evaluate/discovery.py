@@ -1,0 +1,126 @@
+"""What a user looks up in a map: the neighbours of a gene, and clusters of genes, with how firmly they stand.
+
+Several runs of one method give support: the share of runs in which a neighbour is found again, or the share of
+runs and seeds in which a gene stays with its cluster.
+"""
+
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from grape_ops.config import EvaluateSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.clustering import kmeans
+from grape_ops.evaluate.enrichment import enrichment
+from grape_ops.evaluate.leiden import consensus, leiden
+from grape_ops.evaluate.maps import GeneMap
+from grape_ops.evaluate.neighbourhood import nearest, neighbour_count
+from grape_ops.evaluate.retrieval import unit_rows
+from grape_ops.groundtruth.pairs import KnownPairs
+from grape_ops.groundtruth.truth import GroundTruth, membership
+from grape_ops.schema import COMPLEX, GENE
+
+
+def common_vectors(runs: Sequence[GeneMap]) -> tuple[list[str], list[np.ndarray]]:
+    """Bring runs to the genes they all have: N symbols, and (N, d) of each run."""
+    genes = sorted(set.intersection(*(set(run.genes) for run in runs)))
+    if len(genes) < 2:
+        raise GrapeOpsError(f"The runs share {len(genes)} gene; are they maps of one screen?")
+    return genes, [run.vectors[run.rows(genes)] for run in runs]
+
+
+def neighbours(
+    runs: Sequence[GeneMap],
+    gene: str,
+    n: int,
+    truth: GroundTruth | None = None,
+    pairs: Sequence[KnownPairs] = (),
+) -> pd.DataFrame:
+    """List a gene's n nearest genes.
+
+    Returns
+    -------
+    One row a neighbour: gene_symbol, rank, cosine (mean over runs), mutual_rank (geometric mean of both genes'
+    ranks for each other), support (share of runs with the neighbour among the n nearest; empty for one run),
+    relation (complexes and lists of pairs that hold both genes).
+
+    Raises
+    ------
+    GrapeOpsError : the gene is not in every run; the message proposes similar symbols.
+    """
+    genes, vectors = common_vectors(runs)
+    if gene not in genes:
+        similar = ", ".join(difflib.get_close_matches(gene, genes, n=5)) or "none"
+        raise GrapeOpsError(f"{gene} is not among the {len(genes)} genes of the map. Similar symbols: {similar}.")
+    rows = [unit_rows(table) for table in vectors]
+    query = genes.index(gene)
+    cosines = np.stack([table @ table[query] for table in rows])
+    order = _ranking(cosines.mean(axis=0), query)[:n]
+    back = np.mean([table[order] @ table.T for table in rows], axis=0)
+    reverse = [int(np.flatnonzero(_ranking(line, row) == query)[0]) + 1 for line, row in zip(back, order, strict=True)]
+    found = np.mean([np.isin(order, _ranking(line, query)[:n]) for line in cosines], axis=0)
+    ranks = np.arange(1, len(order) + 1)
+    return pd.DataFrame(
+        {
+            GENE: [genes[row] for row in order],
+            "rank": ranks,
+            "cosine": cosines.mean(axis=0)[order],
+            "mutual_rank": np.sqrt(ranks * np.array(reverse)),
+            "support": found if len(runs) > 1 else np.nan,
+            "relation": [_relation(gene, genes[row], truth, pairs) for row in order],
+        }
+    )
+
+
+def _ranking(similarity: np.ndarray, own: int) -> np.ndarray:
+    """Positions from the most similar on, ties by position, the gene itself left out."""
+    order = np.argsort(-similarity.round(12), kind="stable")
+    return order[order != own]
+
+
+def _relation(first: str, second: str, truth: GroundTruth | None, pairs: Sequence[KnownPairs]) -> str:
+    complexes = truth.complexes.items() if truth is not None else ()
+    known = [name for name, genes in complexes if first in genes and second in genes]
+    pair = (min(first, second), max(first, second))
+    return "; ".join(known + [listed.name for listed in pairs if pair in listed.index])
+
+
+def clusters(
+    runs: Sequence[GeneMap], settings: EvaluateSettings, resolution: float, k: int | None, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Cluster all genes by Leiden, or by k-means if k is given.
+
+    Returns
+    -------
+    gene_symbol, cluster (from 1, largest first), support (how often, over runs and seeds, a gene is found with
+    the other genes of its cluster), sorted by cluster and support.
+    """
+    genes, vectors = common_vectors(runs)
+    if k is None:
+        n = neighbour_count(len(genes), settings.neighbours)
+        found = [leiden(nearest(table, n), resolution, settings.leiden_runs, rng) for table in vectors]
+    else:
+        found = [kmeans(table, k, settings.kmeans_runs, rng) for table in vectors]
+    labels, support = consensus(np.concatenate(found))
+    table = pd.DataFrame({GENE: genes, "cluster": labels + 1, "support": support})
+    order = ["cluster", "support", GENE]
+    return table.sort_values(order, ascending=[True, False, True], ignore_index=True)
+
+
+def cluster_enrichment(table: pd.DataFrame, truth: GroundTruth) -> pd.DataFrame:
+    """Test each cluster of ``clusters`` for the complexes of a truth; the background is all clustered genes."""
+    genes = table[GENE].tolist()
+    member = membership(truth, genes)
+    found = enrichment(table["cluster"].to_numpy() - 1, member)
+    names = list(truth.complexes)
+    rows = pd.DataFrame(found)
+    rows["cluster"] += 1
+    shared = [
+        " ".join(
+            g for g, c in zip(genes, table["cluster"], strict=True) if c == row.cluster and g in truth.complexes[name]
+        )
+        for row, name in zip(rows.itertuples(), (names[c] for c in rows["complex"]), strict=True)
+    ]
+    return rows.assign(**{COMPLEX: [names[c] for c in rows["complex"]], "genes": shared})

@@ -21,7 +21,9 @@ def contingency(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def agreement(labels: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
-    """Purity, NMI, AMI and ARI of R partitions: (R, N) int, (N,) int -> name -> (R,)."""
+    """Purity, NMI, AMI and ARI of R partitions: (R, N) int, (N,) int -> name -> (R,); NaN without genes."""
+    if not len(truth):
+        return {name: np.full(len(labels), np.nan) for name in SCORES}
     table = contingency(np.atleast_2d(labels), truth)
     information, cluster_entropy, class_entropy = _entropies(table)
     return {

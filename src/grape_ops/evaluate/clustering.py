@@ -118,6 +118,8 @@ def sweep(vectors: np.ndarray, truth: np.ndarray, ks: Iterable[int], runs: int, 
 
 def random_sweep(truth: np.ndarray, ks: Iterable[int], runs: int, rng: np.random.Generator) -> list[dict]:
     """Score random maps over a range of k: uniform [0, 1) vectors of 500 dimensions, runs spread over ten maps."""
+    if not len(truth):
+        return []
     maps = [rng.random((len(truth), REFERENCE_DIMENSIONS)) for _ in range(min(REFERENCE_MAPS, runs))]
     share = [len(part) for part in np.array_split(np.arange(runs), len(maps))]
     lines = []

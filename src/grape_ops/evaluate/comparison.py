@@ -71,6 +71,8 @@ def _weighted_scores(labels: np.ndarray, truth: np.ndarray, draws: np.ndarray) -
 
 def interval(value: float, values: np.ndarray, confidence: float) -> dict[str, float]:
     """Percentile interval of a score, freed from the draws' bias: (B,) -> low, high."""
+    if np.isnan(values).all():
+        return {"low": float("nan"), "high": float("nan")}
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(values - np.nanmean(values) + value, [tail, 1 - tail])
     return {"low": float(low), "high": float(high)}
@@ -78,6 +80,8 @@ def interval(value: float, values: np.ndarray, confidence: float) -> dict[str, f
 
 def difference(value: float, values: np.ndarray, confidence: float) -> dict[str, float]:
     """Difference of two methods: its value, interval, and two-sided bootstrap p-value that it is 0."""
+    if np.isnan(values).all():
+        return {"value": float("nan"), "low": float("nan"), "high": float("nan"), "p_value": float("nan")}
     moved = values - np.nanmean(values) + value
     below = (1 + np.sum(moved <= 0)) / (1 + len(values))
     above = (1 + np.sum(moved >= 0)) / (1 + len(values))
@@ -90,7 +94,8 @@ def bootstrap_scores(
 ) -> dict[str, np.ndarray]:
     """All scores of one method under each draw, mean over its runs: name -> (B,)."""
     truth = task.membership[task.single].argmax(axis=1)
-    clusterings = [bootstrap_clustering(part, truth, draws) for part in labels]
+    unscored = {name: np.full(len(draws), np.nan) for name in CLUSTER_SCORES}
+    clusterings = [bootstrap_clustering(part, truth, draws) for part in labels] or [unscored]
     return {
         "map": bootstrap_map(precision, task.membership, draws),
         **{name: np.mean([part[name] for part in clusterings], axis=0) for name in CLUSTER_SCORES},

@@ -87,7 +87,7 @@ def scores_figure(scores: Scores) -> "Figure":
             f"{entry['n_genes']} ({entry['n_genes_own']})",
             f"{entry['map']['value']:.3f} ({entry['map']['low']:.2f}–{entry['map']['high']:.2f})",
             f"{entry['map']['p_value']:.2g}",
-            *(f"{entry['kmeans'][name]['mean']:.3f} ± {entry['kmeans'][name]['sd']:.3f}" for name in PANELS),
+            *(_spread(entry["kmeans"][name]) for name in PANELS),
             *(
                 f"{part['value']:.2f} ({part['chance']:.2f})" if part else "unknown"
                 for part in (entry["nuisance"]["batch"], entry["nuisance"]["cells"])
@@ -96,7 +96,7 @@ def scores_figure(scores: Scores) -> "Figure":
         for entry in scores
     ]
     random = scores[0]["kmeans"]["random"]
-    chance = [f"{random[name]['mean']:.3f} ± {random[name]['sd']:.3f}" for name in PANELS]
+    chance = [_spread(random[name]) for name in PANELS]
     rows.append(["chance", "", f"{scores[0]['map']['chance']:.3f}", "", *chance, "", ""])
     figure = _figure(12.5, 0.5 + 0.32 * (len(rows) + 1))
     axis = figure.subplots()
@@ -107,6 +107,11 @@ def scores_figure(scores: Scores) -> "Figure":
     table.auto_set_column_width(list(range(len(header))))
     table.scale(1, 1.5)
     return figure
+
+
+def _spread(part: dict[str, Any]) -> str:
+    unscored = part["mean"] is None or np.isnan(part["mean"])
+    return "–" if unscored else f"{part['mean']:.3f} ± {part['sd']:.3f}"
 
 
 def differences_figure(scores: Scores) -> "Figure | None":

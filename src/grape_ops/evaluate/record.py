@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from grape_ops.config import EvaluateSettings
+from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import leiden
 from grape_ops.evaluate.agreement import SCORES, agreement
 from grape_ops.evaluate.clustering import kmeans, random_sweep
@@ -22,6 +23,8 @@ from grape_ops.evaluate.significance import benjamini_hochberg, permute_labels
 from grape_ops.groundtruth.pairs import KnownPairs
 from grape_ops.groundtruth.truth import membership
 
+# Where every gene is in several complexes, no partition can be compared with them.
+UNSCORED = {"mean": float("nan"), "sd": float("nan"), "seed_sd": None}
 STREAMS = ("permutations", "kmeans", "reference", "bootstrap", "leiden", "shuffles", "nuisance")
 
 
@@ -42,15 +45,17 @@ class Trial:
 
     @property
     def main_k(self) -> int:
-        """The k of the score table: the setting, or the number of complexes, but no more than genes."""
-        complexes = int(self.task.single_complex.max(initial=0)) + 1
-        return min(self.settings.k or complexes, len(self.task.single))
+        """The k of the score table: the setting, or the number of complexes; 0 if no gene can be clustered."""
+        genes = len(self.task.single)
+        if self.settings.k is not None and self.settings.k > genes > 0:
+            raise GrapeOpsError(f"evaluate.k is {self.settings.k}, but only {genes} genes can be clustered; lower it.")
+        return (self.settings.k or int(self.task.single_complex.max()) + 1) if genes else 0
 
     @property
     def ks(self) -> list[int]:
         """Every k that is clustered: the sweep's and the main one, as far as the genes allow."""
         wanted = {*range(self.settings.sweep_min, self.settings.sweep_max + 1), self.main_k}
-        return sorted(k for k in wanted if k <= len(self.task.single))
+        return sorted(k for k in wanted if 0 < k <= len(self.task.single))
 
     def reference(self) -> list[dict[str, Any]]:
         """Score random maps at every k."""
@@ -137,13 +142,13 @@ def clustering(
         labels = [kmeans(table[task.single], k, trial.settings.kmeans_runs, rng) for table in runs]
         kept = labels if k == trial.main_k else kept
         lines.append({"k": k, **_over_runs([agreement(part, task.single_complex) for part in labels])})
-    at_main = trial.ks.index(trial.main_k)
+    at_main = trial.ks.index(trial.main_k) if trial.ks else None
     main = {
         "k": trial.main_k,
         "runs": trial.settings.kmeans_runs,
         "n_genes": len(task.single),
-        **{name: lines[at_main][name] for name in SCORES},
-        "random": {name: reference[at_main][name] for name in SCORES},
+        **{name: dict(UNSCORED) if at_main is None else lines[at_main][name] for name in SCORES},
+        "random": {name: dict(UNSCORED) if at_main is None else reference[at_main][name] for name in SCORES},
     }
     swept = [i for i, k in enumerate(trial.ks) if trial.settings.sweep_min <= k <= trial.settings.sweep_max]
     parts = {"kmeans": main, "sweep": [lines[i] for i in swept], "sweep_random": [reference[i] for i in swept]}
@@ -184,6 +189,8 @@ def communities(near: Sequence[np.ndarray], labels: Sequence[np.ndarray], trial:
     Without igraph, Leiden is left out with the reason, and the k-means ``labels`` are tested for enrichment.
     """
     task, settings = trial.task, trial.settings
+    if not leiden.available() and not labels:
+        return {"leiden": {"left_out": leiden.MISSING}, "enrichment": []}
     if not leiden.available():
         table = task.membership[task.single]
         clusters = leiden.consensus(np.concatenate(labels))[0]

@@ -121,7 +121,9 @@ def _cells(entry: dict[str, Any]) -> list[str]:
     ]
 
 
-def _spread(part: dict[str, float]) -> str:
+def _spread(part: dict[str, float | None]) -> str:
+    if part["mean"] is None or math.isnan(part["mean"]):
+        return "–"
     return f"{part['mean']:.3f}\n±{part['sd']:.3f}"
 
 

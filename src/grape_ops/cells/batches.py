@@ -138,7 +138,8 @@ class BatchLoader:
         raw = torch.from_numpy(self.store.read(cells)).to(self.device)
         batch = torch.from_numpy(self.store.batch_codes[cells]).to(self.device)
         scaled = raw.float() / self.store.pixel_max
-        return (scaled - self._mean[batch][:, :, None, None]) / self._sd[batch][:, :, None, None]
+        images = (scaled - self._mean[batch][:, :, None, None]) / self._sd[batch][:, :, None, None]
+        return images.contiguous(memory_format=torch.channels_last)
 
     def fetch(self, step: int) -> Batch:
         """Make the batch of a step."""

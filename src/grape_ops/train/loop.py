@@ -157,7 +157,8 @@ def _engine(config: Config) -> Fabric:
 
 
 def _fresh_state(run: Run, fabric: Fabric) -> TrainingState:
-    nets = run.build().to(fabric.device)
+    # Convolutions on CPUs and tensor cores are about twice as fast with channels last.
+    nets = run.build().to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = run.config.train.ema
     average = WeightAverage(nets, ema.every, ema.decay) if ema.enabled else None
     return TrainingState(nets, average, make_optimizers(nets, run.config.train.optimizer))

@@ -1,0 +1,34 @@
+# `make demo` and `make test` set everything up themselves; `make setup` is the installation alone.
+PYTHON ?= python3
+BIN := .venv/bin
+# With a CUDA driver the tested CPU build of torch is not asked for, and pip takes the CUDA build instead.
+HAS_CUDA := $(shell nvidia-smi -L >/dev/null 2>&1 && echo yes)
+
+.PHONY: setup demo test lint clean
+.DEFAULT_GOAL := setup
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "grape-ops needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Say make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(if $(HAS_CUDA),grep -v '^torch==' constraints.txt,cat constraints.txt) > .venv/constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .venv/constraints.txt --upgrade pip
+	$(BIN)/python -m pip install --quiet -c .venv/constraints.txt --editable . --group dev
+	@touch $@
+
+demo: setup
+	$(BIN)/grape-ops demo --out demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv demo dist build

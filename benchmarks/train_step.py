@@ -1,0 +1,132 @@
+"""Time one training iteration of the paper's networks: the plain way, and the product's ways, in one run.
+
+The plain way computes what the equations say one after the other: fakes twice, D with gradients throughout, E twice,
+convolutions at full resolution before pooling. Every variant runs in a process of its own, which reports its peak
+memory. Variants take turns, so that a drift of the machine's speed hits them alike.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+from record import write_record
+
+from grape_ops.cells.batches import Batch
+from grape_ops.config import Config, load_config
+from grape_ops.nn.grape import Grape, build_grape
+from grape_ops.train.loop import make_optimizers
+from grape_ops.train.step import discriminator_objective, frozen, generator_objective, restyled
+
+VARIANTS = ("plain", "fast", "channels_last", "bf16")
+GENES, CHANNELS, SIZE = 107, 4, 96
+
+
+def plain_step(nets: Grape, batch: Batch, config: Config, optimizers: dict[str, torch.optim.Optimizer]) -> None:
+    """One iteration as the equations read, nothing shared and nothing fused."""
+    weights = config.train.loss
+    with torch.no_grad():
+        fake = nets.restyle(batch.images, batch.targets)
+    loss, _ = discriminator_objective(nets, batch, fake, weights)
+    optimizers["discriminator"].zero_grad()
+    loss.backward()
+    optimizers["discriminator"].step()
+
+    style, fake = restyled(nets, batch)
+    adversarial = torch.nn.functional.softplus(-nets.discriminator.addressed(fake, batch.targets)).mean()
+    cycle = (batch.images - nets.generator(fake, nets.style_encoder(batch.images))).abs().mean()
+    reconstruction = (style.detach() - nets.style_encoder(fake.detach())).abs().mean()
+    optimizers["generator"].zero_grad()
+    (adversarial + weights.cycle * cycle + weights.style * reconstruction).backward()
+    optimizers["generator"].step()
+
+
+def fast_step(nets: Grape, batch: Batch, config: Config, optimizers: dict[str, torch.optim.Optimizer]) -> None:
+    """One iteration of the product, without its engine."""
+    bf16 = config.train.precision == "bf16-mixed"
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        style, fake = restyled(nets, batch)
+        loss, _ = discriminator_objective(nets, batch, fake, config.train.loss)
+    optimizers["discriminator"].zero_grad()
+    loss.backward()
+    optimizers["discriminator"].step()
+    with frozen(nets.discriminator):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss, _ = generator_objective(nets, batch, style, fake, config.train.loss)
+        optimizers["generator"].zero_grad()
+        loss.backward()
+    optimizers["generator"].step()
+
+
+def time_variant(variant: str, batch_size: int, steps: int, threads: int) -> None:
+    """Print seconds of each step and the process's peak memory as JSON."""
+    torch.set_num_threads(threads)
+    overrides = [f"model.fused_resampling={variant != 'plain'}"]
+    overrides += ["train.precision=bf16-mixed"] if variant == "bf16" else []
+    config = load_config("paper.yaml", overrides)
+    rng = torch.Generator().manual_seed(0)
+    nets = build_grape(config.model, n_perturbations=GENES, channels=CHANNELS, image_size=SIZE, rng=rng)
+    images = torch.randn(batch_size, CHANNELS, SIZE, SIZE, generator=rng)
+    if variant in ("channels_last", "bf16"):
+        nets = nets.to(memory_format=torch.channels_last)
+        images = images.to(memory_format=torch.channels_last)
+    labels, targets = (torch.randint(GENES, (batch_size,), generator=rng) for _ in range(2))
+    batch = Batch(images, labels, targets)
+    optimizers = make_optimizers(nets, config.train.optimizer)
+    step = plain_step if variant == "plain" else fast_step
+    seconds = []
+    for _ in range(steps + 1):
+        start = time.perf_counter()
+        step(nets, batch, config, optimizers)
+        seconds.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": seconds[1:], "peak_mib": peak}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, nargs="+", default=[8, 16])
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each variant")
+    parser.add_argument("--steps", type=int, default=2, help="timed steps in a turn, after one that is not")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="batch 2, one turn")
+    parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--out")
+    options = parser.parse_args()
+    if options.variant:
+        time_variant(options.variant, options.batch[0], options.steps, options.threads)
+        return
+    if options.quick:
+        options.batch, options.rounds, options.steps = [2], 1, 1
+
+    figures = {}
+    for batch_size in options.batch:
+        runs: dict[str, list[dict]] = {variant: [] for variant in VARIANTS}
+        for _ in range(options.rounds):
+            for variant in VARIANTS:
+                command = [sys.executable, __file__, "--variant", variant, "--batch", str(batch_size)]
+                command += ["--steps", str(options.steps), "--threads", str(options.threads)]
+                answer = subprocess.run(command, check=True, capture_output=True, text=True)
+                runs[variant].append(json.loads(answer.stdout))
+        rows = {v: [s for run in turns for s in run["seconds"]] for v, turns in runs.items()}
+        peaks = {v: max(run["peak_mib"] for run in turns) for v, turns in runs.items()}
+        figures[f"batch_{batch_size}"] = {
+            **{f"{v}_s": statistics.median(rows[v]) for v in VARIANTS},
+            **{f"{v}_peak_mib": peaks[v] for v in VARIANTS},
+            **{f"{v}_over_plain": statistics.median(rows[v]) / statistics.median(rows["plain"]) for v in VARIANTS},
+        }
+        print(f"batch {batch_size}:  variant        s/step (min..max)        of plain   peak MiB")
+        for v in VARIANTS:
+            median = statistics.median(rows[v])
+            share = median / statistics.median(rows["plain"])
+            print(f"  {v:15} {median:6.2f} ({min(rows[v]):.2f}..{max(rows[v]):.2f}) {share:14.2f} {peaks[v]:10.0f}")
+    if options.out:
+        write_record(options.out, "train_step", figures)
+
+
+if __name__ == "__main__":
+    main()

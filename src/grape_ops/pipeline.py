@@ -1,0 +1,274 @@
+"""All steps from one file: each is skipped while its inputs and settings are the ones it was done with.
+
+A step writes its stamp, ``.grape-ops/STEP.json`` in the output folder, before and after its work. A stamp that fits
+but is not finished makes the step resume; one that does not fit makes it start afresh, and what lay there is set
+aside, never deleted.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+from pydantic import Field, ValidationError
+
+from grape_ops import __version__
+from grape_ops.config import Config, Settings, lay_over, parse_config, read_yaml
+from grape_ops.errors import GrapeOpsError
+from grape_ops.schema import SCORES_JSON, SCREEN_FILE, TRUTH_FILE
+
+STAMPS_DIR = ".grape-ops"
+
+
+class PipelineFile(Settings):
+    """What a pipeline file may say; paths in it count from the file's folder."""
+
+    screen: str = Field("screen", description="Folder of the screen.")
+    out: str = Field(".", description="Folder for store, run, gene vectors, scores and report.")
+    simulate: bool = Field(False, description="Make the screen first, by the settings under simulate.")
+    truth: str | None = Field(
+        None, description="Known complexes: a built-in name or a file; none, no scores."
+    )
+    positions: tuple[int, ...] = Field(
+        (1, 2), min_length=1, description="Positions of gene vectors, the main one first."
+    )
+    baselines: tuple[str, ...] = Field(
+        ("random", "statistics"), description="Baselines scored on the same cells."
+    )
+    config: str | None = Field(None, description="Configuration file or preset.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="Settings over those of the file.")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the pipeline.
+
+    Attributes
+    ----------
+    name : of the step and of its stamp.
+    inputs : what decides the result; JSON-able.
+    outputs : files or folders it makes.
+    act : does it; ``act(resume)`` goes on with a half-done result of the same inputs.
+    """
+
+    name: str
+    inputs: Any
+    outputs: tuple[Path, ...]
+    act: Callable[[bool], None]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the inputs."""
+        return hashlib.sha256(json.dumps([__version__, self.inputs], sort_keys=True).encode()).hexdigest()
+
+
+def run_pipeline(file: Path) -> None:
+    """Do the steps of a pipeline file that are not up to date.
+
+    Raises
+    ------
+    GrapeOpsError : the file does not fit, or a step's input does not.
+    """
+    plan, config = read_pipeline(file)
+    for step in _steps(plan, config, file.parent):
+        _do(step, stamps=file.parent / plan.out / STAMPS_DIR)
+    out = file.parent / plan.out
+    if plan.truth is not None:
+        from grape_ops.evaluate.benchmark import print_scores
+
+        print_scores(json.loads((out / SCORES_JSON).read_text()))
+    typer.echo(f"Report: {out / 'report.html'}")
+
+
+def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
+    """Write the pipeline file of the demo and do it."""
+    settings: dict[str, Any] = {}
+    for override in overrides:
+        lay_over(settings, override)
+    out.mkdir(parents=True, exist_ok=True)
+    plan = {"simulate": True, "screen": "screen", "truth": f"screen/{TRUTH_FILE}", "config": "small.yaml"}
+    file = out / "pipeline.yaml"
+    file.write_text(
+        "# Everything `grape-ops demo` does; `grape-ops run` on this file does it again.\n"
+        + yaml.safe_dump(plan | ({"settings": settings} if settings else {}), sort_keys=False)
+    )
+    run_pipeline(file)
+
+
+def read_pipeline(file: Path) -> tuple[PipelineFile, Config]:
+    """Read a pipeline file and resolve its configuration."""
+    try:
+        plan = PipelineFile.model_validate(read_yaml(file))
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        known = ", ".join(PipelineFile.model_fields)
+        raise GrapeOpsError(f"{file} does not fit; it may say {known}:\n" + "\n".join(lines)) from None
+    tree: dict[str, Any] = {}
+    if plan.config is not None:
+        beside = file.parent / plan.config
+        tree = read_yaml(beside if beside.is_file() else plan.config)
+    return plan, parse_config(_merged(tree, plan.settings), source=str(file))
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both = dict(below)
+    for key, value in above.items():
+        old = both.get(key)
+        both[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return both
+
+
+def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
+    """Yield the steps in order; each one's inputs name the fingerprint of the steps before it."""
+    out, screen = base / plan.out, base / plan.screen
+    store, run = out / "store", out / "run"
+    settings = config.model_dump(mode="json")
+    truth = (
+        str(base / plan.truth)
+        if plan.truth and (plan.simulate or (base / plan.truth).exists())
+        else plan.truth
+    )
+
+    if plan.simulate:
+        step = Step("simulate", settings["simulate"], (screen,), lambda _: _simulate(screen, config))
+        yield step
+        origin: Any = step.fingerprint
+    else:
+        origin = _listing(screen)
+    cut = Step(
+        "preprocess",
+        [origin, settings["screen"], {**settings["preprocess"], "workers": None}],
+        (store,),
+        lambda resume: _preprocess(screen, store, config, resume),
+    )
+    yield cut
+    yield (trained := _train_step(store, run, config, truth, cut))
+
+    vectors = []
+    for index, position in enumerate(plan.positions):
+        file = out / ("genes.h5ad" if index == 0 else f"genes_position{position}.h5ad")
+        yield (step := _embed_step(run, file, position, config, trained))
+        vectors.append((file, step))
+    for method in plan.baselines:
+        file = out / "baselines" / f"{method}.h5ad"
+        yield (step := _baseline_step(method, store, file, config, cut))
+        vectors.append((file, step))
+    inputs = [step.fingerprint for _, step in vectors]
+    scores = out / SCORES_JSON if truth else None
+    if truth and scores:
+        yield Step(
+            "evaluate",
+            [inputs, truth, settings["evaluate"], config.seed],
+            (scores,),
+            lambda _: _evaluate([file for file, _ in vectors], truth, out, config),
+        )
+    page = out / "report.html"
+    yield Step(
+        "report", [inputs, truth, settings["evaluate"]], (page,), lambda _: _report(run, page, scores, truth)
+    )
+
+
+def _train_step(store: Path, run: Path, config: Config, truth: str | None, cut: Step) -> Step:
+    settings = config.model_dump(mode="json")
+
+    def act(resume: bool) -> None:
+        from grape_ops.train.loop import train
+
+        train(store, run, config, truth=truth, resume=resume)
+
+    return Step(
+        "train", [cut.fingerprint, config.seed, settings["model"], settings["train"], truth], (run,), act
+    )
+
+
+def _embed_step(run: Path, file: Path, position: int, config: Config, trained: Step) -> Step:
+    def act(_: bool) -> None:
+        from grape_ops.embed import write_embedding
+
+        write_embedding(run, file, position=position, ema=config.embed.ema)
+
+    return Step(
+        f"embed-{position}",
+        [trained.fingerprint, position, config.embed.model_dump(mode="json")],
+        (file,),
+        act,
+    )
+
+
+def _baseline_step(method: str, store: Path, file: Path, config: Config, cut: Step) -> Step:
+    def act(_: bool) -> None:
+        from grape_ops.baselines import write_baseline
+
+        write_baseline(method, store, file, seed=config.seed)
+
+    return Step(f"baseline-{method}", [cut.fingerprint, method, config.seed], (file,), act)
+
+
+def _simulate(screen: Path, config: Config) -> None:
+    from grape_ops.screen.simulate import simulate_screen
+
+    simulate_screen(screen, config.simulate)
+
+
+def _preprocess(screen: Path, store: Path, config: Config, resume: bool) -> None:
+    from grape_ops.preprocess.pipeline import preprocess
+    from grape_ops.screen.layouts import open_screen
+
+    preprocess(open_screen(screen, config.screen), store, config.preprocess, resume=resume)
+
+
+def _evaluate(files: list[Path], truth: str, out: Path, config: Config) -> None:
+    from grape_ops.evaluate.command import evaluate_files
+
+    evaluate_files(files, truth, out, config.evaluate, config.seed)
+
+
+def _report(run: Path, page: Path, scores: Path | None, truth: str | None) -> None:
+    from grape_ops.report.html import write_report
+
+    write_report(run, page, scores=scores, truth=truth)
+
+
+def _listing(screen: Path) -> Any:
+    """Name, size and time of every file of a screen: what `up to date` means without reading terabytes."""
+    if not screen.is_dir():
+        raise GrapeOpsError(f"There is no screen folder {screen}. Set `screen` in the pipeline file.")
+    files = sorted(p for p in screen.rglob("*") if p.is_file())
+    if not files:
+        raise GrapeOpsError(f"The screen folder {screen} is empty; its layout may need a {SCREEN_FILE}.")
+    facts = [[str(p.relative_to(screen)), (s := p.stat()).st_size, s.st_mtime_ns] for p in files]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _do(step: Step, stamps: Path) -> None:
+    stamp = stamps / f"{step.name}.json"
+    record = json.loads(stamp.read_text()) if stamp.exists() else {}
+    fits = record.get("fingerprint") == step.fingerprint
+    if fits and record["finished"] and all(path.exists() for path in step.outputs):
+        typer.echo(f"{step.name}: up to date")
+        return
+    if not fits:
+        for path in step.outputs:
+            _set_aside(path)
+    typer.echo(f"{step.name}: {'going on' if fits else 'working'}")
+    stamps.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(json.dumps({"fingerprint": step.fingerprint, "finished": False}))
+    step.act(fits)
+    stamp.write_text(json.dumps({"fingerprint": step.fingerprint, "finished": True}))
+
+
+def _set_aside(path: Path) -> None:
+    """Rename what an outdated step left, so that nothing computed is lost."""
+    if not path.exists():
+        return
+    number = 1
+    while (aside := path.with_name(f"{path.name}.outdated-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    typer.echo(
+        f"  set aside: {aside} (made with other inputs or settings; delete it if you no longer need it)"
+    )

@@ -67,7 +67,7 @@ class ScreenSettings(Settings):
         description="Column of the user's table for each of ours (gene_symbol, sgRNA, plate, well, tile, y, x).",
     )
     control_pattern: str = Field(
-        r"^(non[-_ ]?targeting.*|nontarget.*|NTC.*|neg(ative)?[-_ ]?control.*|safe.*|intergenic)$",
+        r"^(non[-_ ]?target.*|NTCs?(?![a-z]).*|neg(ative)?[-_ ]?(control|ctrl).*|safe.*|intergenic.*)$",
         description="Gene symbols that match, in any case, are non-targeting controls.",
     )
 

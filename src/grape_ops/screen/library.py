@@ -11,32 +11,31 @@ WEAKEST_GUIDE = 0.5  # share of the full effect that the weakest working guide r
 
 # Names only, so that maps and tables look like those of a real screen (EBI Complex Portal, CC0). The
 # phenotypes planted under them are invented.
-KNOWN_COMPLEXES: dict[str, tuple[str, ...]] = {
-    "Anaphase-promoting complex": tuple(
-        "ANAPC1 ANAPC10 ANAPC11 ANAPC13 ANAPC15 ANAPC2 ANAPC4 ANAPC5 ANAPC7 CDC16".split()
-    ),
-    "26S proteasome": tuple("ADRM1 PSMA1 PSMA2 PSMA3 PSMA4 PSMA5 PSMA6 PSMA7 PSMB1 PSMB2".split()),
-    "Core mediator": tuple("MED1 MED10 MED11 MED14 MED15 MED16 MED17 MED18 MED19 MED20".split()),
-    "Integrator": tuple("INTS1 INTS10 INTS11 INTS12 INTS13 INTS14 INTS2 INTS3 INTS4 INTS5".split()),
-    "BAF chromatin remodelling": tuple("ACTB ACTL6A SMARCA4 SMARCB1 SMARCC1 SMARCD1 SMARCD2 SMARCD3 SMARCE1".split()),
-    "COG tethering": tuple("COG1 COG2 COG3 COG4 COG5 COG6 COG7 COG8".split()),
-    "CCT chaperonin": tuple("CCT2 CCT3 CCT4 CCT5 CCT6A CCT7 CCT8 TCP1".split()),
-    "Exocyst": tuple("EXOC1 EXOC2 EXOC3 EXOC4 EXOC5 EXOC7 EXOC8".split()),
-    "SF3B": tuple("PHF5A SF3B1 SF3B2 SF3B3 SF3B4 SF3B5 SF3B6".split()),
-    "MCM2-7": tuple("MCM2 MCM3 MCM4 MCM5 MCM6 MCM7".split()),
-    "Elongator": tuple("ELP1 ELP2 ELP3 ELP4 ELP5 ELP6".split()),
-    "Condensin I": tuple("NCAPD2 NCAPG NCAPH SMC2 SMC4".split()),
-    "Replication factor C": tuple("RFC1 RFC2 RFC3 RFC4 RFC5".split()),
-    "Ragulator": tuple("LAMTOR1 LAMTOR2 LAMTOR3 LAMTOR4 LAMTOR5".split()),
+KNOWN_COMPLEXES: dict[str, str] = {
+    "Anaphase-promoting complex": "ANAPC1 ANAPC10 ANAPC11 ANAPC13 ANAPC15 ANAPC2 ANAPC4 ANAPC5 ANAPC7 CDC16",
+    "26S proteasome": "ADRM1 PSMA1 PSMA2 PSMA3 PSMA4 PSMA5 PSMA6 PSMA7 PSMB1 PSMB2",
+    "Core mediator": "MED1 MED10 MED11 MED14 MED15 MED16 MED17 MED18 MED19 MED20",
+    "Integrator": "INTS1 INTS10 INTS11 INTS12 INTS13 INTS14 INTS2 INTS3 INTS4 INTS5",
+    "BAF chromatin remodelling": "ACTB ACTL6A SMARCA4 SMARCB1 SMARCC1 SMARCD1 SMARCD2 SMARCD3 SMARCE1",
+    "COG tethering": "COG1 COG2 COG3 COG4 COG5 COG6 COG7 COG8",
+    "CCT chaperonin": "CCT2 CCT3 CCT4 CCT5 CCT6A CCT7 CCT8 TCP1",
+    "Exocyst": "EXOC1 EXOC2 EXOC3 EXOC4 EXOC5 EXOC7 EXOC8",
+    "SF3B": "PHF5A SF3B1 SF3B2 SF3B3 SF3B4 SF3B5 SF3B6",
+    "MCM2-7": "MCM2 MCM3 MCM4 MCM5 MCM6 MCM7",
+    "Elongator": "ELP1 ELP2 ELP3 ELP4 ELP5 ELP6",
+    "Condensin I": "NCAPD2 NCAPG NCAPH SMC2 SMC4",
+    "Replication factor C": "RFC1 RFC2 RFC3 RFC4 RFC5",
+    "Ragulator": "LAMTOR1 LAMTOR2 LAMTOR3 LAMTOR4 LAMTOR5",
 }
 # NONO comes first because its name looks like a control and is none.
-LONE_NAMES = tuple("NONO CEBPE EZH2 JMJD1C NCOR1 RASD2 SMURF2 TP53 RB1 PTEN KRAS MYC GATA3 SOX2 RUNX1 FOXA1".split())
+LONE_NAMES = "NONO CEBPE EZH2 JMJD1C NCOR1 RASD2 SMURF2 TP53 RB1 PTEN KRAS MYC GATA3 SOX2 RUNX1 FOXA1"
 
 
 def planted_complexes(settings: SimulateSettings) -> dict[str, tuple[str, ...]]:
     """Name the planted complexes and their members; generic names where the known complexes do not suffice."""
     size = settings.genes_per_complex
-    known = {name: genes[:size] for name, genes in KNOWN_COMPLEXES.items() if len(genes) >= size}
+    split = {name: tuple(genes.split()) for name, genes in KNOWN_COMPLEXES.items()}
+    known = {name: genes[:size] for name, genes in split.items() if len(genes) >= size}
     named = dict(list(known.items())[: settings.complexes])
     for index in range(len(named), settings.complexes):
         first = index * size
@@ -46,9 +45,9 @@ def planted_complexes(settings: SimulateSettings) -> dict[str, tuple[str, ...]]:
 
 def lone_gene_names(settings: SimulateSettings) -> tuple[str, ...]:
     """Name the genes that are in no complex."""
-    first = settings.complexes * settings.genes_per_complex
-    spare = (f"GENE{first + index + 1:04d}" for index in range(settings.lone_genes))
-    return tuple(LONE_NAMES[index] if index < len(LONE_NAMES) else name for index, name in enumerate(spare))
+    named = LONE_NAMES.split()[: settings.lone_genes]
+    first = settings.complexes * settings.genes_per_complex + 1
+    return (*named, *(f"GENE{first + index:04d}" for index in range(len(named), settings.lone_genes)))
 
 
 def truth_table(complexes: dict[str, tuple[str, ...]]) -> pd.DataFrame:

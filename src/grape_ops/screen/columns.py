@@ -1,0 +1,112 @@
+"""Finding our columns in a user's table: the names of the field's pipelines, first hit wins."""
+
+from collections.abc import Collection, Mapping
+
+from grape_ops.errors import GrapeOpsError
+from grape_ops.schema import GENE, GUIDE, PLATE, TILE, WELL, X, Y
+
+# Ours -> names seen in tables of the field, in order of preference.
+CANDIDATES: dict[str, tuple[str, ...]] = {
+    GENE: (
+        "gene_symbol_0",
+        "gene_symbol",
+        "perturbation_id",
+        "Metadata_Foci_Barcode_MatchedTo_GeneCode",
+        "gene",
+        "gene_id",
+    ),
+    GUIDE: (
+        "sgRNA_0",
+        "cell_barcode_0",
+        "barcode",
+        "barcode_0",
+        "Metadata_Foci_Barcode_MatchedTo_Barcode",
+        "sgRNA",
+    ),
+    PLATE: ("plate", "Metadata_Foci_plate"),
+    WELL: ("well", "Metadata_Foci_well"),
+    TILE: ("tile", "site", "Metadata_Foci_site_location"),
+}
+
+# Row and column coordinates come in pairs, so that two conventions never mix.
+COORDINATES: tuple[tuple[str, str], ...] = (
+    ("cell_i", "cell_j"),
+    ("i_0", "j_0"),
+    ("nucleus_i", "nucleus_j"),
+    ("y", "x"),
+    ("Nuclei_AreaShape_Center_Y", "Nuclei_AreaShape_Center_X"),
+    ("Cells_AreaShape_Center_Y", "Cells_AreaShape_Center_X"),
+    ("i", "j"),
+)
+
+# A well may come as its row letter and its column number.
+WELL_PARTS = ("well_row", "well_col")
+
+OUR_COLUMNS = (GENE, GUIDE, PLATE, WELL, TILE, Y, X)
+
+
+def detect_columns(present: Collection[str], named: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Find the user's column, or columns to be joined, for each of ours.
+
+    Parameters
+    ----------
+    present : columns of the user's table.
+    named : our name -> their column, as the user set it; wins over detection.
+
+    Returns
+    -------
+    dict : our name -> one column, or the two of ``WELL_PARTS`` whose texts are joined.
+
+    Raises
+    ------
+    GrapeOpsError : a named column is not there or is none of ours, or one of ours was not found.
+    """
+    _check_named(present, named)
+    found: dict[str, tuple[str, ...]] = {ours: (theirs,) for ours, theirs in named.items()}
+    for ours, candidates in CANDIDATES.items():
+        hit = next((name for name in candidates if name in present), None)
+        if ours not in found and hit is not None:
+            found[ours] = (hit,)
+    if WELL not in found and all(part in present for part in WELL_PARTS):
+        found[WELL] = WELL_PARTS
+    if Y not in found and X not in found:
+        pair = next((pair for pair in COORDINATES if all(name in present for name in pair)), None)
+        if pair is not None:
+            found[Y], found[X] = (pair[0],), (pair[1],)
+    missing = [ours for ours in OUR_COLUMNS if ours not in found]
+    if missing:
+        raise GrapeOpsError(_missing_message(missing, present))
+    return found
+
+
+def _check_named(present: Collection[str], named: Mapping[str, str]) -> None:
+    for ours, theirs in named.items():
+        if ours not in OUR_COLUMNS:
+            raise GrapeOpsError(
+                f"screen.columns names {ours!r}, which is none of our columns: {', '.join(OUR_COLUMNS)}."
+            )
+        if theirs not in present:
+            raise GrapeOpsError(
+                f"screen.columns takes {ours} from the column {theirs!r}, which the cell table does not have. "
+                f"It has: {_listed(present)}."
+            )
+
+
+def _missing_message(missing: list[str], present: Collection[str]) -> str:
+    looked_for = {
+        **{ours: ", ".join(names) for ours, names in CANDIDATES.items()},
+        Y: ", ".join(pair[0] for pair in COORDINATES),
+        X: ", ".join(pair[1] for pair in COORDINATES),
+    }
+    lines = [f"  {ours} (looked for {looked_for[ours]})" for ours in missing]
+    example = f"--set screen.columns.{missing[0]}=THEIR_COLUMN"
+    return (
+        "The cell table has no column for:\n"
+        + "\n".join(lines)
+        + f"\nIt has: {_listed(present)}.\nName the right column in the settings, for example {example}."
+    )
+
+
+def _listed(present: Collection[str]) -> str:
+    names = [str(name) for name in present]
+    return ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")

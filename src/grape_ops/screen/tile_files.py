@@ -1,0 +1,166 @@
+"""Tiles on disk: a path pattern with columns in braces, which files it means, and reading one of them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+
+import numpy as np
+import pandas as pd
+import tifffile
+
+from grape_ops.errors import GrapeOpsError
+from grape_ops.schema import PLATE, TILE, WELL
+
+TILE_KEY = [PLATE, WELL, TILE]
+PATH = "path"
+CHANNEL_FIELD = "channel"  # in a pattern: one file a channel
+
+
+@dataclass(frozen=True)
+class TilePattern:
+    """A path relative to the screen's folder, such as ``tiles/{plate}/{well}_{tile:04d}.tif``."""
+
+    text: str
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names in braces, each once."""
+        return tuple(dict.fromkeys(name for _, name, _ in self._parts() if name))
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether each channel has a file of its own."""
+        return CHANNEL_FIELD in self.fields
+
+    def fill(self, values: dict[str, str]) -> str:
+        """Put values into the braces; ``{channel}`` stays when it is not among them."""
+        pieces = []
+        for literal, name, spec in self._parts():
+            pieces.append(literal)
+            if name and name not in values:
+                pieces.append("{" + name + "}")
+            elif name:
+                pieces.append(self._format(values[name], spec))
+        return "".join(pieces)
+
+    def _format(self, value: str, spec: str) -> str:
+        try:
+            return format(int(value), spec) if spec.endswith("d") else format(value, spec)
+        except ValueError:
+            raise GrapeOpsError(
+                f"The tile pattern {self.text!r} cannot write the value {value!r} as {spec!r}."
+            ) from None
+
+    def find(self, root: Path) -> Iterator[dict[str, str]]:
+        """Yield the plate, well and tile of every file of the folder that fits the pattern."""
+        glob, expression, seen = "", "", set()
+        for literal, name, spec in self._parts():
+            glob += re.sub(r"([*?[])", r"[\1]", literal)
+            expression += re.escape(literal)
+            if name:
+                glob += "*"
+                repeated = name in seen
+                group = r"\d+" if spec.endswith("d") else r"[^/]+?"
+                expression += f"(?P={name})" if repeated else f"(?P<{name}>{group})"
+                seen.add(name)
+        numbers = {name for _, name, spec in self._parts() if name and spec.endswith("d")}
+        for file in sorted(root.glob(glob)):
+            match = re.fullmatch(expression, file.relative_to(root).as_posix())
+            if match:
+                values = match.groupdict()
+                yield {name: str(int(values[name])) if name in numbers else values[name] for name in TILE_KEY}
+
+    def _parts(self) -> list[tuple[str, str | None, str]]:
+        try:
+            return [(literal, name, spec or "") for literal, name, spec, _ in Formatter().parse(self.text)]
+        except ValueError as error:
+            raise GrapeOpsError(f"The tile pattern {self.text!r} has unbalanced braces: {error}.") from None
+
+
+def list_tiles(root: Path, pattern: TilePattern, cells: pd.DataFrame) -> pd.DataFrame:
+    """List every tile that the cells or the folder name: plate, well, tile, path relative to ``root``.
+
+    A tile that the cells name and the folder lacks is listed too, so that it can be reported.
+
+    Raises
+    ------
+    GrapeOpsError : the pattern names no column of the table, or one that differs between cells of a tile.
+    """
+    fields = [name for name in pattern.fields if name != CHANNEL_FIELD]
+    unknown = [name for name in fields if name not in cells]
+    if unknown:
+        raise GrapeOpsError(
+            f"The tile pattern {pattern.text!r} names {', '.join(unknown)}, which the cell table does not have. "
+            f"It has: {', '.join(map(str, cells.columns))}; {{channel}} stands for one file a channel."
+        )
+    wanted = list(dict.fromkeys([*TILE_KEY, *fields]))
+    named = cells[wanted].astype(str).drop_duplicates()
+    split = named[named.duplicated(TILE_KEY)]
+    if len(split):
+        where = ", ".join(f"{key} {split.iloc[0][key]}" for key in TILE_KEY)
+        raise GrapeOpsError(
+            f"The tile pattern {pattern.text!r} gives several files for {where}: its columns must not differ "
+            "between cells of one tile."
+        )
+    tiles = named[TILE_KEY].copy()
+    tiles[PATH] = [
+        pattern.fill(dict(zip(wanted, row, strict=True))) for row in named.itertuples(index=False, name=None)
+    ]
+    if set(fields) == set(TILE_KEY) and not Path(pattern.text).is_absolute():
+        # Tiles without any cell still tell about illumination.
+        found = pd.DataFrame(pattern.find(root), columns=TILE_KEY, dtype=object).drop_duplicates()
+        found[PATH] = [
+            pattern.fill(dict(zip(TILE_KEY, row, strict=True))) for row in found.itertuples(index=False, name=None)
+        ]
+        tiles = pd.concat([tiles, found], ignore_index=True).drop_duplicates(TILE_KEY)
+    return tiles.sort_values(TILE_KEY, key=_natural).reset_index(drop=True)
+
+
+def _natural(values: pd.Series) -> pd.Series:
+    """Sort key under which tile 10 follows tile 9."""
+    return values.map(lambda text: re.sub(r"\d+", lambda digits: digits.group().zfill(12), str(text)))
+
+
+@dataclass(frozen=True)
+class TileFiles:
+    """Reads tiles of a folder. It pickles, so that worker processes can read by themselves."""
+
+    root: Path
+    channels: tuple[str, ...]
+
+    def __call__(self, tile: pd.Series) -> np.ndarray:
+        """Read a row of the tile table: -> (channels, height, width) unsigned integers.
+
+        Raises
+        ------
+        GrapeOpsError : a file is missing, damaged, or of another shape.
+        """
+        path = str(tile[PATH])
+        pattern = TilePattern(path)
+        if not pattern.per_channel:
+            image = _read_tiff(self.root / path)
+            image = image[None] if image.ndim == 2 else image
+        else:
+            planes = [np.squeeze(_read_tiff(self.root / pattern.fill({CHANNEL_FIELD: name}))) for name in self.channels]
+            if len({plane.shape for plane in planes}) > 1:
+                raise GrapeOpsError(f"The channels of {self.root / path} differ in shape: {[p.shape for p in planes]}.")
+            image = np.stack(planes)
+        if image.ndim != 3 or len(image) != len(self.channels):
+            raise GrapeOpsError(
+                f"{self.root / path} has the shape {image.shape}, where ({len(self.channels)}, height, width) is "
+                f"wanted for the channels {', '.join(self.channels)}; `channels` in screen.yaml names them."
+            )
+        if image.dtype.kind != "u":
+            raise GrapeOpsError(f"{self.root / path} holds {image.dtype} pixels; raw tiles are uint8 or uint16.")
+        return image
+
+
+def _read_tiff(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise GrapeOpsError(f"There is no tile {path}.")
+    try:
+        return tifffile.imread(path)
+    except (tifffile.TiffFileError, OSError, ValueError, IndexError, RuntimeError) as error:
+        raise GrapeOpsError(f"The tile {path} cannot be read: {error}") from None

@@ -1,0 +1,224 @@
+"""One self-contained page about a run: scores, training curves, gene map, restyled cells, data quality, settings.
+
+The page loads nothing: the plotting library, styles, script, figures and pictures are all in the one file, and its
+content security policy forbids the browser to fetch anything.
+"""
+
+import html
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grape_ops import __version__
+from grape_ops.config import Config, dump_config
+from grape_ops.errors import GrapeOpsError
+from grape_ops.report import figures
+from grape_ops.report.cells import cell_pictures
+from grape_ops.report.material import Material, gather
+from grape_ops.report.projection import nearest_genes, projections
+from grape_ops.report.quality import count_rows, dropped_rows, flat_field_text, problem_rows
+from grape_ops.report.scores import map_from_vectors, number, own_entry, p_text, score_table
+from grape_ops.report.summary import conclusions, what_was_done
+from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_METHOD
+
+NEIGHBOURS = 8
+
+
+def write_report(
+    run_path: Path,
+    out: Path,
+    *,
+    store_path: Path | None = None,
+    scores: Path | None = None,
+    truth: str | None = None,
+) -> None:
+    """Write the page about a run.
+
+    Parameters
+    ----------
+    run_path : the run folder.
+    out : the HTML file to write.
+    store_path : the run's crop store, if it has moved. Without a store the page has no pictures of cells.
+    scores : scores.json; if not given, one beside ``out`` or the run is taken.
+    truth : name or file of known complexes; if not given, the one the run was trained with.
+
+    Raises
+    ------
+    GrapeOpsError : ``run_path`` is no run, or a store, scores or truth that was given cannot be used.
+    """
+    material = gather(run_path, out, store_path=store_path, scores=scores, truth=truth)
+    page = _render(_content(material))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_name(f".{out.name}.partial")
+    draft.write_text(page, encoding="utf-8")
+    draft.replace(out)
+
+
+def _render(content: dict[str, Any]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=PackageLoader("grape_ops.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("report.html.jinja")
+    return template.render(plotly=Markup(get_plotlyjs()), **content)
+
+
+def _content(material: Material) -> dict[str, Any]:
+    """Everything the template asks for."""
+    run = material.run
+    can, cannot = conclusions(material)
+    own = own_entry(material.scores, material)
+    pictures, no_pictures = _pictures(material)
+    known = _gene_map(material)
+    return {
+        "title": run.path.resolve().name,
+        "version": __version__,
+        "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "started": str(run.record["started"]),
+        "summary": what_was_done(material),
+        "can": can,
+        "cannot": cannot,
+        "tiles": _tiles(material, own),
+        "scores": score_table(material.scores, own) if material.scores else None,
+        "missing": {piece: material.missing.get(piece, "") for piece in ("vectors", "store", "truth", "scores")},
+        "map": known,
+        "figures": _figures(material, known),
+        "cells": pictures,
+        "no_cells": no_pictures,
+        "dropped": dropped_rows(material.quality),
+        "problems": problem_rows(material.quality),
+        "flat_field": flat_field_text(material.quality),
+        "counts": count_rows(material),
+        "changed": changed_settings(run.config),
+        "config": dump_config(run.config),
+        "provenance": _provenance(material),
+    }
+
+
+def _tiles(material: Material, own: Any) -> list[tuple[str, str, str]]:
+    """The page's key figures: (what, how much, beside it)."""
+    run = material.run
+    table = run.genes.loc[material.genes]
+    tiles = [
+        ("cells", f"{int(run.genes[OBS_N_CELLS].sum()):,}", f"{len(material.batches):,} batches"),
+        ("genes", f"{len(table):,}", f"{int(table[OBS_N_GUIDES].sum()):,} guides"),
+        ("steps trained", f"{material.step:,}", f"of {run.config.train.steps:,}"),
+    ]
+    if own is not None:
+        part = own["map"]
+        beside = f"chance {number(part.get('chance'))}, p = {p_text(part.get('p_value'))}"
+        tiles.append(("mAP", number(part.get("value")), beside))
+    elif (found := map_from_vectors(material)) is not None:
+        tiles.append(("mAP", number(found[0]), f"chance {number(found[1])}"))
+    return tiles
+
+
+def _figures(material: Material, known: dict[str, Any] | None) -> dict[str, figures.Figure]:
+    """All figures by the name of their place on the page; those without data are left out."""
+    counts = material.batch_counts()
+    is_control = material.run.genes[OBS_IS_CONTROL].to_numpy(bool)
+    found = {
+        "adversarial": figures.adversarial_losses(material.metrics),
+        "reconstruction": figures.reconstruction_losses(material.metrics),
+        "logits": figures.discriminator_logits(material.metrics),
+        "training-map": figures.map_along_training(material.metrics),
+        "complexes": figures.complex_scores(material.scores or []),
+        "gene-map": known["figure"] if known else None,
+        "cells-per-gene": figures.cells_per_gene(material.run.genes.loc[material.genes, OBS_N_CELLS].tolist()),
+        "cells-per-batch": figures.cells_per_batch(
+            material.batches, counts.sum(axis=0).tolist(), counts[is_control].sum(axis=0).tolist()
+        ),
+    }
+    return {name: figure for name, figure in found.items() if figure is not None}
+
+
+def _gene_map(material: Material) -> dict[str, Any] | None:
+    """The map's figure, its other projections, and the genes nearest to each."""
+    if material.vectors is None:
+        return None
+    table = material.run.genes
+    names = table.index.tolist()
+    vectors = np.asarray(material.vectors.X, dtype=np.float64)
+    planes = projections(vectors, material.run.config.seed)
+    control = np.flatnonzero(table[OBS_IS_CONTROL].to_numpy(bool)).tolist()
+    groups: dict[str, list[int]] = {name: [] for name in material.truth.complexes} if material.truth else {}
+    groups[""] = []
+    for row, gene in enumerate(names):
+        if row not in control:
+            groups[next(iter(material.complexes_of(gene)), "")].append(row)
+    groups = {name: rows for name, rows in groups.items() if rows}
+    hover = [_hover(gene, material) for gene in names]
+    genes = np.flatnonzero(~table[OBS_IS_CONTROL].to_numpy(bool))
+    near, cosine = nearest_genes(vectors[genes], NEIGHBOURS)
+    return {
+        "figure": figures.gene_map(names, next(iter(planes.values())), groups, control, hover),
+        "planes": {name: plane.tolist() for name, plane in planes.items()},
+        "method": str(material.vectors.uns[UNS_METHOD]),
+        "averaged": bool(material.vectors.uns["grape"]["ema"]),
+        "names": names,
+        "complexes": [material.complexes_of(gene) for gene in names],
+        "near": {
+            names[row]: [[names[genes[other]], round(float(value), 3)] for other, value in zip(*pair, strict=True)]
+            for row, pair in zip(genes, zip(near, cosine, strict=True), strict=True)
+        },
+    }
+
+
+def _hover(gene: str, material: Material) -> str:
+    row = material.run.genes.loc[gene]
+    complexes = ", ".join(material.complexes_of(gene)) or ("none known" if material.truth else "")
+    lines = [f"<b>{html.escape(gene, quote=False)}</b>"]
+    lines += [f"complex: {html.escape(complexes, quote=False)}"] if complexes and not row[OBS_IS_CONTROL] else []
+    return "<br>".join([*lines, f"{int(row[OBS_N_CELLS]):,} cells, {int(row[OBS_N_GUIDES]):,} guides"])
+
+
+def _pictures(material: Material) -> tuple[dict[str, Any] | None, str]:
+    """Pictures of cells, or why there are none."""
+    if material.store is None:
+        return None, (
+            f"{material.missing['store']} With the store the page shows real and restyled cells: "
+            "grape-ops report RUN --store STORE."
+        )
+    try:
+        return cell_pictures(material, material.store), ""
+    except GrapeOpsError as error:
+        return None, str(error).replace(str(material.run.path), material.run.path.name)
+
+
+def changed_settings(config: Config) -> list[tuple[str, str, str]]:
+    """Settings that differ from the defaults, which are the paper's: (name, value, default)."""
+    ours, theirs = (_flat(tree.model_dump(mode="json")) for tree in (config, Config()))
+    return [(key, str(value), str(theirs.get(key, ""))) for key, value in ours.items() if value != theirs.get(key)]
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _provenance(material: Material) -> list[tuple[str, str]]:
+    """Where everything came from: (what, which)."""
+    record = material.run.record
+    rates = [line["images_per_s"] for line in material.metrics if line.get("images_per_s") is not None]
+    rows = [
+        ("training begun", str(record["started"])),
+        ("command", str(record["command"])),
+        ("commit", str(record["commit"] or "not run from a source tree")),
+        ("seed", str(record["seed"])),
+        ("known complexes", f"{material.truth.name} (sha256 {material.truth.sha256[:16]}…)" if material.truth else "–"),
+        ("store fingerprint", str(record["store_fingerprint"])),
+        ("training rate", f"{np.median(rates):,.3g} cells per second (median)" if rates else "–"),
+    ]
+    rows += [(name, str(version)) for name, version in record["versions"].items()]
+    return rows

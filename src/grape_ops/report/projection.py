@@ -1,0 +1,57 @@
+"""Gene vectors on paper: two numbers a gene. Letters: P perturbations, V length of a vector."""
+
+from importlib.util import find_spec
+
+import numpy as np
+
+# With fewer points a neighbour graph says nothing that principal components do not say better.
+FEWEST_FOR_UMAP = 12
+NEIGHBOURS = 10
+
+
+def projections(vectors: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Project vectors (P, V) to the plane: name -> (P, 2), the preferred one first.
+
+    UMAP (cosine, as the scores) if ``umap-learn`` is installed and there are points enough; principal components
+    always. Names say what the axes are, with the explained share of the variance.
+    """
+    found = {}
+    if len(vectors) >= FEWEST_FOR_UMAP and find_spec("umap") is not None:
+        found["UMAP"] = umap(vectors, seed)
+    plane, share = principal_components(vectors)
+    found[f"PCA ({share:.0%} of the variance)"] = plane
+    return found
+
+
+def principal_components(vectors: np.ndarray) -> tuple[np.ndarray, float]:
+    """First two principal components (P, 2) of vectors (P, V), and the share of the variance they hold."""
+    centred = vectors - vectors.mean(axis=0)
+    left, singular, _ = np.linalg.svd(centred.astype(np.float64), full_matrices=False)
+    plane = np.zeros((len(vectors), 2))
+    kept = min(2, len(singular))
+    plane[:, :kept] = left[:, :kept] * singular[:kept]
+    # The sign of a component is arbitrary; fixing it keeps pages of the same run alike.
+    largest = np.abs(plane).argmax(axis=0)
+    plane *= np.where(plane[largest, [0, 1]] < 0, -1.0, 1.0)
+    total = float((singular**2).sum())
+    return plane, float((singular[:2] ** 2).sum()) / total if total > 0 else 0.0
+
+
+def umap(vectors: np.ndarray, seed: int) -> np.ndarray:
+    """UMAP of vectors (P, V) by cosine distance: (P, 2)."""
+    from umap import UMAP  # 5 to 25 s
+
+    neighbours = min(NEIGHBOURS, len(vectors) - 1)
+    # A random start: the spectral one fails on graphs in several pieces, which well separated complexes give.
+    model = UMAP(n_neighbors=neighbours, metric="cosine", init="random", random_state=seed, n_jobs=1)
+    return np.asarray(model.fit_transform(vectors), dtype=np.float64)
+
+
+def nearest_genes(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices and cosines of the ``count`` nearest other rows: (P, V) -> (P, count), (P, count)."""
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    cosine = unit @ unit.T
+    np.fill_diagonal(cosine, -np.inf)
+    count = min(count, len(vectors) - 1)
+    order = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
+    return order, np.take_along_axis(cosine, order, axis=1)

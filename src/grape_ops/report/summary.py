@@ -1,0 +1,147 @@
+"""The run in plain words: what was done, and what can and cannot be concluded from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from grape_ops.report.material import Material
+from grape_ops.report.scores import map_from_vectors, number, own_entry, p_text
+from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
+
+SIGNIFICANT = 0.01
+FEW_CELLS = 50
+# Neighbours share this much more than shuffled neighbours before the page warns of it.
+NUISANCE_MARGIN = 0.15
+
+
+def what_was_done(material: Material) -> str:
+    """The screen and the training in one paragraph."""
+    run = material.run
+    table = run.genes.loc[material.genes]
+    n_cells = int(run.genes[OBS_N_CELLS].sum())
+    controls = n_cells - int(table[OBS_N_CELLS].sum())
+    batches = len(material.batches)
+    channels = run.record["channels"]
+    steps, planned = material.step, run.config.train.steps
+    trained = f"{steps:,} steps" if steps >= planned else f"{steps:,} of {planned:,} planned steps"
+    return (
+        f"GRAPE was trained for {trained} of {run.config.train.batch_size} cells each on {n_cells:,} cells of "
+        f"{len(table):,} gene{_s(len(table))} ({int(table[OBS_N_GUIDES].sum()):,} guides) and a shared control "
+        f"({controls:,} non-targeting cells) in {batches:,} batch{'es' if batches != 1 else ''}. Each cell is a crop of "
+        f"{run.record['crop_size']} px with {len(channels)} channel{_s(len(channels))} ({', '.join(channels)})."
+    )
+
+
+def conclusions(material: Material) -> tuple[list[str], list[str]]:
+    """Sentences on what can, and on what cannot be concluded."""
+    can: list[str] = []
+    cannot: list[str] = []
+    own = own_entry(material.scores, material)
+    if own is not None:
+        _from_scores(own, material, can, cannot)
+    else:
+        _without_scores(material, can, cannot)
+    _from_training(material, cannot)
+    _from_data(material, cannot)
+    return can, cannot
+
+
+def _from_scores(own: Mapping[str, Any], material: Material, can: list[str], cannot: list[str]) -> None:
+    part = own["map"]
+    value, chance, p = part.get("value"), part.get("chance"), part.get("p_value")
+    score = (
+        f"{_capital(str(own['method']))} finds genes of the same complex with a mean average precision of "
+        f"{number(value)}, where a random order reaches {number(chance)} (label permutation p = {p_text(p)}, "
+        f"{own['n_genes']} genes)."
+    )
+    if p is not None and p < SIGNIFICANT:
+        can.append(f"{score} Genes that work together lie closer in this map than chance explains.")
+    else:
+        cannot.append(
+            f"{score} That is not told apart from chance, so neighbours in this map are no evidence of shared function."
+        )
+    for entry in material.scores or ():
+        if entry is not own and not str(entry["method"]).lower().startswith("grape"):
+            _against(own, entry, can, cannot)
+    nuisance = own.get("nuisance") if isinstance(own.get("nuisance"), Mapping) else {}
+    for key, what in (("batch", "share batches"), ("cells", "have similar numbers of cells")):
+        found = (nuisance or {}).get(key)
+        if found and found["value"] - found["chance"] > NUISANCE_MARGIN:
+            cannot.append(
+                f"Neighbouring genes {what} more than shuffled ones do (R² {found['value']:.2f}, shuffled "
+                f"{found['chance']:.2f}), so some closeness may come from the experiment instead of from biology."
+            )
+
+
+def _against(own: Mapping[str, Any], other: Mapping[str, Any], can: list[str], cannot: list[str]) -> None:
+    """Compare with another method, by the paired bootstrap where the scores hold it."""
+    mine, theirs = own["map"].get("value"), other["map"].get("value")
+    if mine is None or theirs is None:
+        return
+    paired = next(
+        (d for d in own.get("differences", ()) if d["other"] == other["method"] and d["score"] == "map"), None
+    )
+    name = f"{other['method']} (mAP {number(theirs)})"
+    if paired is not None and paired.get("low") is not None and paired["low"] > 0:
+        can.append(f"It does better than {name} beyond the spread over complexes.")
+    elif paired is not None and paired.get("high") is not None and paired["high"] < 0:
+        cannot.append(f"It does worse than {name}.")
+    else:
+        cannot.append(f"It cannot be told apart from {name}, given the spread over complexes.")
+
+
+def _without_scores(material: Material, can: list[str], cannot: list[str]) -> None:
+    found = map_from_vectors(material)
+    if found is None:
+        cannot.append(
+            "Whether neighbours in this map share a function: nothing it could be judged by was given. "
+            "`--truth` names known complexes, and `grape-ops evaluate` scores the map against them."
+        )
+        return
+    value, chance, n_genes = found
+    cannot.append(
+        f"The mean average precision of the vectors is {number(value)} where a random order reaches {number(chance)} "
+        f"({n_genes} genes). Whether the difference is more than chance is not known: `grape-ops evaluate` computes "
+        "the p-value."
+    )
+
+
+def _from_training(material: Material, cannot: list[str]) -> None:
+    planned = material.run.config.train.steps
+    if material.step < planned:
+        cannot.append(
+            f"Training has not reached its planned end (step {material.step:,} of {planned:,}); more steps may change "
+            "every number on this page."
+        )
+    lines = [line for line in material.metrics if line.get("map") is not None]
+    if len(lines) > 2:
+        key = "map_ema" if lines[-1].get("map_ema") is not None else "map"
+        values = np.array([line.get(key, np.nan) for line in lines], dtype=float)
+        peak = int(np.nanargmax(values))
+        if values[peak] - values[-1] > 0.05:
+            cannot.append(
+                f"mAP was highest at step {lines[peak]['step']:,} ({number(values[peak])}) and fell to "
+                f"{number(values[-1])}: a sign of overfitting. Picking that step by its mAP would use the answer."
+            )
+    cannot.append("One training run says nothing about how much another seed would change the map.")
+
+
+def _from_data(material: Material, cannot: list[str]) -> None:
+    cells = material.run.genes.loc[material.genes, OBS_N_CELLS].to_numpy()
+    few = int((cells < FEW_CELLS).sum())
+    if few:
+        cannot.append(
+            f"{few:,} gene{_s(few)} {'has' if few == 1 else 'have'} fewer than {FEW_CELLS} cells; "
+            f"{'its vector rests' if few == 1 else 'their vectors rest'} on little."
+        )
+    if len(material.batches) == 1:
+        cannot.append("There is one batch only, so effects of the experiment cannot be told from effects of genes.")
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _capital(text: str) -> str:
+    return "GRAPE" + text[5:] if text.lower().startswith("grape") else text[:1].upper() + text[1:]

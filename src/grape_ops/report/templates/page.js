@@ -1,0 +1,220 @@
+"use strict";
+(() => {
+  const read = (id) => JSON.parse(document.getElementById(id).textContent);
+  const element = (tag, properties = {}, ...children) => {
+    const made = Object.assign(document.createElement(tag), properties);
+    made.append(...children);
+    return made;
+  };
+  const root = document.documentElement;
+  const figures = read("data-figures");
+  const map = read("data-map");
+  const cells = read("data-cells");
+
+  // ---------------------------------------------------------------------------------------- light and dark
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const themeButton = document.getElementById("theme");
+  let chosen = null;
+  const theme = () => chosen || (dark.matches ? "dark" : "light");
+
+  // Figures name colours as CSS variables; Plotly wants values.
+  const coloured = (part) => {
+    if (typeof part === "string") {
+      const name = /^var\((--[a-z0-9]+)\)$/.exec(part);
+      return name ? getComputedStyle(root).getPropertyValue(name[1]).trim() : part;
+    }
+    if (Array.isArray(part)) return part.map(coloured);
+    if (part && typeof part === "object") {
+      return Object.fromEntries(Object.entries(part).map(([key, value]) => [key, coloured(value)]));
+    }
+    return part;
+  };
+  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const draw = (name) => {
+    const place = document.getElementById("fig-" + name);
+    if (!place) return Promise.resolve();
+    const figure = coloured(figures[name]);
+    const narrow = name === "gene-map" && place.clientWidth < 760;
+    if (narrow) figure.layout.legend = { ...figure.layout.legend, orientation: "h", x: 0, y: -0.02, yanchor: "top" };
+    return Plotly.react(place, figure.data, figure.layout, { ...config, scrollZoom: name === "gene-map" });
+  };
+  const drawAll = () => Promise.all(Object.keys(figures).map(draw));
+  const applyTheme = () => {
+    root.dataset.theme = theme();
+    themeButton.textContent = theme() === "dark" ? "Light" : "Dark";
+    themeButton.setAttribute("aria-pressed", String(theme() === "dark"));
+    return drawAll();
+  };
+  themeButton.addEventListener("click", () => { chosen = theme() === "dark" ? "light" : "dark"; applyTheme(); });
+  dark.addEventListener("change", () => applyTheme());
+
+  // ---------------------------------------------------------------------------------------------- gene map
+  const setUpMap = () => {
+    const place = document.getElementById("fig-gene-map");
+    const search = document.getElementById("search");
+    const found = document.getElementById("found");
+    const projection = document.getElementById("projection");
+    const traces = figures["gene-map"].data;
+    const sizes = traces.map((trace) => trace.marker.size);
+    const rowOf = new Map(map.names.map((name, row) => [name.toLowerCase(), row]));
+
+    const matches = () => {
+      const words = search.value.toLowerCase().split(/[\s,;]+/).filter(Boolean);
+      const rows = new Set();
+      words.forEach((word) => {
+        if (rowOf.has(word)) rows.add(rowOf.get(word));
+        else map.names.forEach((name, row) => { if (name.toLowerCase().startsWith(word)) rows.add(row); });
+      });
+      return { asked: words.length > 0, rows };
+    };
+    const link = (name) => {
+      const button = element("button", { type: "button", textContent: name });
+      button.addEventListener("click", () => { search.value = name; highlight(); });
+      return button;
+    };
+    const tell = (asked, rows) => {
+      found.replaceChildren();
+      if (!asked) return;
+      if (rows.size === 0) { found.append("No gene of this run begins so."); return; }
+      if (rows.size > 1) { found.append(rows.size + " genes: " + [...rows].slice(0, 40).map((row) => map.names[row]).join(", ")); return; }
+      const [row] = rows;
+      const name = map.names[row];
+      const near = map.near[name] || [];
+      const complexes = map.complexes[row];
+      found.append(element("strong", { textContent: name }), complexes.length ? " (" + complexes.join(", ") + ")" : "");
+      if (near.length) found.append(" · nearest by cosine: ");
+      near.forEach(([other, cosine], i) => found.append(i ? ", " : "", link(other), " " + cosine.toFixed(2)));
+    };
+    const highlight = () => {
+      const { asked, rows } = matches();
+      // The stored figure changes, so that a change of theme draws the highlight again.
+      traces.forEach((trace, i) => {
+        const hit = trace.customdata.map((row) => asked && rows.has(row));
+        trace.marker.size = hit.map((yes) => (yes ? sizes[i] + 8 : sizes[i]));
+        trace.marker.opacity = hit.map((yes) => (asked && !yes ? 0.22 : 1));
+        trace.text = hit.map((yes, k) => (yes ? trace.ids[k].replace(/&/g, "&amp;").replace(/</g, "&lt;") : ""));
+      });
+      tell(asked, rows);
+      return draw("gene-map");
+    };
+    search.addEventListener("input", highlight);
+    projection.addEventListener("change", () => {
+      const plane = map.planes[projection.value];
+      traces.forEach((trace) => {
+        trace.x = trace.customdata.map((row) => plane[row][0]);
+        trace.y = trace.customdata.map((row) => plane[row][1]);
+      });
+      // A view zoomed into the other projection would show nothing.
+      ["xaxis", "yaxis"].forEach((axis) => { if (place.layout) place.layout[axis].autorange = true; });
+      draw("gene-map").then(() => Plotly.relayout(place, { "xaxis.autorange": true, "yaxis.autorange": true }));
+    });
+    place.on("plotly_click", (event) => {
+      const name = map.names[event.points[0].customdata];
+      search.value = name;
+      highlight();
+      const at = cells ? cells.genes.findIndex((gene) => gene.name === name) : -1;
+      if (at >= 0) showGene(at);
+    });
+  };
+
+  // ------------------------------------------------------------------------------------------------- cells
+  let showGene = () => {};
+  const setUpCells = () => {
+    const panels = document.getElementById("panels");
+    const picker = document.getElementById("gene");
+    const views = document.getElementById("views");
+    const caption = document.getElementById("cells-caption");
+    const several = cells.channels.length > 1;
+    const shownIn = cells.channels.map((_, i) => i < 4);
+    let view = several ? "all" : 0;
+    panels.style.setProperty("--n", cells.n);
+    panels.classList.toggle("crisp", cells.size <= 64);
+
+    const fit = (strip, picture, width, height) => { picture.style.width = (100 * width) / (cells.n * height) + "%"; };
+    const single = (uri, label) => {
+      const picture = element("img", { alt: label, src: uri });
+      const strip = element("div", { className: "strip" }, picture);
+      picture.addEventListener("load", () => fit(strip, picture, picture.naturalWidth, picture.naturalHeight));
+      return strip;
+    };
+    const composite = (uris, label) => {
+      const canvas = element("canvas");
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", label);
+      const strip = element("div", { className: "strip" }, canvas);
+      Promise.all(uris.map((uri) => { const image = new Image(); image.src = uri; return image.decode().then(() => image); }))
+        .then((images) => mix(canvas, images))
+        .then(() => fit(strip, canvas, canvas.width, canvas.height));
+      return strip;
+    };
+    const mix = (canvas, images) => {
+      const { naturalWidth: width, naturalHeight: height } = images[0];
+      const scratch = element("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
+      const sum = new Float32Array(width * height * 3);
+      images.forEach((image, c) => {
+        if (!shownIn[c]) return;
+        const colour = [1, 3, 5].map((i) => parseInt(cells.channels[c].colour.slice(i, i + 2), 16) / 255);
+        scratch.drawImage(image, 0, 0);
+        const grey = scratch.getImageData(0, 0, width, height).data;
+        for (let p = 0; p < width * height; p++) for (let k = 0; k < 3; k++) sum[3 * p + k] += grey[4 * p] * colour[k];
+      });
+      canvas.width = width;
+      canvas.height = height;
+      const mixed = new ImageData(width, height);
+      for (let p = 0; p < width * height; p++) {
+        for (let k = 0; k < 3; k++) mixed.data[4 * p + k] = Math.min(255, sum[3 * p + k]);
+        mixed.data[4 * p + 3] = 255;
+      }
+      canvas.getContext("2d").putImageData(mixed, 0, 0);
+    };
+    const chip = (channel, c) => {
+      const button = element("button", { type: "button", className: "chip" }, element("i"), channel.name);
+      button.style.setProperty("--dot", channel.colour);
+      button.setAttribute("aria-pressed", String(shownIn[c]));
+      button.addEventListener("click", () => { shownIn[c] = !shownIn[c]; show(); });
+      return button;
+    };
+    const group = (which, gene) => {
+      const isMix = which === "composite";
+      const heading = isMix ? element("h3", {}, "Composite", ...cells.channels.map(chip)) : element("h3", {}, cells.channels[which].name);
+      const rows = [
+        ["control", cells.control, "real control cells"],
+        ["restyled to " + gene.name, gene.restyled, "the same control cells restyled to " + gene.name],
+        [gene.name + " knock-out", gene.knockout, "real cells with a knock-out of " + gene.name],
+      ].map(([label, uris, told], i) => {
+        const alt = told + ", " + (isMix ? "composite" : cells.channels[which].name);
+        return element("div", { className: i === 1 ? "row middle" : "row" },
+          element("span", { className: "label", textContent: label }), isMix ? composite(uris, alt) : single(uris[which], alt));
+      });
+      return element("div", { className: "group" }, heading, ...rows);
+    };
+    const show = () => {
+      const gene = cells.genes[Number(picker.value)];
+      const all = several ? ["composite", ...cells.channels.keys()] : [0];
+      panels.classList.toggle("one", view !== "all");
+      panels.replaceChildren(...(view === "all" ? all : [view]).map((which) => group(which, gene)));
+      views.querySelectorAll("button").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.view === String(view))));
+      caption.textContent = gene.name + (gene.complexes.length ? " (" + gene.complexes.join(", ") + ")" : "") + ", "
+        + gene.n_cells.toLocaleString("en") + " cells in the screen. Columns of the two upper rows are the same cells.";
+    };
+    showGene = (at) => { picker.value = String((at + cells.genes.length) % cells.genes.length); show(); };
+    picker.addEventListener("change", show);
+    document.getElementById("previous").addEventListener("click", () => showGene(Number(picker.value) - 1));
+    document.getElementById("next").addEventListener("click", () => showGene(Number(picker.value) + 1));
+    if (several) {
+      [["all", "All"], ["composite", "Composite"], ...cells.channels.map((channel, c) => [c, channel.name])].forEach(([key, name]) => {
+        const button = element("button", { type: "button", textContent: name });
+        button.dataset.view = String(key);
+        button.addEventListener("click", () => { view = key; show(); });
+        views.append(button);
+      });
+    }
+    show();
+  };
+
+  applyTheme().then(() => {
+    if (map) setUpMap();
+    if (cells) setUpCells();
+    root.dataset.ready = "true";
+  });
+})();

@@ -171,7 +171,7 @@ def curate_files(
     lines = [line for line in curation.log if logged is None or line.stage in logged]
     rows = ((line.stage, line.complex, line.gene, line.reason) for line in lines)
     _write(out.with_suffix(".dropped.tsv"), ("stage", "complex", "gene", "reason"), rows)
-    unmatched = [(gene, "not in the screen's library") for gene in curation.unmatched]
+    unmatched = [(gene, "not in the screen's library") for gene in curation.unmatched if gene not in curation.ambiguous]
     unmatched += [(gene, f"alias of several genes: {', '.join(m)}") for gene, m in curation.ambiguous.items()]
     _write(out.with_suffix(".unmatched.tsv"), ("gene", "reason"), unmatched)
     return curation

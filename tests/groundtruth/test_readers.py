@@ -1,0 +1,125 @@
+"""Every documented format is read, recognised by its content, and refused clearly when it is none."""
+
+import gzip
+
+import pytest
+
+from grape_ops.errors import GrapeOpsError
+from grape_ops.groundtruth import load_truth, membership
+from grape_ops.groundtruth.pairs import load_pairs
+from grape_ops.groundtruth.readers import read_complexes
+
+EXPECTED = {"Alpha complex": ["AAA1", "AAA2", "AAA3"], "Beta complex": ["BBB1", "AAA1"]}
+
+COMPLEXTAB_HEADER = (
+    "#Complex ac\tRecommended name\tAliases for complex\tTaxonomy identifier\t"
+    "Identifiers (and stoichiometry) of molecules in complex\tExpanded participant list"
+)
+
+FILES = {
+    "corum_new.txt": "complex_id\tcomplex_name\torganism\tsubunits_gene_name\n"
+    "1\tAlpha complex\tHuman\tAAA1;AAA2;AAA3\n2\tBeta complex\tHuman\tBBB1;AAA1\n3\tMurine\tMouse\tCcc1;Ccc2\n",
+    "corum_old.txt": "ComplexID\tComplexName\tOrganism\tsubunits(Gene name)\n"
+    "1\tAlpha complex\tHuman\tAAA1;AAA2; AAA3\n2\tBeta complex\tHuman\tBBB1;AAA1;AAA1\n",
+    "complexes.gmt": "Alpha complex\thttp\tAAA1\tAAA2\tAAA3\nBeta complex\thttp\tBBB1\tAAA1\n",
+    "names.tsv": "Alpha complex\tAAA1 AAA2 AAA3\nBeta complex\tBBB1 AAA1\n",
+    "table.tsv": "gene_symbol\tcomplex\nAAA1\tAlpha complex\nAAA2\tAlpha complex\nAAA3\tAlpha complex\n"
+    "BBB1\tBeta complex\nAAA1\tBeta complex\n",
+    "brieflow.csv": "gene_name,group\nAAA1,Alpha complex\nAAA2,Alpha complex\nAAA3,Alpha complex\n"
+    "BBB1,Beta complex\nAAA1,Beta complex\n",
+    "bare.tsv": "AAA1\tAlpha complex\nAAA2\tAlpha complex\nAAA3\tAlpha complex\nBBB1\tBeta complex\nAAA1\tBeta complex\n",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_formats_agree(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(FILES[name])
+    assert read_complexes(path) == EXPECTED
+
+
+def test_the_hash_depends_on_content_alone(tmp_path):
+    hashes = set()
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+        hashes.add(load_truth(tmp_path / name).sha256)
+    (tmp_path / "other.gmt").write_text("Alpha complex\thttp\tAAA1\tAAA2\nBeta complex\thttp\tBBB1\tAAA1\n")
+    assert len(hashes) == 1 and load_truth(tmp_path / "other.gmt").sha256 not in hashes
+
+
+def test_complextab_gives_accessions_without_stoichiometry_chains_and_chemicals(tmp_path):
+    path = tmp_path / "9606.tsv"
+    path.write_text(
+        COMPLEXTAB_HEADER + "\nCPX-1\tAlpha\t-\t9606\tP84022(1)|CPX-2(1)\tP84022(1)|Q15796(2)|CHEBI:29105(1)\n"
+        "CPX-2\tBeta\t-\t9606\tP04637(4)|P01308-PRO_0000015819(1)|[P12345,Q99999-2](0)|A0A024RBG1(1)\t-\n"
+    )
+    assert read_complexes(path) == {
+        "Alpha": ["P84022", "Q15796"],
+        "Beta": ["P04637", "P01308", "P12345", "Q99999", "A0A024RBG1"],
+    }
+
+
+def test_gzip_byte_order_mark_and_empty_lines(tmp_path):
+    path = tmp_path / "names.tsv.gz"
+    path.write_bytes(gzip.compress(("\ufeff" + FILES["names.tsv"].replace("\n", "\r\n\r\n")).encode()))
+    assert read_complexes(path) == EXPECTED
+
+
+def test_variants_of_one_name_stay_apart(tmp_path):
+    path = tmp_path / "names.tsv"
+    path.write_text("Same\tA B\nSame\tC D\nOther\tE F\n")
+    assert read_complexes(path) == {"Same": ["A", "B"], "Same (2)": ["C", "D"], "Other": ["E", "F"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "empty"), ("a,b,c\n1,2,3\n", "none of the known truth formats"), ("gene_symbol\tcomplex\n", "no gene")],
+)
+def test_bad_files_say_what_is_wanted(tmp_path, text, message):
+    path = tmp_path / "bad.tsv"
+    path.write_text(text)
+    with pytest.raises(GrapeOpsError, match=message):
+        read_complexes(path)
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    path = tmp_path / "bad.tsv"
+    path.write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(GrapeOpsError, match="cannot be read as text"):
+        read_complexes(path)
+
+
+def test_the_built_in_table():
+    truth = load_truth("complexes-14x106")
+    table = membership(truth, truth.genes)
+    assert len(truth.complexes) == 14 and len(truth.genes) == 106
+    assert table.sum(axis=1).tolist() == [1] * 106
+    assert table.sum(axis=0).min() == 5 and table.sum(axis=0).max() == 10
+    assert truth.sha256 == "b1f1683a" + truth.sha256[8:]
+
+
+def test_unknown_truths_name_the_built_in_ones():
+    with pytest.raises(GrapeOpsError, match="complexes-14x106"):
+        load_truth("complexes-15x106")
+
+
+def test_membership_is_multi_label_and_ignores_absent_genes(tmp_path):
+    (tmp_path / "t.gmt").write_text(FILES["complexes.gmt"])
+    table = membership(load_truth(tmp_path / "t.gmt"), ["AAA1", "XXX", "BBB1"])
+    assert table.tolist() == [[True, True], [False, False], [False, True]]
+
+
+def test_pairs_are_unordered_and_once(tmp_path):
+    (tmp_path / "pairs.csv").write_text("entity1,entity2\nB,A\nA,B\nC,C\nC,A\n")
+    assert load_pairs(tmp_path / "pairs.csv").pairs == (("A", "B"), ("A", "C"))
+    (tmp_path / "bare.tsv").write_text("B\tA\t0.9\nC\tA\t0.8\n")
+    assert load_pairs(tmp_path / "bare.tsv").sha256 == load_pairs(tmp_path / "pairs.csv").sha256
+
+
+@pytest.mark.parametrize(("text", "message"), [("A\nB\n", "two genes a line"), ("gene1,gene2\nA,A\n", "no pair")])
+def test_bad_pairs(tmp_path, text, message):
+    (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises(GrapeOpsError, match=message):
+        load_pairs(tmp_path / "pairs.csv")
+    with pytest.raises(GrapeOpsError, match="no list of pairs"):
+        load_pairs(tmp_path / "absent.csv")

@@ -14,11 +14,14 @@ from grape_ops.screen.phenotype import TRAIT_NAMES
 CHANNELS = ("DNA", "gammaH2AX", "tubulin", "actin")
 
 # Light of a typical cell in its brightest region, in photons.
-DNA_LIGHT = 2600.0
-DAMAGE_LIGHT = 420.0
-FOCUS_LIGHT = 900.0
-TUBULIN_LIGHT = 1500.0
-ACTIN_LIGHT = 1100.0
+DNA_LIGHT = 1500.0
+DAMAGE_LIGHT = 190.0
+FOCUS_LIGHT = 190.0
+TUBULIN_LIGHT = 420.0
+ACTIN_LIGHT = 330.0
+
+# A body spreads the same protein over its area, so that small, rounded cells are brighter.
+_THICKENING = 1.5
 
 _ANGLES = 720  # entries of a table over the full circle
 _TEXTURE_SIZE = 256
@@ -44,8 +47,8 @@ def draw_textures(cell_diameter: float, rng: np.random.Generator) -> Textures:
     # The zero lines of a smooth field wander like filaments do; two lengths make a denser mesh.
     lines = [np.exp(-((lumps(length * cell_diameter) / 0.35) ** 2)) for length in (0.03, 0.05)]
     return Textures(
-        chromatin=0.7 * lumps(0.045 * cell_diameter) + 0.7 * lumps(0.025 * cell_diameter),
-        grain=lumps(0.014 * cell_diameter),
+        chromatin=0.75 * lumps(0.05 * cell_diameter) + 0.65 * lumps(0.025 * cell_diameter),
+        grain=0.8 * lumps(0.014 * cell_diameter) + 0.6 * lumps(0.035 * cell_diameter),
         filaments=np.maximum(*lines),
     )
 
@@ -105,9 +108,11 @@ def draw_cell(
         rng,
     )
     body_u = _outline_u(frame, body_radius, trait["cell_aspect"], direction, 0.10, rng)
-    body_u = np.maximum(_give_way(body_u, frame, neighbours), 0)
+    body_u = _give_way(body_u, frame, neighbours)
     nucleus = _inside(nucleus_u, nucleus_radius, 0.018 * cell_diameter)
-    body = np.maximum(_inside(body_u, body_radius, 0.03 * cell_diameter), nucleus)
+    # The rim of a spread cell is thin, its middle thick; the nucleus never sticks out.
+    body = np.maximum(_inside(body_u, body_radius, 0.03 * cell_diameter) * (0.35 + 0.65 * _dome(body_u)), nucleus)
+    body *= np.float32(trait["cell_size"] ** -_THICKENING)
 
     light = np.stack(
         [
@@ -143,11 +148,12 @@ def _outline_u(
 
 def _give_way(body_u: np.ndarray, frame: _Frame, neighbours: np.ndarray) -> np.ndarray:
     """Flatten the outline against neighbours, a little beyond half way, so that cells touch and overlap."""
+    total = body_u**8
     for dy, dx in neighbours:
         apart = float(np.hypot(dy, dx))
-        towards = (frame.dy * np.float32(dy) + frame.dx * np.float32(dx)) / np.float32(0.56 * apart * apart)
-        body_u = np.maximum(body_u, towards)
-    return body_u
+        towards = (frame.dy * np.float32(dy) + frame.dx * np.float32(dx)) / np.float32(0.62 * apart * apart)
+        total += np.clip(towards, 0, 10) ** 8
+    return total ** np.float32(1 / 8)
 
 
 def _inside(u: np.ndarray, radius: float, softness: float) -> np.ndarray:
@@ -182,13 +188,13 @@ def _damage(
     textures: Textures,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    grain = np.clip(1 + 0.3 * _cut(textures.grain, nucleus.shape, rng), 0, None)
-    light = DAMAGE_LIGHT * trait["damage_haze"] * nucleus * grain + 0.12 * DAMAGE_LIGHT * body
+    grain = np.clip(1 + 0.28 * _cut(textures.grain, nucleus.shape, rng), 0, None)
+    light = DAMAGE_LIGHT * trait["damage_haze"] * nucleus * grain + 0.5 * DAMAGE_LIGHT * body
     foci = rng.poisson(trait["foci_number"])
     angle = rng.uniform(0, 2 * np.pi, foci)
     away = 0.8 * nucleus_radius * np.sqrt(rng.uniform(0, 1, foci))
-    size = np.maximum(0.022 * cell_diameter * np.exp(0.25 * rng.standard_normal(foci)), 0.5)
-    bright = FOCUS_LIGHT * trait["foci_brightness"] * np.exp(0.4 * rng.standard_normal(foci))
+    size = np.maximum(0.018 * cell_diameter * np.exp(0.3 * rng.standard_normal(foci)), 0.5)
+    bright = FOCUS_LIGHT * trait["foci_brightness"] * np.exp(0.5 * rng.standard_normal(foci))
     # A spot is a product of two bells, which spares the exponential of a whole patch for each focus.
     rows = np.exp(-(((frame.dy[:, 0] - (away * np.sin(angle))[:, None]) / size[:, None]) ** 2) / 2)
     columns = np.exp(-(((frame.dx[0] - (away * np.cos(angle))[:, None]) / size[:, None]) ** 2) / 2)
@@ -204,17 +210,20 @@ def _tubulin(
     textures: Textures,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    reach = np.exp(-np.clip(nucleus_u - 1, 0, None) / np.float32(trait["tubulin_spread"]))
+    outwards = np.clip(nucleus_u - 1, 0, None)
+    reach = np.exp(-outwards / np.float32(trait["tubulin_spread"]))
     angle = np.arange(_ANGLES) * (2 * np.pi / _ANGLES)
     side = rng.uniform(0, 2 * np.pi)
-    lean = 1 + min(trait["tubulin_asymmetry"], 0.95) * np.cos(angle - side)
-    # Bundles that run outwards from the nucleus, smooth over the circle.
-    bundles = ndimage.gaussian_filter1d(rng.standard_normal(_ANGLES), 9, mode="wrap")
-    rays = np.clip(1 + 0.25 * bundles / bundles.std(), 0.3, None)
-    around = (lean * rays).astype(np.float32)[frame.entry]
-    mesh = 0.6 + 0.6 * _cut(textures.filaments, body.shape, rng)
-    over_nucleus = 1 - 0.35 * nucleus
-    return TUBULIN_LIGHT * trait["tubulin_intensity"] * body * (0.12 + reach * around * mesh) * over_nucleus
+    # Wide lobes, one of them the side of the organising centre, and fine bundles that run outwards.
+    lobes = ndimage.gaussian_filter1d(rng.standard_normal(_ANGLES), 45, mode="wrap")
+    bundles = ndimage.gaussian_filter1d(rng.standard_normal(_ANGLES), 7, mode="wrap")
+    lean = 1 + min(trait["tubulin_asymmetry"], 0.95) * np.cos(angle - side) + 0.2 * lobes / lobes.std()
+    lean = np.clip(lean, 0.05, None).astype(np.float32)[frame.entry]
+    rays = (0.12 * bundles / bundles.std()).astype(np.float32)[frame.entry] * np.clip(2 * outwards, 0, 1)
+    mesh = 0.78 + 0.4 * _cut(textures.filaments, body.shape, rng) + rays
+    cage = 1 + 0.35 * np.exp(-(((nucleus_u - 1.15) / 0.22) ** 2))
+    over_nucleus = 1 - 0.3 * nucleus
+    return TUBULIN_LIGHT * trait["tubulin_intensity"] * body * (0.45 + reach * lean * mesh * cage) * over_nucleus
 
 
 def _actin(
@@ -227,15 +236,21 @@ def _actin(
     textures: Textures,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    angle_noise = ndimage.gaussian_filter1d(rng.standard_normal(_ANGLES), 40, mode="wrap")
-    patches = np.clip(0.8 + 0.5 * angle_noise / angle_noise.std(), 0.1, None).astype(np.float32)[frame.entry]
-    cortex = np.exp(-(((body_u - 0.93) / 0.075) ** 2)) * patches
+    arcs = ndimage.gaussian_filter1d(rng.standard_normal(_ANGLES), 40, mode="wrap")
+    patches = np.clip(0.8 + 0.6 * arcs / arcs.std(), 0.05, None).astype(np.float32)[frame.entry]
+    cortex = np.exp(-(((body_u - 0.9) / 0.1) ** 2)) * patches
+    lumps = _cut(textures.chromatin, body.shape, rng)
     across = frame.dx * np.float32(-np.sin(direction)) + frame.dy * np.float32(np.cos(direction))
     along = frame.dx * np.float32(np.cos(direction)) + frame.dy * np.float32(np.sin(direction))
-    spacing = max(0.12 * cell_diameter, 3.0)
-    bend = np.float32(rng.uniform(-0.4, 0.4) / cell_diameter)
+    spacing = max(rng.uniform(0.08, 0.16) * cell_diameter, 3.0)
+    bend = np.float32(rng.uniform(-0.6, 0.6) / cell_diameter)
     phase = (across + bend * along * along) * np.float32(2 * np.pi / spacing) + np.float32(rng.uniform(0, 6.28))
-    broken = np.clip(0.6 + 0.5 * _cut(textures.chromatin, body.shape, rng), 0, 1.6)
-    fibres = np.clip(np.cos(phase), 0, None) ** 3 * broken * np.clip(1.15 - body_u, 0, 1)
-    diffuse = 0.25 + 0.25 * _dome(body_u)
-    return ACTIN_LIGHT * body * (diffuse + 0.8 * trait["actin_cortex"] * cortex + 0.55 * trait["actin_fibres"] * fibres)
+    # Fibres come and go along their length and wander a little.
+    bundles = np.clip(np.cos(phase + 0.8 * lumps), 0, None) ** 2
+    here = np.clip(0.5 + 0.6 * _cut(textures.chromatin, body.shape, rng), 0, 1.6) * np.clip(1.15 - body_u, 0, 1)
+    spread_out = 0.75 + 0.06 * lumps
+    return (
+        ACTIN_LIGHT
+        * body
+        * (spread_out + 0.6 * trait["actin_cortex"] * cortex + 0.6 * trait["actin_fibres"] * bundles * here)
+    )

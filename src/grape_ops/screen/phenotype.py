@@ -26,12 +26,12 @@ class Trait:
 
 
 TRAITS: dict[str, Trait] = {
-    "nucleus_size": Trait(0.54, 0.10),  # diameter, in cell diameters
+    "nucleus_size": Trait(0.56, 0.10),  # diameter, in cell diameters
     "nucleus_aspect": Trait(1.25, 0.11),  # long over short axis
-    "nucleus_bumps": Trait(0.035, 0.45),  # relative depth of dents in the outline
+    "nucleus_bumps": Trait(0.025, 0.45),  # relative depth of dents in the outline
     "dna_intensity": Trait(1.0, 0.22),
-    "dna_texture": Trait(0.17, 0.40),  # contrast of the chromatin
-    "foci_number": Trait(4.0, 0.50),  # expected foci in a nucleus
+    "dna_texture": Trait(0.15, 0.32),  # contrast of the chromatin
+    "foci_number": Trait(5.0, 0.50),  # expected foci in a nucleus
     "foci_brightness": Trait(1.0, 0.40),
     "damage_haze": Trait(1.0, 0.28),  # gammaH2AX spread over the nucleus
     "tubulin_intensity": Trait(1.0, 0.25),
@@ -48,6 +48,19 @@ TRAIT_NAMES = tuple(TRAITS)
 _COUPLINGS = (("cell_size", "nucleus_size", 0.5), ("dna_intensity", "nucleus_size", 0.3))
 
 
+_ROUNDED = {
+    "cell_size": 0.62,
+    "cell_aspect": 0.75,
+    "nucleus_size": 0.75,
+    "dna_intensity": 3.2,
+    "dna_texture": 1.6,
+    "foci_brightness": 1.8,
+    "damage_haze": 4.0,
+    "tubulin_intensity": 1.1,
+    "actin_cortex": 3.0,
+}
+
+
 def natural_deviations(n_cells: int, rng: np.random.Generator) -> np.ndarray:
     """Draw how far unperturbed cells lie from the typical cell: -> (n_cells, traits), each column N(0, 1)."""
     deviations = rng.standard_normal((n_cells, len(TRAITS)))
@@ -62,6 +75,18 @@ def trait_values(deviations: np.ndarray) -> np.ndarray:
     typical = np.array([trait.typical for trait in TRAITS.values()])
     spread = np.array([trait.spread for trait in TRAITS.values()])
     return typical * np.exp(spread * np.clip(deviations, -LARGEST_DEVIATION, LARGEST_DEVIATION))
+
+
+def round_up(traits: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Let a share of the cells divide or die, whatever their guide: (n, traits) -> (n, traits).
+
+    They are small, round and bright, and set the upper percentiles of a tile as they do in real screens.
+    """
+    factors = np.ones(len(TRAITS))
+    for name, factor in _ROUNDED.items():
+        factors[TRAIT_NAMES.index(name)] = factor
+    rounded = rng.uniform(size=len(traits)) < share
+    return np.where(rounded[:, None], traits * factors, traits)
 
 
 def separated_directions(n: int, rng: np.random.Generator) -> np.ndarray:

@@ -5,10 +5,14 @@ import numpy as np
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.drawing import CHANNELS, draw_cell, draw_textures
 from grape_ops.screen.optics import blur
-from grape_ops.screen.phenotype import natural_deviations, trait_values
+from grape_ops.screen.phenotype import natural_deviations, round_up, trait_values
 
 # Nuclei of neighbours are at least this many cell diameters apart; bodies may touch and overlap.
 LEAST_DISTANCE = 0.62
+
+# Share of cells that divide or die at the moment of the photograph.
+ROUNDED_SHARE = 0.03
+
 _NEIGHBOUR_REACH = 1.6
 _MOST_TRIES = 400
 
@@ -33,6 +37,7 @@ def draw_scene(
     """
     positions = throw_positions(len(shifts), size, cell_diameter, rng)
     traits = trait_values(natural_deviations(len(shifts), rng) + shifts)
+    traits = round_up(traits, ROUNDED_SHARE, rng)
     textures = draw_textures(cell_diameter, rng)
     light = np.zeros((len(CHANNELS), size, size), dtype=np.float32)
     for trait, position in zip(traits, positions, strict=True):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planted_maps import planted
 from scipy.stats import ortho_group
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
@@ -14,7 +15,6 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import clustering
 from grape_ops.evaluate.agreement import SCORES, agreement, contingency
 from grape_ops.evaluate.clustering import kmeans, kmeans_scores, random_sweep, sweep
-from tests.evaluate.maps import planted
 
 
 def oracle(labels: np.ndarray, truth: np.ndarray) -> dict[str, float]:

@@ -27,7 +27,8 @@ FILES = {
     "BBB1\tBeta complex\nAAA1\tBeta complex\n",
     "brieflow.csv": "gene_name,group\nAAA1,Alpha complex\nAAA2,Alpha complex\nAAA3,Alpha complex\n"
     "BBB1,Beta complex\nAAA1,Beta complex\n",
-    "bare.tsv": "AAA1\tAlpha complex\nAAA2\tAlpha complex\nAAA3\tAlpha complex\nBBB1\tBeta complex\nAAA1\tBeta complex\n",
+    "bare.tsv": "AAA1\tAlpha complex\nAAA2\tAlpha complex\nAAA3\tAlpha complex\n"
+    "BBB1\tBeta complex\nAAA1\tBeta complex\n",
 }
 
 

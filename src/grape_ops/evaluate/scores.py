@@ -79,6 +79,7 @@ def difference_table(scores: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def print_scores(scores: Sequence[dict[str, Any]]) -> None:
     """Print two lines a method (score, spread or null), the chance level, and what was left out."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -86,7 +87,7 @@ def print_scores(scores: Sequence[dict[str, Any]]) -> None:
         console = Console(width=LINE)
     first = scores[0]
     table = Table(
-        title=f"{first['truth']} · {first['n_genes']} genes in {first['n_complexes']} complexes · "
+        title=f"{escape(first['truth'])} · {first['n_genes']} genes in {first['n_complexes']} complexes · "
         f"k-means k = {first['kmeans']['k']}, {first['kmeans']['runs']} runs",
         caption="second line: bootstrap interval over complexes, ± sd over runs of k-means, null of R²",
         show_lines=True,
@@ -94,7 +95,7 @@ def print_scores(scores: Sequence[dict[str, Any]]) -> None:
     for name in ("method", "genes\n(own)", "mAP", "p", *CLUSTER_COLUMNS.values(), "batch\nR²", "cells\nR²"):
         table.add_column(name, justify="left" if name == "method" else "right")
     for entry in scores:
-        table.add_row(*_cells(entry))
+        table.add_row(*(escape(cell) for cell in _cells(entry)))
     table.add_row(
         "chance\n(random maps)",
         "",
@@ -105,7 +106,7 @@ def print_scores(scores: Sequence[dict[str, Any]]) -> None:
     )
     console.print(table)
     for line in notes(scores):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, markup=False)
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:

@@ -1,5 +1,7 @@
 """Gene maps with planted complexes that several tests share."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -30,6 +32,9 @@ def as_map(vectors: np.ndarray, genes: list[str], method: str = "m", control: bo
     """AnnData of gene vectors, with a row of zeros for the controls."""
     rows = np.vstack([vectors, np.zeros(vectors.shape[1])]) if control else vectors
     names = [*genes, CONTROL] if control else genes
-    adata = AnnData(rows.astype(np.float32), obs=pd.DataFrame(index=names))
+    with warnings.catch_warnings():
+        # Some tests want a gene twice, which AnnData remarks upon.
+        warnings.simplefilter("ignore")
+        adata = AnnData(rows.astype(np.float32), obs=pd.DataFrame(index=names))
     adata.uns["method"] = method
     return adata

@@ -1,0 +1,222 @@
+"""The record of a method as a whole: keys, common genes, groups, differences, and everything a user can get wrong."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from planted_maps import as_map, planted, symbols, truth_of
+from scipy.sparse import csr_matrix
+
+from grape_ops.config import EvaluateSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate import leiden
+from grape_ops.evaluate.benchmark import evaluate_maps, print_scores, write_scores
+from grape_ops.evaluate.comparison import bootstrap_map, complex_draws, difference, interval
+from grape_ops.evaluate.maps import gene_map
+from grape_ops.evaluate.retrieval import average_precision
+from grape_ops.groundtruth import GroundTruth
+from grape_ops.groundtruth.aliases import Aliases
+from grape_ops.groundtruth.pairs import KnownPairs
+
+QUICK = EvaluateSettings(
+    permutations=200, kmeans_runs=10, sweep_max=8, bootstrap=200, leiden_runs=2, shuffles=20, leiden_resolutions=(1.0,)
+)
+GENES = symbols(40)
+VECTORS, MEMBERSHIP = planted([8] * 5, 16, 1.2, seed=0)
+TRUTH = truth_of(MEMBERSHIP, GENES)
+NOISE = np.random.default_rng(1).normal(size=VECTORS.shape)
+
+
+def judge(maps, truth=TRUTH, settings=QUICK, **kwargs):
+    return evaluate_maps(maps, truth, settings, 0, **kwargs)
+
+
+def test_the_promised_keys_and_the_winner():
+    good, bad = judge({"good": as_map(VECTORS, GENES), "bad": as_map(NOISE, GENES)})
+    for entry in (good, bad):
+        assert {"method", "truth", "n_genes", "map", "kmeans", "definitions", "truth_sha256"} <= set(entry)
+        assert {"value", "chance", "p_value"} <= set(entry["map"])
+        assert {"k", "runs", "purity", "nmi", "ari"} <= set(entry["kmeans"])
+        assert all({"mean", "sd"} <= set(entry["kmeans"][name]) for name in ("purity", "nmi", "ami", "ari"))
+    assert good["n_genes"] == 40 and good["kmeans"]["k"] == 5 and good["truth"] == "planted"
+    assert good["map"]["p_value"] == 1 / 201 and bad["map"]["p_value"] > 0.02
+    assert good["map"]["value"] > bad["map"]["value"] + 0.2
+    assert good["map"]["low"] < good["map"]["value"] < good["map"]["high"]
+    assert [line["k"] for line in good["sweep"]] == [5, 6, 7, 8] == [line["k"] for line in good["sweep_random"]]
+    by_score = {line["score"]: line for line in good["differences"]}
+    assert set(by_score) == {"map", "purity", "nmi", "ari"} and by_score["map"]["low"] > 0
+    mirrored = {line["score"]: line for line in bad["differences"]}
+    assert mirrored["map"]["value"] == pytest.approx(-by_score["map"]["value"])
+    assert mirrored["map"]["low"] == pytest.approx(-by_score["map"]["high"])
+
+
+def test_equal_seeds_give_equal_scores_and_other_methods_do_not_change_them():
+    alone = judge({"good": as_map(VECTORS, GENES)})
+    beside = judge({"bad": as_map(NOISE, GENES), "good": as_map(VECTORS, GENES)})[1]
+    del beside["differences"], alone[0]["differences"]
+    assert json.dumps(alone[0]) == json.dumps(beside)
+
+
+def test_methods_that_miss_genes_are_scored_on_the_common_set_and_say_so():
+    full, part = judge({"full": as_map(VECTORS, GENES), "part": as_map(VECTORS[:30], GENES[:30])})
+    assert (full["n_genes"], full["n_genes_own"]) == (30, 40) and (part["n_genes"], part["n_genes_own"]) == (30, 30)
+    assert part["unmatched_genes"] == GENES[30:] and full["unmatched_genes"] == []
+    assert full["map"]["value"] == part["map"]["value"] and full["n_complexes"] == 4
+    assert full["map_own_genes"] == pytest.approx(average_precision(VECTORS.astype(np.float32), MEMBERSHIP).mean())
+
+
+def test_unlabelled_genes_and_controls_do_not_enter_the_retrieval():
+    more = np.vstack([VECTORS, np.random.default_rng(2).normal(size=(30, 16))])
+    names = [*GENES, *(f"X{i}" for i in range(29)), "NTC_7"]
+    with_others = as_map(more, names)
+    with_others.obs["is_control"] = False
+    small, large = judge({"small": as_map(VECTORS, GENES)})[0], judge({"large": with_others})[0]
+    assert large["map"]["value"] == pytest.approx(small["map"]["value"])
+    assert {line["n_genes"] for line in large["recall"]} == {69}
+
+
+def test_runs_of_one_method_make_one_entry_with_both_spreads():
+    runs = [as_map(VECTORS + s * NOISE, GENES) for s in (0, 0.5, 1)]
+    entry = judge({"runs": runs})[0]
+    singles = [judge({"one": run})[0]["map"]["value"] for run in runs]
+    assert entry["n_runs"] == 3 and entry["map"]["per_run"] == pytest.approx(singles)
+    assert entry["map"]["value"] == pytest.approx(np.mean(singles))
+    assert entry["map"]["seed_sd"] == pytest.approx(np.std(singles, ddof=1))
+    assert entry["kmeans"]["purity"]["seed_sd"] > 0 and entry["kmeans"]["purity"]["sd"] > 0
+    assert judge({"one": runs[0]})[0]["map"]["seed_sd"] is None
+
+
+def test_nuisance_is_read_from_the_map_or_borrowed():
+    rng = np.random.default_rng(3)
+    leaking = as_map(np.hstack([VECTORS, 30 * (MEMBERSHIP[:, :1] - 0.5)]), GENES)
+    leaking.obs["n_cells"] = rng.integers(50, 500, len(leaking))
+    shares = np.vstack([MEMBERSHIP[:, :1], [[0]]]).astype(float)
+    leaking.obsm["batch_composition"] = np.hstack([shares, 1 - shares])
+    first, second = judge({"leaking": leaking, "noise": as_map(NOISE, GENES)})
+    assert first["nuisance"]["batch"]["value"] > 0.5 and first["nuisance"]["batch"]["p_value"] < 0.1
+    assert second["nuisance"]["batch"]["source"] == "leaking" and second["nuisance"]["batch"]["value"] < 0.2
+    assert judge({"noise": as_map(NOISE, GENES)})[0]["nuisance"] == {"batch": None, "cells": None}
+
+
+def test_multi_label_truths_and_lists_of_pairs():
+    everywhere = MEMBERSHIP.copy()
+    everywhere[:, 0] = True  # every gene is in the first complex, most in two
+    pairs = [KnownPairs("list", (("G000", "G001"), ("G000", "absent")), "")]
+    entry = judge({"m": as_map(VECTORS, GENES)}, truth_of(everywhere, GENES), pairs=pairs)[0]
+    assert entry["kmeans"]["n_genes"] == 8 and entry["map"]["n_queries"] == 40
+    listed = [line for line in entry["recall"] if line["pairs"] == "list"]
+    assert len(listed) == 4 and {line["n_pairs"] for line in listed} == {1}
+
+
+def test_where_every_gene_is_in_several_complexes_partitions_have_no_score(tmp_path):
+    double = np.hstack([MEMBERSHIP, MEMBERSHIP])
+    scores = judge({"m": as_map(VECTORS, GENES), "n": as_map(NOISE, GENES)}, truth_of(double, GENES))
+    assert math.isnan(scores[0]["kmeans"]["nmi"]["mean"]) and scores[0]["sweep"] == []
+    assert scores[0]["map"]["p_value"] == 1 / 201
+    write_scores(scores, tmp_path)
+    print_scores(json.loads((tmp_path / "scores.json").read_text()))
+
+
+def test_aliases_join_maps_and_truth():
+    old = ["OLD" + gene if i % 7 == 0 else gene for i, gene in enumerate(GENES)]
+    aliases = Aliases({"OLD" + gene: gene for gene in GENES})
+    plain = judge({"m": as_map(VECTORS, GENES)})[0]
+    for names, truth in ((old, TRUTH), (GENES, truth_of(MEMBERSHIP, old)), (old, truth_of(MEMBERSHIP, old))):
+        entry = judge({"m": as_map(VECTORS, names)}, truth, aliases=aliases)[0]
+        assert entry["map"]["value"] == pytest.approx(plain["map"]["value"]) and entry["n_genes"] == 40
+    assert judge({"m": as_map(VECTORS, old)})[0]["n_genes"] == 34
+
+
+def test_leiden_left_out_is_said_and_enrichment_falls_back(monkeypatch, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "igraph", None)
+    scores = judge({"m": as_map(VECTORS, GENES)})
+    assert scores[0]["leiden"] == {"left_out": leiden.MISSING}
+    assert scores[0]["enrichment"][0]["clusters"] == "k-means"
+    print_scores(scores)
+    assert "grape-ops[leiden]" in " ".join(capsys.readouterr().out.split())
+
+
+def test_constant_vectors_have_documented_scores():
+    entry = judge({"m": as_map(np.ones((40, 3)), GENES)})[0]
+    assert entry["map"]["value"] == pytest.approx(7 / 39) and entry["map"]["p_value"] == 1.0
+    assert entry["kmeans"]["purity"]["mean"] == pytest.approx(0.2) and entry["kmeans"]["nmi"]["mean"] == 0
+    assert entry["kmeans"]["ari"]["mean"] == 0
+
+
+def test_files_and_table(tmp_path, capsys):
+    import pandas as pd
+
+    scores = judge({"good": as_map(VECTORS, GENES), "part": as_map(VECTORS[:30], GENES[:30])})
+    write_scores(scores, tmp_path)
+    assert json.loads((tmp_path / "scores.json").read_text())[0]["method"] == "good"
+    table = pd.read_csv(tmp_path / "scores.csv")
+    assert table["method"].tolist() == ["good", "part"] and {"map_value", "kmeans_nmi_mean"} <= set(table)
+    print_scores(scores)
+    printed = capsys.readouterr().out
+    assert f"{scores[0]['map']['value']:.3f}" in printed and "10 of 40 genes" in printed and "(40)" in printed
+
+
+NAN = VECTORS.copy()
+NAN[3, 2] = np.nan
+ONE_COMPLEX = GroundTruth.of("one", {"C": GENES})
+LONELY = GroundTruth.of("lonely", {f"C{i}": [gene] for i, gene in enumerate(GENES)})
+
+
+@pytest.mark.parametrize(
+    ("maps", "truth", "message"),
+    [
+        ({}, TRUTH, "no gene map"),
+        ({"m": []}, TRUTH, "no run"),
+        ({"m": as_map(NAN, GENES)}, TRUTH, "1 of 40 genes are not finite .G003"),
+        ({"m": as_map(VECTORS[:1], GENES[:1])}, TRUTH, "1 gene besides controls"),
+        ({"m": as_map(VECTORS[:0], [])}, TRUTH, "0 gene besides controls"),
+        ({"m": as_map(VECTORS, [*GENES[:39], GENES[0]])}, TRUTH, "more than once .G000"),
+        ({"m": as_map(VECTORS[:, :0], GENES)}, TRUTH, "no vectors"),
+        ({"m": as_map(VECTORS, GENES)}, ONE_COMPLEX, "at least two such complexes"),
+        ({"m": as_map(VECTORS, GENES)}, LONELY, "Only 0 of the 40 complexes"),
+        ({"m": as_map(VECTORS, [f"X{i}" for i in range(40)])}, TRUTH, "alias table"),
+        ({"m": as_map(VECTORS[:20], GENES[:20]), "n": as_map(VECTORS[20:], GENES[20:])}, TRUTH, "share no gene"),
+    ],
+)
+def test_bad_input_is_refused_in_the_users_words(maps, truth, message):
+    with pytest.raises(GrapeOpsError, match=message):
+        judge(maps, truth)
+
+
+def test_more_clusters_than_genes_are_refused():
+    with pytest.raises(GrapeOpsError, match="only 40 genes"):
+        judge({"m": as_map(VECTORS, GENES)}, settings=QUICK.model_copy(update={"k": 41}))
+
+
+def test_sparse_maps_are_read():
+    adata = as_map(VECTORS, GENES)
+    adata.X = csr_matrix(adata.X)
+    np.testing.assert_allclose(gene_map(adata, "m").vectors, VECTORS.astype(np.float32))
+
+
+def test_bootstrap_over_complexes_equals_drawing_them_one_by_one():
+    precision = average_precision(VECTORS, MEMBERSHIP)
+    draws = complex_draws(5, 50, np.random.default_rng(0))
+    found = bootstrap_map(precision, MEMBERSHIP, draws)
+    for draw, value in zip(draws, found, strict=True):
+        genes = np.concatenate([np.flatnonzero(MEMBERSHIP[:, k]) for k in range(5) for _ in range(draw[k])])
+        assert value == pytest.approx(precision[genes].mean())
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    # Scores of 30 complexes drawn around a known mean: the interval should hold it in about 95 of 100 cases.
+    rng = np.random.default_rng(4)
+    membership = np.eye(30, dtype=bool)[np.repeat(np.arange(30), 5)]
+    covered = 0
+    for _ in range(300):
+        effect = rng.normal(0.5, 0.1, 30)
+        precision = np.repeat(effect, 5) + rng.normal(0, 0.05, 150)
+        bounds = interval(precision.mean(), bootstrap_map(precision, membership, complex_draws(30, 400, rng)), 0.95)
+        covered += bounds["low"] <= 0.5 <= bounds["high"]
+    assert 0.89 < covered / 300 < 0.98
+
+
+def test_differences_of_equal_methods_are_nothing():
+    values = np.zeros(100)
+    assert difference(0.0, values, 0.95) == {"value": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0}

@@ -1,0 +1,110 @@
+"""Files in, files out: the evaluation folder, neighbours and clusters as TSV, and the commands' words on errors."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from planted_maps import as_map, planted, symbols
+
+from grape_ops import cli
+from grape_ops.config import EvaluateSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.command import evaluate_files, named_maps, write_clusters, write_neighbours
+from grape_ops.evaluate.figures import FIGURES
+from grape_ops.groundtruth import load_truth, membership
+
+QUICK = ("permutations=50", "kmeans_runs=5", "sweep_max=6", "bootstrap=50", "leiden_runs=1", "shuffles=5")
+GENES = symbols(30)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three maps of one screen and its truth."""
+    vectors, _ = planted([6] * 5, 10, 1.5, seed=0)
+    rng = np.random.default_rng(1)
+    for index in range(3):
+        as_map(vectors + 0.2 * rng.normal(size=vectors.shape), GENES, "ours").write_h5ad(tmp_path / f"run{index}.h5ad")
+    lines = [f"{gene}\tC{i // 6}" for i, gene in enumerate(GENES)]
+    (tmp_path / "truth.tsv").write_text("gene_symbol\tcomplex\n" + "\n".join([*lines, "ABSENT\tC0"]) + "\n")
+    return tmp_path
+
+
+def settings() -> EvaluateSettings:
+    return EvaluateSettings(**{key: int(value) for key, value in (part.split("=") for part in QUICK)})
+
+
+def test_the_folder_holds_scores_tables_and_figures(folder):
+    maps = [folder / "run0.h5ad"]
+    group = f"runs={folder / 'run1.h5ad'}, {folder / 'run2.h5ad'}"
+    scores = evaluate_files(maps, str(folder / "truth.tsv"), folder / "out", settings(), 0, [group])
+    assert [entry["method"] for entry in scores] == ["ours", "runs"] and scores[1]["n_runs"] == 2
+    written = json.loads((folder / "out" / "scores.json").read_text())
+    assert written[0]["truth_sha256"] == load_truth(folder / "truth.tsv").sha256
+    details = folder / "out" / "evaluation"
+    assert {path.name for path in details.iterdir()} >= {f"{name}.png" for name in FIGURES}
+    genes = pd.read_csv(details / "genes.tsv", sep="\t")
+    assert len(genes) == 60 and {"ap", "p_value", "q_value"} <= set(genes)
+    assert pd.read_csv(details / "unmatched.tsv", sep="\t")["gene_symbol"].tolist() == ["ABSENT", "ABSENT"]
+    assert len(pd.read_csv(details / "differences.tsv", sep="\t")) == 8
+    # Figures draw from what is on disk, too.
+    assert all(draw(written) is not None for draw in FIGURES.values())
+
+
+def test_names_of_maps(folder):
+    named = named_maps([folder / "run0.h5ad", folder / "run1.h5ad"], [])
+    assert list(named) == ["ours", "ours (run1)"]
+    with pytest.raises(GrapeOpsError, match="Two maps are named ours"):
+        named_maps([folder / "run0.h5ad"], [f"ours={folder / 'run1.h5ad'}"])
+    for group in ("runs", "=a.h5ad", "runs="):
+        with pytest.raises(GrapeOpsError, match="--group wants"):
+            named_maps([], [group])
+    with pytest.raises(GrapeOpsError, match="no gene map"):
+        named_maps([folder / "absent.h5ad"], [])
+    with pytest.raises(GrapeOpsError, match="not an AnnData"):
+        named_maps([folder / "truth.tsv"], [])
+
+
+def test_neighbours_and_clusters_as_tsv(folder):
+    runs = [folder / f"run{i}.h5ad" for i in range(3)]
+    text = write_neighbours("G000", runs, folder / "n" / "near.tsv", 5, truth=str(folder / "truth.tsv"))
+    table = pd.read_csv(folder / "n" / "near.tsv", sep="\t")
+    assert text.startswith("gene_symbol\trank\tcosine") and set(table["gene_symbol"]) == set(GENES[1:6])
+    assert (table["relation"] == "C0").all() and table["support"].between(0, 1).all()
+    kmeans = settings().model_copy(update={"k": 5, "kmeans_runs": 30})
+    write_clusters(runs, folder / "c.tsv", kmeans, 0, truth=str(folder / "truth.tsv"))
+    assert list(pd.read_csv(folder / "c.tsv", sep="\t")) == ["gene_symbol", "cluster", "support"]
+    assert pd.read_csv(folder / "c.enrichment.tsv", sep="\t")["q_value"].min() < 0.01
+
+
+def run_cli(monkeypatch, *words: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["grape-ops", *map(str, words)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code in (0, None)
+
+
+def test_the_commands(folder, monkeypatch, capsys):
+    overrides = [word for part in QUICK for word in ("--set", f"evaluate.{part}")]
+    maps = [folder / f"run{i}.h5ad" for i in range(2)]
+    run_cli(monkeypatch, "evaluate", maps[0], "--truth", folder / "truth.tsv", "--out", folder / "ev", *overrides)
+    assert (folder / "ev" / "scores.csv").exists() and "mAP" in capsys.readouterr().out
+    run_cli(monkeypatch, "neighbours", "G000", *maps, "--n", "2")
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    run_cli(monkeypatch, "clusters", *maps, "--set", "evaluate.k=5", "--out", folder / "clusters.tsv")
+    assert (folder / "clusters.tsv").exists()
+    (folder / "library.csv").write_text("gene_symbol\n" + "\n".join(GENES) + "\n")
+    run_cli(
+        monkeypatch, "truth", "curate", folder / "truth.tsv", "--library", folder / "library.csv",
+        "--out", folder / "curated.tsv", "--set", "curate.most_genes=5",
+    )  # fmt: skip
+    assert "5 are chosen" in capsys.readouterr().out
+    assert membership(load_truth(folder / "curated.tsv"), GENES).sum() == 25
+
+
+def test_errors_come_without_a_traceback(folder, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["grape-ops", "neighbours", "NOPE", str(folder / "run0.h5ad")])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 1 and "NOPE is not among the 30 genes" in capsys.readouterr().err

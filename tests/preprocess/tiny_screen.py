@@ -20,12 +20,20 @@ class TiffReader:
 
     def __call__(self, row: pd.Series) -> np.ndarray:
         file = self.root / row["path"]
-        with (self.root / "reads.log").open("a") as log:
-            log.write(f"{os.getpid()} {row['path']}\n")
+        self.note(row)
         try:
             return tifffile.imread(file)
         except (OSError, ValueError, tifffile.TiffFileError) as error:
             raise GrapeOpsError(f"{file.name} cannot be read: {error}") from None
+
+    def note(self, row: pd.Series) -> int:
+        """Write a read down and return which one of all it is; two processes never get the same number."""
+        with (self.root / "reads.log").open("ab+") as log:
+            log.write(f"{os.getpid()} {row['path']}\n".encode())
+            log.flush()
+            end = log.tell()
+            log.seek(0)
+            return log.read(end).count(b"\n")
 
 
 @dataclass(frozen=True)
@@ -36,11 +44,12 @@ class SignallingReader(TiffReader):
     signal: int
     at_read: int
 
-    def __call__(self, row: pd.Series) -> np.ndarray:
-        tile = super().__call__(row)
-        if len(reads(self.root)) == self.at_read:
+    def note(self, row: pd.Series) -> int:
+        """Write a read down, and send the signal if it is the one."""
+        number = super().note(row)
+        if number == self.at_read:
             os.kill(self.leader, self.signal)
-        return tile
+        return number
 
 
 def reads(root: Path) -> list[str]:

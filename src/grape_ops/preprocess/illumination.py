@@ -109,7 +109,8 @@ def local_median(image: np.ndarray, radius: float, step: int) -> np.ndarray:
         return np.full(weight.shape, levels[0])
 
     def crossing(levels: np.ndarray) -> np.ndarray:
-        darker = np.stack([fftconvolve(_block_sums(image <= v, step), disk, mode="same") / weight for v in levels])
+        sums = np.stack([_block_sums(image <= level, step) for level in levels])
+        darker = fftconvolve(sums, disk[None], mode="same", axes=(1, 2)) / weight
         upper = np.clip((darker < 0.5).sum(axis=0), 1, len(levels) - 1)
         below, above = (np.take_along_axis(darker, k[None], axis=0)[0] for k in (upper - 1, upper))
         share = np.clip((0.5 - below) / np.maximum(above - below, 1e-9), 0, 1)

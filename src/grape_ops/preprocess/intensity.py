@@ -28,8 +28,19 @@ def counted(position: int, stride: int, height: int, width: int) -> tuple[np.nda
 
 def histogram(pixels: np.ndarray, limit: int) -> np.ndarray:
     """Count corrected pixels between 0 and ``limit``: (C, m, n) float32 -> (C, BINS) int64."""
+    counts = np.zeros((len(pixels), BINS), dtype=np.int64)
+    count_into(counts, pixels, limit)
+    return counts
+
+
+def count_into(counts: np.ndarray, pixels: np.ndarray, limit: int) -> None:
+    """Add corrected pixels to a histogram: (C, BINS) and (C, m, n)."""
     places = (pixels.reshape(len(pixels), -1) * np.float32(BINS / (limit + 1))).astype(np.int64)
-    return np.stack([np.bincount(channel, minlength=BINS) for channel in places])
+    for channel, bins in zip(counts, places, strict=True):
+        if len(bins) < BINS // 8:  # few pixels: going through all the bins would take longer
+            np.add.at(channel, bins, 1)
+        else:
+            channel += np.bincount(bins, minlength=BINS)
 
 
 def percentiles(counts: np.ndarray, limit: int, shares: tuple[float, float]) -> np.ndarray:

@@ -19,7 +19,7 @@ from grape_ops.cells.writer import write_json
 from grape_ops.config import FlatFieldSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.illumination import FlatField, estimate_field, lattice
-from grape_ops.preprocess.intensity import BINS, count_stride, counted, histogram
+from grape_ops.preprocess.intensity import BINS, count_into, count_stride, counted
 from grape_ops.screen.screen import TileReader
 
 TILE_TYPES = ("uint8", "uint16")
@@ -111,7 +111,9 @@ def finish_group(
         content |= vars(field) | {"limit": np.array(max(note.limit for note in notes))}
         for scale in sorted({block.scale for block in blocks}):
             own = [b for b in blocks if b.scale == scale]
-            counts = sum((_counted_pixels(b, field, channels) for b in own), np.zeros((channels, BINS), np.int64))
+            counts = np.zeros((channels, BINS), dtype=np.int64)
+            for block in own:
+                _count_block(counts, block, field)
             filled = np.flatnonzero(counts)
             content |= {f"bins:{scale}": filled, f"counts:{scale}": counts.ravel()[filled]}
     part = file.with_suffix(".partial.npz")
@@ -152,19 +154,16 @@ def _field(
     return estimate_field(mean, halves, shape, settings.percentile, settings.steps_per_radius, settings.min_agreement)
 
 
-def _counted_pixels(block: Block, field: FlatField, channels: int) -> np.ndarray:
+def _count_block(counts: np.ndarray, block: Block, field: FlatField) -> None:
     note = read_note(block)
-    counts = np.zeros((channels, BINS), dtype=np.int64)
     if note is None or note.shape is None:
-        return counts
+        return
     stride = count_stride(block.of * note.shape[0] * note.shape[1])
     with block.file.with_suffix(".pixels").open("rb") as pixels:
         for nth, tile in enumerate(block.tiles):
-            if tile in note.unreadable:
-                continue
-            places = counted(block.first + nth, stride, *note.shape)
-            counts += histogram(np.load(pixels) / field.at(*places), note.limit)
-    return counts
+            if tile not in note.unreadable:
+                places = counted(block.first + nth, stride, *note.shape)
+                count_into(counts, np.load(pixels) / field.at(*places), note.limit)
 
 
 def _checked(tile: np.ndarray, row: pd.Series, channels: int, shape: tuple[int, ...] | None) -> np.ndarray:

@@ -5,7 +5,6 @@ that one figure serves light and dark.
 """
 
 import html
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -143,13 +142,8 @@ def gene_map(
     figure = _figure(traces, "", "")
     for axis in ("xaxis", "yaxis"):
         figure["layout"][axis] |= {"showticklabels": False, "zeroline": False}
-    figure["layout"] |= {
-        "height": 560,
-        "hovermode": "closest",
-        "dragmode": "pan",
-        "margin": _margin(left=12, bottom=12),
-    }
-    figure["layout"]["legend"] = {"orientation": "v", "x": 1.01, "y": 1, "font": {"size": 12}}
+    figure["layout"] |= {"height": 560, "hovermode": "closest", "dragmode": "pan", "margin": _margin(12, 12)}
+    figure["layout"]["legend"] = {"orientation": "v", "x": 1.01, "y": 0.94, "font": {"size": 12}}
     return figure
 
 
@@ -158,7 +152,7 @@ def cells_per_gene(counts: Sequence[int]) -> Figure:
     trace = {
         "type": "histogram",
         "x": list(map(int, counts)),
-        "nbinsx": 40,
+        "nbinsx": 24,
         "marker": {"color": colour(0), "line": {"width": 1, "color": "var(--surface)"}},
         "hovertemplate": "%{x} cells: %{y} genes<extra></extra>",
     }
@@ -218,24 +212,27 @@ def _curves(
     metrics: Sequence[Mapping[str, float]], series: Mapping[str, tuple[str, int | None, str]], y_title: str
 ) -> Figure | None:
     """Lines over steps for the series that were logged: key -> (name, colour or None for muted, dash)."""
-    traces = []
+    traces: list[dict[str, Any]] = []
+    logged = False
     for key, (name, index, dash) in series.items():
         points = [(line["step"], line[key]) for line in metrics if line.get(key) is not None]
-        if points:
-            steps, values = zip(*points, strict=True)
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "lines+markers" if len(points) < 25 else "lines",
-                    "name": name,
-                    "x": list(steps),
-                    "y": list(values),
-                    "line": {"color": "var(--muted)" if index is None else colour(index), "dash": dash, "width": 2},
-                    "marker": {"size": 5},
-                    "hovertemplate": "%{y:.3f}",
-                }
-            )
-    return _figure(traces, "training step", y_title) if any(t["line"]["dash"] != "dash" for t in traces) else None
+        if not points:
+            continue
+        logged |= index is not None  # a chance level alone is no figure
+        steps, values = zip(*points, strict=True)
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if len(points) < 25 else "lines",
+                "name": name,
+                "x": list(steps),
+                "y": list(values),
+                "line": {"color": "var(--muted)" if index is None else colour(index), "dash": dash, "width": 2},
+                "marker": {"size": 5},
+                "hovertemplate": "%{y:.3f}",
+            }
+        )
+    return _figure(traces, "training step", y_title) if logged else None
 
 
 def _level(y: float, shade: str) -> dict[str, Any]:
@@ -266,9 +263,10 @@ def _figure(traces: list[dict[str, Any]], x_title: str, y_title: str) -> Figure:
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
         "hovermode": "x unified",
         "hoverlabel": {"bgcolor": "var(--surface)", "bordercolor": "var(--line)", "font": {"color": "var(--ink)"}},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "var(--faint)", "activecolor": "var(--ink)"},
         "showlegend": True,
         "shapes": [],
         "xaxis": axis(x_title),
         "yaxis": axis(y_title),
     }
-    return json.loads(json.dumps({"data": traces, "layout": layout}))
+    return {"data": traces, "layout": layout}

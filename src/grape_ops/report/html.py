@@ -80,7 +80,8 @@ def _content(material: Material) -> dict[str, Any]:
     pictures, no_pictures = _pictures(material)
     known = _gene_map(material)
     return {
-        "title": run.path.resolve().name,
+        "title": page_title(run.path),
+        "screen": str(material.store.meta["provenance"].get("screen", "")) if material.store else "",
         "version": __version__,
         "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "started": str(run.record["started"]),
@@ -102,6 +103,12 @@ def _content(material: Material) -> dict[str, Any]:
         "config": dump_config(run.config),
         "provenance": _provenance(material),
     }
+
+
+def page_title(run: Path) -> str:
+    """Name of the run's folder; pipelines call every run `run`, so theirs also says where it lies."""
+    path = run.resolve()
+    return f"{path.parent.name} / {path.name}" if path.name == "run" and path.parent.name else path.name
 
 
 def _tiles(material: Material, own: Any) -> list[tuple[str, str, str]]:
@@ -174,7 +181,7 @@ def _gene_map(material: Material) -> dict[str, Any] | None:
 
 
 def _hover(gene: str, material: Material) -> str:
-    row = material.run.genes.loc[gene]
+    row = material.run.genes.loc[[gene]].iloc[0]
     complexes = ", ".join(material.complexes_of(gene)) or ("none known" if material.truth else "")
     lines = [f"<b>{html.escape(gene, quote=False)}</b>"]
     lines += [f"complex: {html.escape(complexes, quote=False)}"] if complexes and not row[OBS_IS_CONTROL] else []

@@ -61,7 +61,8 @@ class Material:
     @property
     def batches(self) -> list[str]:
         """Names of the batches."""
-        return [c.removeprefix(BATCH_PREFIX) for c in self.run.genes if c.startswith(BATCH_PREFIX)]
+        columns = [str(column) for column in self.run.genes.columns]
+        return [name.removeprefix(BATCH_PREFIX) for name in columns if name.startswith(BATCH_PREFIX)]
 
     def batch_counts(self) -> np.ndarray:
         """Cells of each perturbation in each batch: (P, batches)."""

@@ -79,6 +79,8 @@ def score_table(scores: Sequence[Mapping[str, Any]], own: Mapping[str, Any] | No
         rows.append((str(entry["method"]), entry is own, cells))
     first = scores[0]
     means = first["kmeans"]
+    if isinstance(means.get("random"), Mapping):
+        rows.append(("chance (random maps)", False, _chance_cells(first)))
     return ScoreTable(
         caption=f"Judged against {first.get('truth', 'the truth')}; "
         f"k-means with k = {means.get('k', '?')}, {means.get('runs', '?')} random starts.",
@@ -86,6 +88,14 @@ def score_table(scores: Sequence[Mapping[str, Any]], own: Mapping[str, Any] | No
         rows=rows,
         definitions=_definitions(first),
     )
+
+
+def _chance_cells(entry: Mapping[str, Any]) -> list[Cell]:
+    """What random maps reach: purity and NMI of chance are far from 0, and grow with k."""
+    chance, random = number(entry["map"].get("chance")), entry["kmeans"]["random"]
+    parts = [random.get(key, {}) for key in CLUSTERINGS]
+    spread = [Cell(number(part.get("mean")), f"± {number(part.get('sd'))}") for part in parts]
+    return [Cell(chance), Cell(chance), Cell("–"), *spread, Cell(f"{entry['n_genes']}")]
 
 
 def map_from_vectors(material: Material) -> tuple[float, float, int] | None:

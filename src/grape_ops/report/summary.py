@@ -11,8 +11,7 @@ from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
 
 SIGNIFICANT = 0.01
 FEW_CELLS = 50
-# Neighbours share this much more than shuffled neighbours before the page warns of it.
-NUISANCE_MARGIN = 0.15
+NUISANCE_SHARE = 0.1  # of the variance; below it a significant nuisance is too small to worry about
 
 
 def what_was_done(material: Material) -> str:
@@ -28,8 +27,8 @@ def what_was_done(material: Material) -> str:
     return (
         f"GRAPE was trained for {trained} of {run.config.train.batch_size} cells each on {n_cells:,} cells of "
         f"{len(table):,} gene{_s(len(table))} ({int(table[OBS_N_GUIDES].sum()):,} guides) and a shared control "
-        f"({controls:,} non-targeting cells) in {batches:,} batch{'es' if batches != 1 else ''}. Each cell is a crop of "
-        f"{run.record['crop_size']} px with {len(channels)} channel{_s(len(channels))} ({', '.join(channels)})."
+        f"({controls:,} non-targeting cells) in {batches:,} batch{'es' if batches != 1 else ''}. Each cell is a crop "
+        f"of {run.record['crop_size']} px with {len(channels)} channel{_s(len(channels))} ({', '.join(channels)})."
     )
 
 
@@ -62,15 +61,16 @@ def _from_scores(own: Mapping[str, Any], material: Material, can: list[str], can
             f"{score} That is not told apart from chance, so neighbours in this map are no evidence of shared function."
         )
     for entry in material.scores or ():
-        if entry is not own and not str(entry["method"]).lower().startswith("grape"):
+        # Random vectors are the chance level again; other positions are the same run.
+        if entry is not own and not str(entry["method"]).lower().startswith(("grape", "random")):
             _against(own, entry, can, cannot)
     nuisance = own.get("nuisance") if isinstance(own.get("nuisance"), Mapping) else {}
     for key, what in (("batch", "share batches"), ("cells", "have similar numbers of cells")):
         found = (nuisance or {}).get(key)
-        if found and found["value"] - found["chance"] > NUISANCE_MARGIN:
+        if found and found["value"] > NUISANCE_SHARE and found["p_value"] < SIGNIFICANT:
             cannot.append(
-                f"Neighbouring genes {what} more than shuffled ones do (R² {found['value']:.2f}, shuffled "
-                f"{found['chance']:.2f}), so some closeness may come from the experiment instead of from biology."
+                f"Neighbouring genes {what} more than shuffled ones do (R² {found['value']:.2f}, p = "
+                f"{p_text(found['p_value'])}), so some closeness may come from the experiment instead of from biology."
             )
 
 
@@ -83,12 +83,13 @@ def _against(own: Mapping[str, Any], other: Mapping[str, Any], can: list[str], c
         (d for d in own.get("differences", ()) if d["other"] == other["method"] and d["score"] == "map"), None
     )
     name = f"{other['method']} (mAP {number(theirs)})"
+    ours = _capital(str(own["method"]))
     if paired is not None and paired.get("low") is not None and paired["low"] > 0:
-        can.append(f"It does better than {name} beyond the spread over complexes.")
+        can.append(f"{ours} does better than {name}, beyond the spread over complexes.")
     elif paired is not None and paired.get("high") is not None and paired["high"] < 0:
-        cannot.append(f"It does worse than {name}.")
+        cannot.append(f"{ours} is not the best way to group these genes: {name} does better.")
     else:
-        cannot.append(f"It cannot be told apart from {name}, given the spread over complexes.")
+        cannot.append(f"{ours} cannot be told apart from {name}, given the spread over complexes.")
 
 
 def _without_scores(material: Material, can: list[str], cannot: list[str]) -> None:

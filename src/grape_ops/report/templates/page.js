@@ -29,14 +29,20 @@
     }
     return part;
   };
-  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const config = (name) => ({
+    displaylogo: false,
+    responsive: true,
+    scrollZoom: name === "gene-map",
+    modeBarButtons: [name === "gene-map" ? ["zoom2d", "pan2d", "resetScale2d", "toImage"] : ["toImage"]],
+    toImageButtonOptions: { format: "svg", filename: name },
+  });
   const draw = (name) => {
     const place = document.getElementById("fig-" + name);
     if (!place) return Promise.resolve();
     const figure = coloured(figures[name]);
     const narrow = name === "gene-map" && place.clientWidth < 760;
     if (narrow) figure.layout.legend = { ...figure.layout.legend, orientation: "h", x: 0, y: -0.02, yanchor: "top" };
-    return Plotly.react(place, figure.data, figure.layout, { ...config, scrollZoom: name === "gene-map" });
+    return Plotly.react(place, figure.data, figure.layout, config(name));
   };
   const drawAll = () => Promise.all(Object.keys(figures).map(draw));
   const applyTheme = () => {
@@ -128,9 +134,12 @@
     const shownIn = cells.channels.map((_, i) => i < 4);
     let view = several ? "all" : 0;
     panels.style.setProperty("--n", cells.n);
-    panels.classList.toggle("crisp", cells.size <= 64);
 
-    const fit = (strip, picture, width, height) => { picture.style.width = (100 * width) / (cells.n * height) + "%"; };
+    const fit = (strip, picture, width, height) => {
+      picture.style.width = (100 * width) / (cells.n * height) + "%";
+      // Below twice its size a crop is drawn smoothly: pixels of unequal width would look like structure.
+      strip.classList.toggle("crisp", strip.clientWidth >= 2 * cells.n * height);
+    };
     const single = (uri, label) => {
       const picture = element("img", { alt: label, src: uri });
       const strip = element("div", { className: "strip" }, picture);

@@ -7,10 +7,11 @@ radius and interpolated between.
 Legend: C channels, H x W tile, h x w lattice of pixels, a x b grid.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import fftconvolve
+from scipy import fft
 
 FIRST_LEVELS, LEVELS = 16, 32
 # Larger disks hold enough pixels when only every second, third ... one is taken.
@@ -102,15 +103,16 @@ def local_median(image: np.ndarray, radius: float, step: int) -> np.ndarray:
     For each of a row of brightness levels, the share of darker pixels under the disk is one convolution of a
     block-averaged picture; the median lies where that share crosses a half.
     """
-    disk = _soft_disk(radius / step)
-    weight = fftconvolve(_block_sums(np.ones(image.shape), step), disk, mode="same")
+    blocks = _block_sums(np.ones(image.shape), step)
+    under_disk = _disk_sums(radius / step, blocks.shape)
+    weight = under_disk(blocks)
     levels = np.unique(np.quantile(image, np.linspace(0, 1, FIRST_LEVELS)))
     if len(levels) == 1:
-        return np.full(weight.shape, levels[0])
+        return np.full(blocks.shape, levels[0])
 
     def crossing(levels: np.ndarray) -> np.ndarray:
         sums = np.stack([_block_sums(image <= level, step) for level in levels])
-        darker = fftconvolve(sums, disk[None], mode="same", axes=(1, 2)) / weight
+        darker = under_disk(sums) / weight
         upper = np.clip((darker < 0.5).sum(axis=0), 1, len(levels) - 1)
         below, above = (np.take_along_axis(darker, k[None], axis=0)[0] for k in (upper - 1, upper))
         share = np.clip((0.5 - below) / np.maximum(above - below, 1e-9), 0, 1)
@@ -146,6 +148,20 @@ def _block_sums(image: np.ndarray, step: int) -> np.ndarray:
 def _block_means(values: np.ndarray, step: int) -> np.ndarray:
     starts = np.arange(0, len(values), step)
     return np.add.reduceat(values, starts) / np.diff([*starts, len(values)])
+
+
+def _disk_sums(radius: float, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
+    """Make a function that sums pictures of this shape over a disk around each of their pixels."""
+    disk = _soft_disk(radius)
+    half = len(disk) // 2
+    padded = tuple(fft.next_fast_len(n + 2 * half, real=True) for n in shape)
+    transform = fft.rfft2(disk, padded)
+
+    def sums(pictures: np.ndarray) -> np.ndarray:
+        spread = fft.irfft2(fft.rfft2(pictures, padded) * transform, padded)
+        return spread[..., half : half + shape[0], half : half + shape[1]]
+
+    return sums
 
 
 def _soft_disk(radius: float, fine: int = 8) -> np.ndarray:

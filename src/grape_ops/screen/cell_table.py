@@ -19,7 +19,7 @@ _NAMES = (GENE, GUIDE, PLATE, WELL, TILE)
 
 
 def read_cells(path: Path, settings: ScreenSettings, named: Mapping[str, str]) -> pd.DataFrame:
-    """Read a cell table: our columns first, then the user's own, and ``is_control``.
+    """Read a cell table: our columns first, then the user's own as they are, and ``is_control``.
 
     Plates, wells, tiles, genes and guides become strings, y and x floats. Cells without a gene or without a
     guide are left out with a warning that counts them: nobody read their barcode.

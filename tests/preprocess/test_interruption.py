@@ -99,17 +99,17 @@ def test_killed_between_the_last_files(finished, tmp_path, victim, monkeypatch):
     screen = make_screen(tmp_path / "screen")
     import grape_ops.cells.writer as writer
 
-    settle = writer._settle
+    settle = writer.settle
 
     def dies(part: Path, file: Path) -> None:
         if file.name == victim:
             raise KeyboardInterrupt
         settle(part, file)
 
-    monkeypatch.setattr(writer, "_settle", dies)
+    monkeypatch.setattr(writer, "settle", dies)
     with pytest.raises(KeyboardInterrupt):
         preprocess(screen, tmp_path / "store", settings())
-    monkeypatch.setattr(writer, "_settle", settle)
+    monkeypatch.setattr(writer, "settle", settle)
     before = len(reads(screen.root))
     preprocess(screen, tmp_path / "store", settings(), resume=True)
     assert contents(tmp_path / "store") == finished[1]

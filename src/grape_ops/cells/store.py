@@ -5,6 +5,7 @@
                             written last
       cells.parquet         one row a crop, in the order of the store's indices
       quality.json          what was kept, what was dropped and why
+      flat_fields.npz       the illumination of each group of tiles, if preprocessing made the store
       shards/{name}.npy     (cells, channels, size, size) integers, usually one file a plate and well
       shards/{name}.json    marks the shard as finished
 

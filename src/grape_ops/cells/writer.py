@@ -156,15 +156,19 @@ def finish_store(
     scaling: dict[str, Any],
     provenance: dict[str, Any],
     quality: dict[str, Any],
+    beside: tuple[str, ...] = (),
 ) -> None:
-    """Write the table, the quality counts and, last, ``store.json``."""
+    """Write the table, the quality counts and, last, ``store.json``.
+
+    ``beside`` names files that lie in the folder already and belong to the store.
+    """
     batches = _batches(cells, shards, PIXEL_TYPES[pixel_type])
     table = folder / CELLS_FILE
     part = table.with_name(table.name + PARTIAL)
     cells.to_parquet(part, index=False)
-    _settle(part, table)
+    settle(part, table)
     write_json(folder / QUALITY_FILE, quality)
-    files = {name: _entry(folder / name) for name in (CELLS_FILE, QUALITY_FILE)}
+    files = {name: _entry(folder / name) for name in (CELLS_FILE, QUALITY_FILE, *beside)}
     meta = {
         "format": FORMAT,
         "version": VERSION,
@@ -186,7 +190,7 @@ def write_json(file: Path, content: dict[str, Any]) -> None:
     """Write JSON under a temporary name and rename it."""
     part = file.with_name(file.name + PARTIAL)
     part.write_text(json.dumps(content, indent=1) + "\n")
-    _settle(part, file)
+    settle(part, file)
 
 
 def shard_file(folder: Path, name: str) -> Path:
@@ -215,7 +219,8 @@ def _partial(folder: Path, name: str) -> Path:
     return file.with_name(file.name + PARTIAL)
 
 
-def _settle(part: Path, file: Path) -> None:
+def settle(part: Path, file: Path) -> None:
+    """Give a file that is written in full its final name."""
     with part.open("r+b") as handle:
         os.fsync(handle.fileno())
     os.replace(part, file)

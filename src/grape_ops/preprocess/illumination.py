@@ -7,12 +7,16 @@ radius and interpolated between.
 Legend: C channels, H x W tile, h x w lattice of pixels, a x b grid.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy import fft
 
+from grape_ops.cells.writer import settle
+
+FIELDS_FILE = "flat_fields.npz"  # in a store
 FIRST_LEVELS, LEVELS = 16, 32
 # Larger disks hold enough pixels when only every second, third ... one is taken.
 LATTICE_RADIUS = 100
@@ -48,6 +52,23 @@ class FlatField:
         left, from_left = _between(self.columns, columns)
         down = self.grid[:, above] * (1 - from_above)[:, None] + self.grid[:, above + 1] * from_above[:, None]
         return np.maximum(down[:, :, left] * (1 - from_left) + down[:, :, left + 1] * from_left, np.float32(1))
+
+
+def write_fields(folder: Path, fields: Mapping[str, FlatField]) -> None:
+    """Keep the flat field of each group with the store."""
+    file = folder / FIELDS_FILE
+    part = file.with_name(file.stem + ".partial.npz")
+    content = {f"{name}:{group}": value for group, field in fields.items() for name, value in vars(field).items()}
+    np.savez(part, **content)
+    settle(part, file)
+
+
+def read_fields(folder: Path) -> dict[str, FlatField]:
+    """Read the flat field of each group from a store's folder."""
+    with np.load(folder / FIELDS_FILE) as content:
+        parts = [name.removeprefix("grid:") for name in content if name.startswith("grid:")]
+        names = list(FlatField.__dataclass_fields__)
+        return {group: FlatField(*(content[f"{name}:{group}"] for name in names)) for group in parts}
 
 
 def median_radius(height: int, width: int) -> int:

@@ -15,6 +15,7 @@ from grape_ops.cells.writer import finish_store
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.groups import TILE_KEY, batch_of_cells, group_of_tiles, tile_of_cells
+from grape_ops.preprocess.illumination import FIELDS_FILE, write_fields
 from grape_ops.preprocess.measurement import Measurement, TileGroups, measure
 from grape_ops.preprocess.problems import Problems
 from grape_ops.preprocess.selection import count_quality, select_cells
@@ -109,6 +110,7 @@ def _make(screen: Screen, folder: Path, plan: Plan, settings: PreprocessSettings
     quality |= {"tiles_in_screen": len(screen.tiles), "tiles_missing": len(missing_tiles)}
     quality |= {"tiles_unreadable": len(failed), "problems": problems.listed()}
     quality |= {"flat_field": _agreement(screen, measurement, settings)}
+    write_fields(folder, measurement.fields)
     finish_store(
         folder,
         selection.cells,
@@ -119,6 +121,7 @@ def _make(screen: Screen, folder: Path, plan: Plan, settings: PreprocessSettings
         _scaling(measurement, settings),
         {"screen": screen.root.name, "screen_fingerprint": plan.screen, "settings": plan.settings},
         quality,
+        beside=(FIELDS_FILE,),
     )
     return quality
 

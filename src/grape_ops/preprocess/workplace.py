@@ -14,6 +14,7 @@ from grape_ops.cells.writer import write_json
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.groups import TILE_KEY
+from grape_ops.preprocess.illumination import FIELDS_FILE
 from grape_ops.schema import CELLS_FILE, GENE, GUIDE, IS_CONTROL, QUALITY_FILE, SHARDS_DIR, STORE_FILE, X, Y
 from grape_ops.screen.screen import Screen
 
@@ -85,7 +86,7 @@ def clear(out: Path) -> None:
     """Remove a store, finished or not, and nothing else."""
     if not out.exists():
         return
-    own = {STORE_FILE, CELLS_FILE, QUALITY_FILE, SHARDS_DIR, UNFINISHED}
+    own = {STORE_FILE, CELLS_FILE, QUALITY_FILE, FIELDS_FILE, SHARDS_DIR, UNFINISHED}
     foreign = [name for name in _names(out) if name.removesuffix(".partial") not in own]
     if foreign:
         raise GrapeOpsError(f"{out} holds what is not part of a crop store ({foreign[0]}); give another --out.")

@@ -4,7 +4,7 @@ Every method is scored on the genes that all methods have. Several runs of one m
 are means over runs, and the spread over runs ("seed_sd") is kept apart from that over k-means starts ("sd").
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from grape_ops.config import EvaluateSettings
 from grape_ops.evaluate import record
 from grape_ops.evaluate.comparison import attach_intervals, bootstrap_scores, complex_draws
 from grape_ops.evaluate.definitions import definitions
-from grape_ops.evaluate.maps import gene_maps, make_task
+from grape_ops.evaluate.maps import GeneMap, gene_maps, make_task
 from grape_ops.evaluate.neighbourhood import nearest, neighbour_count
 from grape_ops.evaluate.scores import print_scores, write_scores
 from grape_ops.groundtruth.aliases import Aliases
@@ -23,6 +23,8 @@ from grape_ops.progress import progress
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+PARTS = 4  # steps of a method's progress: retrieval, k-means, discovery, bootstrap
 
 __all__ = ["evaluate_maps", "print_scores", "write_scores"]
 
@@ -59,29 +61,44 @@ def evaluate_maps(
     methods = gene_maps(maps, aliases)
     if aliases is not None:
         truth = GroundTruth.of(truth.name, aliases.apply(truth.complexes))
-    task = make_task(methods, truth)
-    trial = record.Trial(task, settings, seed)
-    draws = complex_draws(len(task.complexes), settings.bootstrap, trial.stream("bootstrap"))
+    trial = record.Trial(make_task(methods, truth), settings, seed)
+    draws = complex_draws(len(trial.task.complexes), settings.bootstrap, trial.stream("bootstrap"))
     entries, samples = [], []
-    with progress("Judging gene maps", total=len(methods) + 1, unit="maps") as advance:
+    with progress("Judging gene maps", total=1 + PARTS * len(methods), unit="steps") as advance:
         reference = trial.reference()
-        advance(note="random reference")
-        for method, runs in methods.items():
-            vectors = [run.vectors[run.rows(task.genes)] for run in runs]
-            near = [nearest(table, neighbour_count(len(table), settings.neighbours)) for table in vectors]
-            labelled = [table[task.labelled] for table in vectors]
-            clusters, labels = record.clustering(labelled, trial, reference)
-            entry = {
-                **record.counts(method, runs, task),
-                **record.retrieval(labelled, trial),
-                **clusters,
-                **record.communities(near, labels, trial),
-                "recall": record.pair_recall(vectors, trial, pairs),
-                "nuisance": record.nuisance(near, runs, methods, trial),
-                "definitions": definitions(task, settings, seed, trial.main_k),
-            }
+        advance(note="random maps")
+        for method in methods:
+            entry, labels = _judge(method, methods, trial, reference, pairs, advance)
             entries.append(entry)
-            samples.append(bootstrap_scores(np.array(entry["genes"]["ap"]), labels, task, draws))
+            samples.append(bootstrap_scores(np.array(entry["genes"]["ap"]), labels, trial.task, draws))
             advance(note=method)
     attach_intervals(entries, samples, settings.confidence)
     return entries
+
+
+def _judge(
+    method: str,
+    methods: Mapping[str, Sequence[GeneMap]],
+    trial: record.Trial,
+    reference: Sequence[dict[str, Any]],
+    pairs: Sequence[KnownPairs],
+    advance: Callable[..., None],
+) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Make one method's record, and give back its k-means labels for the bootstrap."""
+    task, runs = trial.task, methods[method]
+    vectors = [run.vectors[run.rows(task.genes)] for run in runs]
+    near = [nearest(table, neighbour_count(len(table), trial.settings.neighbours)) for table in vectors]
+    labelled = [table[task.labelled] for table in vectors]
+    entry = {**record.counts(method, runs, task), **record.retrieval(labelled, trial)}
+    advance(note=f"{method}: retrieval")
+    clusters, labels = record.clustering(labelled, trial, reference)
+    advance(note=f"{method}: k-means")
+    entry |= {
+        **clusters,
+        **record.communities(near, labels, trial),
+        "recall": record.pair_recall(vectors, trial, pairs),
+        "nuisance": record.nuisance(near, runs, methods, trial),
+        "definitions": definitions(task, trial.settings, trial.seed, trial.main_k),
+    }
+    advance(note=f"{method}: clusters, recall, nuisance")
+    return entry, labels

@@ -17,6 +17,8 @@ from scipy.special import xlogy
 from grape_ops.evaluate.maps import Task
 
 CLUSTER_SCORES = ("purity", "nmi", "ari")
+RUNS = 20  # k-means runs that are resampled: the mean of all is known, and only the spread over complexes is wanted
+ENTRIES = 1 << 21  # weighted cells held at a time
 
 
 def complex_draws(complexes: int, draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -34,15 +36,17 @@ def bootstrap_map(precision: np.ndarray, membership: np.ndarray, draws: np.ndarr
 
 
 def bootstrap_clustering(labels: np.ndarray, truth: np.ndarray, draws: np.ndarray) -> dict[str, np.ndarray]:
-    """Purity, NMI and ARI under each draw, mean over runs: (R, N), (N,), (B, K) -> name -> (B,).
+    """Purity, NMI and ARI under each draw, mean over the first runs: (R, N), (N,), (B, K) -> name -> (B,).
 
     Only the filled cells of a run's contingency table are touched, at most N of them.
     """
-    sums = {name: np.zeros(len(draws)) for name in CLUSTER_SCORES}
-    for run in labels:
-        for name, values in _weighted_scores(run, truth, draws).items():
-            sums[name] += values
-    return {name: total / len(labels) for name, total in sums.items()}
+    chunk = max(1, ENTRIES // max(len(truth), 1))
+    means: dict[str, list[np.ndarray]] = {name: [] for name in CLUSTER_SCORES}
+    for start in range(0, len(draws), chunk):
+        scores = [_weighted_scores(run, truth, draws[start : start + chunk]) for run in labels[:RUNS]]
+        for name, parts in means.items():
+            parts.append(np.mean([score[name] for score in scores], axis=0))
+    return {name: np.concatenate(parts) for name, parts in means.items()}
 
 
 def _weighted_scores(labels: np.ndarray, truth: np.ndarray, draws: np.ndarray) -> dict[str, np.ndarray]:

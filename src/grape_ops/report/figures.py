@@ -112,7 +112,6 @@ def complex_scores(scores: Sequence[Mapping[str, Any]]) -> Figure | None:
 
 
 def gene_map(
-    names: Sequence[str],
     plane: np.ndarray,
     groups: Mapping[str, Sequence[int]],
     control: Sequence[int],
@@ -122,8 +121,7 @@ def gene_map(
 
     Parameters
     ----------
-    names : gene symbols, the control row's included.
-    plane : (P, 2) positions.
+    plane : (P, 2) positions, the control row's included.
     groups : name in the legend -> rows; the group with an empty name holds genes of no known complex.
     control : rows of the control.
     hover : what each row tells when pointed at; escaped already.
@@ -131,19 +129,25 @@ def gene_map(
     traces = []
     for index, (group, rows) in enumerate((name, rows) for name, rows in groups.items() if name):
         symbol = SYMBOLS[(index // COLOURS) % len(SYMBOLS)]
-        traces.append(_points(plain(group), rows, names, plane, hover, colour(index), symbol, 12))
+        traces.append(_points(plain(group), rows, plane, hover, colour(index), symbol, 12))
     if groups.get(""):
         label = "no known complex" if traces else "genes"
         shade = "var(--faint)" if traces else colour(0)
-        traces.insert(0, _points(label, groups[""], names, plane, hover, shade, "circle", 10))
+        traces.insert(0, _points(label, groups[""], plane, hover, shade, "circle", 10))
     if len(control):
-        traces.append(_points("non-targeting control", control, names, plane, hover, "var(--ink)", "x-thin", 13))
+        traces.append(_points("non-targeting control", control, plane, hover, "var(--ink)", "x-thin", 13))
         traces[-1]["marker"]["line"] = {"width": 3, "color": "var(--ink)"}
     figure = _figure(traces, "", "")
     for axis in ("xaxis", "yaxis"):
         figure["layout"][axis] |= {"showticklabels": False, "zeroline": False}
     figure["layout"] |= {"height": 560, "hovermode": "closest", "dragmode": "pan", "margin": _margin(12, 12)}
-    figure["layout"]["legend"] = {"orientation": "v", "x": 1.01, "y": 0.94, "font": {"size": 12}}
+    figure["layout"]["legend"] = {
+        "orientation": "v",
+        "x": 1.01,
+        "y": 0.94,
+        "font": {"size": 12},
+        "itemsizing": "constant",
+    }
     return figure
 
 
@@ -185,7 +189,6 @@ def cells_per_batch(batches: Sequence[str], cells: Sequence[int], controls: Sequ
 def _points(
     label: str,
     rows: Sequence[int],
-    names: Sequence[str],
     plane: np.ndarray,
     hover: Sequence[str],
     shade: str,
@@ -194,13 +197,10 @@ def _points(
 ) -> dict[str, Any]:
     return {
         "type": "scatter",
-        "mode": "markers+text",
+        "mode": "markers",
         "name": label,
         "x": plane[list(rows), 0].tolist(),
         "y": plane[list(rows), 1].tolist(),
-        "text": [""] * len(rows),
-        "textposition": "top center",
-        "ids": [names[row] for row in rows],
         "customdata": list(map(int, rows)),
         "hovertext": [hover[row] for row in rows],
         "hovertemplate": "%{hovertext}<extra></extra>",
@@ -223,7 +223,7 @@ def _curves(
         traces.append(
             {
                 "type": "scatter",
-                "mode": "lines+markers" if len(points) < 25 else "lines",
+                "mode": "lines+markers" if index is not None and len(points) < 25 else "lines",
                 "name": name,
                 "x": list(steps),
                 "y": list(values),

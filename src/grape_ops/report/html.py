@@ -5,6 +5,7 @@ content security policy forbids the browser to fetch anything.
 """
 
 import html
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,7 @@ def _gene_map(material: Material) -> dict[str, Any] | None:
     genes = np.flatnonzero(~table[OBS_IS_CONTROL].to_numpy(bool))
     near, cosine = nearest_genes(vectors[genes], NEIGHBOURS)
     return {
-        "figure": figures.gene_map(names, next(iter(planes.values())), groups, control, hover),
+        "figure": figures.gene_map(next(iter(planes.values())), groups, control, hover),
         "planes": {name: plane.tolist() for name, plane in planes.items()},
         "method": str(material.vectors.uns[UNS_METHOD]),
         "averaged": bool(material.vectors.uns["grape"]["ema"]),
@@ -204,7 +205,12 @@ def _pictures(material: Material) -> tuple[dict[str, Any] | None, str]:
 def changed_settings(config: Config) -> list[tuple[str, str, str]]:
     """Settings that differ from the defaults, which are the paper's: (name, value, default)."""
     ours, theirs = (_flat(tree.model_dump(mode="json")) for tree in (config, Config()))
-    return [(key, str(value), str(theirs.get(key, ""))) for key, value in ours.items() if value != theirs.get(key)]
+    changed = {key: (value, theirs.get(key)) for key, value in ours.items() if value != theirs.get(key)}
+    return [(key, _as_yaml(value), _as_yaml(default)) for key, (value, default) in changed.items()]
+
+
+def _as_yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -91,15 +91,21 @@
       if (near.length) found.append(" · nearest by cosine: ");
       near.forEach(([other, cosine], i) => found.append(i ? ", " : "", link(other), " " + cosine.toFixed(2)));
     };
+    const label = (trace, k) => ({
+      x: trace.x[k], y: trace.y[k], yshift: 20, showarrow: false, bgcolor: "var(--surface)", borderpad: 1,
+      text: "<b>" + map.names[trace.customdata[k]].replace(/&/g, "&amp;").replace(/</g, "&lt;") + "</b>",
+    });
     const highlight = () => {
       const { asked, rows } = matches();
+      const labels = [];
       // The stored figure changes, so that a change of theme draws the highlight again.
       traces.forEach((trace, i) => {
         const hit = trace.customdata.map((row) => asked && rows.has(row));
         trace.marker.size = hit.map((yes) => (yes ? sizes[i] + 8 : sizes[i]));
         trace.marker.opacity = hit.map((yes) => (asked && !yes ? 0.22 : 1));
-        trace.text = hit.map((yes, k) => (yes ? trace.ids[k].replace(/&/g, "&amp;").replace(/</g, "&lt;") : ""));
+        hit.forEach((yes, k) => { if (yes && labels.length < 40) labels.push(label(trace, k)); });
       });
+      figures["gene-map"].layout.annotations = labels;
       tell(asked, rows);
       return draw("gene-map");
     };
@@ -112,7 +118,7 @@
       });
       // A view zoomed into the other projection would show nothing.
       ["xaxis", "yaxis"].forEach((axis) => { if (place.layout) place.layout[axis].autorange = true; });
-      draw("gene-map").then(() => Plotly.relayout(place, { "xaxis.autorange": true, "yaxis.autorange": true }));
+      highlight().then(() => Plotly.relayout(place, { "xaxis.autorange": true, "yaxis.autorange": true }));
     });
     place.on("plotly_click", (event) => {
       const name = map.names[event.points[0].customdata];

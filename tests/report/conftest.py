@@ -1,0 +1,93 @@
+"""Runs to report on: one with everything, and one whose names try to break out of the page."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from grape_ops.cells.store import CropStore
+from grape_ops.cells.writer import write_store
+from grape_ops.config import Config, EvaluateSettings, lay_over, load_config, parse_config
+from grape_ops.embed import embed
+from grape_ops.evaluate.benchmark import evaluate_maps, write_scores
+from grape_ops.groundtruth import load_truth
+from grape_ops.schema import GENE
+from grape_ops.train.loop import train
+from grape_ops.train.run import Run, open_run
+
+EVIL_COMPLEX = "<script>document.title='broken'</script>"
+EVIL_GENE = "<img src=x onerror=\"document.title='broken'\">"
+EVIL_METHOD = "grape </script><b>bold</b>"
+
+
+def changed(config: Config, *overrides: str) -> Config:
+    tree = config.model_dump(mode="json")
+    for override in overrides:
+        lay_over(tree, override)
+    return parse_config(tree, "a test")
+
+
+def write_truth(file: Path, complexes: dict[str, tuple[str, ...]]) -> Path:
+    lines = [f"{gene}\t{name}" for name, genes in complexes.items() for gene in genes]
+    file.write_text("\n".join(["gene_symbol\tcomplex", *lines]) + "\n")
+    return file
+
+
+@pytest.fixture(scope="session")
+def settings() -> Config:
+    """A tiny configuration, for fixtures that live as long as the session."""
+    tiny = (
+        "preprocess.crop_size=32",
+        "model={embedding_dim: 8, style_dim: 4, mapping_width: 8}",
+        "model.generator={width: 4, max_width: 8, down_blocks: 2, middle_blocks: 1}",
+        "model.discriminator={width: 4, max_width: 8, blocks: 3}",
+        "model.style_encoder={width: 4, max_width: 8, blocks: 3}",
+        "train={batch_size: 8, steps: 8, checkpoint_every: 4, log_every: 2, evaluate_every: 4, threads: 1}",
+        "train.ema={every: 2, decay: 0.5}",
+    )
+    return load_config(overrides=tiny)
+
+
+@pytest.fixture(scope="session")
+def full_run(tiny_store: CropStore, settings: Config, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run with a truth, and real scores beside it."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("full")
+    truth = write_truth(folder / "truth.tsv", {"first": ("AAA", "BBB"), "second": ("CCC", "DDD")})
+    train(tiny_store.path, folder / "screen-one", settings, truth=str(truth))
+    run = open_run(folder / "screen-one")
+    vectors = embed(run.path, settings.embed)
+    other = vectors.copy()
+    other.X = np.random.default_rng(0).random(other.shape, np.float32)
+    quick = EvaluateSettings(permutations=50, kmeans_runs=5, bootstrap=20, shuffles=5, sweep_max=2, leiden_runs=2)
+    scores = evaluate_maps({"grape M": vectors, "statistics": other}, load_truth(str(truth)), quick, 0)
+    write_scores(scores, folder)
+    return run
+
+
+@pytest.fixture(scope="session")
+def hostile_run(tiny_store: CropStore, settings: Config, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run on one channel whose gene, complex, method and channel names are markup."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("hostile")
+    cells = tiny_store.cells.copy()
+    cells[GENE] = cells[GENE].replace({"AAA": EVIL_GENE})
+    shards = {}
+    for name in dict.fromkeys(cells["shard"]):
+        rows = np.flatnonzero(cells["shard"] == name)
+        shards[name] = tiny_store.read(rows)[:, :1]
+    write_store(folder / "store", shards, cells, ["<i>DNA</i>"], quality={"cells_in_table": 60, "cells_kept": 58})
+    truth = write_truth(folder / "truth.tsv", {EVIL_COMPLEX: (EVIL_GENE, "BBB"), "second": ("CCC", "DDD")})
+    train(folder / "store", folder / "run", settings, truth=str(truth))
+    spread = {"mean": 0.5, "sd": 0.1}
+    entry = {
+        "method": EVIL_METHOD,
+        "truth": EVIL_COMPLEX,
+        "n_genes": 4,
+        "map": {"value": 0.9, "chance": 0.3, "p_value": 0.001},
+        "kmeans": {"k": 2, "runs": 5, "purity": spread, "nmi": spread, "ari": spread},
+    }
+    (folder / "scores.json").write_text(json.dumps([entry]))
+    return open_run(folder / "run")

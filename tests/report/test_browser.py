@@ -1,0 +1,183 @@
+"""The page in a real browser: no console message, every figure drawn, search, genes, channels and themes work."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from grape_ops.report.figures import gene_map
+from grape_ops.report.html import write_report
+
+selenium = pytest.importorskip("selenium", reason="the browser test needs selenium")
+from selenium import webdriver  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+
+CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1366,768",
+)
+
+pytestmark = pytest.mark.skipif(
+    CHROME is None or DRIVER is None, reason="the browser test needs chromium and chromedriver on the PATH"
+)
+
+Browser = Any
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROME)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    yield driver
+    driver.quit()
+
+
+def open_page(browser: Browser, page: Path, scheme: str = "light", width: int = 1366) -> None:
+    # Without motion: a page that still scrolls smoothly moves what is to be clicked.
+    wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+    features = [{"name": name, "value": value} for name, value in wanted.items()]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    size = {"width": width, "height": 768, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(page.resolve().as_uri())
+    wait(browser, "return document.documentElement.dataset.ready === 'true'")
+
+
+def wait(browser: Browser, script: str) -> None:
+    WebDriverWait(browser, 20, poll_frequency=0.05).until(lambda driver: driver.execute_script(script), script)
+
+
+def figures_in(page: Path) -> list[str]:
+    raw = page.read_text(encoding="utf-8")
+    start = raw.index('id="data-figures">') + len('id="data-figures">')
+    return list(json.loads(raw[start : raw.index("</script>", start)]))
+
+
+@pytest.fixture(scope="module")
+def page(full_run, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("browser") / "report.html"
+    write_report(full_run.path, out)
+    return out
+
+
+@pytest.fixture
+def opened(browser, page) -> Iterator[Browser]:
+    open_page(browser, page)
+    yield browser
+    assert browser.get_log("browser") == []
+
+
+def test_every_figure_is_drawn(opened, page):
+    names = figures_in(page)
+    expected = {"adversarial", "reconstruction", "logits", "training-map", "gene-map", "cells-per-gene"}
+    assert expected | {"complexes", "cells-per-batch"} == set(names)
+    for name in names:
+        marks = "return document.querySelectorAll('#fig-%s .main-svg .trace').length"
+        bars = "return document.querySelectorAll('#fig-%s .main-svg .bars').length"
+        assert opened.execute_script(marks % name) + opened.execute_script(bars % name) > 0, name
+    assert opened.execute_script("return document.querySelectorAll('.plot').length") == len(names)
+
+
+def test_search_highlights_and_lists_neighbours(opened):
+    box = opened.find_element(By.ID, "search")
+    box.send_keys("bbb")
+    found = opened.find_element(By.ID, "found")
+    assert "BBB" in found.text and "(first)" in found.text and "nearest by cosine" in found.text
+    wait(opened, "return document.querySelectorAll('#fig-gene-map .annotation-text').length === 1")
+    sizes = opened.execute_script("return document.getElementById('fig-gene-map').data.map(t => t.marker.size).flat()")
+    assert len(set(sizes)) >= 2
+    found.find_elements(By.TAG_NAME, "button")[0].click()
+    assert box.get_attribute("value") != "bbb"
+    box.clear()
+    box.send_keys("zzz")
+    assert "No gene" in found.text
+
+
+def test_projection_changes_the_positions(opened):
+    choice = Select(opened.find_element(By.ID, "projection"))
+    assert [option.text.split(" ")[0] for option in choice.options] == ["PCA"]  # five points are too few for UMAP
+
+
+def test_genes_and_channels_can_be_chosen(opened):
+    restyled = "return document.querySelector('.row.middle img').src"
+    wait(opened, "return [...document.querySelectorAll('.strip img')].every(i => i.complete && i.naturalWidth === 192)")
+    assert opened.execute_script("return document.querySelectorAll('.group').length") == 3
+    before = opened.execute_script(restyled)
+    control = opened.execute_script("return document.querySelector('.row img').src")
+    choice = Select(opened.find_element(By.ID, "gene"))
+    assert len(choice.options) == 4
+    choice.select_by_index(2)
+    assert opened.execute_script(restyled) != before
+    assert opened.execute_script("return document.querySelector('.row img').src") == control
+    opened.find_element(By.ID, "next").click()
+    assert choice.first_selected_option.text == choice.options[3].text
+    opened.find_element(By.CSS_SELECTOR, "[data-view='composite']").click()
+    wait(opened, "return [...document.querySelectorAll('.strip canvas')].every(c => c.width === 192)")
+    assert opened.execute_script("return document.querySelectorAll('.group').length") == 1
+    pixel = "return [...document.querySelector('canvas').getContext('2d').getImageData(8, 8, 1, 1).data]"
+    both = opened.execute_script(pixel)
+    opened.find_elements(By.CSS_SELECTOR, ".chip")[0].click()
+    wait(opened, "return document.querySelector('.strip canvas').width === 192")
+    assert opened.execute_script(pixel) != both
+
+
+@pytest.mark.parametrize(("scheme", "other"), [("light", "dark"), ("dark", "light")])
+def test_light_and_dark(browser, page, scheme, other):
+    open_page(browser, page, scheme)
+    paper = "return getComputedStyle(document.body).backgroundColor"
+    ink = "return document.getElementById('fig-logits').layout.font.color"
+    first = browser.execute_script(paper), browser.execute_script(ink)
+    assert browser.execute_script("return document.documentElement.dataset.theme") == scheme
+    browser.find_element(By.ID, "theme").click()
+    assert browser.execute_script("return document.documentElement.dataset.theme") == other
+    wait(browser, f"return document.getElementById('fig-logits').layout.font.color !== '{first[1]}'")
+    assert browser.execute_script(paper) != first[0]
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [1366, 800])
+def test_nothing_sticks_out(browser, page, width):
+    open_page(browser, page, width=width)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_names_stay_text(browser, hostile_run, tmp_path):
+    write_report(hostile_run.path, tmp_path / "report.html")
+    open_page(browser, tmp_path / "report.html")
+    browser.find_element(By.ID, "search").send_keys("<img")
+    assert browser.title != "broken"
+    assert browser.execute_script("return document.querySelectorAll('[onerror], main script, .card > b').length") == 0
+    assert "<i>DNA</i>" in browser.find_element(By.CSS_SELECTOR, ".group h3").text
+    assert browser.get_log("browser") == []
+
+
+def test_no_picture_and_no_map(browser, full_run, tmp_path):
+    shutil.copytree(full_run.path, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    write_report(tmp_path / "run", tmp_path / "report.html")
+    open_page(browser, tmp_path / "report.html")
+    assert browser.get_log("browser") == []
+
+
+def test_names_in_the_legend_are_escaped():
+    figure = gene_map(np.zeros((1, 2)), {"<b>": [0]}, [], ["A"])
+    assert figure["data"][0]["name"] == "&lt;b&gt;"

@@ -1,0 +1,179 @@
+"""The page as a file: what it holds, what it never loads, and what it says of pieces that are missing."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from grape_ops.errors import GrapeOpsError
+from grape_ops.report.html import page_title, write_report
+from grape_ops.schema import CHECKPOINTS_DIR, METRICS_FILE
+from grape_ops.train.loop import train
+
+from .conftest import EVIL_COMPLEX, EVIL_GENE, EVIL_METHOD, changed
+
+
+class Tags(HTMLParser):
+    """Collects tags with their attributes, and the text outside scripts and styles."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._silent = False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._silent = tag in ("script", "style")
+
+    def handle_endtag(self, tag):
+        self._silent = False
+
+    def handle_data(self, data):
+        self.text += "" if self._silent else data
+
+
+def read(page: Path) -> Tags:
+    return Tags(page.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def page(full_run, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("page") / "deep" / "report.html"
+    write_report(full_run.path, out)
+    return out
+
+
+def test_the_page_tells_run_scores_quality_and_settings(page, full_run):
+    text = read(page).text
+    assert "screen-one" in text
+    assert "8 steps" in text and "4 genes" in text and "2 batches" in text
+    assert "grape M" in text and "statistics" in text and "★" in text
+    assert "this run" in text
+    assert full_run.record["store_fingerprint"] in text
+    assert full_run.record["versions"]["torch"] in text
+    assert "train.steps" in text and "checkpoint_every: 4" in text
+    assert "What it does not show" in text
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    for tag, attributes in read(page).tags:
+        for name in ("src", "href", "data", "poster", "srcset", "action"):
+            value = attributes.get(name) or ""
+            assert value == "" or value.startswith(("#", "data:")), (tag, name, value)
+    raw = page.read_text(encoding="utf-8")
+    styles = "".join(re.findall(r"<style>(.*?)</style>", raw, re.S))
+    assert "url(" not in styles and "@import" not in styles
+    assert "default-src 'none'" in raw
+
+
+def test_the_page_is_small(page):
+    assert page.stat().st_size < 6_500_000
+
+
+def test_the_same_run_gives_the_same_page(page, full_run, tmp_path):
+    write_report(full_run.path, tmp_path / "again.html")
+    pages = [file.read_text(encoding="utf-8") for file in (page, tmp_path / "again.html")]
+    first, second = (re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", text) for text in pages)
+    assert first == second
+
+
+def test_tables_have_headers_and_captions(page):
+    raw = page.read_text(encoding="utf-8")
+    tables = re.findall(r"<table.*?</table>", raw[: raw.index("data-figures")], re.S)
+    assert len(tables) >= 4
+    assert all("<caption>" in table and 'scope="row"' in table for table in tables)
+
+
+def test_names_are_escaped(hostile_run, tmp_path):
+    write_report(hostile_run.path, tmp_path / "report.html")
+    found = read(tmp_path / "report.html")
+    assert not [attributes for _, attributes in found.tags if "onerror" in attributes]
+    assert sum(tag == "script" for tag, _ in found.tags) == 5
+    assert EVIL_METHOD in found.text and EVIL_COMPLEX in found.text and EVIL_GENE in found.text
+    assert ("option", {"value": EVIL_GENE}) in found.tags
+
+
+def test_without_truth_and_scores(tiny_store, settings, tmp_path):
+    plain = changed(settings, "train.ema.enabled=false", "train.keep_checkpoints=1", "train.steps=4")
+    train(tiny_store.path, tmp_path / "runs" / "plain", plain)
+    write_report(tmp_path / "runs" / "plain", tmp_path / "report.html")
+    text = read(tmp_path / "report.html").text
+    assert "--truth NAME_OR_FILE" in text
+    assert "There is no scores.json" in text
+    assert "mAP along training is logged when" in text
+    assert "last weights" in text
+
+
+def test_a_moved_store_is_named_by_its_option(tiny_store, settings, tmp_path):
+    shutil.copytree(tiny_store.path, tmp_path / "store")
+    short = changed(settings, "train.steps=2")
+    train(tmp_path / "store", tmp_path / "run", short)
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    write_report(tmp_path / "run", tmp_path / "report.html")
+    raw, text = (tmp_path / "report.html").read_text(encoding="utf-8"), read(tmp_path / "report.html").text
+    assert "--store" in text and 'id="panels"' not in raw
+    assert str(tmp_path / "store") not in text  # folders of this machine say nothing to a collaborator
+    write_report(tmp_path / "run", tmp_path / "report.html", store_path=tmp_path / "elsewhere")
+    assert 'id="panels"' in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_before_its_first_checkpoint(full_run, tmp_path):
+    shutil.copytree(full_run.path, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / CHECKPOINTS_DIR)
+    (tmp_path / "run" / METRICS_FILE).unlink()
+    write_report(tmp_path / "run", tmp_path / "report.html", truth=full_run.record["truth"])
+    text = read(tmp_path / "report.html").text
+    assert "has no checkpoint yet" in text and "Nothing was logged yet" in text
+    assert "0 of 8 planned steps" in text
+
+
+def test_a_truth_that_moved_or_knows_other_genes(full_run, tmp_path):
+    shutil.copytree(full_run.path, tmp_path / "run")
+    record = (tmp_path / "run" / "run.json").read_text().replace("truth.tsv", "gone.tsv")
+    (tmp_path / "run" / "run.json").write_text(record)
+    write_report(tmp_path / "run", tmp_path / "report.html")
+    assert "There is no ground truth" in read(tmp_path / "report.html").text
+    other = tmp_path / "other.tsv"
+    other.write_text("gene_symbol\tcomplex\nXXX\tc\nYYY\tc\n")
+    write_report(tmp_path / "run", tmp_path / "report.html", truth=str(other))
+    assert "no known complex" not in read(tmp_path / "report.html").text
+
+
+def test_what_was_asked_for_must_be_there(full_run, tmp_path):
+    out = tmp_path / "report.html"
+    with pytest.raises(GrapeOpsError, match="no run folder|not a run folder"):
+        write_report(tmp_path, out)
+    with pytest.raises(GrapeOpsError, match="There are no scores at"):
+        write_report(full_run.path, out, scores=tmp_path / "none.json")
+    with pytest.raises(GrapeOpsError, match="no ground truth"):
+        write_report(full_run.path, out, truth="nowhere.tsv")
+    with pytest.raises(GrapeOpsError, match="--store"):
+        write_report(full_run.path, out, store_path=tmp_path / "nostore")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '[{"method": "x"}]', '{"a": 1}'])
+def test_scores_that_are_none_become_a_sentence(full_run, tmp_path, content):
+    (tmp_path / "scores.json").write_text(content)
+    write_report(full_run.path, tmp_path / "report.html")
+    assert "grape-ops evaluate" in read(tmp_path / "report.html").text
+    with pytest.raises(GrapeOpsError):
+        write_report(full_run.path, tmp_path / "report.html", scores=tmp_path / "scores.json")
+
+
+def test_titles(tmp_path):
+    assert page_title(tmp_path / "demo" / "run") == "demo / run"
+    assert page_title(tmp_path / "screen-one") == "screen-one"
+
+
+def test_null_scores_are_dashes(full_run, tmp_path):
+    entries = json.loads((full_run.path.parent / "scores.json").read_text())
+    entries[0]["map"] |= {"value": None, "p_value": None}
+    (tmp_path / "scores.json").write_text(json.dumps(entries))
+    write_report(full_run.path, tmp_path / "report.html")
+    assert f"chance {entries[0]['map']['chance']:.3f}, p = –" in read(tmp_path / "report.html").text

@@ -240,7 +240,7 @@ class EvaluateSettings(Settings):
     kmeans_runs: Positive = Field(100, description="Random initialisations of k-means.")
     k: int | None = Field(None, gt=1, description="Clusters of k-means; the number of true complexes if unset.")
     sweep_min: int = Field(5, gt=1, description="Smallest k of the sweep over the number of clusters.")
-    sweep_max: int = Field(30, gt=1, description="Largest k of the sweep; below sweep_min there is no sweep.")
+    sweep_max: int = Field(30, ge=0, description="Largest k of the sweep; below sweep_min there is no sweep.")
     bootstrap: Positive = Field(2000, description="Draws of complexes behind an interval.")
     confidence: float = Field(0.95, gt=0, lt=1, description="Coverage of the intervals.")
     neighbours: Positive = Field(10, description="Nearest genes in graphs and nuisance scores; fewer on small maps.")

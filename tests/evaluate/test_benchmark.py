@@ -58,6 +58,12 @@ def test_equal_seeds_give_equal_scores_and_other_methods_do_not_change_them():
     assert json.dumps(alone[0]) == json.dumps(beside)
 
 
+def test_the_scores_at_one_k_do_not_hang_on_the_sweep():
+    with_sweep = judge({"m": as_map(VECTORS, GENES)})[0]
+    without = judge({"m": as_map(VECTORS, GENES)}, settings=QUICK.model_copy(update={"sweep_max": 0}))[0]
+    assert without["sweep"] == [] and without["kmeans"] == with_sweep["kmeans"]
+
+
 def test_methods_that_miss_genes_are_scored_on_the_common_set_and_say_so():
     full, part = judge({"full": as_map(VECTORS, GENES), "part": as_map(VECTORS[:30], GENES[:30])})
     assert (full["n_genes"], full["n_genes_own"]) == (30, 40) and (part["n_genes"], part["n_genes_own"]) == (30, 30)

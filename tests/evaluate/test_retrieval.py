@@ -76,6 +76,13 @@ def test_documented_values():
     assert np.isnan(average_precision(np.eye(3), np.zeros((3, 2), bool))).all()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_vectors_that_are_not_finite_have_no_precision(value):
+    vectors = np.eye(4)
+    vectors[2, 1] = value
+    assert np.isnan(average_precision(vectors, np.ones((4, 1), bool))).all()
+
+
 def test_lengths_of_vectors_do_not_count_however_extreme():
     rng = np.random.default_rng(2)
     vectors, membership = rng.normal(size=(40, 5)), np.eye(5, dtype=bool)[rng.integers(5, size=40)]

@@ -116,17 +116,12 @@ def sweep(vectors: np.ndarray, truth: np.ndarray, ks: Iterable[int], runs: int, 
     return [{"k": k, **summary(kmeans_scores(vectors, truth, k, runs, rng))} for k in ks]
 
 
-def random_sweep(truth: np.ndarray, ks: Iterable[int], runs: int, rng: np.random.Generator) -> list[dict]:
-    """Score random maps over a range of k: uniform [0, 1) vectors of 500 dimensions, runs spread over ten maps."""
-    if not len(truth):
-        return []
-    maps = [rng.random((len(truth), REFERENCE_DIMENSIONS)) for _ in range(min(REFERENCE_MAPS, runs))]
-    share = [len(part) for part in np.array_split(np.arange(runs), len(maps))]
-    lines = []
-    for k in ks:
-        scores = [kmeans_scores(m, truth, k, part, rng) for m, part in zip(maps, share, strict=True)]
-        lines.append({"k": k, **summary({name: np.concatenate([s[name] for s in scores]) for name in SCORES})})
-    return lines
+def random_scores(truth: np.ndarray, k: int, runs: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Score random maps at one k: uniform [0, 1) vectors of 500 dimensions, runs spread over ten maps."""
+    shares = [len(part) for part in np.array_split(np.arange(runs), min(REFERENCE_MAPS, runs))]
+    maps = (rng.random((len(truth), REFERENCE_DIMENSIONS)) for _ in shares)
+    scores = [kmeans_scores(vectors, truth, k, share, rng) for vectors, share in zip(maps, shares, strict=True)]
+    return {name: np.concatenate([part[name] for part in scores]) for name in SCORES}
 
 
 def summary(scores: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:

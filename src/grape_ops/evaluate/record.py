@@ -13,7 +13,7 @@ from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import leiden
 from grape_ops.evaluate.agreement import SCORES, agreement
-from grape_ops.evaluate.clustering import kmeans, random_sweep
+from grape_ops.evaluate.clustering import kmeans, random_scores, summary
 from grape_ops.evaluate.confounding import nuisance_score
 from grape_ops.evaluate.enrichment import enrichment_scores
 from grape_ops.evaluate.maps import GeneMap, Task
@@ -39,9 +39,9 @@ class Trial:
     settings: EvaluateSettings
     seed: int
 
-    def stream(self, name: str) -> np.random.Generator:
-        """Start one of the independent streams of the seed."""
-        return np.random.default_rng([self.seed, STREAMS.index(name)])
+    def stream(self, name: str, part: int = 0) -> np.random.Generator:
+        """Start one of the independent streams of the seed; parts of a stream are independent, too."""
+        return np.random.default_rng([self.seed, STREAMS.index(name), part])
 
     @property
     def main_k(self) -> int:
@@ -59,8 +59,8 @@ class Trial:
 
     def reference(self) -> list[dict[str, Any]]:
         """Score random maps at every k."""
-        rng = self.stream("reference")
-        return random_sweep(self.task.single_complex, self.ks, self.settings.kmeans_runs, rng)
+        truth, runs = self.task.single_complex, self.settings.kmeans_runs
+        return [{"k": k, **summary(random_scores(truth, k, runs, self.stream("reference", k)))} for k in self.ks]
 
 
 def counts(method: str, runs: Sequence[GeneMap], task: Task) -> dict[str, Any]:
@@ -135,10 +135,12 @@ def clustering(
     -------
     the record's parts, and the labels (R, genes of one complex) of each run at the main k.
     """
-    task, rng = trial.task, trial.stream("kmeans")
+    task = trial.task
     kept: list[np.ndarray] = []
     lines = []
     for k in trial.ks:
+        # Each k has draws of its own, so that its scores do not hang on which other k were asked for.
+        rng = trial.stream("kmeans", k)
         labels = [kmeans(table[task.single], k, trial.settings.kmeans_runs, rng) for table in runs]
         kept = labels if k == trial.main_k else kept
         lines.append({"k": k, **_over_runs([agreement(part, task.single_complex) for part in labels])})

@@ -48,7 +48,12 @@ def relevant_lists(membership: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def average_precision(vectors: np.ndarray, membership: np.ndarray) -> np.ndarray:
-    """AP of each gene as the query: (N, d), (N, K) bool -> (N,) float64, NaN where nothing is relevant."""
+    """AP of each gene as the query: (N, d), (N, K) bool -> (N,) float64, NaN where nothing is relevant.
+
+    If any vector is not finite no gene can be ranked against it, and all are NaN.
+    """
+    if not np.isfinite(vectors).all():
+        return np.full(len(vectors), np.nan)
     rows = unit_rows(vectors)
     relevant, counts = relevant_lists(membership)
     return precision_of_ranks(_relevant_ranks(rows, relevant, counts), counts)

@@ -112,10 +112,11 @@ def print_scores(scores: Sequence[dict[str, Any]]) -> None:
 def _cells(entry: dict[str, Any]) -> list[str]:
     runs = f"\n({entry['n_runs']} runs)" if entry["n_runs"] > 1 else ""
     score = entry["map"]
+    seeds = f"\nruns ±{score['seed_sd']:.3f}" if entry["n_runs"] > 1 else ""
     return [
         entry["method"] + runs,
         f"{entry['n_genes']}\n({entry['n_genes_own']})",
-        f"{score['value']:.3f}\n{score['low']:.2f}–{score['high']:.2f}",
+        f"{score['value']:.3f}\n{score['low']:.2f}–{score['high']:.2f}{seeds}",
         f"{score['p_value']:.2g}",
         *(_spread(entry["kmeans"][name]) for name in CLUSTER_COLUMNS),
         *(_nuisance(entry["nuisance"][name]) for name in ("batch", "cells")),

@@ -14,13 +14,13 @@ import sys
 import time
 
 import torch
-from record import write_record
 
 from grape_ops.cells.batches import Batch
 from grape_ops.config import Config, load_config
 from grape_ops.nn.grape import Grape, build_grape
 from grape_ops.train.loop import make_optimizers
 from grape_ops.train.step import discriminator_objective, frozen, generator_objective, restyled
+from record import write_record
 
 VARIANTS = ("plain", "fast", "channels_last", "bf16")
 GENES, CHANNELS, SIZE = 107, 4, 96
@@ -88,6 +88,7 @@ def time_variant(variant: str, batch_size: int, steps: int, threads: int) -> Non
 
 
 def main() -> None:
+    """Take turns over the variants and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, nargs="+", default=[8, 16])
     parser.add_argument("--rounds", type=int, default=3, help="turns of each variant")

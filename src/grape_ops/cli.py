@@ -23,9 +23,7 @@ app = typer.Typer(
 
 ConfigFile = Annotated[
     str | None,
-    typer.Option(
-        "--config", help="Settings that differ from the defaults: a YAML file, or paper.yaml or small.yaml."
-    ),
+    typer.Option("--config", help="Settings that differ from the defaults: a YAML file, or paper.yaml or small.yaml."),
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="One setting, over the file's; repeatable.")
@@ -66,9 +64,7 @@ def simulate(out: Out, config: ConfigFile = None, overrides: Overrides = None) -
 def preprocess(
     screen: Annotated[Path, typer.Argument(help="Folder of the screen.")],
     out: Out,
-    layout: Annotated[
-        str | None, typer.Option(help="How the folder is laid out; `table` if not set.")
-    ] = None,
+    layout: Annotated[str | None, typer.Option(help="How the folder is laid out; `table` if not set.")] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     resume: Resume = False,
@@ -81,9 +77,7 @@ def preprocess(
 
     chosen = [f"screen.layout={layout}"] if layout else []
     settings = load_config(config, [*(overrides or ()), *chosen])
-    make_store(
-        open_screen(screen, settings.screen), out, settings.preprocess, resume=resume, overwrite=overwrite
-    )
+    make_store(open_screen(screen, settings.screen), out, settings.preprocess, resume=resume, overwrite=overwrite)
     _say(f"Crop store: {out}")
 
 
@@ -108,9 +102,7 @@ def train(
 def embed(
     run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
     out: Out = Path("genes.h5ad"),
-    position: Annotated[
-        int, typer.Option(min=1, max=3, help="1: rows of M; 2: F(M); 3: E of restyled cells.")
-    ] = 1,
+    position: Annotated[int, typer.Option(min=1, max=3, help="1: rows of M; 2: F(M); 3: E of restyled cells.")] = 1,
     ema: Annotated[bool, typer.Option("--ema/--no-ema", help="Filtered or last weights.")] = True,
     store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Another checkpoint than the last one.")] = None,
@@ -277,7 +269,5 @@ def main() -> None:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.stderr.write(
-            "Stopped. The same command goes on where it can; preprocess and train want --resume.\n"
-        )
+        sys.stderr.write("Stopped. The same command goes on where it can; preprocess and train want --resume.\n")
         sys.exit(130)

@@ -75,9 +75,7 @@ def trained_nets(run: Run, *, averaged: bool, checkpoint: Path | None = None) ->
     """The run's networks with the weights of its last checkpoint, ready to be used."""
     path = checkpoint or run.latest_checkpoint()
     if path is None:
-        raise GrapeOpsError(
-            f"{run.path} has no checkpoint yet. `grape-ops train … --resume` goes on with it."
-        )
+        raise GrapeOpsError(f"{run.path} has no checkpoint yet. `grape-ops train … --resume` goes on with it.")
     nets = run.build()
     restore_nets(path, nets, averaged)
     return nets.eval().requires_grad_(False)
@@ -90,15 +88,11 @@ def run_store(run: Run, store_path: Path | None = None) -> CropStore:
         raise GrapeOpsError(f"The run's crop store is no longer at {path}. Say where it is with --store.")
     store = CropStore.open(path)
     if store_fingerprint(store) != run.record["store_fingerprint"]:
-        raise GrapeOpsError(
-            f"{path} is not the crop store that {run.path} was trained on: their contents differ."
-        )
+        raise GrapeOpsError(f"{path} is not the crop store that {run.path} was trained on: their contents differ.")
     return store
 
 
-def read_back_styles(
-    nets: Grape, store: CropStore, cells_per_gene: int, batch_size: int, seed: int
-) -> np.ndarray:
+def read_back_styles(nets: Grape, store: CropStore, cells_per_gene: int, batch_size: int, seed: int) -> np.ndarray:
     """Position 3: random cells restyled to each perturbation, their style codes read back and averaged: (P, S)."""
     device = next(nets.parameters()).device
     n = len(store.perturbations)

@@ -1,7 +1,7 @@
 """All steps from one file: each is skipped while its inputs and settings are the ones it was done with.
 
 A step writes its stamp, ``.grape-ops/STEP.json`` in the output folder, before and after its work. A stamp that fits
-but is not finished makes the step resume; one that does not fit makes it start afresh, and what lay there is set
+but is not finished makes the step go on; one that does not fit makes it start afresh, and what lay there is set
 aside, never deleted.
 """
 
@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typer
 import yaml
@@ -30,15 +30,11 @@ class PipelineFile(Settings):
     screen: str = Field("screen", description="Folder of the screen.")
     out: str = Field(".", description="Folder for store, run, gene vectors, scores and report.")
     simulate: bool = Field(False, description="Make the screen first, by the settings under simulate.")
-    truth: str | None = Field(
-        None, description="Known complexes: a built-in name or a file; none, no scores."
-    )
-    positions: tuple[int, ...] = Field(
+    truth: str | None = Field(None, description="Known complexes: a built-in name or a file; none, no scores.")
+    positions: tuple[Literal[1, 2, 3], ...] = Field(
         (1, 2), min_length=1, description="Positions of gene vectors, the main one first."
     )
-    baselines: tuple[str, ...] = Field(
-        ("random", "statistics"), description="Baselines scored on the same cells."
-    )
+    baselines: tuple[str, ...] = Field(("random", "statistics"), description="Baselines scored on the same cells.")
     config: str | None = Field(None, description="Configuration file or preset.")
     settings: dict[str, Any] = Field(default_factory=dict, description="Settings over those of the file.")
 
@@ -53,17 +49,24 @@ class Step:
     inputs : what decides the result; JSON-able.
     outputs : files or folders it makes.
     act : does it; ``act(resume)`` goes on with a half-done result of the same inputs.
+    goal : how far it goes; another goal makes a finished step go on.
     """
 
     name: str
     inputs: Any
     outputs: tuple[Path, ...]
     act: Callable[[bool], None]
+    goal: Any = None
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the inputs: results of equal identity can be gone on with."""
+        return _sha256([__version__, self.inputs])
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the inputs."""
-        return hashlib.sha256(json.dumps([__version__, self.inputs], sort_keys=True).encode()).hexdigest()
+        """SHA-256 of inputs and goal: what later steps depend on."""
+        return _sha256([self.identity, self.goal])
 
 
 def run_pipeline(file: Path) -> None:
@@ -107,11 +110,20 @@ def read_pipeline(file: Path) -> tuple[PipelineFile, Config]:
         lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         known = ", ".join(PipelineFile.model_fields)
         raise GrapeOpsError(f"{file} does not fit; it may say {known}:\n" + "\n".join(lines)) from None
+    _check_baselines(plan.baselines)
     tree: dict[str, Any] = {}
     if plan.config is not None:
         beside = file.parent / plan.config
         tree = read_yaml(beside if beside.is_file() else plan.config)
     return plan, parse_config(_merged(tree, plan.settings), source=str(file))
+
+
+def _check_baselines(names: Iterable[str]) -> None:
+    from grape_ops.baselines import BASELINES
+
+    unknown = [name for name in names if name not in BASELINES]
+    if unknown:
+        raise GrapeOpsError(f"There is no baseline {', '.join(unknown)}; there are: {', '.join(BASELINES)}.")
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -127,11 +139,7 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
     out, screen = base / plan.out, base / plan.screen
     store, run = out / "store", out / "run"
     settings = config.model_dump(mode="json")
-    truth = (
-        str(base / plan.truth)
-        if plan.truth and (plan.simulate or (base / plan.truth).exists())
-        else plan.truth
-    )
+    truth = str(base / plan.truth) if plan.truth and (plan.simulate or (base / plan.truth).exists()) else plan.truth
 
     if plan.simulate:
         step = Step("simulate", settings["simulate"], (screen,), lambda _: _simulate(screen, config))
@@ -167,22 +175,19 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
             lambda _: _evaluate([file for file, _ in vectors], truth, out, config),
         )
     page = out / "report.html"
-    yield Step(
-        "report", [inputs, truth, settings["evaluate"]], (page,), lambda _: _report(run, page, scores, truth)
-    )
+    yield Step("report", [inputs, truth, settings["evaluate"]], (page,), lambda _: _report(run, page, scores, truth))
 
 
 def _train_step(store: Path, run: Path, config: Config, truth: str | None, cut: Step) -> Step:
-    settings = config.model_dump(mode="json")
+    from grape_ops.train.run import decisive_settings
 
     def act(resume: bool) -> None:
         from grape_ops.train.loop import train
 
         train(store, run, config, truth=truth, resume=resume)
 
-    return Step(
-        "train", [cut.fingerprint, config.seed, settings["model"], settings["train"], truth], (run,), act
-    )
+    inputs = [cut.fingerprint, decisive_settings(config), truth]
+    return Step("train", inputs, (run,), act, goal=config.train.steps)
 
 
 def _embed_step(run: Path, file: Path, position: int, config: Config, trained: Step) -> Step:
@@ -241,24 +246,28 @@ def _listing(screen: Path) -> Any:
     if not files:
         raise GrapeOpsError(f"The screen folder {screen} is empty; its layout may need a {SCREEN_FILE}.")
     facts = [[str(p.relative_to(screen)), (s := p.stat()).st_size, s.st_mtime_ns] for p in files]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return _sha256(facts)
 
 
 def _do(step: Step, stamps: Path) -> None:
     stamp = stamps / f"{step.name}.json"
     record = json.loads(stamp.read_text()) if stamp.exists() else {}
-    fits = record.get("fingerprint") == step.fingerprint
-    if fits and record["finished"] and all(path.exists() for path in step.outputs):
+    begun = record.get("identity") == step.identity
+    if begun and record["finished"] == step.fingerprint and all(path.exists() for path in step.outputs):
         typer.echo(f"{step.name}: up to date")
         return
-    if not fits:
+    if not begun:
         for path in step.outputs:
             _set_aside(path)
-    typer.echo(f"{step.name}: {'going on' if fits else 'working'}")
+    typer.echo(f"{step.name}: {'going on' if begun else 'working'}")
     stamps.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(json.dumps({"fingerprint": step.fingerprint, "finished": False}))
-    step.act(fits)
-    stamp.write_text(json.dumps({"fingerprint": step.fingerprint, "finished": True}))
+    stamp.write_text(json.dumps({"identity": step.identity, "finished": None}))
+    step.act(begun)
+    stamp.write_text(json.dumps({"identity": step.identity, "finished": step.fingerprint}))
+
+
+def _sha256(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _set_aside(path: Path) -> None:
@@ -269,6 +278,4 @@ def _set_aside(path: Path) -> None:
     while (aside := path.with_name(f"{path.name}.outdated-{number}")).exists():
         number += 1
     path.rename(aside)
-    typer.echo(
-        f"  set aside: {aside} (made with other inputs or settings; delete it if you no longer need it)"
-    )
+    typer.echo(f"  set aside: {aside} (made with other inputs or settings; delete it if you no longer need it)")

@@ -70,9 +70,7 @@ class Sampler:
     mode : "balanced" or "uniform".
     """
 
-    def __init__(
-        self, labels: np.ndarray, n_perturbations: int, batch_size: int, seed: int, mode: str = "balanced"
-    ):
+    def __init__(self, labels: np.ndarray, n_perturbations: int, batch_size: int, seed: int, mode: str = "balanced"):
         counts = np.bincount(labels, minlength=n_perturbations)
         if mode == "balanced" and (counts == 0).any():
             raise GrapeOpsError(f"{(counts == 0).sum()} perturbations of the store have no cells to draw.")

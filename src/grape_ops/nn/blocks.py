@@ -68,9 +68,7 @@ class ResBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         self.norm1 = nn.InstanceNorm2d(channels_in, affine=True) if normalize else nn.Identity()
         self.norm2 = nn.InstanceNorm2d(channels_in, affine=True) if normalize else nn.Identity()
-        self.skip = (
-            nn.Conv2d(channels_in, channels_out, 1, bias=False) if channels_in != channels_out else None
-        )
+        self.skip = nn.Conv2d(channels_in, channels_out, 1, bias=False) if channels_in != channels_out else None
 
     def _shortcut(self, x: Tensor) -> Tensor:
         # A 1x1 convolution without bias commutes with pooling; pooling first leaves it a quarter of the work.
@@ -100,9 +98,7 @@ class StyledResBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
         self.norm1 = AdaIN(style_dim, channels_in)
         self.norm2 = AdaIN(style_dim, channels_out)
-        self.skip = (
-            nn.Conv2d(channels_in, channels_out, 1, bias=False) if channels_in != channels_out else None
-        )
+        self.skip = nn.Conv2d(channels_in, channels_out, 1, bias=False) if channels_in != channels_out else None
 
     def _shortcut(self, x: Tensor) -> Tensor:
         # A 1x1 convolution commutes with nearest-neighbour doubling; doubling last leaves a quarter of the work.
@@ -136,6 +132,4 @@ def he_initialize(module: nn.Module, rng: torch.Generator) -> None:
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.MultiheadAttention):
-            nn.init.xavier_uniform_(
-                layer.in_proj_weight, generator=rng
-            )  # its usual scale, from our generator
+            nn.init.xavier_uniform_(layer.in_proj_weight, generator=rng)  # its usual scale, from our generator

@@ -41,8 +41,7 @@ class Trunk(nn.Module):
         widths = doubling_widths(width, max_width, blocks)
         self.from_image = nn.Conv2d(channels, width, 3, padding=1)
         self.blocks = nn.ModuleList(
-            ResBlock(a, b, normalize=False, down=True, fused=fused)
-            for a, b in itertools.pairwise(widths)
+            ResBlock(a, b, normalize=False, down=True, fused=fused) for a, b in itertools.pairwise(widths)
         )
         self.out_channels = widths[-1]
         kernel, padding = (side, 0) if tail == "valid" else (3, 1)
@@ -63,9 +62,7 @@ class Discriminator(nn.Module):
     def __init__(self, trunk: Trunk, n_perturbations: int):
         super().__init__()
         self.trunk = trunk
-        self.head = nn.Linear(
-            trunk.out_channels, n_perturbations
-        )  # the paper's last convolution, on a 1x1 map
+        self.head = nn.Linear(trunk.out_channels, n_perturbations)  # the paper's last convolution, on a 1x1 map
 
     def forward(self, images: Tensor) -> Tensor:
         """Crops (B, C, H, H) -> logits (B, P)."""

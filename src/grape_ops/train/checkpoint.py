@@ -97,9 +97,7 @@ def restore_nets(path: Path, nets: Grape, averaged: bool) -> None:
     """Put the trained or the filtered weights of a checkpoint into freshly built networks."""
     record = read_state(path)
     if averaged and record["average_updates"] is None:
-        raise GrapeOpsError(
-            f"{path} keeps no filtered weights (train.ema.enabled was off); set embed.ema=false."
-        )
+        raise GrapeOpsError(f"{path} keeps no filtered weights (train.ema.enabled was off); set embed.ema=false.")
     # Before its first update the filter still holds the initial weights; the trained ones are the better answer.
     averaged = averaged and record["average_updates"] > 0
     _load_into(nets, path / (_AVERAGE if averaged else _NETS))
@@ -111,9 +109,7 @@ def read_state(path: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads((path / _STATE).read_text())
         files = record["files"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise GrapeOpsError(
-            f"{path} is not a checkpoint of grape-ops: its {_STATE} is missing or damaged."
-        ) from None
+        raise GrapeOpsError(f"{path} is not a checkpoint of grape-ops: its {_STATE} is missing or damaged.") from None
     if record.get("format") != FORMAT:
         raise GrapeOpsError(
             f"{path} has checkpoint format {record.get('format')}; this version of grape-ops reads format {FORMAT}."
@@ -168,9 +164,7 @@ def _load_into(nets: Grape, file: Path) -> None:
     try:
         nets.load_state_dict(_load(file))
     except RuntimeError as error:
-        raise GrapeOpsError(
-            f"{file} holds other networks than the run's configuration describes: {error}"
-        ) from None
+        raise GrapeOpsError(f"{file} holds other networks than the run's configuration describes: {error}") from None
 
 
 def _sha256(file: Path) -> str:

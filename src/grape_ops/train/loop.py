@@ -28,9 +28,7 @@ from grape_ops.train.step import Terms, discriminator_objective, frozen, generat
 from grape_ops.train.stop import StopSignal, stop_signals
 
 
-def train(
-    store_path: Path, out: Path, config: Config, *, truth: str | None = None, resume: bool = False
-) -> Run:
+def train(store_path: Path, out: Path, config: Config, *, truth: str | None = None, resume: bool = False) -> Run:
     """Train GRAPE on a crop store and leave a run folder.
 
     Parameters
@@ -64,9 +62,7 @@ def train(
     log = MetricsLog(out / METRICS_FILE, state.step) if fabric.is_global_zero else None
 
     # Iterate.
-    sampler = Sampler(
-        store.labels, len(store.perturbations), settings.batch_size, config.seed, settings.sampling
-    )
+    sampler = Sampler(store.labels, len(store.perturbations), settings.batch_size, config.seed, settings.sampling)
     loader = BatchLoader(
         store,
         sampler,
@@ -82,9 +78,7 @@ def train(
             state.step += 1
             if state.average is not None:
                 state.average.update(state.nets, state.step)
-            last = state.step == settings.steps or _stop_everywhere(
-                fabric, stop, state.step, settings.log_every
-            )
+            last = state.step == settings.steps or _stop_everywhere(fabric, stop, state.step, settings.log_every)
             save = last or state.step % settings.checkpoint_every == 0
             if save or state.step % settings.log_every == 0:
                 images = means.steps * settings.batch_size
@@ -175,9 +169,7 @@ def make_optimizers(nets: Grape, settings: OptimizerSettings) -> dict[str, torch
         {
             "params": m,
             "lr": settings.embedding_learning_rate or rate,
-            "weight_decay": decay
-            if settings.embedding_weight_decay is None
-            else settings.embedding_weight_decay,
+            "weight_decay": decay if settings.embedding_weight_decay is None else settings.embedding_weight_decay,
         },
         {"params": [p for p in nets.parameters() if id(p) not in apart]},
     ]

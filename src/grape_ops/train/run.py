@@ -129,22 +129,22 @@ def _create(out: Path, store: CropStore, config: Config, truth: str | None) -> R
 
 # What may change when a run goes on: how long, how often it is written down, and on what machine.
 _MAY_CHANGE = {
-    "train": {
-        "steps",
-        "checkpoint_every",
-        "keep_checkpoints",
-        "log_every",
-        "evaluate_every",
-        "accelerator",
-        "devices",
-        "threads",
-    },
-    "simulate": None,
-    "screen": None,
-    "preprocess": None,
-    "embed": None,
-    "evaluate": None,
+    "steps",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "log_every",
+    "evaluate_every",
+    "accelerator",
+    "devices",
+    "threads",
 }
+
+
+def decisive_settings(config: Config) -> dict[str, Any]:
+    """The settings that decide what a run learns, by dotted name; the others may change when it goes on."""
+    tree = config.model_dump(mode="json", include={"seed", "model", "train"})
+    tree["train"] = {key: value for key, value in tree["train"].items() if key not in _MAY_CHANGE}
+    return _flat(tree)
 
 
 def _refuse_changes(run: Run, config: Config, store: CropStore) -> None:
@@ -153,18 +153,13 @@ def _refuse_changes(run: Run, config: Config, store: CropStore) -> None:
             f"{run.path} was begun on other cells than {store.path} holds. Give the store it was begun on, "
             "or another --out."
         )
-    before, now = (_flat(c.model_dump(mode="json")) for c in (run.config, config))
-    changed = [key for key in now if now[key] != before.get(key) and not _may_change(key)]
+    before, now = decisive_settings(run.config), decisive_settings(config)
+    changed = [key for key in now if now[key] != before.get(key)]
     if changed:
         lines = "\n".join(f"  {key}: was {before.get(key)}, is {now[key]}" for key in changed)
         raise GrapeOpsError(
             f"{run.path} was begun with other settings:\n{lines}\nSet them back, or give another --out."
         )
-
-
-def _may_change(key: str) -> bool:
-    section, *rest = key.split(".")
-    return section in _MAY_CHANGE and ((free := _MAY_CHANGE[section]) is None or rest[0] in free)
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -41,9 +41,7 @@ def restyled(nets: Grape, batch: Batch) -> tuple[Tensor, Tensor]:
     return style, nets.generator(batch.images, style)
 
 
-def discriminator_objective(
-    nets: Grape, batch: Batch, fake: Tensor, weights: LossSettings
-) -> tuple[Tensor, Terms]:
+def discriminator_objective(nets: Grape, batch: Batch, fake: Tensor, weights: LossSettings) -> tuple[Tensor, Terms]:
     """What D minimises: the adversarial loss and R1. ``fake`` is detached here."""
     real = batch.images.detach().requires_grad_(weights.r1 > 0)
     real_logits = nets.discriminator.addressed(real, batch.labels)

@@ -1,0 +1,178 @@
+"""From raw tiles to a report through the command line, as a user types it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from grape_ops.cli import app
+from grape_ops.errors import GrapeOpsError
+from grape_ops.pipeline import read_pipeline, run_pipeline
+
+ROOT = Path(__file__).parent.parent
+SMALL_SCREEN = {
+    "complexes": 2,
+    "genes_per_complex": 2,
+    "cells_per_gene": 30,
+    "control_cells": 60,
+    "plates": 1,
+    "wells_per_plate": 2,
+    "tile_size": 256,
+    "confounding": 50,
+}
+SHORT_TRAINING = {
+    "steps": 6,
+    "batch_size": 8,
+    "checkpoint_every": 3,
+    "log_every": 2,
+    "evaluate_every": 3,
+    "threads": 1,
+}
+SETTINGS = {
+    "simulate": SMALL_SCREEN,
+    "train": SHORT_TRAINING,
+    "preprocess": {"workers": 1},
+    "evaluate": {"permutations": 100},
+}
+
+
+def write_plan(folder: Path, **changes: object) -> Path:
+    plan = {"simulate": True, "truth": "screen/truth.tsv", "config": "small.yaml", "settings": SETTINGS} | changes
+    file = folder / "pipeline.yaml"
+    file.write_text(yaml.safe_dump(plan))
+    return file
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pipeline")
+    run_pipeline(write_plan(folder))
+    return folder
+
+
+def test_one_file_leads_from_tiles_to_a_report(done: Path):
+    for name in ("screen/truth.tsv", "store/store.json", "run/run.json", "genes.h5ad", "scores.json", "report.html"):
+        assert (done / name).is_file(), name
+    genes = anndata.read_h5ad(done / "genes.h5ad")
+    assert genes.shape == (5, 64)
+    assert genes.obs["n_cells"].min() > 0
+    scores = json.loads((done / "scores.json").read_text())
+    assert [s["method"] for s in scores] == ["grape M", "grape F(M)", "random", "statistics"]
+    assert all(0 < s["map"]["p_value"] <= 1 for s in scores)
+    assert "</html>" in (done / "report.html").read_text()[-200:]
+
+
+def test_a_second_call_does_nothing(done: Path, capsys: pytest.CaptureFixture[str]):
+    times = {p: p.stat().st_mtime_ns for p in done.rglob("*") if p.is_file()}
+    run_pipeline(done / "pipeline.yaml")
+    said = capsys.readouterr().out
+    assert said.count("up to date") == 9
+    assert {p: p.stat().st_mtime_ns for p in done.rglob("*") if p.is_file()} == times
+
+
+def test_changed_settings_redo_what_depends_on_them_and_lose_nothing(done: Path, capsys: pytest.CaptureFixture[str]):
+    before = (done / "run" / "run.json").read_text()
+    run_pipeline(write_plan(done, settings=SETTINGS | {"seed": 1}))
+    said = capsys.readouterr().out
+    assert "simulate: up to date" in said
+    assert "preprocess: up to date" in said
+    assert "train: working" in said
+    assert (done / "run.outdated-1" / "run.json").read_text() == before
+
+
+def test_an_interrupted_training_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    plan = write_plan(tmp_path, settings=SETTINGS | {"train": SHORT_TRAINING | {"steps": 200_000}})
+    command = [sys.executable, "-m", "grape_ops", "run", str(plan)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    while process.poll() is None and not list(checkpoints.glob("step_*")):
+        pass
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert "Traceback" not in said
+    reached = max(int(p.name[5:]) for p in checkpoints.glob("step_*"))
+    run_pipeline(write_plan(tmp_path, settings=SETTINGS | {"train": SHORT_TRAINING | {"steps": reached + 3}}))
+    assert "train: going on" in capsys.readouterr().out
+    assert (checkpoints / f"step_{reached + 3:08d}").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("scren: x", "may say"),
+        ("- a", "keys and values"),
+        ("settings: {train: {stepz: 1}}", r"train.stepz: there is no setting"),
+        ("config: nowhere.yaml", "nowhere.yaml"),
+        ("baselines: [word2vec]", "word2vec"),
+        ("positions: [4]", "positions"),
+    ],
+)
+def test_a_wrong_pipeline_file_is_said_at_once(tmp_path: Path, text: str, words: str):
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(text)
+    with pytest.raises(GrapeOpsError, match=words):
+        read_pipeline(file)
+
+
+def test_a_missing_screen_is_said(tmp_path: Path):
+    with pytest.raises(GrapeOpsError, match="no screen folder"):
+        run_pipeline(write_plan(tmp_path, simulate=False, truth=None))
+
+
+def test_help_answers_without_torch():
+    code = (
+        "import sys; from typer.testing import CliRunner; from grape_ops.cli import app\n"
+        "assert CliRunner().invoke(app, ['train', '--help']).exit_code == 0\n"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'pandas', 'anndata', 'matplotlib')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_command_and_option_has_a_sentence():
+    import typer
+
+    group = typer.main.get_command(app)
+    stack = [("grape-ops", group)]
+    while stack:
+        name, command = stack.pop()
+        assert command.help, name
+        for parameter in command.params:
+            assert parameter.name == "help" or getattr(parameter, "help", None), (name, parameter.name)
+        stack += [(f"{name} {n}", c) for n, c in getattr(command, "commands", {}).items()]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["preprocess", "nowhere", "--out", "store"],
+        ["train", "nowhere", "--out", "run"],
+        ["embed", "nowhere"],
+        ["baseline", "random", "nowhere", "--out", "x.h5ad"],
+        ["baseline", "magic", "nowhere", "--out", "x.h5ad"],
+        ["evaluate", "nowhere.h5ad"],
+        ["report", "nowhere"],
+        ["run", "nowhere.yaml"],
+        ["simulate", "--out", "x", "--set", "simulate.cells=3"],
+        ["simulate", "--out", "x", "--config", "nowhere.yaml"],
+    ],
+)
+def test_wrong_input_is_a_sentence_and_not_a_traceback(arguments: list[str], tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, GrapeOpsError), result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_readmes_commands_exist():
+    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    for target in ("demo", "test"):
+        assert f"make {target}" in readme
+        assert f"\n{target}: setup" in makefile

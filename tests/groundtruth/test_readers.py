@@ -23,6 +23,7 @@ FILES = {
     "1\tAlpha complex\tHuman\tAAA1;AAA2; AAA3\n2\tBeta complex\tHuman\tBBB1;AAA1;AAA1\n",
     "complexes.gmt": "Alpha complex\thttp\tAAA1\tAAA2\tAAA3\nBeta complex\thttp\tBBB1\tAAA1\n",
     "names.tsv": "Alpha complex\tAAA1 AAA2 AAA3\nBeta complex\tBBB1 AAA1\n",
+    "headed_names.tsv": 'name\tgenes\nAlpha complex\tAAA1 AAA2 AAA3\n"Beta complex"\tBBB1,AAA1\n',
     "table.tsv": "gene_symbol\tcomplex\nAAA1\tAlpha complex\nAAA2\tAlpha complex\nAAA3\tAlpha complex\n"
     "BBB1\tBeta complex\nAAA1\tBeta complex\n",
     "brieflow.csv": "gene_name,group\nAAA1,Alpha complex\nAAA2,Alpha complex\nAAA3,Alpha complex\n"
@@ -115,6 +116,13 @@ def test_pairs_are_unordered_and_once(tmp_path):
     assert load_pairs(tmp_path / "pairs.csv").pairs == (("A", "B"), ("A", "C"))
     (tmp_path / "bare.tsv").write_text("B\tA\t0.9\nC\tA\t0.8\n")
     assert load_pairs(tmp_path / "bare.tsv").sha256 == load_pairs(tmp_path / "pairs.csv").sha256
+
+
+@pytest.mark.parametrize("text", ["entity1,entity2\nA,B\nC,D\n", "A\tB\nB\tC\nC\tA\nD\tA\n"])
+def test_a_list_of_pairs_is_not_mistaken_for_complexes(tmp_path, text):
+    (tmp_path / "pairs.tsv").write_text(text)
+    with pytest.raises(GrapeOpsError, match="--pairs"):
+        load_truth(tmp_path / "pairs.tsv")
 
 
 @pytest.mark.parametrize(("text", "message"), [("A\nB\n", "two genes a line"), ("gene1,gene2\nA,A\n", "no pair")])

@@ -7,15 +7,7 @@ from pathlib import Path
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases
-from grape_ops.groundtruth.readers import read_rows
-
-HEADERS = (
-    {"entity1", "entity2"},
-    {"gene1", "gene2"},
-    {"gene_a", "gene_b"},
-    {"protein1", "protein2"},
-    {"source", "target"},
-)
+from grape_ops.groundtruth.readers import PAIR_HEADERS, read_rows
 
 
 @dataclass(frozen=True)
@@ -45,7 +37,7 @@ def load_pairs(path: str | Path, aliases: Aliases | None = None) -> KnownPairs:
     rows = read_rows(file)
     if min(len(row) for row in rows) < 2:
         raise GrapeOpsError(f"{path} must hold two genes a line, separated by a tab or a comma.")
-    if {field.lower() for field in rows[0][:2]} in HEADERS:
+    if {field.lower() for field in rows[0][:2]} in PAIR_HEADERS:
         rows = rows[1:]
     symbol = (aliases or Aliases()).symbol
     named = {tuple(sorted(symbol.get(gene, gene) for gene in row[:2])) for row in rows}

@@ -21,6 +21,13 @@ GENE_COLUMNS = (GENE, "gene_symbol_0", "gene", "gene_name", "symbol", "gene_id")
 COMPLEX_COLUMNS = (COMPLEX, "group", "complex_name", "cluster", "name", "complex_id")
 SUBUNIT_COLUMNS = ("subunits_gene_name", "subunits(Gene name)")
 CORUM_NAMES = ("complex_name", "ComplexName")
+PAIR_HEADERS = (
+    {"entity1", "entity2"},
+    {"gene1", "gene2"},
+    {"gene_a", "gene_b"},
+    {"protein1", "protein2"},
+    {"source", "target"},
+)
 COMPLEXTAB_MEMBERS = ("Expanded participant list", "Identifiers (and stoichiometry) of molecules in complex")
 
 
@@ -39,7 +46,7 @@ def read_rows(path: Path) -> Rows:
     if not lines:
         raise GrapeOpsError(f"{path} is empty.")
     if "\t" in lines[0]:
-        return [[field.strip() for field in line.split("\t")] for line in lines]
+        return [[field.strip().strip('"') for field in line.split("\t")] for line in lines]
     return [[field.strip() for field in row] for row in csv.reader(lines)]
 
 
@@ -77,6 +84,8 @@ def recognise(path: Path, rows: Rows) -> str:
         return "table"
     if ".gmt" in path.suffixes or (len(header) > 2 and len({len(row) for row in rows}) > 1):
         return "gmt"
+    if _are_pairs(rows):
+        raise GrapeOpsError(f"{path} is a list of pairs of genes, not of complexes; give it to --pairs.")
     if all(len(row) == 2 for row in rows):
         # Without a header: second fields that name a group come again, lists of genes hardly ever do.
         return "table" if 2 * len({row[1] for row in rows}) <= len(rows) else "names"
@@ -85,6 +94,14 @@ def recognise(path: Path, rows: Rows) -> str:
         f"line, GMT, lines name<TAB>genes, or columns for gene ({', '.join(GENE_COLUMNS)}) and complex "
         f"({', '.join(COMPLEX_COLUMNS)}); its columns are: {', '.join(header)}. A list of pairs goes to --pairs."
     )
+
+
+def _are_pairs(rows: Rows) -> bool:
+    """Whether both columns hold genes: a header that says so, or names that stand on both sides."""
+    if {field.lower() for field in rows[0][:2]} in PAIR_HEADERS:
+        return True
+    first, second = {row[0] for row in rows}, {row[1] for row in rows if len(row) > 1}
+    return 2 * len(first & second) > len(second)
 
 
 def _find(header: Sequence[str], names: Sequence[str]) -> int | None:
@@ -135,7 +152,8 @@ def _gmt(rows: Rows) -> Complexes:
 def _names(rows: Rows) -> Complexes:
     """One line a complex: its name, a tab, its genes separated by spaces."""
     complexes: Complexes = {}
-    for row in rows:
+    headed = rows[0][1].lower() in ("genes", "gene_symbols", "members", "subunits")
+    for row in rows[1:] if headed else rows:
         _add(complexes, row[0], re.split(r"[\s,;]+", row[1]))
     return complexes
 

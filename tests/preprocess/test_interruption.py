@@ -32,6 +32,7 @@ if __name__ == "__main__":
     preprocess(screen, folder / "store", settings, resume="resume" in sys.argv)
 """
 TILES = 9
+FIRST_PASS = 1 + TILES  # one tile is looked at beforehand
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def wait_until_gone(screen: Screen) -> None:
         assert not Path(f"/proc/{process}").exists()
 
 
-@pytest.mark.parametrize("at_read", [1, 5, TILES + 1, TILES + 5])
+@pytest.mark.parametrize("at_read", [2, 6, FIRST_PASS + 1, FIRST_PASS + 5])
 def test_kill_9_then_resume_is_byte_identical(finished, tmp_path, at_read):
     screen = interrupted(tmp_path, 1, signal.SIGKILL, at_read)
     assert not (tmp_path / "store/store.json").exists()
@@ -75,8 +76,8 @@ def test_kill_9_then_resume_is_byte_identical(finished, tmp_path, at_read):
     preprocess(screen, tmp_path / "store", settings(), resume=True)
     assert contents(tmp_path / "store") == finished[1]
     # Finished tiles of the first pass, and finished shards of the second, were not read again.
-    spent = len(reads(screen.root)) - 2 * TILES
-    assert 0 < spent <= (2 if at_read <= TILES else 3)
+    spent = len(reads(screen.root)) - FIRST_PASS - TILES
+    assert 0 < spent <= (2 if at_read <= FIRST_PASS else 3)
 
 
 def test_killed_twice_with_two_workers(finished, tmp_path):
@@ -118,7 +119,7 @@ def test_killed_between_the_last_files(finished, tmp_path, victim, monkeypatch):
 
 
 def test_an_interrupted_shard_is_made_afresh(finished, tmp_path):
-    interrupted(tmp_path, 1, signal.SIGKILL, TILES + 2)
+    interrupted(tmp_path, 1, signal.SIGKILL, FIRST_PASS + 2)
     partial = next((tmp_path / "store/shards").glob("*.partial"))
     partial.write_bytes(b"rubbish")
     screen = pickle.loads((tmp_path / "screen.pkl").read_bytes())

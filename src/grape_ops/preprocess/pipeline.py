@@ -14,11 +14,12 @@ import numpy as np
 from grape_ops.cells.writer import finish_store
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.preprocess.crops import outside
 from grape_ops.preprocess.groups import TILE_KEY, batch_of_cells, group_of_tiles, tile_of_cells
 from grape_ops.preprocess.illumination import FIELDS_FILE, write_fields
 from grape_ops.preprocess.measurement import Measurement, TileGroups, measure
 from grape_ops.preprocess.problems import Problems
-from grape_ops.preprocess.selection import count_quality, select_cells
+from grape_ops.preprocess.selection import count_quality, name_places, select_cells
 from grape_ops.preprocess.shards import cut_shards
 from grape_ops.preprocess.workers import Workers, worker_count
 from grape_ops.preprocess.workplace import UNFINISHED, Plan, claim, tidy
@@ -95,6 +96,8 @@ def _make(screen: Screen, folder: Path, plan: Plan, settings: PreprocessSettings
     batch = batch_of_cells(screen, tile_of_cell, settings.batch_columns)
     groups = _tile_groups(screen, tile_of_cell, settings)
     missing_tiles = _check_tables(screen, tile_of_cell, batch, problems)
+    if settings.on_problem == "stop" and not any((folder / UNFINISHED).glob("block-*")):
+        _glance(screen, tile_of_cell, problems)
     problems.settle()
 
     measurement = measure(screen, groups, folder / UNFINISHED, settings, workers)
@@ -155,6 +158,21 @@ def _check_tables(screen: Screen, tile_of_cell: np.ndarray, batch: np.ndarray, p
     if problems.on_problem == "stop":  # otherwise they are counted once the cells are chosen
         problems.add("batches without control cells", bare)
     return missing
+
+
+def _glance(screen: Screen, tile_of_cell: np.ndarray, problems: Problems) -> None:
+    """Compare the cells of one tile with its size: wrong coordinates must not show after hours of reading only."""
+    listed = tile_of_cell[tile_of_cell >= 0]
+    if not len(listed):
+        return
+    try:
+        height, width = screen.read_tile(screen.tiles.iloc[listed[0]]).shape[-2:]
+    except GrapeOpsError:
+        return  # the first pass reads all tiles, and reports all that cannot be read
+    cells = screen.cells[tile_of_cell == listed[0]]
+    astray = outside(cells[Y].to_numpy(float), cells[X].to_numpy(float), height, width)
+    what = f"cells outside their tile, in the first tile of {height} x {width} pixels alone"
+    problems.add(what, name_places(cells[astray]))
 
 
 def _agreement(screen: Screen, measurement: Measurement, settings: PreprocessSettings) -> dict[str, Any]:

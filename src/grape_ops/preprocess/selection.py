@@ -62,7 +62,7 @@ def select_cells(
     leave_out(cells[GENE].isna().to_numpy(), "no gene symbol")
     leave_out(height == 0, "tile missing or unreadable")
     astray = leave_out(outside(y, x, height, width), "outside its tile")
-    problems.add("cells outside their tile", _places(cells[astray]))
+    problems.add("cells outside their tile", name_places(cells[astray]))
     if settings.edge == "drop":
         margin = settings.edge_margin
         leave_out(near_edge(y, x, height, width, settings.crop_size, margin), "too close to the tile's edge")
@@ -107,7 +107,8 @@ def _counts(values: pd.Series) -> dict[str, int]:
     return {str(name): int(count) for name, count in values.value_counts().sort_index().items()}
 
 
-def _places(cells: pd.DataFrame) -> list[str]:
+def name_places(cells: pd.DataFrame) -> list[str]:
+    """Say where each cell lies, for messages."""
     return [
         f"({y:g}, {x:g}) in tile {plate} {well} {tile}"
         for y, x, plate, well, tile in zip(cells[Y], cells[X], cells[PLATE], cells[WELL], cells[TILE], strict=True)

@@ -112,9 +112,23 @@ def test_search_highlights_and_lists_neighbours(opened):
     assert "No gene" in found.text
 
 
-def test_projection_changes_the_positions(opened):
-    choice = Select(opened.find_element(By.ID, "projection"))
-    assert [option.text.split(" ")[0] for option in choice.options] == ["PCA"]  # five points are too few for UMAP
+def test_projection_changes_the_positions(browser, full_run, tmp_path, monkeypatch):
+    planes = {"first": np.zeros((5, 2)), "second": np.arange(10.0).reshape(5, 2)}
+    monkeypatch.setattr("grape_ops.report.html.projections", lambda vectors, seed: planes)
+    write_report(full_run.path, tmp_path / "report.html")
+    open_page(browser, tmp_path / "report.html")
+    shown = "return document.getElementById('fig-gene-map').data.map(t => t.x).flat().sort()"
+    assert browser.execute_script(shown) == [0, 0, 0, 0, 0]
+    Select(browser.find_element(By.ID, "projection")).select_by_visible_text("second")
+    assert browser.execute_script(shown) == [0, 2, 4, 6, 8]
+    assert browser.get_log("browser") == []
+
+
+def test_a_click_on_a_gene_shows_its_cells(opened):
+    click = "document.getElementById('fig-gene-map').emit('plotly_click', {points: [{customdata: 2}]})"
+    opened.execute_script(click)
+    assert opened.find_element(By.ID, "search").get_attribute("value") == "CCC"
+    assert Select(opened.find_element(By.ID, "gene")).first_selected_option.text.startswith("CCC")
 
 
 def test_genes_and_channels_can_be_chosen(opened):

@@ -166,6 +166,16 @@ def test_scores_that_are_none_become_a_sentence(full_run, tmp_path, content):
         write_report(full_run.path, tmp_path / "report.html", scores=tmp_path / "scores.json")
 
 
+def test_scores_by_another_truth_are_left_out_unless_asked_for(full_run, tmp_path):
+    other = tmp_path / "other.tsv"
+    other.write_text("gene_symbol\tcomplex\nAAA\tc\nCCC\tc\n")
+    write_report(full_run.path, tmp_path / "report.html", truth=str(other))
+    assert "judged by other complexes" in read(tmp_path / "report.html").text
+    asked = full_run.path.parent / "scores.json"
+    write_report(full_run.path, tmp_path / "report.html", truth=str(other), scores=asked)
+    assert "judged by other complexes" not in read(tmp_path / "report.html").text
+
+
 def test_titles(tmp_path):
     assert page_title(tmp_path / "demo" / "run") == "demo / run"
     assert page_title(tmp_path / "screen-one") == "screen-one"

@@ -9,6 +9,7 @@ Letters: P perturbations, S length of a style code, C channels, H crop size, n c
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,11 +54,9 @@ def cell_pictures(material: Material, store: CropStore) -> dict[str, Any]:
     ``size``, ``n``, ``channels``, ``control`` (one picture a channel) and ``genes``: name, complexes, n_cells,
     ``restyled`` and ``knockout`` (one picture a channel). A picture is a row of n crops as a PNG data URI.
     """
-    config = material.run.config
-    averaged = config.embed.ema and config.train.ema.enabled
-    nets = trained_nets(material.run, averaged=averaged)
+    nets = trained_nets(material.run, averaged=material.averaged).to("cuda" if torch.cuda.is_available() else "cpu")
     chosen = choose_genes(material, nets)
-    seed = config.seed
+    seed = material.run.config.seed
     controls = draw_controls(store, seed)
     control = store.standardized(controls)
     knockouts = [store.standardized(draw_matching(store, row, controls, seed)) for row in chosen]
@@ -78,7 +77,7 @@ def cell_pictures(material: Material, store: CropStore) -> dict[str, Any]:
     return {
         "size": store.crop_size,
         "n": len(controls),
-        "averaged": averaged,
+        "averaged": material.averaged,
         "n_all_genes": len(material.genes),
         "channels": [vars(channel) for channel in channels],
         "control": strips(control, channels),
@@ -98,15 +97,11 @@ def choose_genes(material: Material, nets: Grape) -> list[int]:
     distance = np.linalg.norm(styles - styles[control].mean(axis=0), axis=1)
     rows = sorted((r for r in range(len(names)) if r not in control), key=lambda row: -distance[row])
     turns: dict[int, int] = {}
-    seen: dict[str, int] = {}
+    taken: Counter[str] = Counter()
     for row in rows:
-        of = material.complexes_of(names[row])
-        # Genes of no known complex come after a first gene of every complex, then take turns like the others.
-        key = of[0] if of else ""
-        seen[key] = seen.get(key, -1 if of or material.truth is None else 0) + 1
-        turns[row] = seen[key]
-    if material.truth is None:
-        turns = dict.fromkeys(rows, 0)
+        group = next(iter(material.complexes_of(names[row])), "")
+        turns[row] = taken[group] + (not group)  # genes of no known complex come after the first of every complex
+        taken[group] += 1
     return sorted(rows, key=lambda row: (turns[row], -distance[row]))[:MOST_GENES]
 
 
@@ -132,9 +127,10 @@ def draw_matching(store: CropStore, row: int, controls: np.ndarray, seed: int) -
 
 def restyle(nets: Grape, crops: np.ndarray, row: int) -> np.ndarray:
     """Repaint network input with a perturbation's phenotype: (n, C, H, H) -> (n, C, H, H)."""
+    device = next(nets.parameters()).device
     with torch.inference_mode():
-        labels = torch.full((len(crops),), row)
-        return nets.restyle(torch.from_numpy(crops), labels).float().numpy()
+        labels = torch.full((len(crops),), row, device=device)
+        return nets.restyle(torch.from_numpy(crops).to(device), labels).float().cpu().numpy()
 
 
 def strips(crops: np.ndarray, channels: Sequence[Channel]) -> list[str]:

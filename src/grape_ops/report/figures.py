@@ -223,7 +223,7 @@ def _curves(
         traces.append(
             {
                 "type": "scatter",
-                "mode": "lines+markers" if index is not None and len(points) < 25 else "lines",
+                "mode": "lines" if len(points) >= 25 or (index is None and len(points) > 1) else "lines+markers",
                 "name": name,
                 "x": list(steps),
                 "y": list(values),

@@ -91,6 +91,7 @@ def _content(material: Material) -> dict[str, Any]:
         "cannot": cannot,
         "tiles": _tiles(material, own),
         "scores": score_table(material.scores, own) if material.scores else None,
+        "no_own": bool(material.scores) and own is None,
         "missing": {piece: material.missing.get(piece, "") for piece in ("vectors", "store", "truth", "scores")},
         "map": known,
         "figures": _figures(material, known),
@@ -171,7 +172,7 @@ def _gene_map(material: Material) -> dict[str, Any] | None:
         "figure": figures.gene_map(next(iter(planes.values())), groups, control, hover),
         "planes": {name: plane.tolist() for name, plane in planes.items()},
         "method": str(material.vectors.uns[UNS_METHOD]),
-        "averaged": bool(material.vectors.uns["grape"]["ema"]),
+        "averaged": material.averaged,
         "names": names,
         "complexes": [material.complexes_of(gene) for gene in names],
         "near": {

@@ -35,6 +35,7 @@ class Material:
     ----------
     run : the run.
     step : steps behind the last checkpoint; 0 without one.
+    averaged : whether vectors and pictures come from the filtered weights.
     metrics : lines of metrics.jsonl.
     vectors : gene vectors of the run, with the settings of its configuration.
     store, quality : the crop store and its quality counts.
@@ -45,6 +46,7 @@ class Material:
 
     run: Run
     step: int
+    averaged: bool
     metrics: list[dict[str, Any]]
     vectors: "AnnData | None"
     store: CropStore | None
@@ -63,6 +65,11 @@ class Material:
         """Names of the batches."""
         columns = [str(column) for column in self.run.genes.columns]
         return [name.removeprefix(BATCH_PREFIX) for name in columns if name.startswith(BATCH_PREFIX)]
+
+    @property
+    def truth_sha256(self) -> str | None:
+        """Content hash of the truth, if there is one."""
+        return self.truth.sha256 if self.truth is not None else None
 
     def batch_counts(self) -> np.ndarray:
         """Cells of each perturbation in each batch: (P, batches)."""
@@ -96,16 +103,20 @@ def gather(run_path: Path, out: Path, *, store_path: Path | None, scores: Path |
 
     store = look("store", store_path is not None, lambda: run_store(run, store_path))
     latest = run.latest_checkpoint()
+    state: dict[str, Any] = read_state(latest) if latest is not None else {"step": 0, "average_updates": None}
     file = run_path / METRICS_FILE
+    known = look("truth", truth is not None, lambda: _truth(truth or run.record["truth"]))
     return Material(
         run=run,
-        step=read_state(latest)["step"] if latest is not None else 0,
+        step=state["step"],
+        # Before its first update the filter holds nothing, and the trained weights are taken.
+        averaged=run.config.embed.ema and bool(state["average_updates"]),
         metrics=list(read_metrics(file)) if file.is_file() else [],
         vectors=look("vectors", False, lambda: _vectors(run, store)),
         store=store,
         quality=_quality(store),
-        truth=look("truth", truth is not None, lambda: _truth(truth or run.record["truth"])),
-        scores=look("scores", scores is not None, lambda: _scores(scores, out, run_path)),
+        truth=known,
+        scores=look("scores", scores is not None, lambda: _scores(scores, out, run_path, known)),
         missing=missing,
     )
 
@@ -127,7 +138,7 @@ def _truth(name: str | None) -> GroundTruth:
     return load_truth(name)
 
 
-def _scores(asked: Path | None, out: Path, run_path: Path) -> list[dict[str, Any]]:
+def _scores(asked: Path | None, out: Path, run_path: Path, truth: GroundTruth | None) -> list[dict[str, Any]]:
     places = [asked] if asked else [folder / SCORES_JSON for folder in (out.parent, run_path.parent, run_path)]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
@@ -139,6 +150,12 @@ def _scores(asked: Path | None, out: Path, run_path: Path) -> list[dict[str, Any
         raise GrapeOpsError(f"{found} cannot be read: {error}. `grape-ops evaluate` makes it again.") from None
     if not isinstance(entries, list) or not entries or not all(_is_entry(entry) for entry in entries):
         raise GrapeOpsError(f"{found} is no list of scores as `grape-ops evaluate` writes it.")
+    judged_by = entries[0].get("truth_sha256")
+    if asked is None and truth is not None and judged_by not in (None, truth.sha256):
+        raise GrapeOpsError(
+            f"The scores in {found.name} beside the report or the run were judged by other complexes than those of "
+            f"{truth.name}, so they are left out; `--scores` takes them nevertheless."
+        )
     return entries
 
 

@@ -1,0 +1,181 @@
+"""The parts behind the page: which genes and cells are shown, projections, and the plain words."""
+
+import base64
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from grape_ops.cells.store import CropStore
+from grape_ops.embed import trained_nets
+from grape_ops.groundtruth import GroundTruth
+from grape_ops.report import projection
+from grape_ops.report.cells import (
+    CELLS,
+    Channel,
+    cell_pictures,
+    choose_genes,
+    composite_colours,
+    draw_controls,
+    draw_matching,
+    strips,
+)
+from grape_ops.report.figures import complex_scores, map_along_training
+from grape_ops.report.material import Material, gather
+from grape_ops.report.projection import nearest_genes, principal_components, projections
+from grape_ops.report.quality import dropped_rows, flat_field_text
+from grape_ops.report.scores import own_entry, score_table
+from grape_ops.report.summary import conclusions
+
+
+@pytest.fixture(scope="module")
+def material(full_run, tmp_path_factory) -> Material:
+    out = tmp_path_factory.mktemp("out") / "report.html"
+    return gather(full_run.path, out, store_path=None, scores=None, truth=None)
+
+
+def with_scores(material: Material, **changes) -> Material:
+    entry = material.scores[0] | changes
+    return replace(material, scores=[entry, *material.scores[1:]])
+
+
+def test_genes_are_shown_by_turns_over_complexes(material):
+    nets = trained_nets(material.run, averaged=material.averaged)
+    names = [material.genes[row] for row in choose_genes(material, nets)]
+    assert sorted(names) == sorted(material.genes)
+    assert {material.complexes_of(name)[0] for name in names[:2]} == {"first", "second"}
+    some = replace(material, truth=GroundTruth.of("t", {"one": ["AAA", "BBB"]}))
+    names = [material.genes[row] for row in choose_genes(some, nets)]
+    assert names[0] in ("AAA", "BBB")
+
+
+def test_cells_are_drawn_by_seed_and_from_matching_batches(tiny_store: CropStore):
+    controls = draw_controls(tiny_store, 3)
+    assert len(set(controls.tolist())) == CELLS
+    assert set(tiny_store.labels[controls]) == {len(tiny_store.perturbations) - 1}
+    assert np.bincount(tiny_store.batch_codes[controls]).tolist() == [3, 3]
+    np.testing.assert_array_equal(controls, draw_controls(tiny_store, 3))
+    drawn = draw_matching(tiny_store, 1, controls, 3)
+    assert set(tiny_store.labels[drawn]) == {1} and len(set(drawn.tolist())) == CELLS
+    np.testing.assert_array_equal(tiny_store.batch_codes[drawn], tiny_store.batch_codes[controls])
+
+
+def test_a_picture_shows_pixels_between_the_limits():
+    crops = np.zeros((2, 1, 8, 8), np.float32)
+    crops[0, 0, 0, 0], crops[1] = -5.0, 2.0
+    (uri,) = strips(crops, [Channel("DNA", "#ffffff", -1.0, 1.0)])
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))))
+    assert picture.shape == (8, 16)
+    assert picture[0, 0] == 0 and picture[4, 4] in (127, 128, 129) and (picture[:, 8:] == 255).all()
+
+
+def test_pictures_share_contrast_and_control_cells(material):
+    pictures = cell_pictures(material, material.store)
+    assert [gene["name"] for gene in pictures["genes"]] and pictures["n"] == CELLS
+    assert all(len(gene["restyled"]) == len(gene["knockout"]) == 2 for gene in pictures["genes"])
+    assert len(pictures["control"]) == 2
+    assert pictures["channels"][0]["low"] < pictures["channels"][0]["high"]
+
+
+def test_dna_is_blue_wherever_it_stands():
+    assert composite_colours(["actin", "Hoechst 33342", "tubulin"])[1] == "#4d6bff"
+    assert len(set(composite_colours(["a", "b", "c", "d"]))) == 4
+
+
+def test_components_keep_distances_of_a_plane():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(9, 2))
+    plane, share = principal_components(points @ np.linalg.qr(rng.normal(size=(5, 5)))[0][:2])
+    assert share == pytest.approx(1)
+    gaps = [np.linalg.norm(p[:, None] - p[None], axis=2) for p in (points, plane)]
+    np.testing.assert_allclose(*gaps, atol=1e-9)
+    same, share = principal_components(np.ones((4, 3)))
+    assert share == 0 and not same.any()
+
+
+def test_without_umap_or_with_few_genes_components_remain(monkeypatch):
+    vectors = np.random.default_rng(0).normal(size=(20, 6))
+    assert [name.split(" ")[0] for name in projections(vectors[:11], 0)] == ["PCA"]
+    monkeypatch.setattr(projection, "find_spec", lambda name: None)
+    assert [name.split(" ")[0] for name in projections(vectors, 0)] == ["PCA"]
+
+
+def test_umap_comes_first_where_it_is_installed(monkeypatch):
+    monkeypatch.setattr(projection, "find_spec", lambda name: object())
+    monkeypatch.setattr(projection, "umap", lambda vectors, seed: np.zeros((len(vectors), 2)))
+    assert next(iter(projections(np.eye(12), 0))) == "UMAP"
+
+
+def test_nearest_genes_are_by_cosine():
+    near, cosine = nearest_genes(np.array([[1.0, 0], [5, 1], [0, 1], [-1, 0]]), 2)
+    assert near[0].tolist() == [1, 2]
+    assert cosine[0, 0] == pytest.approx(5 / np.sqrt(26))
+
+
+def test_scores_of_other_vectors_are_not_taken_for_this_run(material):
+    assert own_entry(material.scores, material) is material.scores[0]
+    other = with_scores(material, map_own_genes=material.scores[0]["map_own_genes"] + 0.1)
+    assert own_entry(other.scores, other) is None
+    assert own_entry(None, material) is None
+
+
+def test_the_best_of_each_column_is_marked(material):
+    table = score_table(material.scores, material.scores[0])
+    best = max(entry["map"]["value"] for entry in material.scores)
+    marked = [cells[0].text for _, _, cells in table.rows if cells[0].best]
+    assert set(marked) == {f"{best:.3f}"}
+    assert table.rows[-1][0] == "chance (random maps)"
+    assert [own for _, own, _ in table.rows] == [True, False, False]
+
+
+def test_words_follow_the_p_value(material):
+    part = material.scores[0]["map"]
+    sure = with_scores(material, map=part | {"p_value": 0.0001})
+    unsure = with_scores(material, map=part | {"p_value": 0.2})
+    assert any("than chance explains" in line for line in conclusions(sure)[0])
+    assert any("not told apart from chance" in line for line in conclusions(unsure)[1])
+    assert not any("than chance explains" in line for line in conclusions(unsure)[0])
+
+
+def test_words_warn_of_batches_overfitting_and_few_cells(material):
+    nuisance = {"batch": {"value": 0.5, "chance": 0.0, "p_value": 0.001}, "cells": None}
+    falling = [{"step": s, "map": m, "map_ema": m} for s, m in ((1, 0.3), (2, 0.6), (3, 0.4))]
+    worried = replace(with_scores(material, nuisance=nuisance), metrics=falling)
+    text = " ".join(conclusions(worried)[1])
+    assert "share batches" in text and "overfitting" in text and "fewer than 50 cells" in text
+    assert "share batches" not in " ".join(conclusions(material)[1])
+
+
+def test_without_scores_the_words_give_map_but_no_verdict(material):
+    can, cannot = conclusions(replace(material, scores=None))
+    assert not can and any("`grape-ops evaluate` computes" in line for line in cannot)
+    blind = replace(material, scores=None, truth=None)
+    assert any("nothing it could be judged by" in line for line in conclusions(blind)[1])
+
+
+def test_curves_need_more_than_a_chance_level():
+    assert map_along_training([]) is None
+    assert map_along_training([{"step": 1, "map_chance": 0.1}]) is None
+    figure = map_along_training([{"step": 1, "map": 0.5, "map_chance": 0.1}])
+    assert [trace["name"] for trace in figure["data"]] == ["M, no EMA", "chance"]
+
+
+def test_complexes_that_a_method_lacks_stay_empty():
+    first = {"complex": ["a", "b"], "n_genes": [3, 2], "map": [0.5, None], "p_value": [0.1, None]}
+    second = {"complex": ["a"], "n_genes": [3], "map": [0.7], "p_value": [0.1]}
+    figure = complex_scores([{"method": "m", "complexes": first}, {"method": "n", "complexes": second}])
+    assert figure["data"][0]["x"] == [None, 0.5] and figure["data"][1]["x"] == [None, 0.7]
+    assert complex_scores([{"method": "m"}]) is None
+
+
+def test_quality_in_words():
+    quality = {"cells_in_table": 200, "cells_kept": 150, "cells_dropped": {"no gene symbol": 50}}
+    assert dropped_rows(quality)[1] == ("left out: no gene symbol", "50 (25.0%)")
+    assert dropped_rows({}) == []
+    field = {"groups": 2, "applied": {"DNA": 2, "actin": 1}, "not_applied": ["P1|A1 actin"]}
+    assert "DNA in 2, actin in 1" in flat_field_text({"flat_field": field})
+    assert "P1|A1 actin" in flat_field_text({"flat_field": field})
+    assert flat_field_text({"flat_field": {"groups": 0}}) == "Illumination was not corrected."
+    assert flat_field_text({}) == ""

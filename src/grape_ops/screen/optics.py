@@ -10,14 +10,14 @@ from scipy import ndimage
 
 # Blur of the objective and of light from out of focus, in cell diameters, and the share of the latter in each
 # channel (DNA, gammaH2AX, tubulin, actin): thick structures send more of it.
-BLUR = 0.016
-HAZE = 0.18
-HAZE_SHARE = (0.28, 0.35, 0.4, 0.5)
+BLUR = 0.012
+HAZE = 0.17
+HAZE_SHARE = (0.36, 0.4, 0.4, 0.5)
 
 # Light of the medium in each channel, in photons; counts of an empty camera pixel, and for each photon.
-MEDIUM = np.array([25.0, 55.0, 70.0, 100.0])
+MEDIUM = np.array([20.0, 100.0, 130.0, 190.0])
 CAMERA_OFFSET = 100.0
-COUNTS_PER_PHOTON = 2.5
+COUNTS_PER_PHOTON = 2.0
 
 
 @dataclass(frozen=True)

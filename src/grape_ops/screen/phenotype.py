@@ -55,7 +55,7 @@ _ROUNDED = {
     "dna_intensity": 3.2,
     "dna_texture": 1.6,
     "foci_brightness": 1.8,
-    "damage_haze": 4.0,
+    "damage_haze": 5.5,
     "tubulin_intensity": 1.1,
     "actin_cortex": 3.0,
 }

@@ -1,0 +1,92 @@
+"""Gene vectors at the three positions."""
+
+import shutil
+
+import anndata
+import numpy as np
+import pytest
+import torch
+
+from grape_ops.config import EmbedSettings
+from grape_ops.embed import embed, run_store, trained_nets, write_embedding
+from grape_ops.errors import GrapeOpsError
+from grape_ops.train.checkpoint import checkpoints
+from grape_ops.train.loop import train
+from grape_ops.train.run import Run, open_run
+
+
+@pytest.fixture(scope="module")
+def run(tiny_store, tiny_config, tmp_path_factory) -> Run:
+    return train(tiny_store.path, tmp_path_factory.mktemp("embed") / "run", tiny_config)
+
+
+def test_position_1_is_the_matrix_and_2_its_mapping(run):
+    nets = trained_nets(run, averaged=True)
+    first, second = (embed(run.path, EmbedSettings(position=p)) for p in (1, 2))
+    assert first.obs_names.tolist() == [*"AAA BBB CCC DDD".split(), "nontargeting"]
+    np.testing.assert_array_equal(first.X, nets.embedding.weight.numpy())
+    np.testing.assert_array_equal(second.X, nets.mapping(nets.embedding.weight).numpy())
+    assert first.X.dtype == np.float32
+    assert first.uns["method"] == "grape M"
+    assert first.obs["is_control"].tolist() == [False] * 4 + [True]
+
+
+def test_position_3_reads_codes_back_from_restyled_cells(run, tiny_store):
+    settings = EmbedSettings(position=3, cells_per_gene=7, batch_size=3)
+    adata = embed(run.path, settings, seed=5)
+    assert adata.X.shape == (5, 4)
+    nets = trained_nets(run, averaged=True)
+    cells = np.random.default_rng([5, 2]).choice(len(tiny_store), 7, replace=False)
+    images = torch.from_numpy(tiny_store.standardized(cells))
+    with torch.no_grad():
+        codes = nets.style_encoder(nets.restyle(images, torch.full((7,), 2)))
+    np.testing.assert_allclose(adata.X[2], codes.mean(dim=0).numpy(), rtol=1e-4, atol=1e-5)
+    again = embed(run.path, settings, seed=5)
+    other = embed(run.path, settings, seed=6)
+    np.testing.assert_array_equal(adata.X, again.X)
+    assert not np.array_equal(adata.X, other.X)
+
+
+def test_filtered_and_last_weights_differ_and_are_named(run):
+    filtered, last = (embed(run.path, EmbedSettings(ema=ema)) for ema in (True, False))
+    assert not np.array_equal(filtered.X, last.X)
+    assert filtered.uns["grape"]["ema"] and not last.uns["grape"]["ema"]
+
+
+def test_another_checkpoint_can_be_asked_for(run):
+    first = checkpoints(run.path)[0]
+    assert not np.array_equal(
+        embed(run.path, EmbedSettings(), checkpoint=first).X, embed(run.path, EmbedSettings()).X
+    )
+
+
+def test_what_is_written_reads_back_with_counts_and_batches(run, tiny_store, tmp_path):
+    write_embedding(run.path, tmp_path / "deep" / "genes.h5ad", position=2)
+    adata = anndata.read_h5ad(tmp_path / "deep" / "genes.h5ad")
+    assert adata.obs["n_cells"].sum() == len(tiny_store)
+    assert adata.obs["n_guides"].tolist() == [2] * 5
+    shares = adata.obsm["batch_composition"]
+    assert list(shares.columns) == list(tiny_store.batches)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+
+
+def test_a_moved_store_is_asked_for_and_a_foreign_one_refused(run, tiny_store, tmp_path):
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(run.path, moved / "run")
+    with pytest.raises(GrapeOpsError, match="--store"):
+        run_store(open_run(moved / "run"))
+    assert len(run_store(open_run(moved / "run"), tiny_store.path)) == len(tiny_store)
+    shutil.copytree(tiny_store.path, tmp_path / "store")
+    file = tmp_path / "store" / "store.json"
+    file.write_text(file.read_text() + " ")
+    with pytest.raises(GrapeOpsError, match="not the crop store"):
+        run_store(run, tmp_path / "store")
+
+
+def test_a_run_without_checkpoints_or_filter_says_so(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(GrapeOpsError, match="no checkpoint"):
+        embed(tmp_path / "run", EmbedSettings())
+    with pytest.raises(GrapeOpsError, match="not a run folder"):
+        embed(tmp_path, EmbedSettings())

@@ -82,7 +82,7 @@ def _content(material: Material) -> dict[str, Any]:
     known = _gene_map(material)
     return {
         "title": page_title(run.path),
-        "screen": str(material.store.meta["provenance"].get("screen", "")) if material.store else "",
+        "screen": _screen_name(material),
         "version": __version__,
         "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "started": str(run.record["started"]),
@@ -111,6 +111,12 @@ def page_title(run: Path) -> str:
     """Name of the run's folder; pipelines call every run `run`, so theirs also says where it lies."""
     path = run.resolve()
     return f"{path.parent.name} / {path.name}" if path.name == "run" and path.parent.name else path.name
+
+
+def _screen_name(material: Material) -> str:
+    """Name of the screen's folder, if the store tells one that says something."""
+    name = str(material.store.meta["provenance"].get("screen", "")) if material.store else ""
+    return "" if name == "screen" else name
 
 
 def _tiles(material: Material, own: Any) -> list[tuple[str, str, str]]:

@@ -69,7 +69,7 @@ def flat_field_text(quality: dict[str, Any]) -> str:
     left = field.get("not_applied", [])
     text = f"Flat fields were taken over {field['groups']} groups of tiles and applied for {applied}."
     if left:
-        shown = ", ".join(map(str, left[:6])) + (", …" if len(left) > 6 else "")
+        shown = ", ".join(map(str, left[:6])) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
         text += f" Not applied, because two halves of the tiles disagreed: {shown}."
     return text
 

@@ -58,7 +58,8 @@ def _from_scores(own: Mapping[str, Any], material: Material, can: list[str], can
         can.append(f"{score} Genes that work together lie closer in this map than chance explains.")
     else:
         cannot.append(
-            f"{score} That is not told apart from chance, so neighbours in this map are no evidence of shared function."
+            f"{score} That is not told apart from chance (p < {SIGNIFICANT} is asked for), so neighbours in this map "
+            "are no evidence of shared function."
         )
     for entry in material.scores or ():
         # Random vectors are the chance level again; other positions are the same run.
@@ -88,7 +89,7 @@ def _against(own: Mapping[str, Any], other: Mapping[str, Any], can: list[str], c
         can.append(f"{ours} does better than {name}, beyond the spread over complexes.")
     elif paired is not None and paired.get("high") is not None and paired["high"] < 0:
         cannot.append(f"{ours} is not the best way to group these genes: {name} does better.")
-    else:
+    elif paired is not None:
         cannot.append(f"{ours} cannot be told apart from {name}, given the spread over complexes.")
 
 

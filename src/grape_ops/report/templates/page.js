@@ -162,22 +162,27 @@
         .then(() => fit(strip, canvas, canvas.width, canvas.height));
       return strip;
     };
+    // Four stains over one nucleus add up to white: darker middle tones, and less light the more channels there are.
+    const light = () => Math.min(1, 2.4 / shownIn.filter(Boolean).length);
     const mix = (canvas, images) => {
       const { naturalWidth: width, naturalHeight: height } = images[0];
       const scratch = element("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
       const sum = new Float32Array(width * height * 3);
+      const tone = Float32Array.from({ length: 256 }, (_, grey) => 255 * light() * (grey / 255) ** 1.5);
       images.forEach((image, c) => {
         if (!shownIn[c]) return;
         const colour = [1, 3, 5].map((i) => parseInt(cells.channels[c].colour.slice(i, i + 2), 16) / 255);
         scratch.drawImage(image, 0, 0);
         const grey = scratch.getImageData(0, 0, width, height).data;
-        for (let p = 0; p < width * height; p++) for (let k = 0; k < 3; k++) sum[3 * p + k] += grey[4 * p] * colour[k];
+        for (let p = 0; p < width * height; p++) for (let k = 0; k < 3; k++) sum[3 * p + k] += tone[grey[4 * p]] * colour[k];
       });
       canvas.width = width;
       canvas.height = height;
       const mixed = new ImageData(width, height);
       for (let p = 0; p < width * height; p++) {
-        for (let k = 0; k < 3; k++) mixed.data[4 * p + k] = Math.min(255, sum[3 * p + k]);
+        // Too bright a pixel is dimmed as a whole, which keeps its hue.
+        const dim = Math.min(1, 255 / Math.max(sum[3 * p], sum[3 * p + 1], sum[3 * p + 2], 1));
+        for (let k = 0; k < 3; k++) mixed.data[4 * p + k] = dim * sum[3 * p + k];
         mixed.data[4 * p + 3] = 255;
       }
       canvas.getContext("2d").putImageData(mixed, 0, 0);

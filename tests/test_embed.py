@@ -21,9 +21,9 @@ def run(tiny_store, tiny_config, tmp_path_factory) -> Run:
 
 
 def test_position_1_is_the_matrix_and_2_its_mapping(run):
-    nets = trained_nets(run, averaged=True)
+    nets, _ = trained_nets(run, averaged=True)
     first, second = (embed(run.path, EmbedSettings(position=p)) for p in (1, 2))
-    assert first.obs_names.tolist() == [*"AAA BBB CCC DDD".split(), "nontargeting"]
+    assert first.obs_names.tolist() == ["AAA", "BBB", "CCC", "DDD", "nontargeting"]
     np.testing.assert_array_equal(first.X, nets.embedding.weight.numpy())
     np.testing.assert_array_equal(second.X, nets.mapping(nets.embedding.weight).numpy())
     assert first.X.dtype == np.float32
@@ -35,7 +35,7 @@ def test_position_3_reads_codes_back_from_restyled_cells(run, tiny_store):
     settings = EmbedSettings(position=3, cells_per_gene=7, batch_size=3)
     adata = embed(run.path, settings, seed=5)
     assert adata.X.shape == (5, 4)
-    nets = trained_nets(run, averaged=True)
+    nets, _ = trained_nets(run, averaged=True)
     cells = np.random.default_rng([5, 2]).choice(len(tiny_store), 7, replace=False)
     images = torch.from_numpy(tiny_store.standardized(cells))
     with torch.no_grad():
@@ -55,9 +55,7 @@ def test_filtered_and_last_weights_differ_and_are_named(run):
 
 def test_another_checkpoint_can_be_asked_for(run):
     first = checkpoints(run.path)[0]
-    assert not np.array_equal(
-        embed(run.path, EmbedSettings(), checkpoint=first).X, embed(run.path, EmbedSettings()).X
-    )
+    assert not np.array_equal(embed(run.path, EmbedSettings(), checkpoint=first).X, embed(run.path, EmbedSettings()).X)
 
 
 def test_what_is_written_reads_back_with_counts_and_batches(run, tiny_store, tmp_path):

@@ -52,7 +52,7 @@ def embed(
     GrapeOpsError : no checkpoint, no filtered weights, or a store other than the run's.
     """
     run = open_run(run_path)
-    nets = trained_nets(run, averaged=settings.ema and run.config.train.ema.enabled, checkpoint=checkpoint)
+    nets, filtered = trained_nets(run, averaged=settings.ema, checkpoint=checkpoint)
     with torch.inference_mode():
         if settings.position == 1:
             vectors = nets.embedding().numpy()
@@ -64,21 +64,24 @@ def embed(
     adata = gene_anndata(vectors, run.genes, method=f"grape {POSITIONS[settings.position]}")
     adata.uns["grape"] = {
         "position": settings.position,
-        "ema": settings.ema and run.config.train.ema.enabled,
+        "ema": filtered,
         "checkpoint": (checkpoint or run.latest_checkpoint() or Path()).name,
         "seed": run.config.seed,
     }
     return adata
 
 
-def trained_nets(run: Run, *, averaged: bool, checkpoint: Path | None = None) -> Grape:
-    """The run's networks with the weights of its last checkpoint, ready to be used."""
+def trained_nets(run: Run, *, averaged: bool, checkpoint: Path | None = None) -> tuple[Grape, bool]:
+    """The networks of a run's last checkpoint, ready to be used, and whether their weights are filtered.
+
+    Trained weights stand in for filtered ones that the run does not keep, or has not begun to filter.
+    """
     path = checkpoint or run.latest_checkpoint()
     if path is None:
         raise GrapeOpsError(f"{run.path} has no checkpoint yet. `grape-ops train … --resume` goes on with it.")
     nets = run.build()
-    restore_nets(path, nets, averaged)
-    return nets.eval().requires_grad_(False)
+    filtered = restore_nets(path, nets, averaged)
+    return nets.eval().requires_grad_(False), filtered
 
 
 def run_store(run: Run, store_path: Path | None = None) -> CropStore:

@@ -165,17 +165,19 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
         file = out / "baselines" / f"{method}.h5ad"
         yield (step := _baseline_step(method, store, file, config, cut))
         vectors.append((file, step))
-    inputs = [step.fingerprint for _, step in vectors]
+    inputs: list[Any] = [trained.fingerprint, *(step.fingerprint for _, step in vectors)]
     scores = out / SCORES_JSON if truth else None
     if truth and scores:
-        yield Step(
+        judged = Step(
             "evaluate",
             [inputs, truth, settings["evaluate"], config.seed],
             (scores,),
             lambda _: _evaluate([file for file, _ in vectors], truth, out, config),
         )
+        yield judged
+        inputs.append(judged.fingerprint)
     page = out / "report.html"
-    yield Step("report", [inputs, truth, settings["evaluate"]], (page,), lambda _: _report(run, page, scores, truth))
+    yield Step("report", inputs, (page,), lambda _: _report(run, page, scores, truth))
 
 
 def _train_step(store: Path, run: Path, config: Config, truth: str | None, cut: Step) -> Step:

@@ -53,7 +53,7 @@ def test_every_pixel_has_its_turn(stride, size):
     assert seen.min() > 0 and seen.max() <= 80
 
 
-def test_sampled_percentiles_are_close_to_all(monkeypatch):
+def test_sampled_percentiles_are_close_to_all():
     rng = np.random.default_rng(0)
     images = rng.gamma(2, 900, (9, 400, 400)).astype(np.float32)
     sampled = sum(
@@ -63,7 +63,7 @@ def test_sampled_percentiles_are_close_to_all(monkeypatch):
     )
     found = percentiles(sampled, 65535, (0.1, 99.9))[0]
     exact = np.percentile(images, (0.1, 99.9))
-    assert np.abs(found - exact).max() / (exact[1] - exact[0]) < 0.02  # 160,000 pixels; 67 million bring 0.001
+    assert np.abs(found - exact).max() / (exact[1] - exact[0]) < 0.02  # 160,000 pixels; 17 million bring 0.001
 
 
 @given(low=st.integers(0, 30000), span=st.integers(1, 30000), kind=st.sampled_from(["uint8", "uint16"]))

@@ -42,7 +42,7 @@ def with_scores(material: Material, **changes) -> Material:
 
 
 def test_genes_are_shown_by_turns_over_complexes(material):
-    nets = trained_nets(material.run, averaged=material.averaged)
+    nets, _ = trained_nets(material.run, averaged=material.averaged)
     names = [material.genes[row] for row in choose_genes(material, nets)]
     assert sorted(names) == sorted(material.genes)
     assert {material.complexes_of(name)[0] for name in names[:2]} == {"first", "second"}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 BATCH_COMPOSITION = "batch_composition"
-_BATCH_PREFIX = "cells in "
+BATCH_PREFIX = "cells in "
 
 
 def gene_table(store: CropStore) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def gene_table(store: CropStore) -> pd.DataFrame:
         },
         index=pd.Index(names, name="gene_symbol"),
     )
-    per_batch = pd.DataFrame(counts, index=table.index, columns=[_BATCH_PREFIX + b for b in store.batches])
+    per_batch = pd.DataFrame(counts, index=table.index, columns=[BATCH_PREFIX + b for b in store.batches])
     return pd.concat([table, per_batch], axis=1)
 
 
@@ -40,12 +40,12 @@ def gene_anndata(vectors: np.ndarray, table: pd.DataFrame, method: str) -> "AnnD
     """Join vectors (P, V) with a table of ``gene_table``; batch shares go to ``obsm["batch_composition"]``."""
     from anndata import AnnData
 
-    batches = [c for c in table.columns if c.startswith(_BATCH_PREFIX)]
+    batches = [c for c in table.columns if c.startswith(BATCH_PREFIX)]
     shares = table[batches].to_numpy(np.float64)
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1)
     adata = AnnData(np.ascontiguousarray(vectors, np.float32), obs=table.drop(columns=batches))
     adata.obsm[BATCH_COMPOSITION] = pd.DataFrame(
-        shares, index=adata.obs_names, columns=[b.removeprefix(_BATCH_PREFIX) for b in batches]
+        shares, index=adata.obs_names, columns=[b.removeprefix(BATCH_PREFIX) for b in batches]
     )
     adata.uns[UNS_METHOD] = method
     return adata

@@ -121,19 +121,21 @@ def estimate_field(
 def local_median(image: np.ndarray, radius: float, step: int) -> np.ndarray:
     """Median over a disk around every ``step``-th pixel: (h, w) -> (a, b). At the rim the disk is cut off.
 
-    For each of a row of brightness levels, the share of darker pixels under the disk is one convolution of a
-    block-averaged picture; the median lies where that share crosses a half.
+    Each block of pixels is counted by levels of brightness. The share of pixels under the disk that are
+    darker than a level is then one convolution of a small picture, and the median lies where it crosses a
+    half: first between rough levels, then between fine ones over the range of what that gave.
     """
-    blocks = _block_sums(np.ones(image.shape), step)
-    under_disk = _disk_sums(radius / step, blocks.shape)
-    weight = under_disk(blocks)
-    levels = np.unique(np.quantile(image, np.linspace(0, 1, FIRST_LEVELS)))
-    if len(levels) == 1:
-        return np.full(blocks.shape, levels[0])
+    shape = tuple(-(-n // step) for n in image.shape)
+    under_disk = _disk_sums(radius / step, shape)
+    sparse = image[:: max(1, step // 2), :: max(1, step // 2)]  # only to place the rough levels
+    levels = np.unique(np.quantile(sparse, np.linspace(0, 1, FIRST_LEVELS)))
+    if len(levels) == 1 and (image == levels[0]).all():
+        return np.full(shape, levels[0])
+    levels = np.unique([image.min(), *levels, image.max()])
 
     def crossing(levels: np.ndarray) -> np.ndarray:
-        sums = np.stack([_block_sums(image <= level, step) for level in levels])
-        darker = under_disk(sums) / weight
+        counts = _counts_up_to(levels, image, step)
+        darker = under_disk(counts[:-1]) / under_disk(counts[-1])
         upper = np.clip((darker < 0.5).sum(axis=0), 1, len(levels) - 1)
         below, above = (np.take_along_axis(darker, k[None], axis=0)[0] for k in (upper - 1, upper))
         share = np.clip((0.5 - below) / np.maximum(above - below, 1e-9), 0, 1)
@@ -142,6 +144,16 @@ def local_median(image: np.ndarray, radius: float, step: int) -> np.ndarray:
     rough = crossing(levels)
     lowest, highest = np.searchsorted(levels, [rough.min(), rough.max()])
     return crossing(np.linspace(levels[max(lowest - 1, 0)], levels[min(highest, len(levels) - 1)], LEVELS))
+
+
+def _counts_up_to(levels: np.ndarray, image: np.ndarray, step: int) -> np.ndarray:
+    """Count the pixels of each block that do not exceed each level, and last all: (L,), (h, w) -> (L + 1, a, b)."""
+    rows, columns = (np.arange(n) // step for n in image.shape)
+    block = rows[:, None] * (columns[-1] + 1) + columns
+    level = np.searchsorted(levels, image.ravel())
+    shape = (rows[-1] + 1, columns[-1] + 1, len(levels) + 1)
+    counts = np.bincount(block.ravel() * shape[2] + level, minlength=int(np.prod(shape)))
+    return np.moveaxis(counts.reshape(shape).cumsum(axis=2), 2, 0).astype(np.float64)
 
 
 def _agreement(first: np.ndarray, second: np.ndarray) -> float:
@@ -159,11 +171,6 @@ def _between(nodes: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndar
     before = np.clip(np.searchsorted(nodes, places) - 1, 0, len(nodes) - 2)
     share = (places - nodes[before]) / (nodes[before + 1] - nodes[before])
     return before, share.astype(np.float32)
-
-
-def _block_sums(image: np.ndarray, step: int) -> np.ndarray:
-    rows, columns = (np.arange(0, n, step) for n in image.shape)
-    return np.add.reduceat(np.add.reduceat(image, rows, axis=0, dtype=np.float64), columns, axis=1)
 
 
 def _block_means(values: np.ndarray, step: int) -> np.ndarray:

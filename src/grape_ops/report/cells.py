@@ -54,7 +54,8 @@ def cell_pictures(material: Material, store: CropStore) -> dict[str, Any]:
     ``size``, ``n``, ``channels``, ``control`` (one picture a channel) and ``genes``: name, complexes, n_cells,
     ``restyled`` and ``knockout`` (one picture a channel). A picture is a row of n crops as a PNG data URI.
     """
-    nets = trained_nets(material.run, averaged=material.averaged).to("cuda" if torch.cuda.is_available() else "cpu")
+    nets, _ = trained_nets(material.run, averaged=material.averaged)
+    nets.to("cuda" if torch.cuda.is_available() else "cpu")
     chosen = choose_genes(material, nets)
     seed = material.run.config.seed
     controls = draw_controls(store, seed)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from grape_ops.cells.genes import BATCH_PREFIX
 from grape_ops.cells.store import CropStore
 from grape_ops.embed import embed, run_store
 from grape_ops.errors import GrapeOpsError
@@ -23,8 +24,6 @@ from grape_ops.train.run import Run, open_run
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-BATCH_PREFIX = "cells in "  # columns of the run's gene table that count a gene's cells in each batch
 
 
 @dataclass(frozen=True)

@@ -93,14 +93,15 @@ def restore(path: Path, state: TrainingState) -> None:
     state.step = record["step"]
 
 
-def restore_nets(path: Path, nets: Grape, averaged: bool) -> None:
-    """Put the trained or the filtered weights of a checkpoint into freshly built networks."""
-    record = read_state(path)
-    if averaged and record["average_updates"] is None:
-        raise GrapeOpsError(f"{path} keeps no filtered weights (train.ema.enabled was off); set embed.ema=false.")
-    # Before its first update the filter still holds the initial weights; the trained ones are the better answer.
-    averaged = averaged and record["average_updates"] > 0
+def restore_nets(path: Path, nets: Grape, averaged: bool) -> bool:
+    """Put the filtered weights of a checkpoint into freshly built networks, or else the trained ones.
+
+    Returns whether they are the filtered ones: a run may have kept none, and before its first update the filter
+    holds the initial weights, which answer nothing.
+    """
+    averaged = averaged and bool(read_state(path)["average_updates"])
     _load_into(nets, path / (_AVERAGE if averaged else _NETS))
+    return averaged
 
 
 def read_state(path: Path) -> dict[str, Any]:

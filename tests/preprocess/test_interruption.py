@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_screen import contents, make_screen, reads
+from tiny_screen import contents, make_screen, reads, signalling
 
 from grape_ops.cells.store import CropStore
 from grape_ops.config import PreprocessSettings
@@ -43,8 +43,8 @@ def finished(tmp_path_factory) -> tuple[Screen, dict[str, bytes]]:
     return screen, contents(folder / "store")
 
 
-def settings() -> PreprocessSettings:
-    return PreprocessSettings(crop_size=24, workers=1)
+def settings(workers: int = 1) -> PreprocessSettings:
+    return PreprocessSettings(crop_size=24, workers=workers)
 
 
 def interrupted(folder: Path, workers: int, sent: signal.Signals, at_read: int, *words: str) -> Screen:
@@ -91,6 +91,14 @@ def test_killed_twice_with_two_workers(finished, tmp_path):
 def test_ctrl_c_ends_the_workers_and_leaves_a_resumable_state(finished, tmp_path):
     screen = interrupted(tmp_path, 2, signal.SIGINT, 13)
     wait_until_gone(screen)
+    preprocess(screen, tmp_path / "store", settings(), resume=True)
+    assert contents(tmp_path / "store") == finished[1]
+
+
+def test_a_worker_that_is_ended_from_outside_is_an_error_and_loses_nothing(finished, tmp_path):
+    screen = make_screen(tmp_path / "screen")
+    with pytest.raises(GrapeOpsError, match="worker process was ended from outside.*--resume and fewer workers"):
+        preprocess(signalling(screen, 0, signal.SIGKILL, 14), tmp_path / "store", settings(workers=2))
     preprocess(screen, tmp_path / "store", settings(), resume=True)
     assert contents(tmp_path / "store") == finished[1]
 

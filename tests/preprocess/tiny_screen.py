@@ -38,9 +38,9 @@ class TiffReader:
 
 @dataclass(frozen=True)
 class SignallingReader(TiffReader):
-    """Sends a signal to the process that leads the work when the tile of a certain read is asked for."""
+    """Sends a signal when the tile of a certain read is asked for: to a process, or with 0 to the one that reads."""
 
-    leader: int
+    victim: int
     signal: int
     at_read: int
 
@@ -48,7 +48,7 @@ class SignallingReader(TiffReader):
         """Write a read down, and send the signal if it is the one."""
         number = super().note(row)
         if number == self.at_read:
-            os.kill(self.leader, self.signal)
+            os.kill(self.victim or os.getpid(), self.signal)
         return number
 
 
@@ -96,9 +96,9 @@ def make_screen(
     return Screen(root, names, pd.DataFrame(rows), pd.DataFrame(listed), TiffReader(root))
 
 
-def signalling(screen: Screen, leader: int, signal: int, at_read: int) -> Screen:
+def signalling(screen: Screen, victim: int, signal: int, at_read: int) -> Screen:
     """Return the screen with a reader that sends a signal."""
-    return replace(screen, read_tile=SignallingReader(screen.root, leader, signal, at_read))
+    return replace(screen, read_tile=SignallingReader(screen.root, victim, signal, at_read))
 
 
 def contents(store: Path) -> dict[str, bytes]:

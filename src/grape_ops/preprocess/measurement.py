@@ -128,7 +128,7 @@ def _survey(
     total, done = (sum(len(b.tiles) for b in some) for some in (blocks, [b for b in blocks if b.file in finished]))
     with progress("Measuring illumination and intensities", total, "tile", done) as advance:
         for result in workers.run(queue):
-            if isinstance(result, tuple) and isinstance(result[0], Block):
+            if result is not None:  # a block, not the end of a group
                 block, note = result
                 finished[block.file] = note
                 advance(len(block.tiles))

@@ -16,7 +16,7 @@ from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.crops import outside
 from grape_ops.preprocess.groups import TILE_KEY, batch_of_cells, group_of_tiles, tile_of_cells
-from grape_ops.preprocess.illumination import FIELDS_FILE, write_fields
+from grape_ops.preprocess.illumination import FIELDS_FILE
 from grape_ops.preprocess.measurement import Measurement, TileGroups, measure
 from grape_ops.preprocess.problems import Problems
 from grape_ops.preprocess.selection import count_quality, name_places, select_cells
@@ -113,7 +113,6 @@ def _make(screen: Screen, folder: Path, plan: Plan, settings: PreprocessSettings
     quality |= {"tiles_in_screen": len(screen.tiles), "tiles_missing": len(missing_tiles)}
     quality |= {"tiles_unreadable": len(failed), "problems": problems.listed()}
     quality |= {"flat_field": _agreement(screen, measurement, settings)}
-    write_fields(folder, measurement.fields)
     finish_store(
         folder,
         selection.cells,

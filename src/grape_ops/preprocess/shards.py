@@ -8,16 +8,18 @@ Legend: N cells, C channels.
 import hashlib
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from grape_ops.cells.store import sha256_of
 from grape_ops.cells.writer import finish_shard, put_crops, read_shard_record, start_shard
 from grape_ops.config import PreprocessSettings
 from grape_ops.preprocess.crops import cut
-from grape_ops.preprocess.illumination import FlatField
+from grape_ops.preprocess.illumination import FIELDS_FILE, FlatField, read_fields, write_fields
 from grape_ops.preprocess.measurement import Measurement, TileGroups
 from grape_ops.preprocess.selection import Selection
 from grape_ops.preprocess.workers import Task, Workers
@@ -36,7 +38,7 @@ class Cutting:
     ----------
     shard, file, offset, row : where the crops go; see ``cells/writer.py``.
     corners : (N, 2) first row and column of each crop.
-    field, scale : of the tile's groups.
+    group, scale : name of the tile's flat field, and its percentiles.
     """
 
     shard: str
@@ -44,18 +46,32 @@ class Cutting:
     offset: int
     row: int
     corners: np.ndarray
-    field: FlatField
+    group: str
     scale: np.ndarray
 
 
-def cut_tile(cutting: Cutting, read_tile: TileReader, row: pd.Series, settings: PreprocessSettings) -> Cutting:
-    """Read a tile, cut its crops, and write them into the unfinished shard."""
+def cut_tile(
+    cutting: Cutting,
+    read_tile: TileReader,
+    row: pd.Series,
+    fields: tuple[Path, str],
+    settings: PreprocessSettings,
+) -> tuple[str, int]:
+    """Read a tile, cut its crops, and write them into the unfinished shard; returns the shard and their number."""
     tile = read_tile(row)
+    field = _fields(*fields)[cutting.group]
     for first in range(0, len(cutting.corners), _CROPS_AT_ONCE):
         some = cutting.corners[first : first + _CROPS_AT_ONCE]
-        crops = cut(tile, some, settings.crop_size, settings.edge, cutting.field, cutting.scale, settings.pixel_type)
+        crops = cut(tile, some, settings.crop_size, settings.edge, field, cutting.scale, settings.pixel_type)
         put_crops(cutting.file, cutting.offset, cutting.row + first, crops)
-    return cutting
+    return cutting.shard, len(cutting.corners)
+
+
+@lru_cache(maxsize=1)
+def _fields(folder: Path, checksum: str) -> dict[str, FlatField]:
+    # A worker reads the fields once, rather than being sent one with every tile. The checksum tells apart
+    # what lay in the folder at different times.
+    return read_fields(folder)
 
 
 def cut_shards(
@@ -77,6 +93,8 @@ def cut_shards(
     left: dict[str, int] = {}
     marks: dict[str, dict[str, Any]] = {}
     queue: deque[Task] = deque()
+    write_fields(out, measurement.fields)
+    fields = (out, sha256_of(out / FIELDS_FILE))
     places = {str(shard): np.asarray(cells) for shard, cells in selection.cells.groupby(SHARD).indices.items()}
     for shard, cells in places.items():
         marks[shard] = {"shard": shard, "inputs": _digest(cells, selection, groups, measurement, settings)}
@@ -91,21 +109,22 @@ def cut_shards(
         left[shard] = len(starts)
         for first, last in zip(starts.tolist(), [*starts[1:].tolist(), len(cells)], strict=True):
             tile = int(tiles[first])
-            field, scale = measurement.fields[groups.field[tile]], measurement.scales[groups.scale[tile]]
-            cutting = Cutting(shard, file, offset, first, selection.corners[cells[first:last]], field, scale)
-            queue.append((cut_tile, (cutting, screen.read_tile, screen.tiles.iloc[tile], settings)))
+            group, scale = groups.field[tile], measurement.scales[groups.scale[tile]]
+            cutting = Cutting(shard, file, offset, first, selection.corners[cells[first:last]], group, scale)
+            queue.append((cut_tile, (cutting, screen.read_tile, screen.tiles.iloc[tile], fields, settings)))
 
     done = sum(record["cells"] for record in records.values())
     with progress("Cutting crops", len(selection.cells), "crop", done) as advance:
         for result in workers.run(queue):
-            if not isinstance(result, Cutting):
+            if isinstance(result, dict):
                 records[result["shard"]] = result
                 continue
-            advance(len(result.corners))
-            left[result.shard] -= 1
-            if not left[result.shard]:
-                own = selection.cells.iloc[places[result.shard]][[BATCH, IS_CONTROL]]
-                queue.appendleft((finish_shard, (out, result.shard, own, marks[result.shard])))
+            shard, n_crops = result
+            advance(n_crops)
+            left[shard] -= 1
+            if not left[shard]:
+                own = selection.cells.iloc[places[shard]][[BATCH, IS_CONTROL]]
+                queue.appendleft((finish_shard, (out, shard, own, marks[shard])))
     return records
 
 

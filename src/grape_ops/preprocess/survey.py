@@ -94,9 +94,7 @@ def survey_block(block: Block, read_tile: TileReader, rows: pd.DataFrame, channe
     return block, note
 
 
-def finish_group(
-    file: Path, blocks: Sequence[Block], channels: int, settings: FlatFieldSettings
-) -> tuple[Path, tuple[Block, ...]]:
+def finish_group(file: Path, blocks: Sequence[Block], channels: int, settings: FlatFieldSettings) -> None:
     """Estimate the field of a group, count its corrected pixels, and write both to one file."""
     notes = [note for block in blocks if (note := read_note(block))]
     shapes = {note.shape for note in notes if note.shape}
@@ -121,7 +119,6 @@ def finish_group(
     part.replace(file)
     for block in blocks:  # as long as the tiles themselves when there are few
         block.file.with_suffix(".pixels").unlink(missing_ok=True)
-    return file, tuple(blocks)
 
 
 def read_group(file: Path) -> tuple[FlatField, int, dict[str, tuple[np.ndarray, np.ndarray]]] | None:

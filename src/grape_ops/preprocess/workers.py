@@ -37,17 +37,18 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Leaving with an error or Ctrl-C must not wait for tasks that nobody wants any more.
-        if self._lifeline:
-            self._lifeline.close()
+        # Tasks that nobody waits for any more are dropped; those that run are short, and end by themselves.
+        # Cutting them off could leave half a message in the pool's pipes, which it would wait for forever.
         if self._pool:
             self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._lifeline:
+            self._lifeline.close()
 
     def run(self, queue: deque[Task]) -> Iterator[Any]:
         """Work off a queue and yield each task's result when it is done, in any order.
 
         Whoever consumes the results may put further tasks into the queue meanwhile. Functions are found by
-        name in the other process, so they stand at the top of a module.
+        name in the other process, so they stand at the top of a module; their results should be small.
         """
         if self.count == 1:
             while queue:

@@ -130,6 +130,13 @@ def test_unknown_columns_are_errors_that_name_the_setting(screen, tmp_path):
         preprocess(partly, tmp_path / "store", settings(batch_columns=["day"]), resume=True, overwrite=True)
 
 
+def test_a_table_that_cannot_be_kept_is_refused_at_once(screen, tmp_path):
+    mixed = with_cells(screen, screen.cells.assign(score=[1, "high"] * (len(screen.cells) // 2)))
+    with pytest.raises(GrapeOpsError, match="several kinds: .*column score"):
+        preprocess(mixed, tmp_path / "store", settings())
+    assert not reads(screen.root)
+
+
 def _missing_tile(screen: Screen) -> Screen:
     (screen.root / "tiles/P1_A1_1.tif").unlink()
     return screen

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from grape_ops.cells.writer import finish_store
 from grape_ops.config import PreprocessSettings
@@ -146,6 +147,11 @@ def _tile_groups(screen: Screen, tile_of_cell: np.ndarray, settings: PreprocessS
 def _check_tables(screen: Screen, tile_of_cell: np.ndarray, batch: np.ndarray, problems: Problems) -> set[int]:
     """Note what the tables alone tell, before anything is computed; return the tiles without a file."""
     cells = screen.cells
+    try:
+        pa.Table.from_pandas(cells, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        # It would fail in the end, when the table is written beside all the crops.
+        raise GrapeOpsError(f"A column of the cell table holds values of several kinds: {error.args[-1]}.") from None
     problems.add("cells without a gene symbol", [f"row {row}" for row in np.flatnonzero(cells[GENE].isna())])
     unlisted = cells.loc[tile_of_cell < 0, TILE_KEY].drop_duplicates()
     problems.add("tiles that only the cell table names", [" ".join(map(str, row)) for row in unlisted.to_numpy()])

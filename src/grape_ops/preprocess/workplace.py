@@ -35,9 +35,10 @@ class Plan:
     def of(cls, screen: Screen, settings: PreprocessSettings) -> "Plan":
         """Take down everything that the result depends on, besides the pixels themselves."""
         digest = hashlib.sha256("|".join(screen.channels).encode())
-        columns = [*dict.fromkeys([*TILE_KEY, GENE, GUIDE, Y, X, IS_CONTROL, *settings.batch_columns])]
-        for table, names in ((screen.cells, columns), (screen.tiles, TILE_KEY)):
-            present = table[[name for name in names if name in table]]
+        groups = [*settings.batch_columns, *settings.flat_field.columns, *settings.intensity.columns]
+        columns = [*dict.fromkeys([*TILE_KEY, GENE, GUIDE, Y, X, IS_CONTROL, *groups])]
+        for table in (screen.cells, screen.tiles):
+            present = table[[name for name in columns if name in table]]
             digest.update(pd.util.hash_pandas_object(present, index=False).to_numpy(np.uint64).tobytes())
         chosen = settings.model_dump(mode="json", exclude={"workers"})
         return cls(chosen, digest.hexdigest())

@@ -18,7 +18,7 @@ import torch
 from grape_ops.cells.batches import Batch
 from grape_ops.config import Config, load_config
 from grape_ops.nn.grape import Grape, build_grape
-from grape_ops.train.loop import make_optimizers
+from grape_ops.train.optimizers import make_optimizers
 from grape_ops.train.step import discriminator_objective, frozen, generator_objective, restyled
 from record import write_record
 

@@ -160,6 +160,7 @@ class ModelSettings(Settings):
     mapping_width: Positive = Field(512, description="Width of F's hidden layers.")
     attention: bool = Field(False, description="Ablation: one self-attention block over genes before F.")
     attention_heads: Positive = Field(4, description="Heads of that block; must divide embedding_dim.")
+    noise_dim: int = Field(0, ge=0, description="Length of the noise beside a row of M, before F; GRAPE has none.")
     generator: GeneratorSettings = GeneratorSettings()
     discriminator: TrunkSettings = TrunkSettings()
     style_encoder: TrunkSettings = TrunkSettings()
@@ -177,6 +178,9 @@ class LossSettings(Settings):
     cycle: NonNegative = Field(1.0, description="Weight of the cycle loss (Eq. 2); 0 leaves it out.")
     style: NonNegative = Field(1.0, description="Weight of the style reconstruction loss (Eq. 3); 0 leaves it out.")
     r1: NonNegative = Field(1.0, description="Gamma of the R1 penalty on real crops; 0 leaves it out.")
+    diversity: NonNegative = Field(
+        0.0, description="Weight of the diversity loss, which GRAPE has not; it wants model.noise_dim."
+    )
     detach_style: bool = Field(True, description="Stop gradients as Eq. 3 prints them, so that it trains E only.")
 
 
@@ -200,7 +204,7 @@ class EmaSettings(Settings):
 
 
 class TrainSettings(Settings):
-    """Training (section 3.5)."""
+    """Training (section 3.5), and how it is carried out."""
 
     steps: Positive = Field(100_000, description="Iterations.")
     batch_size: Positive = Field(256, description="Crops in an iteration.")
@@ -211,13 +215,29 @@ class TrainSettings(Settings):
     loss: LossSettings = LossSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     ema: EmaSettings = EmaSettings()
+    holdout: Share = Field(
+        0.0, lt=0.9, description="Share of each perturbation's cells that training never sees, to watch D memorise."
+    )
     checkpoint_every: Positive = Field(2500, description="Steps between checkpoints.")
     keep_checkpoints: Positive = Field(3, description="Latest checkpoints that stay on disk.")
+    keep_every: int = Field(
+        0, ge=0, description="Checkpoints at multiples of this many steps stay on disk too; 0: none."
+    )
     log_every: Positive = Field(100, description="Steps between two lines of metrics.jsonl, each a mean over them.")
-    evaluate_every: int = Field(2500, ge=0, description="Steps between mAP lines when a truth is given; 0 for none.")
+    evaluate_every: int = Field(2500, ge=0, description="Steps between looks at mAP and held-out cells; 0 for none.")
+    tensorboard: bool = Field(False, description="Write the metrics for TensorBoard too (extra `tensorboard`).")
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Arithmetic of the networks.")
+    accumulate: Positive = Field(1, description="Parts a batch is computed in, one after the other: less memory.")
+    activation_checkpointing: bool = Field(False, description="Compute the generator's activations twice: less memory.")
+    compile: Literal["off", "inductor", "aot_eager"] = Field(
+        "off", description="torch.compile of the objectives; aot_eager traces without generating code, for checks."
+    )
+    resident: Literal["auto", "always", "never"] = Field(
+        "auto", description="Keep all crops on the device; auto does so on a GPU with room for them."
+    )
     accelerator: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device; auto takes a GPU if there is one.")
-    devices: Positive = Field(1, description="Processes on this machine, one a device.")
+    devices: Positive = Field(1, description="Processes on a machine, one a device.")
+    nodes: Positive = Field(1, description="Machines; start the command on each by torchrun or SLURM.")
     threads: int = Field(0, ge=0, description="CPU threads of the networks; 0 takes one per physical core.")
 
 
@@ -280,6 +300,12 @@ class Config(Settings):
     embed: EmbedSettings = EmbedSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     curate: CurateSettings = CurateSettings()
+
+    @model_validator(mode="after")
+    def _diversity_wants_noise(self) -> "Config":
+        if self.train.loss.diversity > 0 and not self.model.noise_dim:
+            raise ValueError("train.loss.diversity wants noise to differ by: set model.noise_dim, for example to 16")
+        return self
 
 
 # --------------------------------------------------------------------------------------------- loading

@@ -9,7 +9,7 @@ from grape_ops.train.losses import (
     cycle_loss,
     discriminator_adversarial_loss,
     generator_adversarial_loss,
-    r1_penalty,
+    logits_and_r1,
     style_reconstruction_loss,
 )
 
@@ -35,15 +35,16 @@ def test_the_generators_loss_does_not_saturate_where_it_loses():
 @pytest.mark.parametrize("gamma", [1.0, 0.3])
 def test_r1_of_a_linear_discriminator_is_half_gamma_times_its_squared_weight(gamma: float):
     weight = torch.randn(2, 4, 4, dtype=torch.float64)
-    images = torch.randn(6, 2, 4, 4, dtype=torch.float64, requires_grad=True)
-    penalty = r1_penalty((images * weight).sum(dim=(1, 2, 3)), images, gamma)
+    images = torch.randn(6, 2, 4, 4, dtype=torch.float64)
+    logits, penalty = logits_and_r1(lambda x: (x * weight).sum(dim=(1, 2, 3)), images, gamma)
+    torch.testing.assert_close(logits, (images * weight).sum(dim=(1, 2, 3)))
     assert penalty.item() == pytest.approx(gamma / 2 * weight.square().sum().item())
 
 
 def test_r1_reaches_the_discriminators_weights():
     scale = torch.tensor(3.0, requires_grad=True)
-    images = torch.randn(2, 1, 2, 2, requires_grad=True)
-    r1_penalty((scale * images).sum(dim=(1, 2, 3)), images, 1.0).backward()
+    images = torch.randn(2, 1, 2, 2)
+    logits_and_r1(lambda x: (scale * x).sum(dim=(1, 2, 3)), images, 1.0)[1].backward()
     assert scale.grad.item() == pytest.approx(4 * 3.0)  # d/ds of 1/2 * 4 s^2
 
 

@@ -189,7 +189,7 @@ def test_checkpoints_beyond_those_to_keep_are_deleted(tiny_store, tiny_config, t
 
 
 def test_losses_that_are_no_numbers_stop_the_run():
-    means = IntervalMean()
+    means = IntervalMean(batch_size=8)
     means.add({"cycle": torch.tensor(1.0), "style": torch.tensor(float("nan"))})
     with pytest.raises(GrapeOpsError, match="step 30: style no longer finite; .*step_00000020"):
         check_finite(means.take(), 30, Path("step_00000020"))

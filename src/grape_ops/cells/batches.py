@@ -18,7 +18,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.errors import GrapeOpsError
 
 # Names of the independent random streams that hang off one seed.
-_ROUNDS, _CELLS, _TARGETS, _AUGMENT = range(4)
+_ROUNDS, _CELLS, _TARGETS, _AUGMENT, _NOISE, _HOLDOUT = range(6)
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,19 @@ class Batch:
     images : (B, C, H, H) float, z-scored by the controls of each crop's batch.
     labels : (B,) int64, each crop's own perturbation y.
     targets : (B,) int64, the perturbation z it is to be repainted with.
+    noise, other_noise : (B, noise_dim) standard normal, for networks that take noise; GRAPE's do not.
     """
 
     images: Tensor
     labels: Tensor
     targets: Tensor
+    noise: Tensor | None = None
+    other_noise: Tensor | None = None
 
-    def to(self, device: torch.device) -> "Batch":
-        """Move everything to a device, once."""
-        return Batch(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+    def parts(self, n: int) -> "list[Batch]":
+        """Split into n equal parts, in order."""
+        columns = [[None] * n if (v := getattr(self, f.name)) is None else v.chunk(n) for f in fields(self)]
+        return [Batch(*values) for values in zip(*columns, strict=True)]
 
 
 class _Rounds:
@@ -68,25 +72,36 @@ class Sampler:
     labels : (N,) perturbation of every cell, in [0, n_perturbations).
     n_perturbations, batch_size, seed : as they say.
     mode : "balanced" or "uniform".
+    cells : (n,) the cells to draw from; all of them if None.
     """
 
-    def __init__(self, labels: np.ndarray, n_perturbations: int, batch_size: int, seed: int, mode: str = "balanced"):
-        counts = np.bincount(labels, minlength=n_perturbations)
+    def __init__(
+        self,
+        labels: np.ndarray,
+        n_perturbations: int,
+        batch_size: int,
+        seed: int,
+        mode: str = "balanced",
+        cells: np.ndarray | None = None,
+    ):
+        cells = np.arange(len(labels)) if cells is None else cells
+        counts = np.bincount(labels[cells], minlength=n_perturbations)
         if mode == "balanced" and (counts == 0).any():
             raise GrapeOpsError(f"{(counts == 0).sum()} perturbations of the store have no cells to draw.")
         self.batch_size, self.mode, self.seed = batch_size, mode, seed
-        self._cells_of = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+        self._cells = cells
+        self._cells_of = np.split(cells[np.argsort(labels[cells], kind="stable")], np.cumsum(counts)[:-1])
         self._genes = _Rounds(n_perturbations, seed, _ROUNDS)
         self._targets = _Rounds(n_perturbations, seed, _TARGETS)
         self._within = [_Rounds(max(n, 1), seed, _CELLS, gene) for gene, n in enumerate(counts.tolist())]
-        self._all = _Rounds(len(labels), seed, _CELLS)
+        self._all = _Rounds(len(cells), seed, _CELLS)
 
     def draw(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Cells and targets of a step, counted from 0: ((B,), (B,)) int64."""
         positions = range(step * self.batch_size, (step + 1) * self.batch_size)
         targets = np.array([self._targets.at(p) for p in positions])
         if self.mode == "uniform":
-            return np.array([self._all.at(p) for p in positions]), targets
+            return self._cells[[self._all.at(p) for p in positions]], targets
         # Each round over perturbations takes the next cell of each of them.
         cells = [
             self._cells_of[gene][self._within[gene].at(p // self._genes.n)]
@@ -105,6 +120,16 @@ def turn_and_mirror(images: Tensor, codes: Tensor) -> Tensor:
     return out
 
 
+def hold_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Draw a share of each perturbation's cells, at least one stays: (N,) labels -> (N,) bool, True if held out."""
+    held = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        cells = np.flatnonzero(labels == label)
+        rng = np.random.default_rng([seed, _HOLDOUT, int(label)])
+        held[rng.permutation(cells)[: min(round(share * len(cells)), len(cells) - 1)]] = True
+    return held
+
+
 class BatchLoader:
     """Batches of a store, fetched one ahead in a thread, standardised on the device.
 
@@ -113,6 +138,9 @@ class BatchLoader:
     store, sampler : where the crops come from, and which of them.
     device : where batches are wanted.
     augment : turn and mirror crops at random.
+    noise_dim : length of the noise of networks that take some.
+    resident : "always" keeps all crops on the device as integers, "never" reads each batch from the store, "auto"
+        keeps them if the device is a GPU whose free memory they fill to less than half.
     rank, world : this process's slice of every batch.
     """
 
@@ -123,34 +151,50 @@ class BatchLoader:
         device: torch.device,
         *,
         augment: bool = False,
+        noise_dim: int = 0,
+        resident: str = "never",
         rank: int = 0,
         world: int = 1,
     ):
         self.store, self.sampler, self.device = store, sampler, device
-        self.augment, self.rank, self.world = augment, rank, world
+        self.augment, self.noise_dim = augment, noise_dim
+        self._mine = slice(rank, None, world)
         self._mean = torch.from_numpy(store.control_mean).to(device)
         self._sd = torch.from_numpy(store.control_sd).to(device)
+        self._batch_codes = torch.from_numpy(store.batch_codes)
+        fits = resident == "always" or (resident == "auto" and _fits(store, device))
+        self._crops = _as_signed(store.read(np.arange(len(store)))).to(device) if fits else None
 
     def images(self, cells: np.ndarray) -> Tensor:
         """Crops of these cells (B,), z-scored by the controls of each crop's batch (section 3.2): (B, C, H, H)."""
-        raw = torch.from_numpy(self.store.read(cells)).to(self.device)
-        batch = torch.from_numpy(self.store.batch_codes[cells]).to(self.device)
+        index = torch.from_numpy(np.asarray(cells))
+        if self._crops is not None:
+            raw = self._crops[index.to(self.device)]
+        else:
+            raw = _as_signed(self.store.read(cells))
+            if self.device.type == "cuda":
+                raw = raw.pin_memory().to(self.device, non_blocking=True)
+        # Signed integers stand for unsigned ones of the same bits, which torch cannot index on every device.
+        raw = raw.to(torch.int32) & self.store.pixel_max
+        batch = self._batch_codes[index].to(self.device)
         scaled = raw.float() / self.store.pixel_max
         images = (scaled - self._mean[batch][:, :, None, None]) / self._sd[batch][:, :, None, None]
         return images.contiguous(memory_format=torch.channels_last)
 
     def fetch(self, step: int) -> Batch:
         """Make the batch of a step."""
-        cells, targets = self.sampler.draw(step)
-        mine = slice(self.rank, None, self.world)
-        cells, targets = cells[mine], targets[mine]
+        all_cells, all_targets = self.sampler.draw(step)
+        cells, targets = all_cells[self._mine], torch.from_numpy(all_targets[self._mine]).to(self.device)
         images = self.images(cells)
         if self.augment:
-            rng = np.random.default_rng([self.sampler.seed, _AUGMENT, step])
-            codes = rng.integers(8, size=self.sampler.batch_size)[mine]
+            codes = self._draw(_AUGMENT, step).integers(8, size=len(all_cells))[self._mine]
             images = turn_and_mirror(images, torch.from_numpy(codes).to(self.device))
-        labels = torch.from_numpy(self.store.labels[cells])
-        return Batch(images, labels.to(self.device), torch.from_numpy(targets).to(self.device))
+        labels = torch.from_numpy(self.store.labels[cells]).to(self.device)
+        if not self.noise_dim:
+            return Batch(images, labels, targets)
+        drawn = self._draw(_NOISE, step).standard_normal((2, len(all_cells), self.noise_dim), np.float32)
+        noise = torch.from_numpy(drawn[:, self._mine]).to(self.device)
+        return Batch(images, labels, targets, noise[0], noise[1])
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches of the steps from ``start`` up to ``stop``."""
@@ -161,3 +205,18 @@ class BatchLoader:
                 if step + 1 < stop:
                     ahead = pool.submit(self.fetch, step + 1)
                 yield batch
+
+    def _draw(self, stream: int, step: int) -> np.random.Generator:
+        return np.random.default_rng([self.sampler.seed, stream, step])
+
+
+def _as_signed(pixels: np.ndarray) -> Tensor:
+    """The same bits as a type that torch indexes everywhere: uint16 -> int16; uint8 stays."""
+    return torch.from_numpy(pixels.view(np.int16) if pixels.dtype == np.uint16 else pixels)
+
+
+def _fits(store: CropStore, device: torch.device) -> bool:
+    if device.type != "cuda":
+        return False
+    size = len(store) * len(store.channels) * store.crop_size**2 * (2 if store.pixel_max > 255 else 1)
+    return size < torch.cuda.mem_get_info(device)[0] / 2

@@ -4,7 +4,9 @@ Letters: B batch, C channels, H height = width, N hidden channels, P perturbatio
 """
 
 import itertools
+from contextlib import nullcontext
 
+import torch
 from torch import Tensor, nn
 
 from grape_ops.nn.blocks import ResBlock, doubling_widths, leaky
@@ -66,7 +68,10 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Crops (B, C, H, H) -> logits (B, P)."""
-        return self.head(self.trunk(images))
+        hidden = self.trunk(images)
+        # Logits are few and steer everything, so that they keep full precision.
+        with nullcontext() if hidden.is_meta else torch.autocast(hidden.device.type, enabled=False):
+            return self.head(hidden.to(self.head.weight.dtype))
 
     def addressed(self, images: Tensor, labels: Tensor) -> Tensor:
         """Keep each cell's own head: (B, C, H, H), (B,) -> (B,)."""

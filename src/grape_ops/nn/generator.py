@@ -2,7 +2,9 @@
 
 import itertools
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from grape_ops.nn.blocks import ResBlock, StyledResBlock, doubling_widths, leaky
 
@@ -18,6 +20,7 @@ class Generator(nn.Module):
     down_blocks : halvings of the encoder; the crop size must be a multiple of 2 ** down_blocks.
     middle_blocks : blocks at the lowest resolution, in encoder and decoder each.
     fused : fold resampling into the convolutions (same function, less work).
+    checkpointing : keep only what lies between blocks, and compute the rest again on the way back.
     """
 
     def __init__(
@@ -30,8 +33,10 @@ class Generator(nn.Module):
         down_blocks: int,
         middle_blocks: int,
         fused: bool = True,
+        checkpointing: bool = False,
     ):
         super().__init__()
+        self.checkpointing = checkpointing
         widths = doubling_widths(width, max_width, down_blocks)
         low = widths[-1]
         pairs = list(itertools.pairwise(widths))
@@ -51,7 +56,12 @@ class Generator(nn.Module):
         """Crops (B, C, H, W) and style codes (B, S) -> repainted crops (B, C, H, W)."""
         h = self.from_image(images)
         for block in self.encoder:
-            h = block(h)
+            h = self._run(block, h)
         for block in self.decoder:
-            h = block(h, style)
+            h = self._run(block, h, style)
         return self.to_image(leaky(self.norm(h)))
+
+    def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)

@@ -28,8 +28,10 @@ class Grape(nn.Module):
         generator: Generator,
         discriminator: Discriminator,
         style_encoder: StyleEncoder,
+        noise_dim: int = 0,
     ):
         super().__init__()
+        self.noise_dim = noise_dim
         self.embedding = embedding
         self.attention = attention
         self.mapping = mapping
@@ -37,12 +39,19 @@ class Grape(nn.Module):
         self.discriminator = discriminator
         self.style_encoder = style_encoder
 
-    def styles(self, labels: Tensor | None = None) -> Tensor:
-        """Style codes s = F(M_z) of the labelled perturbations (B,) -> (B, S); of all of them if None."""
+    def styles(self, labels: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+        """Style codes s = F(M_z) of the labelled perturbations (B,) -> (B, S); of all of them if None.
+
+        Networks with a noise input, which GRAPE has not, take ``noise`` (B, noise_dim); None stands for zeros.
+        """
         vectors = self.embedding()
         if self.attention is not None:
             vectors = self.attention(vectors)
-        return self.mapping(vectors if labels is None else vectors[labels])
+        vectors = vectors if labels is None else vectors[labels]
+        if self.noise_dim:
+            noise = vectors.new_zeros(len(vectors), self.noise_dim) if noise is None else noise.to(vectors.dtype)
+            vectors = torch.cat([vectors, noise], dim=1)
+        return self.mapping(vectors)
 
     def restyle(self, images: Tensor, labels: Tensor) -> Tensor:
         """Repaint crops (B, C, H, H) with the phenotypes of the labelled perturbations (B,)."""
@@ -50,9 +59,15 @@ class Grape(nn.Module):
 
 
 def build_grape(
-    settings: ModelSettings, *, n_perturbations: int, channels: int, image_size: int, rng: torch.Generator
+    settings: ModelSettings,
+    *,
+    n_perturbations: int,
+    channels: int,
+    image_size: int,
+    rng: torch.Generator,
+    checkpointing: bool = False,
 ) -> Grape:
-    """Make the five networks, initialised from ``rng``.
+    """Make the five networks, initialised from ``rng``; ``checkpointing`` trades the generator's memory for time.
 
     Raises
     ------
@@ -78,7 +93,7 @@ def build_grape(
         embedding,
         GeneAttention(settings.embedding_dim, settings.attention_heads) if settings.attention else None,
         MappingNetwork(
-            settings.embedding_dim,
+            settings.embedding_dim + settings.noise_dim,
             settings.style_dim,
             width=settings.mapping_width,
             layers=settings.mapping_layers,
@@ -91,9 +106,11 @@ def build_grape(
             down_blocks=g.down_blocks,
             middle_blocks=g.middle_blocks,
             fused=fused,
+            checkpointing=checkpointing,
         ),
         Discriminator(trunk(settings.discriminator), n_perturbations),
         StyleEncoder(trunk(settings.style_encoder), settings.style_dim),
+        settings.noise_dim,
     )
     he_initialize(nets, rng)
     return nets

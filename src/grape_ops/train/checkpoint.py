@@ -59,8 +59,11 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted((run / CHECKPOINTS_DIR).glob("step_????????"))
 
 
-def save_checkpoint(run: Path, state: TrainingState, keep: int) -> Path:
-    """Write a checkpoint, then delete all but the ``keep`` latest; a crash leaves no half-written one behind."""
+def save_checkpoint(run: Path, state: TrainingState, keep: int, keep_every: int = 0) -> Path:
+    """Write a checkpoint, then delete all but the ``keep`` latest and those at multiples of ``keep_every``.
+
+    A crash leaves no half-written one behind.
+    """
     final = checkpoint_path(run, state.step)
     draft = final.with_name(f".{final.name}.{os.getpid()}")
     draft.mkdir(parents=True)
@@ -76,7 +79,8 @@ def save_checkpoint(run: Path, state: TrainingState, keep: int) -> Path:
         shutil.rmtree(final)
     draft.rename(final)
     for old in checkpoints(run)[:-keep]:
-        shutil.rmtree(old)
+        if not keep_every or int(old.name[5:]) % keep_every:
+            shutil.rmtree(old)
     for leftover in final.parent.glob(".step_*"):
         shutil.rmtree(leftover, ignore_errors=True)
     return final

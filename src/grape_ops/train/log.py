@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.schema import METRICS_FILE
 
 
 class MetricsLog:
@@ -16,19 +18,34 @@ class MetricsLog:
 
     Parameters
     ----------
-    file : the run's metrics.jsonl.
+    run : the run folder.
     step : the run goes on after this step; later lines are dropped.
+    tensorboard : write everything for TensorBoard too.
     """
 
-    def __init__(self, file: Path, step: int):
-        self.file = file
-        kept = [line for line in read_metrics(file) if line["step"] <= step] if file.exists() else []
-        file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    def __init__(self, run: Path, step: int, tensorboard: bool = False):
+        self.file = run / METRICS_FILE
+        kept = [line for line in read_metrics(self.file) if line["step"] <= step] if self.file.exists() else []
+        self.file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self._board = _tensorboard(run / "tensorboard", step) if tensorboard else None
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """Append one line."""
         with self.file.open("a") as handle:
             handle.write(json.dumps({"step": step, **values}) + "\n")
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise GrapeOpsError(
+            "train.tensorboard wants the extra `tensorboard`: pip install 'grape-ops[tensorboard]'."
+        ) from None
+    return SummaryWriter(str(folder), purge_step=step + 1)
 
 
 def read_metrics(file: Path) -> Iterator[dict[str, Any]]:
@@ -41,22 +58,35 @@ def read_metrics(file: Path) -> Iterator[dict[str, Any]]:
 
 
 class IntervalMean:
-    """Means of loss terms over an interval, kept on the device so that no step waits for the host."""
+    """Means of loss terms over an interval, kept on the device so that no step waits for the host.
 
-    def __init__(self) -> None:
+    Attributes
+    ----------
+    rate : crops per second over the last interval, in words.
+    """
+
+    rate = ""
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self._begin()
+
+    def _begin(self) -> None:
         self._sums: dict[str, Tensor] = {}
-        self.steps = 0
+        self._steps, self._since = 0, time.monotonic()
 
     def add(self, terms: dict[str, Tensor]) -> None:
         """Take in one step's terms."""
         for name, value in terms.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
-        self.steps += 1
+        self._steps += 1
 
     def take(self) -> dict[str, float]:
-        """The means, and start afresh."""
-        means = {name: value.item() / self.steps for name, value in self._sums.items()}
-        self._sums, self.steps = {}, 0
+        """The means and the rate, and start afresh."""
+        means = {name: value.item() / self._steps for name, value in self._sums.items()}
+        means["images_per_s"] = self._steps * self._batch_size / max(time.monotonic() - self._since, 1e-9)
+        self.rate = f"{means['images_per_s']:.0f} images/s"
+        self._begin()
         return means
 
 

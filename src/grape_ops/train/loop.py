@@ -1,30 +1,26 @@
 """Training (section 3.5), as labelled stages. The only file that knows the engine, lightning-fabric."""
 
-import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import psutil
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from grape_ops.cells.batches import Batch, BatchLoader, Sampler
+from grape_ops.cells.batches import Batch, BatchLoader, Sampler, hold_out
 from grape_ops.cells.store import CropStore
-from grape_ops.config import Config, LossSettings, OptimizerSettings
+from grape_ops.config import Config, TrainSettings
 from grape_ops.errors import GrapeOpsError, Interrupted
-from grape_ops.evaluate.retrieval import average_precision, chance_average_precision
-from grape_ops.groundtruth import load_truth, membership
-from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
-from grape_ops.schema import METRICS_FILE
 from grape_ops.train.checkpoint import TrainingState, restore, save_checkpoint
 from grape_ops.train.ema import WeightAverage
+from grape_ops.train.judge import Judge, Memory
 from grape_ops.train.log import IntervalMean, MetricsLog, check_finite
-from grape_ops.train.run import Run, prepare_run
-from grape_ops.train.step import Terms, discriminator_objective, frozen, generator_objective, restyled
+from grape_ops.train.optimizers import make_optimizers
+from grape_ops.train.run import Run, open_run, prepare_run
+from grape_ops.train.step import Objectives, Terms, frozen
 from grape_ops.train.stop import StopSignal, stop_signals
 
 
@@ -41,59 +37,49 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
 
     Raises
     ------
-    GrapeOpsError : something about the input does not fit, or the losses are no longer finite.
+    GrapeOpsError : something about the input does not fit, memory runs out, or the losses are no longer finite.
     Interrupted : Ctrl-C or SIGTERM; a checkpoint of the last whole step is written before.
     """
-    # The cells, and the folder.
-    store = CropStore.open(store_path)
-    run = prepare_run(out, store, config, truth, resume)
-    judge = Judge.of(run, truth or run.record["truth"])
-
-    # The engine, the networks, their optimisers.
+    # The cells, the engine, and the folder.
     settings = config.train
-    torch.set_num_threads(settings.threads or psutil.cpu_count(logical=False) or 1)
-    fabric = _engine(config)
-    state = _fresh_state(run, fabric)
+    store = CropStore.open(store_path)
+    fabric = start_engine(settings)
+    first_alone(fabric, lambda: prepare_run(out, store, config, truth, resume))
+    run = open_run(out)
 
-    # Where to begin.
+    # The networks, their optimisers, and where to begin.
+    state = fresh_state(run, fabric)
     latest = run.latest_checkpoint() if resume else None
     if latest is not None:
         restore(latest, state)
-    log = MetricsLog(out / METRICS_FILE, state.step) if fabric.is_global_zero else None
+
+    # What is drawn, and what is written down.
+    loader, memory = make_loader(store, config, fabric)
+    judge = Judge.of(run, truth or run.record["truth"])
+    log = MetricsLog(out, state.step, settings.tensorboard) if fabric.is_global_zero else None
+    objectives, means = Objectives(settings.loss, settings.compile), IntervalMean(settings.batch_size)
 
     # Iterate.
-    sampler = Sampler(store.labels, len(store.perturbations), settings.batch_size, config.seed, settings.sampling)
-    loader = BatchLoader(
-        store,
-        sampler,
-        fabric.device,
-        augment=settings.augment,
-        rank=fabric.global_rank,
-        world=fabric.world_size,
-    )
     with stop_signals() as stop, progress("train", settings.steps, "step", done=state.step) as advance:
-        means, since, rate = IntervalMean(), time.monotonic(), ""
         for batch in loader.batches(state.step, settings.steps):
-            means.add(iterate(fabric, state, batch, settings.loss))
+            means.add(iterate(fabric, state, batch, objectives, settings.accumulate))
             state.step += 1
             if state.average is not None:
                 state.average.update(state.nets, state.step)
-            last = state.step == settings.steps or _stop_everywhere(fabric, stop, state.step, settings.log_every)
+            last = state.step == settings.steps or stop_everywhere(fabric, stop, state.step, settings.log_every)
             save = last or state.step % settings.checkpoint_every == 0
             if save or state.step % settings.log_every == 0:
-                images = means.steps * settings.batch_size
                 line = means.take()
                 check_finite(line, state.step, run.latest_checkpoint())
-                line["images_per_s"] = images / (time.monotonic() - since)
-                rate = f"{line['images_per_s']:.0f} images/s"
                 if log is not None:
                     log.write(state.step, line)
-                since = time.monotonic()
-            if judge is not None and log is not None and _is_turn(state.step, settings.evaluate_every, last):
-                log.write(state.step, judge.score(state))
+            if log is not None and settings.evaluate_every and (last or state.step % settings.evaluate_every == 0):
+                look = (judge.score(state) if judge else {}) | (memory.score(state.nets) if memory else {})
+                if look:
+                    log.write(state.step, look)
             if save and fabric.is_global_zero:
-                save_checkpoint(out, state, settings.keep_checkpoints)
-            advance(note=rate)
+                save_checkpoint(out, state, settings.keep_checkpoints, settings.keep_every)
+            advance(note=means.rate)
             if last and state.step < settings.steps:
                 raise Interrupted(
                     f"Training stopped after step {state.step} of {settings.steps}, and everything is saved. "
@@ -103,87 +89,131 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     return run
 
 
-def iterate(fabric: Fabric, state: TrainingState, batch: Batch, weights: LossSettings) -> Terms:
-    """One iteration: D learns from real crops and the fake, then M, F, G and E learn from the same fake."""
-    nets = state.nets
-    with fabric.autocast():
-        style, fake = restyled(nets, batch)
-        d_loss, d_terms = discriminator_objective(nets, batch, fake, weights)
-    _learn(fabric, state.optimizers["discriminator"], d_loss)
-    with frozen(nets.discriminator):
+def iterate(fabric: Fabric, state: TrainingState, batch: Batch, objectives: Objectives, n_parts: int = 1) -> Terms:
+    """One iteration: D learns from real crops and fakes, then M, F, G and E learn from the same fakes.
+
+    With several parts, gradients add up over them, and fakes are computed once more for the second half, so that no
+    more than one part's activations are held at a time.
+    """
+    nets, parts, terms = state.nets, batch.parts(n_parts), Terms()
+    with out_of_memory_in_words():
         with fabric.autocast():
-            g_loss, g_terms = generator_objective(nets, batch, style, fake, weights)
-        _learn(fabric, state.optimizers["generator"], g_loss)
-    return d_terms | g_terms
+            shared = objectives.restyled(nets, batch) if n_parts == 1 else None
+
+        state.optimizers["discriminator"].zero_grad()
+        for part in parts:
+            with fabric.autocast():
+                with torch.no_grad():
+                    fake = shared[1] if shared else objectives.restyled(nets, part)[1]
+                loss, more = objectives.discriminator(nets, part, fake)
+            _descend(fabric, loss, more, terms, n_parts)
+        _step(fabric, state.optimizers["discriminator"])
+
+        state.optimizers["generator"].zero_grad()
+        with frozen(nets.discriminator):
+            for part in parts:
+                with fabric.autocast():
+                    style, fake = shared or objectives.restyled(nets, part)
+                    loss, more = objectives.generator(nets, part, style, fake)
+                _descend(fabric, loss, more, terms, n_parts)
+        _step(fabric, state.optimizers["generator"])
+    return terms
 
 
-def _learn(fabric: Fabric, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    fabric.backward(loss)
+def _descend(fabric: Fabric, loss: Tensor, more: Terms, terms: Terms, n_parts: int) -> None:
+    """Add a part's gradients, and its terms to the batch's means."""
+    fabric.backward(loss / n_parts)
+    for name, value in more.items():
+        terms[name] = terms.get(name, torch.zeros_like(value)) + value / n_parts
+
+
+def _step(fabric: Fabric, optimizer: torch.optim.Optimizer) -> None:
+    """Update with the mean gradient over processes: all losses are means over equal slices of the batch."""
     if fabric.world_size > 1:
-        _average_gradients(fabric, optimizer)
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        joined = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
+        assert isinstance(joined, Tensor)
+        for gradient, mean in zip(gradients, joined.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
     optimizer.step()
 
 
-def _average_gradients(fabric: Fabric, optimizer: torch.optim.Optimizer) -> None:
-    """Mean over processes, in one message: all losses are means over equal slices of the batch."""
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    joined = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="mean")
-    assert isinstance(joined, Tensor)
-    for gradient, mean in zip(gradients, joined.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
-
-
-def _engine(config: Config) -> Fabric:
-    settings = config.train
-    if settings.batch_size % settings.devices:
+def start_engine(settings: TrainSettings) -> Fabric:
+    """Start the processes, one a device, and choose threads and arithmetic."""
+    share = settings.devices * settings.nodes * settings.accumulate
+    if settings.batch_size % share:
         raise GrapeOpsError(
-            f"train.batch_size={settings.batch_size} must divide evenly over train.devices={settings.devices}."
+            f"train.batch_size={settings.batch_size} must divide evenly into {share} parts "
+            f"(train.devices x train.nodes x train.accumulate)."
         )
+    cores = psutil.cpu_count(logical=False) or 1
+    torch.set_num_threads(settings.threads or max(cores // settings.devices, 1))
     fabric = Fabric(
         accelerator=settings.accelerator,
         devices=settings.devices,
-        strategy="ddp" if settings.devices > 1 else "auto",
+        num_nodes=settings.nodes,
+        strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
         precision=settings.precision,
     )
     fabric.launch()
     return fabric
 
 
-def _fresh_state(run: Run, fabric: Fabric) -> TrainingState:
+@contextmanager
+def out_of_memory_in_words() -> Iterator[None]:
+    """Say which settings help when the device's memory runs out."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise GrapeOpsError(
+            "The device ran out of memory. train.accumulate=2 (or more) computes a batch in parts, "
+            "train.activation_checkpointing=true and train.precision=bf16-mixed save more; "
+            f"`grape-ops train --dry-run` estimates beforehand. ({error})"
+        ) from None
+
+
+def first_alone(fabric: Fabric, act: Callable[[], object]) -> None:
+    """Let the first process act while the others wait; all of them raise what it raises."""
+    words = None
+    if fabric.is_global_zero:
+        try:
+            act()
+        except GrapeOpsError as error:
+            words = str(error)
+    words = fabric.broadcast(words)
+    if words is not None:
+        raise GrapeOpsError(words)
+
+
+def fresh_state(run: Run, fabric: Fabric) -> TrainingState:
+    """Networks as they are before the first step, on the device."""
+    nets = run.build(checkpointing=run.config.train.activation_checkpointing)
     # Convolutions on CPUs and tensor cores are about twice as fast with channels last.
-    nets = run.build().to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    nets = nets.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = run.config.train.ema
     average = WeightAverage(nets, ema.every, ema.decay) if ema.enabled else None
     return TrainingState(nets, average, make_optimizers(nets, run.config.train.optimizer))
 
 
-def make_optimizers(nets: Grape, settings: OptimizerSettings) -> dict[str, torch.optim.Optimizer]:
-    """Adam for D, and Adam for M, F, G and E, where M may have its own rate and weight decay."""
-    rate, decay = settings.learning_rate, settings.weight_decay
-    betas = (settings.beta1, settings.beta2)
-    d = list(nets.discriminator.parameters())
-    m = list(nets.embedding.parameters())
-    apart = {id(p) for p in d + m}
-    groups: list[dict[str, Any]] = [
-        {
-            "params": m,
-            "lr": settings.embedding_learning_rate or rate,
-            "weight_decay": decay if settings.embedding_weight_decay is None else settings.embedding_weight_decay,
-        },
-        {"params": [p for p in nets.parameters() if id(p) not in apart]},
-    ]
-    return {
-        "discriminator": torch.optim.Adam(d, lr=rate, betas=betas, weight_decay=decay, fused=True),
-        "generator": torch.optim.Adam(groups, lr=rate, betas=betas, weight_decay=decay, fused=True),
-    }
+def make_loader(store: CropStore, config: Config, fabric: Fabric) -> tuple[BatchLoader, Memory | None]:
+    """The way from store to batches, and the cells that are held out of it."""
+    settings, n = config.train, len(store.perturbations)
+    held = hold_out(store.labels, settings.holdout, config.seed)
+    sampler = Sampler(store.labels, n, settings.batch_size, config.seed, settings.sampling, (~held).nonzero()[0])
+    loader = BatchLoader(
+        store,
+        sampler,
+        fabric.device,
+        augment=settings.augment,
+        noise_dim=config.model.noise_dim,
+        resident=settings.resident,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+    )
+    return loader, Memory.of(loader, held, config.seed)
 
 
-def _is_turn(step: int, every: int, last: bool) -> bool:
-    return every > 0 and (last or step % every == 0)
-
-
-def _stop_everywhere(fabric: Fabric, stop: StopSignal, step: int, every: int) -> bool:
+def stop_everywhere(fabric: Fabric, stop: StopSignal, step: int, every: int) -> bool:
     """Whether to stop after this step; several processes agree on it now and then, so that none runs ahead."""
     if fabric.world_size == 1:
         return stop.number != 0
@@ -193,42 +223,3 @@ def _stop_everywhere(fabric: Fabric, stop: StopSignal, step: int, every: int) ->
     assert isinstance(highest, Tensor)
     stop.number = int(highest)
     return stop.number != 0
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Scores the embedding along training, on the genes a truth knows.
-
-    Attributes
-    ----------
-    rows : rows of M that belong to a complex.
-    members : (len(rows), K) bool, which complexes each belongs to.
-    """
-
-    rows: np.ndarray
-    members: np.ndarray
-
-    @classmethod
-    def of(cls, run: Run, truth: str | None) -> "Judge | None":
-        """Make a judge, or None without a truth or with fewer than two related genes."""
-        if truth is None:
-            return None
-        members = membership(load_truth(truth), list(run.genes.index))
-        members &= members.sum(axis=0) > 1
-        rows = np.flatnonzero(members.any(axis=1))
-        return cls(rows, members[rows]) if len(rows) > 1 else None
-
-    def score(self, state: TrainingState) -> dict[str, float]:
-        """MAP of positions 1 and 2, trained and filtered, beside its chance level."""
-        line = {"map_chance": float(chance_average_precision(self.members).mean())}
-        for suffix, nets in (
-            ("", state.nets),
-            ("_ema", state.average.nets if state.average is not None else None),
-        ):
-            if nets is None:
-                continue
-            with torch.no_grad():
-                for name, vectors in (("map", nets.embedding()), ("map_style", nets.styles())):
-                    chosen = vectors.float().cpu().numpy()[self.rows]
-                    line[name + suffix] = float(average_precision(chosen, self.members).mean())
-        return line

@@ -3,6 +3,8 @@
 Letters: B batch, C channels, H height = width, S style length. Logits are those of the addressed head.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,13 +20,19 @@ def generator_adversarial_loss(fake_logits: Tensor) -> Tensor:
     return functional.softplus(-fake_logits).mean()
 
 
-def r1_penalty(real_logits: Tensor, images: Tensor, gamma: float) -> Tensor:
-    """Half of gamma times the mean squared gradient norm at real crops (section 3.5): (B,), (B, C, H, H) -> ().
+def logits_and_r1(logits_of: Callable[[Tensor], Tensor], images: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    """Logits at real crops, and half of gamma times the mean squared gradient norm there (section 3.5).
 
-    ``images`` must require gradients and ``real_logits`` must have been computed from them.
+    ``logits_of`` maps (B, C, H, H) -> (B,). The gradient is taken by ``torch.func``, which gives the same numbers as
+    ``torch.autograd.grad(create_graph=True)`` and, unlike it, can be compiled.
     """
-    (gradient,) = torch.autograd.grad(real_logits.sum(), images, create_graph=True)
-    return gamma / 2 * gradient.square().sum(dim=(1, 2, 3)).mean()
+
+    def total(crops: Tensor) -> tuple[Tensor, Tensor]:
+        logits = logits_of(crops)
+        return logits.sum(), logits
+
+    gradient, logits = torch.func.grad(total, has_aux=True)(images)
+    return logits, gamma / 2 * gradient.square().sum(dim=(1, 2, 3)).mean()
 
 
 def cycle_loss(images: Tensor, images_back: Tensor) -> Tensor:
@@ -35,3 +43,11 @@ def cycle_loss(images: Tensor, images_back: Tensor) -> Tensor:
 def style_reconstruction_loss(style: Tensor, style_of_fake: Tensor) -> Tensor:
     """Mean absolute gap between the style asked for, detached, and the style read back (Eq. 3): (B, S) twice -> ()."""
     return (style.detach() - style_of_fake).abs().mean()
+
+
+def diversity_loss(fake: Tensor, other_fake: Tensor) -> Tensor:
+    """Mean absolute gap between two restylings of a crop that differ in their noise only; it is to grow.
+
+    Not of the paper: StarGAN v2 and IMPA have it (weight ``loss.diversity``, with ``model.noise_dim``).
+    """
+    return (fake - other_fake).abs().mean()

@@ -54,14 +54,15 @@ class Run:
         """Where the crop store lay; relative paths count from the run folder."""
         return Path(os.path.normpath(self.path / self.record["store"]))
 
-    def build(self) -> Grape:
-        """The run's networks as they were before the first step."""
+    def build(self, *, checkpointing: bool = False) -> Grape:
+        """The run's networks as they were before the first step; ``checkpointing`` as in ``build_grape``."""
         return build_grape(
             self.config.model,
             n_perturbations=len(self.genes),
             channels=len(self.record["channels"]),
             image_size=self.record["crop_size"],
             rng=torch.Generator().manual_seed(self.config.seed),
+            checkpointing=checkpointing,
         )
 
     def latest_checkpoint(self) -> Path | None:
@@ -132,10 +133,17 @@ _MAY_CHANGE = {
     "steps",
     "checkpoint_every",
     "keep_checkpoints",
+    "keep_every",
     "log_every",
     "evaluate_every",
+    "tensorboard",
+    "accumulate",
+    "activation_checkpointing",
+    "compile",
+    "resident",
     "accelerator",
     "devices",
+    "nodes",
     "threads",
 }
 

@@ -5,8 +5,9 @@ same fake under the updated, frozen discriminator. Since M, F and G do not chang
 two-forward scheme to the last bit, at one generator pass less.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,9 @@ from grape_ops.nn.grape import Grape
 from grape_ops.train.losses import (
     cycle_loss,
     discriminator_adversarial_loss,
+    diversity_loss,
     generator_adversarial_loss,
-    r1_penalty,
+    logits_and_r1,
     style_reconstruction_loss,
 )
 
@@ -37,26 +39,29 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 def restyled(nets: Grape, batch: Batch) -> tuple[Tensor, Tensor]:
     """Style codes asked for, and the batch repainted with them: s = F(M_z), fake = G(x, s)."""
-    style = nets.styles(batch.targets)
+    style = nets.styles(batch.targets, batch.noise)
     return style, nets.generator(batch.images, style)
 
 
 def discriminator_objective(nets: Grape, batch: Batch, fake: Tensor, weights: LossSettings) -> tuple[Tensor, Terms]:
     """What D minimises: the adversarial loss and R1. ``fake`` is detached here."""
-    real = batch.images.detach().requires_grad_(weights.r1 > 0)
-    real_logits = nets.discriminator.addressed(real, batch.labels)
+
+    def logits_of(images: Tensor) -> Tensor:
+        return nets.discriminator.addressed(images, batch.labels)
+
+    if weights.r1 > 0:
+        real_logits, penalty = logits_and_r1(logits_of, batch.images, weights.r1)
+    else:
+        real_logits, penalty = logits_of(batch.images), torch.zeros((), device=fake.device)
     fake_logits = nets.discriminator.addressed(fake.detach(), batch.targets)
-    loss = adversarial = discriminator_adversarial_loss(real_logits, fake_logits)
+    adversarial = discriminator_adversarial_loss(real_logits, fake_logits)
     terms = {
         "d_adversarial": adversarial.detach(),
+        "d_r1": penalty.detach(),
         "d_real_logit": real_logits.detach().mean(),
         "d_fake_logit": fake_logits.detach().mean(),
     }
-    if weights.r1 > 0:
-        penalty = r1_penalty(real_logits, real, weights.r1)
-        loss = loss + penalty
-        terms["d_r1"] = penalty.detach()
-    return loss, terms
+    return adversarial + penalty, terms
 
 
 def generator_objective(
@@ -80,6 +85,11 @@ def generator_objective(
             reconstruction = (style - style_of_fake).abs().mean()
         loss = loss + weights.style * reconstruction
         terms["style"] = reconstruction.detach()
+    if weights.diversity > 0:
+        other = nets.generator(batch.images, nets.styles(batch.targets, batch.other_noise))
+        diversity = diversity_loss(fake, other)
+        loss = loss - weights.diversity * diversity
+        terms["diversity"] = diversity.detach()
     return loss, terms
 
 
@@ -94,3 +104,31 @@ def _encoded_styles(
     own_only = nets.style_encoder(images) if weights.cycle > 0 else None
     fake_only = nets.style_encoder(fake) if weights.style > 0 else None
     return own_only, fake_only
+
+
+class Objectives:
+    """The repainting and the two objectives with their weights, compiled if asked for.
+
+    Parameters
+    ----------
+    weights : of the losses.
+    backend : "off", or a backend of ``torch.compile``.
+    """
+
+    def __init__(self, weights: LossSettings, backend: str = "off"):
+        self.weights = weights
+
+        def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+            return function if backend == "off" else torch.compile(function, backend=backend)
+
+        self.restyled = compiled(restyled)
+        self._discriminator = compiled(discriminator_objective)
+        self._generator = compiled(generator_objective)
+
+    def discriminator(self, nets: Grape, batch: Batch, fake: Tensor) -> tuple[Tensor, Terms]:
+        """What D minimises."""
+        return self._discriminator(nets, batch, fake, self.weights)
+
+    def generator(self, nets: Grape, batch: Batch, style: Tensor, fake: Tensor) -> tuple[Tensor, Terms]:
+        """What M, F, G and E minimise, with D frozen."""
+        return self._generator(nets, batch, style, fake, self.weights)

@@ -1,0 +1,97 @@
+"""What is looked at along training besides the losses: mAP if a truth is given, and how well D knows unseen cells."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grape_ops.cells.batches import BatchLoader
+from grape_ops.evaluate.retrieval import average_precision, chance_average_precision
+from grape_ops.groundtruth import load_truth, membership
+from grape_ops.nn.grape import Grape
+from grape_ops.train.checkpoint import TrainingState
+from grape_ops.train.run import Run
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Scores the embedding along training, on the genes a truth knows.
+
+    Attributes
+    ----------
+    rows : rows of M that belong to a complex.
+    members : (len(rows), K) bool, which complexes each belongs to.
+    """
+
+    rows: np.ndarray
+    members: np.ndarray
+
+    @classmethod
+    def of(cls, run: Run, truth: str | None) -> "Judge | None":
+        """Make a judge, or None without a truth or with fewer than two related genes."""
+        if truth is None:
+            return None
+        members = membership(load_truth(truth), list(run.genes.index))
+        members &= members.sum(axis=0) > 1
+        rows = np.flatnonzero(members.any(axis=1))
+        return cls(rows, members[rows]) if len(rows) > 1 else None
+
+    def score(self, state: TrainingState) -> dict[str, float]:
+        """MAP of positions 1 and 2, trained and filtered, beside its chance level."""
+        line = {"map_chance": float(chance_average_precision(self.members).mean())}
+        for suffix, nets in (
+            ("", state.nets),
+            ("_ema", state.average.nets if state.average is not None else None),
+        ):
+            if nets is None:
+                continue
+            with torch.no_grad():
+                for name, vectors in (("map", nets.embedding()), ("map_style", nets.styles())):
+                    chosen = vectors.float().cpu().numpy()[self.rows]
+                    line[name + suffix] = float(average_precision(chosen, self.members).mean())
+        return line
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How much more real D finds cells it has trained on than cells of the same genes it has never seen.
+
+    A gap that widens says that D memorises; it needs no labels but the guides, and no truth.
+
+    Attributes
+    ----------
+    loader : of crops as they are trained on, without augmentation.
+    seen, unseen : (n,) cells of either kind, the same perturbations in both.
+    """
+
+    loader: BatchLoader
+    seen: np.ndarray
+    unseen: np.ndarray
+
+    @classmethod
+    def of(cls, loader: BatchLoader, held_out: np.ndarray, seed: int, most: int = 512) -> "Memory | None":
+        """Draw the cells to look at; None where nothing is held out."""
+        if not held_out.any():
+            return None
+        rng, labels = np.random.default_rng(seed), loader.store.labels
+        unseen = rng.permutation(np.flatnonzero(held_out))[:most]
+        trained = np.flatnonzero(~held_out)
+        seen = [rng.choice(trained[labels[trained] == label]) for label in labels[unseen]]
+        return cls(loader, np.array(seen), unseen)
+
+    @torch.no_grad()
+    def score(self, nets: Grape) -> dict[str, float]:
+        """D's mean logit, at the cells' own heads, for seen and for unseen cells."""
+        return {
+            "d_seen_logit": self._mean_logit(nets, self.seen),
+            "d_unseen_logit": self._mean_logit(nets, self.unseen),
+        }
+
+    def _mean_logit(self, nets: Grape, cells: np.ndarray) -> float:
+        logits: list[Tensor] = []
+        for chunk in np.split(cells, range(128, len(cells), 128)):
+            images = self.loader.images(chunk)
+            labels = torch.from_numpy(self.loader.store.labels[chunk]).to(images.device)
+            logits.append(nets.discriminator.addressed(images, labels))
+        return float(torch.cat(logits).mean())

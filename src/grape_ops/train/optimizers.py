@@ -1,0 +1,29 @@
+"""Adam as section 3.5 sets it: one for the discriminator, one for everything else."""
+
+from typing import Any
+
+import torch
+
+from grape_ops.config import OptimizerSettings
+from grape_ops.nn.grape import Grape
+
+
+def make_optimizers(nets: Grape, settings: OptimizerSettings) -> dict[str, torch.optim.Optimizer]:
+    """Adam for D, and Adam for M, F, G and E, where M may have its own rate and weight decay."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    betas = (settings.beta1, settings.beta2)
+    d = list(nets.discriminator.parameters())
+    m = list(nets.embedding.parameters())
+    apart = {id(p) for p in d + m}
+    groups: list[dict[str, Any]] = [
+        {
+            "params": m,
+            "lr": settings.embedding_learning_rate or rate,
+            "weight_decay": decay if settings.embedding_weight_decay is None else settings.embedding_weight_decay,
+        },
+        {"params": [p for p in nets.parameters() if id(p) not in apart]},
+    ]
+    return {
+        "discriminator": torch.optim.Adam(d, lr=rate, betas=betas, weight_decay=decay, fused=True),
+        "generator": torch.optim.Adam(groups, lr=rate, betas=betas, weight_decay=decay, fused=True),
+    }

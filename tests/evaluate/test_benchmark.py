@@ -7,12 +7,20 @@ import numpy as np
 import pytest
 from planted_maps import as_map, planted, symbols, truth_of
 from scipy.sparse import csr_matrix
+from scipy.stats import norm, t
 
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import leiden
 from grape_ops.evaluate.benchmark import evaluate_maps, print_scores, write_scores
-from grape_ops.evaluate.comparison import bootstrap_map, complex_draws, difference, interval
+from grape_ops.evaluate.comparison import (
+    bootstrap_map,
+    complex_draws,
+    difference,
+    expanded_p,
+    expanded_tail,
+    interval,
+)
 from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.retrieval import average_precision
 from grape_ops.groundtruth import GroundTruth
@@ -210,19 +218,47 @@ def test_bootstrap_over_complexes_equals_drawing_them_one_by_one():
         assert value == pytest.approx(precision[genes].mean())
 
 
-def test_intervals_cover_the_truth_as_often_as_they_say():
-    # Scores of 30 complexes drawn around a known mean: the interval should hold it in about 95 of 100 cases.
+@pytest.mark.parametrize(("complexes", "least"), [(30, 0.92), (14, 0.92), (6, 0.9)])
+def test_intervals_cover_the_truth_as_often_as_they_say(complexes, least):
+    # Scores of a few complexes drawn around a known mean: the interval should hold it in about 95 of 100 cases.
     rng = np.random.default_rng(4)
-    membership = np.eye(30, dtype=bool)[np.repeat(np.arange(30), 5)]
-    covered = 0
-    for _ in range(300):
-        effect = rng.normal(0.5, 0.1, 30)
-        precision = np.repeat(effect, 5) + rng.normal(0, 0.05, 150)
-        bounds = interval(precision.mean(), bootstrap_map(precision, membership, complex_draws(30, 400, rng)), 0.95)
+    membership = np.eye(complexes, dtype=bool)[np.repeat(np.arange(complexes), 5)]
+    covered, called = 0, 0
+    for _ in range(400):
+        effect = rng.normal(0.5, 0.1, complexes)
+        precision = np.repeat(effect, 5) + rng.normal(0, 0.05, 5 * complexes)
+        draws = bootstrap_map(precision, membership, complex_draws(complexes, 2000, rng))
+        bounds = interval(precision.mean(), draws, 0.95, complexes)
         covered += bounds["low"] <= 0.5 <= bounds["high"]
-    assert 0.89 < covered / 300 < 0.98
+        called += difference(precision.mean() - 0.5, draws - 0.5, 0.95, complexes)["p_value"] < 0.05
+    assert least < covered / 400 < 0.99
+    # Interval and p-value say the same, but for draws on the border.
+    assert called == pytest.approx(400 - covered, abs=4)
+
+
+def test_two_methods_of_equal_merit_rarely_differ_significantly():
+    # Each method finds complexes of its own, as strong on average; 14 complexes as in the built-in truth.
+    rng = np.random.default_rng(5)
+    membership = np.eye(14, dtype=bool)[np.repeat(np.arange(14), 6)]
+    p_values = []
+    for _ in range(400):
+        first, second = (np.repeat(rng.beta(0.6, 1.2, 14), 6) for _ in range(2))
+        draws = complex_draws(14, 1000, rng)
+        gap = bootstrap_map(first, membership, draws) - bootstrap_map(second, membership, draws)
+        p_values.append(difference(first.mean() - second.mean(), gap, 0.95, 14)["p_value"])
+    assert np.mean(np.array(p_values) < 0.05) < 0.08 and np.mean(np.array(p_values) < 0.2) == pytest.approx(
+        0.2, abs=0.06
+    )
+
+
+def test_expanded_percentiles_fit_student_and_come_back():
+    # Standard error of the plug-in kind times Student's quantile is the interval of a normal mean.
+    assert expanded_tail(0.025, 14) == pytest.approx(norm.cdf(t.ppf(0.025, 13) * np.sqrt(14 / 13)))
+    assert expanded_tail(0.025, 10**6) == pytest.approx(0.025, abs=1e-5)
+    assert expanded_p(2 * expanded_tail(0.025, 14), 14) == pytest.approx(0.05)
+    assert expanded_p(1.2, 14) == 1.0
 
 
 def test_differences_of_equal_methods_are_nothing():
     values = np.zeros(100)
-    assert difference(0.0, values, 0.95) == {"value": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0}
+    assert difference(0.0, values, 0.95, 5) == {"value": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0}

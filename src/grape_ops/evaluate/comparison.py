@@ -5,6 +5,11 @@ draws for every method. A complex drawn twice counts each of its genes twice. A 
 takes the mean of their weights. A complex drawn twice makes any partition look purer than it is; so the draws are
 moved by their bias, until their mean is the score itself, before percentiles are taken.
 
+A bootstrap of K complexes spreads too little, by sqrt((K - 1) / K), and its percentiles have normal instead of
+Student's tails; with 14 complexes a nominal 95 % interval holds 90 %. Percentiles are therefore taken further out
+(expanded percentile intervals: Hesterberg, The American Statistician 69:371, 2015), and p-values are moved alike, so
+that an interval leaves out 0 when its p-value is small.
+
 Letters: N genes, K complexes, B bootstrap draws, R k-means runs.
 """
 
@@ -12,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import xlogy
+from scipy.special import ndtr, ndtri, stdtr, stdtrit, xlogy
 
 from grape_ops.evaluate.maps import Task
 
@@ -73,24 +78,36 @@ def _weighted_scores(labels: np.ndarray, truth: np.ndarray, draws: np.ndarray) -
     }
 
 
-def interval(value: float, values: np.ndarray, confidence: float) -> dict[str, float]:
-    """Percentile interval of a score, freed from the draws' bias: (B,) -> low, high."""
+def expanded_tail(tail: float, complexes: int) -> float:
+    """Move a tail outwards as few complexes ask for: the share of draws to leave out on one side."""
+    wider = np.sqrt(complexes / (complexes - 1))
+    return float(ndtr(wider * stdtrit(complexes - 1, tail)))
+
+
+def expanded_p(p_value: float, complexes: int) -> float:
+    """Two-sided p-value whose tail, moved outwards, is that of the draws: the inverse of ``expanded_tail``."""
+    wider = np.sqrt(complexes / (complexes - 1))
+    return float(2 * stdtr(complexes - 1, ndtri(min(p_value, 1.0) / 2) / wider))
+
+
+def interval(value: float, values: np.ndarray, confidence: float, complexes: int) -> dict[str, float]:
+    """Percentile interval of a score over K complexes, freed from the draws' bias: (B,) -> low, high."""
     if np.isnan(values).all():
         return {"low": float("nan"), "high": float("nan")}
-    tail = (1 - confidence) / 2
+    tail = expanded_tail((1 - confidence) / 2, complexes)
     low, high = np.nanquantile(values - np.nanmean(values) + value, [tail, 1 - tail])
     return {"low": float(low), "high": float(high)}
 
 
-def difference(value: float, values: np.ndarray, confidence: float) -> dict[str, float]:
+def difference(value: float, values: np.ndarray, confidence: float, complexes: int) -> dict[str, float]:
     """Difference of two methods: its value, interval, and two-sided bootstrap p-value that it is 0."""
     if np.isnan(values).all():
         return {"value": float("nan"), "low": float("nan"), "high": float("nan"), "p_value": float("nan")}
     moved = values - np.nanmean(values) + value
     below = (1 + np.sum(moved <= 0)) / (1 + len(values))
     above = (1 + np.sum(moved >= 0)) / (1 + len(values))
-    p_value = float(min(1.0, 2 * min(below, above)))
-    return {"value": float(value), **interval(value, values, confidence), "p_value": p_value}
+    p_value = expanded_p(2 * min(below, above), complexes)
+    return {"value": float(value), **interval(value, values, confidence, complexes), "p_value": p_value}
 
 
 def bootstrap_scores(
@@ -106,36 +123,33 @@ def bootstrap_scores(
     }
 
 
-def observed(entry: dict[str, Any], name: str) -> dict[str, Any]:
-    """Find the part of a record that holds a score, and in it ``value`` or ``mean``."""
+def record_of(entry: dict[str, Any], name: str) -> dict[str, Any]:
+    """Find the part of a method's record that holds a score."""
     part: dict[str, Any] = entry["map"] if name == "map" else entry["kmeans"][name]
     return part
+
+
+def observed(entry: dict[str, Any], name: str) -> float:
+    """Find a score in a method's record: mAP, or the mean over k-means runs."""
+    return float(record_of(entry, name)["value" if name == "map" else "mean"])
 
 
 def attach_intervals(
     entries: Sequence[dict[str, Any]], samples: Sequence[dict[str, np.ndarray]], confidence: float
 ) -> None:
     """Write each score's interval, and each method's differences to all others, into the records."""
+    complexes = entries[0]["n_complexes"]
     for entry, own in zip(entries, samples, strict=True):
         for name, values in own.items():
-            score = observed(entry, name)
-            score.update(interval(score["value" if name == "map" else "mean"], values, confidence))
+            record_of(entry, name).update(interval(observed(entry, name), values, confidence, complexes))
         entry["differences"] = [
-            {"other": other["method"], "score": name, **_difference_of(entry, other, name, own, theirs, confidence)}
+            {
+                "other": other["method"],
+                "score": name,
+                **difference(gap, own[name] - theirs[name], confidence, complexes),
+            }
             for other, theirs in zip(entries, samples, strict=True)
             if other is not entry
             for name in own
+            for gap in [observed(entry, name) - observed(other, name)]
         ]
-
-
-def _difference_of(
-    entry: dict[str, Any],
-    other: dict[str, Any],
-    name: str,
-    own: dict[str, np.ndarray],
-    theirs: dict[str, np.ndarray],
-    confidence: float,
-) -> dict[str, float]:
-    key = "value" if name == "map" else "mean"
-    gap = observed(entry, name)[key] - observed(other, name)[key]
-    return difference(gap, own[name] - theirs[name], confidence)

@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike
 
 from grape_ops.evaluate.retrieval import BLOCK, TIE, precision_of_ranks, relevant_lists, unit_rows
 
+# Genes with about as many relevant genes: their indices, (n, max M) relevant genes, (n,) how many.
+Group = tuple[np.ndarray, np.ndarray, np.ndarray]
 CHUNK_ENTRIES = 1 << 18  # ranks looked up at a time; they should stay in the processor's cache
 
 
@@ -69,22 +71,23 @@ def permute_labels(
     rng : source of the permutations.
     """
     relevant, counts = relevant_lists(membership)
+    groups = _by_count(relevant, counts)
     ranks = [similarity_ranks(vectors) for vectors in runs]
     identity = np.arange(len(counts))[None]
     shares = complex_shares(membership)
     has_score = counts > 0
 
-    observed = _mean_precision(ranks, identity, relevant, counts)
+    observed = _mean_precision(ranks, identity, groups)
     observed_complex = observed @ shares
     precision = observed[0]
     gene_hits = np.zeros(len(counts))
     complex_hits = np.zeros(shares.shape[1])
     null = np.empty(permutations)
-    chunk = max(1, CHUNK_ENTRIES // max(relevant.size, 1))
+    chunk = max(1, CHUNK_ENTRIES // max(sum(part.size for _, part, _ in groups), len(counts)))
     for start in range(0, permutations, chunk):
         size = min(chunk, permutations - start)
         owners = rng.permuted(np.repeat(identity, size, axis=0), axis=1)
-        permuted = _mean_precision(ranks, owners, relevant, counts)
+        permuted = _mean_precision(ranks, owners, groups)
         gene_hits += (permuted >= precision - TIE).sum(axis=0)
         complex_hits += (permuted @ shares >= observed_complex - TIE).sum(axis=0)
         null[start : start + size] = permuted[:, has_score].mean(axis=1) if has_score.any() else np.nan
@@ -103,14 +106,23 @@ def permute_labels(
     )
 
 
-def _mean_precision(
-    ranks: Sequence[np.ndarray], owners: np.ndarray, relevant: np.ndarray, counts: np.ndarray
-) -> np.ndarray:
+def _by_count(relevant: np.ndarray, counts: np.ndarray) -> list[Group]:
+    """Part genes by how many relevant genes they have, up to a power of two, so that little padding is looked up."""
+    size = np.ceil(np.log2(np.maximum(counts, 1))).astype(np.int64)
+    groups = []
+    for power in np.unique(size[counts > 0]):
+        rows = np.flatnonzero((size == power) & (counts > 0))
+        groups.append((rows, relevant[rows, : counts[rows].max()], counts[rows]))
+    return groups
+
+
+def _mean_precision(ranks: Sequence[np.ndarray], owners: np.ndarray, groups: Sequence[Group]) -> np.ndarray:
     """AP of each label's owner, mean over runs: owners (P, N) -> (P, N), 0 where there is no relevant gene."""
-    queries, members = owners[:, :, None], owners[:, relevant]
     total = np.zeros(owners.shape)
-    for table in ranks:
-        total += np.nan_to_num(precision_of_ranks(table[queries, members], counts))
+    for rows, relevant, counts in groups:
+        queries, members = owners[:, rows, None], owners[:, relevant]
+        for table in ranks:
+            total[:, rows] += precision_of_ranks(table[queries, members], counts)
     return total / len(ranks)
 
 

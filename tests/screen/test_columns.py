@@ -81,6 +81,8 @@ def test_wrong_overrides_are_refused() -> None:
         detect_columns(FUNK, {"genes": "gene_symbol_0"})
     with pytest.raises(GrapeOpsError, match="which the cell table does not have"):
         detect_columns(FUNK, {"sgRNA": "guide"})
+    with pytest.raises(GrapeOpsError, match="names y but not x; coordinates come in pairs"):
+        detect_columns(FUNK, {"y": "cell_i"})
 
 
 @pytest.mark.parametrize(

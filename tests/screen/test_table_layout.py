@@ -109,6 +109,7 @@ def test_tiles_without_cells_are_listed_too(tmp_path: Path) -> None:
     root = write(tmp_path, cell_table())
     tifffile.imwrite(root / "tiles/1/A1_3.tif", pixels(3), photometric="minisblack")
     tifffile.imwrite(root / "tiles/1/notes.tif", pixels(3), photometric="minisblack")
+    (root / "tiles/1/._A1_3.tif").touch()
     assert open_screen(root, PLAIN).tiles.tile.tolist() == ["2", "3", "10"]
 
 
@@ -119,6 +120,15 @@ def test_numbers_in_a_pattern_may_be_padded(tmp_path: Path) -> None:
     screen = open_screen(root, PLAIN)
     assert screen.tiles.tile.tolist() == ["2", "7", "10"]
     np.testing.assert_array_equal(screen.read_tile(screen.tiles.iloc[1]), pixels(7))
+
+
+def test_numbers_that_the_table_pads_name_no_second_tile(tmp_path: Path) -> None:
+    table = cell_table().assign(tile=["0002"] * 3 + ["0010"] * 3)
+    root = write(tmp_path, table, tiles="tiles/{plate}/{well}_{tile:04d}.tif")
+    for tile in (2, 10):
+        tifffile.imwrite(root / f"tiles/1/A1_{tile:04d}.tif", pixels(tile), photometric="minisblack")
+    # The files A1_2.tif and A1_10.tif of `write` are not padded, so they are none of the pattern's.
+    assert open_screen(root, PLAIN).tiles.path.tolist() == ["tiles/1/A1_0002.tif", "tiles/1/A1_0010.tif"]
 
 
 def test_one_file_a_channel(tmp_path: Path) -> None:
@@ -211,6 +221,12 @@ def test_damaged_and_ill_fitting_tiles_are_named(tmp_path: Path) -> None:
     for damage in (b"", b"nothing of the kind", whole[:200]):
         file.write_bytes(damage)
         with pytest.raises(GrapeOpsError, match=r"A1_2.tif"):
+            screen.read_tile(row)
+    tifffile.imwrite(file, pixels(2), photometric="minisblack", compression="zlib")
+    packed = file.read_bytes()
+    for damage in (packed[:600], packed[:-9] + bytes(9)):
+        file.write_bytes(damage)
+        with pytest.raises(GrapeOpsError, match=r"^The tile tiles/1/A1_2.tif cannot be read: "):
             screen.read_tile(row)
     tifffile.imwrite(file, pixels(2)[:1], photometric="minisblack")
     with pytest.raises(GrapeOpsError, match=r"shape \(.*channels DNA, actin"):

@@ -74,6 +74,11 @@ def detect_columns(present: Collection[str], named: Mapping[str, str]) -> dict[s
         if pair is not None:
             found[Y], found[X] = (pair[0],), (pair[1],)
     missing = [ours for ours in OUR_COLUMNS if ours not in found]
+    if (Y in found) != (X in found):
+        here, other = (Y, X) if Y in found else (X, Y)
+        raise GrapeOpsError(
+            f"screen.columns names {here} but not {other}; coordinates come in pairs, so name both or neither."
+        )
     if missing:
         raise GrapeOpsError(_missing_message(missing, present))
     return found

@@ -7,6 +7,7 @@ tile has its own random stream, so the number of worker processes changes nothin
 import multiprocessing
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -211,5 +212,10 @@ def _map(jobs: list[TileJob], workers: int) -> Iterator[np.ndarray]:
         yield from map(make_tile, jobs)
         return
     # Spawned, not forked: the caller may hold threads of torch, which a forked child would deadlock on.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c_to_the_parent) as pool:
         yield from pool.map(make_tile, jobs)
+
+
+def _leave_ctrl_c_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,6 +1,8 @@
 """Tiles on disk: a path pattern with columns in braces, which files it means, and reading one of them."""
 
 import re
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,20 @@ from grape_ops.schema import PLATE, TILE, WELL
 TILE_KEY = [PLATE, WELL, TILE]
 PATH = "path"
 CHANNEL_FIELD = "channel"  # in a pattern: one file a channel
+
+# What the reader and its decompressors raise on files that are cut off, overwritten, or of a kind they lack.
+_DAMAGED = (
+    tifffile.TiffFileError,
+    OSError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    ArithmeticError,
+    AssertionError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -62,14 +78,16 @@ class TilePattern:
             if name:
                 glob += "*"
                 repeated = name in seen
-                group = r"\d+" if spec.endswith("d") else r"[^/]+?"
+                # No dot in front: other systems leave files such as ._A1_0.tif beside the tiles.
+                group = r"\d+" if spec.endswith("d") else r"[^/.][^/]*?"
                 expression += f"(?P={name})" if repeated else f"(?P<{name}>{group})"
                 seen.add(name)
         numbers = {name for _, name, spec in self._parts() if name and spec.endswith("d")}
         for file in sorted(root.glob(glob)):
-            match = re.fullmatch(expression, file.relative_to(root).as_posix())
-            if match:
-                values = match.groupdict()
+            path = file.relative_to(root).as_posix()
+            match = re.fullmatch(expression, path)
+            # Numbers are padded as the pattern says, or the path that is listed would be that of no file.
+            if match and self.fill(values := match.groupdict()) == path:
                 yield {name: str(int(values[name])) if name in numbers else values[name] for name in TILE_KEY}
 
     def _parts(self) -> list[tuple[str, str | None, str]]:
@@ -114,7 +132,8 @@ def list_tiles(root: Path, pattern: TilePattern, cells: pd.DataFrame) -> pd.Data
         found[PATH] = [
             pattern.fill(dict(zip(TILE_KEY, row, strict=True))) for row in found.itertuples(index=False, name=None)
         ]
-        tiles = pd.concat([tiles, found], ignore_index=True).drop_duplicates(TILE_KEY)
+        # By path: where numbers are padded, a table may call tile 7 "007".
+        tiles = pd.concat([tiles, found[~found[PATH].isin(tiles[PATH])]], ignore_index=True)
     return tiles.sort_values(TILE_KEY, key=_natural).reset_index(drop=True)
 
 
@@ -140,27 +159,27 @@ class TileFiles:
         path = str(tile[PATH])
         pattern = TilePattern(path)
         if not pattern.per_channel:
-            image = _read_tiff(self.root / path)
+            image = self._read(path)
             image = image[None] if image.ndim == 2 else image
         else:
-            planes = [np.squeeze(_read_tiff(self.root / pattern.fill({CHANNEL_FIELD: name}))) for name in self.channels]
+            planes = [np.squeeze(self._read(pattern.fill({CHANNEL_FIELD: name}))) for name in self.channels]
             if len({plane.shape for plane in planes}) > 1:
-                raise GrapeOpsError(f"The channels of {self.root / path} differ in shape: {[p.shape for p in planes]}.")
+                raise GrapeOpsError(f"The channels of {path} differ in shape: {[p.shape for p in planes]}.")
             image = np.stack(planes)
         if image.ndim != 3 or len(image) != len(self.channels):
             raise GrapeOpsError(
-                f"{self.root / path} has the shape {image.shape}, where ({len(self.channels)}, height, width) is "
+                f"{path} has the shape {image.shape}, where ({len(self.channels)}, height, width) is "
                 f"wanted for the channels {', '.join(self.channels)}; `channels` in screen.yaml names them."
             )
         if image.dtype.kind != "u":
-            raise GrapeOpsError(f"{self.root / path} holds {image.dtype} pixels; raw tiles are uint8 or uint16.")
+            raise GrapeOpsError(f"{path} holds {image.dtype} pixels; raw tiles are uint8 or uint16.")
         return image
 
-
-def _read_tiff(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise GrapeOpsError(f"There is no tile {path}.")
-    try:
-        return tifffile.imread(path)
-    except (tifffile.TiffFileError, OSError, ValueError, IndexError, RuntimeError) as error:
-        raise GrapeOpsError(f"The tile {path} cannot be read: {error}") from None
+    def _read(self, path: str) -> np.ndarray:
+        # Messages name the path within the screen: they are kept with the store, and shown to others.
+        if not (self.root / path).is_file():
+            raise GrapeOpsError(f"There is no tile {path}.")
+        try:
+            return tifffile.imread(self.root / path)
+        except _DAMAGED as error:
+            raise GrapeOpsError(f"The tile {path} cannot be read: {error or type(error).__name__}") from None

@@ -37,6 +37,7 @@ TRUTH_FILE = "truth.tsv"
 STORE_FILE = "store.json"
 SHARDS_DIR = "shards"
 QUALITY_FILE = "quality.json"
+UNFINISHED_DIR = "unfinished"  # only while preprocessing
 
 # Files of a run folder.
 RUN_CONFIG_FILE = "config.yaml"

@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from grape_ops.cells.standardize import PixelSums, control_sums, merge_sums
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import put_crops, shard_names, start_shard, write_store
 from grape_ops.errors import GrapeOpsError
+from grape_ops.schema import UNFINISHED_DIR
 
 SHARDS = ("P1_A1", "P1_A2", "P2_A1")
 PER_SHARD = 9
@@ -110,9 +112,21 @@ def _edit(store: Path, **changes: object) -> None:
     (store / "store.json").write_text(json.dumps(meta | changes))
 
 
+def _begin_only(store: Path) -> None:
+    shutil.rmtree(store)
+    (store / UNFINISHED_DIR).mkdir(parents=True)
+
+
+def _change_a_cell(store: Path) -> None:
+    cells = pd.read_parquet(store / "cells.parquet")
+    cells.loc[3, "gene_symbol"] = "ACTB"
+    cells.to_parquet(store / "cells.parquet")
+
+
 DAMAGE = {
     "no such folder": (lambda s: s.rename(s.with_name("gone")), "no crop store at"),
     "half-written": (lambda s: (s / "store.json").unlink(), "half-written: go on with --resume"),
+    "before the first crop": (_begin_only, "half-written: go on with --resume"),
     "cut table of contents": (lambda s: (s / "store.json").write_text('{"format": "gr'), "cannot be read"),
     "foreign json": (lambda s: (s / "store.json").write_text('{"name": "x"}'), "does not belong to a crop store"),
     "newer version": (lambda s: _edit(s, version=99), "format version 99"),
@@ -129,10 +143,7 @@ DAMAGE = {
     ),
     "other channels": (lambda s: _edit(s, channels=["one"]), "holds uint16"),
     "missing cells": (lambda s: (s / "cells.parquet").unlink(), r"cells\.parquet is missing"),
-    "broken cells": (
-        lambda s: (s / "cells.parquet").write_bytes(bytes((s / "cells.parquet").stat().st_size)),
-        r"cells\.parquet cannot be read",
-    ),
+    "changed cells": (_change_a_cell, r"cells\.parquet is missing or changed"),
     "other number of cells": (lambda s: _edit(s, n_cells=3), "has not 3 rows"),
     "missing statistics": (lambda s: _edit(s, batches=[]), "3 batches have no statistics"),
 }

@@ -35,6 +35,7 @@ from grape_ops.schema import (
     SHARD,
     SHARDS_DIR,
     STORE_FILE,
+    UNFINISHED_DIR,
     WELL,
 )
 
@@ -99,7 +100,7 @@ class CropStore:
 
     @classmethod
     def open(cls, path: str | Path) -> "CropStore":
-        """Open a store after cheap checks: every file is there and as long as it was when it was written.
+        """Open a store after cheap checks: the table is what was written, and no shard was cut off.
 
         Raises
         ------
@@ -158,7 +159,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise GrapeOpsError(f"There is no crop store at {folder}: `grape-ops preprocess` makes one.")
     if not file.is_file():
-        state = "half-written: go on with --resume" if (folder / SHARDS_DIR).is_dir() else "no crop store"
+        begun = any((folder / name).is_dir() for name in (SHARDS_DIR, UNFINISHED_DIR))
+        state = "half-written: go on with --resume" if begun else "no crop store"
         raise GrapeOpsError(f"The folder {folder} is {state} ({STORE_FILE} is written last and is not there).")
     try:
         meta = json.loads(file.read_text())
@@ -187,9 +189,8 @@ def sha256_of(file: Path) -> str:
 
 def _read_cells(folder: Path, meta: dict[str, Any]) -> pd.DataFrame:
     for name, entry in meta["files"].items():
-        file = folder / name
-        if not file.is_file() or file.stat().st_size != entry["bytes"]:
-            raise _damaged(folder, f"{name} is missing or not {entry['bytes']} bytes long")
+        if sha256_of(folder / name) != entry["sha256"]:
+            raise _damaged(folder, f"{name} is missing or changed since it was written")
     try:
         cells = pd.read_parquet(folder / CELLS_FILE)
     except (OSError, ValueError) as error:

@@ -95,6 +95,8 @@ def start_shard(folder: Path, name: str, shape: tuple[int, ...], pixel_type: str
     """
     file = _partial(folder, name)
     file.parent.mkdir(parents=True, exist_ok=True)
+    # What an earlier shard of this name noted must never stand beside the pixels of this one.
+    shard_file(folder, name).with_suffix(".json").unlink(missing_ok=True)
     # A new file rather than the old one emptied: a worker that outlives its killed parent writes to the old.
     file.unlink(missing_ok=True)
     header = {"descr": np.dtype(pixel_type).newbyteorder("<").str, "fortran_order": False, "shape": shape}

@@ -23,8 +23,8 @@ from grape_ops.preprocess.problems import Problems
 from grape_ops.preprocess.selection import count_quality, name_places, select_cells
 from grape_ops.preprocess.shards import cut_shards
 from grape_ops.preprocess.workers import Workers, worker_count
-from grape_ops.preprocess.workplace import UNFINISHED, Plan, claim, tidy
-from grape_ops.schema import GENE, GUIDE, IS_CONTROL, QUALITY_FILE, X, Y
+from grape_ops.preprocess.workplace import Plan, claim, tidy
+from grape_ops.schema import GENE, GUIDE, IS_CONTROL, QUALITY_FILE, UNFINISHED_DIR, X, Y
 from grape_ops.screen.screen import Screen
 
 _NEEDED = (GENE, GUIDE, *TILE_KEY, Y, X, IS_CONTROL)
@@ -97,11 +97,11 @@ def _make(screen: Screen, folder: Path, plan: Plan, settings: PreprocessSettings
     batch = batch_of_cells(screen, tile_of_cell, settings.batch_columns)
     groups = _tile_groups(screen, tile_of_cell, settings)
     missing_tiles = _check_tables(screen, tile_of_cell, batch, problems)
-    if settings.on_problem == "stop" and not any((folder / UNFINISHED).glob("block-*")):
+    if settings.on_problem == "stop" and not any((folder / UNFINISHED_DIR).glob("block-*")):
         _glance(screen, tile_of_cell, problems)
     problems.settle()
 
-    measurement = measure(screen, groups, folder / UNFINISHED, settings, workers)
+    measurement = measure(screen, groups, folder / UNFINISHED_DIR, settings, workers)
     failed = [why for tile, why in sorted(measurement.unreadable.items()) if tile not in missing_tiles]
     problems.add("unreadable tiles", failed)
     selection = select_cells(screen, tile_of_cell, batch, measurement.shapes, settings, problems)

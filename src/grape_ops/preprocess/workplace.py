@@ -15,10 +15,20 @@ from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.groups import TILE_KEY
 from grape_ops.preprocess.illumination import FIELDS_FILE
-from grape_ops.schema import CELLS_FILE, GENE, GUIDE, IS_CONTROL, QUALITY_FILE, SHARDS_DIR, STORE_FILE, X, Y
+from grape_ops.schema import (
+    CELLS_FILE,
+    GENE,
+    GUIDE,
+    IS_CONTROL,
+    QUALITY_FILE,
+    SHARDS_DIR,
+    STORE_FILE,
+    UNFINISHED_DIR,
+    X,
+    Y,
+)
 from grape_ops.screen.screen import Screen
 
-UNFINISHED = "unfinished"
 PLAN_FILE = "plan.json"
 # They decide how the work is done and whether it goes on, not what comes out.
 _FREE_TO_CHANGE = ("workers", "on_problem")
@@ -64,22 +74,22 @@ def claim(out: Path, plan: Plan, resume: bool, overwrite: bool) -> bool:
     ------
     GrapeOpsError : something else lies there, or a store that was made otherwise.
     """
-    complete, begun = (out / STORE_FILE).is_file(), (out / UNFINISHED / PLAN_FILE).is_file()
+    complete, begun = (out / STORE_FILE).is_file(), (out / UNFINISHED_DIR / PLAN_FILE).is_file()
     if overwrite:
         clear(out)
     elif complete or begun:
         _check_same(out, plan, _read_plan(out, complete), complete)
         if complete:
-            shutil.rmtree(out / UNFINISHED, ignore_errors=True)  # killed between the last file and tidying up
+            shutil.rmtree(out / UNFINISHED_DIR, ignore_errors=True)  # killed between the last file and tidying up
             return True
         if not resume:
             raise GrapeOpsError(
                 f"{out} holds a half-written store: go on with --resume, or start again with --overwrite."
             )
-    elif out.exists() and (not out.is_dir() or set(_names(out)) - {UNFINISHED}):
+    elif out.exists() and (not out.is_dir() or set(_names(out)) - {UNFINISHED_DIR}):
         raise GrapeOpsError(f"{out} holds something that is not a crop store; give another --out.")
-    (out / UNFINISHED).mkdir(parents=True, exist_ok=True)
-    write_json(out / UNFINISHED / PLAN_FILE, vars(plan))
+    (out / UNFINISHED_DIR).mkdir(parents=True, exist_ok=True)
+    write_json(out / UNFINISHED_DIR / PLAN_FILE, vars(plan))
     return False
 
 
@@ -87,7 +97,7 @@ def clear(out: Path) -> None:
     """Remove a store, finished or not, and nothing else."""
     if not out.exists():
         return
-    own = {STORE_FILE, CELLS_FILE, QUALITY_FILE, FIELDS_FILE, SHARDS_DIR, UNFINISHED}
+    own = {STORE_FILE, CELLS_FILE, QUALITY_FILE, FIELDS_FILE, SHARDS_DIR, UNFINISHED_DIR}
     foreign = [name for name in _names(out) if name.removesuffix(".partial") not in own]
     if foreign:
         raise GrapeOpsError(f"{out} holds what is not part of a crop store ({foreign[0]}); give another --out.")
@@ -97,7 +107,7 @@ def clear(out: Path) -> None:
 
 def tidy(out: Path) -> None:
     """Remove what only a store in the making needs."""
-    shutil.rmtree(out / UNFINISHED, ignore_errors=True)
+    shutil.rmtree(out / UNFINISHED_DIR, ignore_errors=True)
 
 
 def _check_same(out: Path, plan: Plan, other: Plan, complete: bool) -> None:
@@ -112,7 +122,7 @@ def _check_same(out: Path, plan: Plan, other: Plan, complete: bool) -> None:
 
 
 def _read_plan(out: Path, complete: bool) -> Plan:
-    file = out / STORE_FILE if complete else out / UNFINISHED / PLAN_FILE
+    file = out / STORE_FILE if complete else out / UNFINISHED_DIR / PLAN_FILE
     try:
         content = json.loads(file.read_text())
         content = content["provenance"] if complete else content

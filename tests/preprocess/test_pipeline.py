@@ -324,6 +324,7 @@ def test_tiles_of_different_size_cannot_share_a_field(tmp_path):
     [
         (lambda image: image[:1], "expected 2 channels"),
         (lambda image: image.astype(np.float32), "expected one of uint8, uint16"),
+        (lambda image: (image >> 8).astype(np.uint8), "of different integer types"),
     ],
 )
 def test_tiles_of_another_kind_are_reported(screen, tmp_path, spoil, message):

@@ -7,7 +7,6 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.illumination import FlatField
 from grape_ops.preprocess.intensity import BINS, percentiles
-from grape_ops.preprocess.survey import Block, BlockNote, finish_group, read_group, read_note, survey_block
+from grape_ops.preprocess.survey import Block, BlockNote, add_counts, finish_group, read_group, read_note, survey_block
 from grape_ops.preprocess.workers import Task, Workers
 from grape_ops.progress import progress
 from grape_ops.screen.screen import Screen
@@ -148,20 +147,22 @@ def _collect(
     files: dict[str, Path], channels: int, shares: tuple[float, float]
 ) -> tuple[dict[str, FlatField], dict[str, np.ndarray]]:
     fields: dict[str, FlatField] = {}
-    parts: dict[str, list[tuple[int, Any, Any]]] = defaultdict(list)
+    limits: dict[str, set[int]] = defaultdict(set)
+    parts: dict[str, list[Path]] = defaultdict(list)
     for group, file in files.items():
         if (found := read_group(file)) is None:
             continue
-        fields[group], limit, filled = found
-        for scale, (bins, counts) in filled.items():
-            if len(bins):
-                parts[scale].append((limit, bins, counts))
+        fields[group], limit, names = found
+        for scale in names:
+            limits[scale].add(limit)
+            parts[scale].append(file)
     scales = {}
     for scale, some in parts.items():
-        if len({limit for limit, _, _ in some}) > 1:
+        if len(limits[scale]) > 1:
             raise GrapeOpsError(f"The tiles of {scale} are of different integer types and cannot share percentiles.")
-        total = np.zeros(channels * BINS, dtype=np.int64)
-        for _, bins, counts in some:
-            total[bins] += counts
-        scales[scale] = percentiles(total.reshape(channels, BINS), some[0][0], shares)
+        counts = np.zeros((channels, BINS), dtype=np.int64)  # of one scale at a time: a screen may have hundreds
+        for file in some:
+            add_counts(counts, file, scale)
+        if counts.any():
+            scales[scale] = percentiles(counts, limits[scale].pop(), shares)
     return fields, scales

@@ -73,7 +73,7 @@ def survey_block(block: Block, read_tile: TileReader, rows: pd.DataFrame, channe
     with block.file.with_suffix(".pixels").open("wb") as pixels:
         for nth, tile_index in enumerate(block.tiles):
             try:
-                tile = _checked(read_tile(rows.iloc[nth]), rows.iloc[nth], channels, shape)
+                tile = _checked(read_tile(rows.iloc[nth]), rows.iloc[nth], channels, shape, limit)
             except GrapeOpsError as error:
                 unreadable[tile_index] = str(error)
                 continue
@@ -98,6 +98,8 @@ def finish_group(file: Path, blocks: Sequence[Block], channels: int, settings: F
     """Estimate the field of a group, count its corrected pixels, and write both to one file."""
     notes = [note for block in blocks if (note := read_note(block))]
     shapes = {note.shape for note in notes if note.shape}
+    if len({note.limit for note in notes if note.shape}) > 1:
+        raise GrapeOpsError(f"The tiles of {blocks[0].group} are of different integer types; convert them to one.")
     if len(shapes) > 1:
         raise GrapeOpsError(
             f"The tiles of {blocks[0].group} have different sizes ({', '.join(map(str, sorted(shapes)))}) and can "
@@ -121,15 +123,20 @@ def finish_group(file: Path, blocks: Sequence[Block], channels: int, settings: F
         block.file.with_suffix(".pixels").unlink(missing_ok=True)
 
 
-def read_group(file: Path) -> tuple[FlatField, int, dict[str, tuple[np.ndarray, np.ndarray]]] | None:
-    """Return field, largest possible value and filled bins of a finished group; None without a readable tile."""
+def read_group(file: Path) -> tuple[FlatField, int, list[str]] | None:
+    """Return field, largest possible value and scales of a finished group; None without a readable tile."""
     with np.load(file) as content:
         if "grid" not in content:
             return None
         field = FlatField(*(content[name] for name in ("grid", "rows", "columns", "agreement")))
         scales = [name.removeprefix("bins:") for name in content if name.startswith("bins:")]
-        filled = {scale: (content[f"bins:{scale}"], content[f"counts:{scale}"]) for scale in scales}
-        return field, int(content["limit"]), filled
+        return field, int(content["limit"]), scales
+
+
+def add_counts(counts: np.ndarray, file: Path, scale: str) -> None:
+    """Add the pixels of a finished group that belong to a scale: (C, BINS) in place."""
+    with np.load(file) as content:
+        counts.ravel()[content[f"bins:{scale}"]] += content[f"counts:{scale}"]
 
 
 def _field(
@@ -163,7 +170,7 @@ def _count_block(counts: np.ndarray, block: Block, field: FlatField) -> None:
                 count_into(counts, np.load(pixels) / field.at(*places), note.limit)
 
 
-def _checked(tile: np.ndarray, row: pd.Series, channels: int, shape: tuple[int, ...] | None) -> np.ndarray:
+def _checked(tile: np.ndarray, row: pd.Series, channels: int, shape: tuple[int, ...] | None, limit: int) -> np.ndarray:
     where = f"tile {row['path']}"
     if tile.ndim != 3 or len(tile) != channels:
         raise GrapeOpsError(f"{where} has shape {tile.shape}; expected {channels} channels, height, width")
@@ -171,4 +178,6 @@ def _checked(tile: np.ndarray, row: pd.Series, channels: int, shape: tuple[int, 
         raise GrapeOpsError(f"{where} holds {tile.dtype}; expected one of {', '.join(TILE_TYPES)}")
     if shape is not None and tile.shape[1:] != shape:
         raise GrapeOpsError(f"{where} is {tile.shape[1]} x {tile.shape[2]}; its neighbours are {shape[0]} x {shape[1]}")
+    if shape is not None and np.iinfo(tile.dtype).max != limit:
+        raise GrapeOpsError(f"{where} holds {tile.dtype}; its neighbours are of another integer type")
     return tile

@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from planted_maps import as_map, planted, symbols, truth_of
 from scipy.sparse import csr_matrix
@@ -159,8 +160,6 @@ def test_constant_vectors_have_documented_scores():
 
 
 def test_files_and_table(tmp_path, capsys):
-    import pandas as pd
-
     scores = judge({"good": as_map(VECTORS, GENES), "part": as_map(VECTORS[:30], GENES[:30])})
     write_scores(scores, tmp_path)
     assert json.loads((tmp_path / "scores.json").read_text())[0]["method"] == "good"
@@ -184,11 +183,11 @@ LONELY = GroundTruth.of("lonely", {f"C{i}": [gene] for i, gene in enumerate(GENE
         ({"m": []}, TRUTH, "no run"),
         ({"m": as_map(NAN, GENES)}, TRUTH, "1 of 40 genes are not finite .G003"),
         ({"m": as_map(VECTORS[:1], GENES[:1])}, TRUTH, "1 gene besides controls"),
-        ({"m": as_map(VECTORS[:0], [])}, TRUTH, "0 gene besides controls"),
-        ({"m": as_map(VECTORS, [*GENES[:39], GENES[0]])}, TRUTH, "more than once .G000"),
+        ({"m": as_map(VECTORS[:0], [])}, TRUTH, "0 genes besides controls"),
+        ({"m": as_map(VECTORS, [*GENES[:39], GENES[0]])}, TRUTH, "1 gene symbol more than once .G000"),
         ({"m": as_map(VECTORS[:, :0], GENES)}, TRUTH, "no vectors"),
         ({"m": as_map(VECTORS, GENES)}, ONE_COMPLEX, "at least two such complexes"),
-        ({"m": as_map(VECTORS, GENES)}, LONELY, "Only 0 of the 40 complexes"),
+        ({"m": as_map(VECTORS, GENES)}, LONELY, "40 complexes of lonely only 0"),
         ({"m": as_map(VECTORS, [f"X{i}" for i in range(40)])}, TRUTH, "alias table"),
         ({"m": as_map(VECTORS[:20], GENES[:20]), "n": as_map(VECTORS[20:], GENES[20:])}, TRUTH, "share no gene"),
     ],
@@ -196,6 +195,35 @@ LONELY = GroundTruth.of("lonely", {f"C{i}": [gene] for i, gene in enumerate(GENE
 def test_bad_input_is_refused_in_the_users_words(maps, truth, message):
     with pytest.raises(GrapeOpsError, match=message):
         judge(maps, truth)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("n_cells", ["many"] * 41, "m: obs..n_cells.. .* wants numbers"),
+        ("n_cells", [np.nan, *range(40)], "1 of 40 genes have none"),
+        ("n_cells", [-1, *range(40)], "1 of 40 genes have none"),
+        ("is_control", ["perhaps"] * 41, "is_control.* wants true or false"),
+    ],
+)
+def test_columns_that_mean_something_are_not_read_loosely(column, values, message):
+    adata = as_map(VECTORS, GENES)
+    adata.obs[column] = values
+    with pytest.raises(GrapeOpsError, match=message):
+        gene_map(adata, "m")
+
+
+def test_controls_may_be_marked_by_words_and_lack_numbers():
+    adata = as_map(VECTORS, GENES)
+    adata.obs["is_control"] = pd.Categorical(["True", *["False"] * 40])
+    adata.obs["n_cells"] = [np.nan, *range(39), np.nan]
+    found = gene_map(adata, "m")
+    assert found.genes == tuple(GENES[1:]) and found.nuisance["cells"].shape == (39, 1)
+
+
+def test_symbols_in_another_case_are_told():
+    with pytest.raises(GrapeOpsError, match="40 genes would be, were upper and lower case the same"):
+        judge({"m": as_map(VECTORS, [gene.lower() for gene in GENES])})
 
 
 def test_more_clusters_than_genes_are_refused():

@@ -1,5 +1,6 @@
 """Files in, files out: what the commands `evaluate`, `neighbours` and `clusters` do."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,10 @@ def read_map(path: Path) -> "AnnData":
     if not path.is_file():
         raise GrapeOpsError(f"There is no gene map {path}.")
     try:
-        return anndata.read_h5ad(path)
+        with warnings.catch_warnings():
+            # A gene twice is refused with a sentence later on.
+            warnings.filterwarnings("ignore", message="Observation names are not unique")
+            return anndata.read_h5ad(path)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise GrapeOpsError(f"{path} is not an AnnData file (.h5ad) of gene vectors: {error}") from None
 

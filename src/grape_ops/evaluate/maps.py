@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from grape_ops.groundtruth.truth import GroundTruth, membership
 from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 
@@ -54,7 +55,7 @@ def gene_map(adata: "AnnData", method: str, aliases: Aliases | None = None) -> G
     names = [str(name) for name in adata.obs_names]
     control = np.array([CONTROL.match(name) is not None for name in names], dtype=bool)
     if OBS_IS_CONTROL in adata.obs:
-        control |= adata.obs[OBS_IS_CONTROL].to_numpy(dtype=bool)
+        control |= _marked(adata.obs[OBS_IS_CONTROL], method)
     kept = np.flatnonzero(~control)
     genes = [names[row] for row in kept]
     _refuse_duplicates(genes, method)
@@ -63,7 +64,9 @@ def gene_map(adata: "AnnData", method: str, aliases: Aliases | None = None) -> G
     matrix = adata.X.toarray() if hasattr(adata.X, "toarray") else np.asarray(adata.X)
     vectors = matrix[kept].astype(np.float64)
     if len(genes) < 2:
-        raise GrapeOpsError(f"{method} holds {len(genes)} gene besides controls; judging a map takes at least two.")
+        raise GrapeOpsError(
+            f"{method} holds {_count(len(genes), 'gene')} besides controls; judging a map takes at least two."
+        )
     broken = [genes[row] for row in np.flatnonzero(~np.isfinite(vectors).all(axis=1))]
     if broken:
         raise GrapeOpsError(
@@ -71,18 +74,53 @@ def gene_map(adata: "AnnData", method: str, aliases: Aliases | None = None) -> G
             "Leave these genes out or fill the gaps before judging."
         )
     renamed = (aliases or Aliases()).rename(genes)
-    nuisance = {name: table[kept] for name, table in _nuisance(adata).items()}
+    nuisance = _nuisance(adata, kept, method)
     return GeneMap(method, tuple(renamed[gene] for gene in genes), vectors, nuisance)
 
 
-def _nuisance(adata: "AnnData") -> dict[str, np.ndarray]:
+def _marked(column: "pd.Series", method: str) -> np.ndarray:
+    """Rows marked as controls: booleans, 0 and 1, or the words true and false."""
+    words = column.astype(str).str.lower()
+    if not words.isin(["true", "false", "1", "0", "1.0", "0.0"]).all():
+        raise GrapeOpsError(f'{method}: obs["{OBS_IS_CONTROL}"] wants true or false in every row.')
+    return words.isin(["true", "1", "1.0"]).to_numpy()
+
+
+def _nuisance(adata: "AnnData", kept: np.ndarray, method: str) -> dict[str, np.ndarray]:
+    """What the map tells of its genes' batches and cells, for the rows kept.
+
+    Raises
+    ------
+    GrapeOpsError : a table that is there holds something else than counts or shares.
+    """
     tables = {}
     if BATCH_COMPOSITION in adata.obsm:
-        shares = np.asarray(adata.obsm[BATCH_COMPOSITION], dtype=np.float64)
+        name = f'{method}: obsm["{BATCH_COMPOSITION}"] (shares of batches)'
+        shares = _numbers(adata.obsm[BATCH_COMPOSITION], kept, name)
         tables["batch"] = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
     if OBS_N_CELLS in adata.obs:
-        tables["cells"] = np.log1p(adata.obs[OBS_N_CELLS].to_numpy(dtype=np.float64))[:, None]
-    return {name: table for name, table in tables.items() if np.isfinite(table).all()}
+        name = f'{method}: obs["{OBS_N_CELLS}"] (cells of each gene)'
+        tables["cells"] = np.log1p(_numbers(adata.obs[[OBS_N_CELLS]], kept, name))
+    return tables
+
+
+def _numbers(table: Any, kept: np.ndarray, name: str) -> np.ndarray:
+    """Read a table as numbers from 0 on: (rows, t) -> (kept rows, t) float64."""
+    try:
+        numbers = np.asarray(table.toarray() if hasattr(table, "toarray") else table, dtype=np.float64)[kept]
+    except (TypeError, ValueError):
+        raise GrapeOpsError(f"{name} wants numbers.") from None
+    wrong = int((~(np.isfinite(numbers) & (numbers >= 0)).all(axis=1)).sum())
+    if wrong:
+        raise GrapeOpsError(
+            f"{name} wants a number from 0 on for every gene; {wrong} of {len(kept)} genes have none. "
+            "Fill the gaps or remove it."
+        )
+    return numbers
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _refuse_duplicates(genes: Sequence[str], method: str) -> None:
@@ -90,8 +128,17 @@ def _refuse_duplicates(genes: Sequence[str], method: str) -> None:
     twice = sorted({gene for gene in genes if gene in seen or seen.add(gene)})  # type: ignore[func-returns-value]
     if twice:
         raise GrapeOpsError(
-            f"{method} holds {len(twice)} gene symbols more than once ({_few(twice)}); average or drop the extra rows."
+            f"{method} holds {_count(len(twice), 'gene symbol')} more than once ({_few(twice)}); "
+            "average or drop the extra rows."
         )
+
+
+def _case_hint(genes: Sequence[str], truth: GroundTruth) -> str:
+    folded = {gene.casefold() for gene in truth.genes}
+    alike = sum(gene.casefold() in folded for gene in genes)
+    if alike:
+        return f"{_count(alike, 'gene')} would be, were upper and lower case the same: write symbols as the truth does."
+    return "If they name genes differently, give an alias table."
 
 
 def _few(names: Sequence[str], most: int = 8) -> str:
@@ -168,12 +215,12 @@ def make_task(methods: Mapping[str, Sequence[GeneMap]], truth: GroundTruth) -> T
     if not len(labelled):
         raise GrapeOpsError(
             f"None of the {len(genes)} genes of the maps ({_few(genes)}) is in the truth {truth.name} "
-            f"({_few(truth.genes)}). If they name genes differently, give an alias table."
+            f"({_few(truth.genes)}). {_case_hint(genes, truth)}"
         )
     usable = int(np.sum(table.sum(axis=0) >= 2))
     if usable < 2:
         raise GrapeOpsError(
-            f"Only {usable} of the {len(names)} complexes of {truth.name} has two genes or more in the maps "
+            f"Of the {len(names)} complexes of {truth.name} only {usable} with two genes or more in the maps "
             f"({len(labelled)} labelled genes of {len(genes)}); judging takes at least two such complexes."
         )
     found = table.any(axis=0)

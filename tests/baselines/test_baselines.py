@@ -112,3 +112,8 @@ def test_written_baselines_can_be_read_and_unknown_ones_are_named(store, tmp_pat
     assert (anndata.read_h5ad(tmp_path / "deep/random.h5ad").X == BASELINES["random"](store, 3).X).all()
     with pytest.raises(GrapeOpsError, match="no baseline 'impaa'; there are: random, statistics"):
         write_baseline("impaa", store.path, tmp_path / "x.h5ad")
+    with pytest.raises(GrapeOpsError, match="is a folder; name a file"):
+        write_baseline("random", store.path, tmp_path)
+    with pytest.raises(GrapeOpsError, match="0 or more; got -1"):
+        write_baseline("random", store.path, tmp_path / "x.h5ad", seed=-1)
+    assert [file.name for file in tmp_path.iterdir()] == ["deep"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from grape_ops.baselines.random import random_vectors
 from grape_ops.baselines.statistics import image_statistics
+from grape_ops.cells.genes import write_gene_vectors
 from grape_ops.cells.store import CropStore
 from grape_ops.errors import GrapeOpsError
 
@@ -33,6 +34,6 @@ def write_baseline(method: str, store: str | Path, out: str | Path, seed: int = 
     """
     if method not in BASELINES:
         raise GrapeOpsError(f"There is no baseline {method!r}; there are: {', '.join(BASELINES)}.")
-    vectors = BASELINES[method](CropStore.open(store), seed)
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    vectors.write_h5ad(out)
+    if seed < 0:
+        raise GrapeOpsError(f"The seed must be 0 or more; got {seed}.")
+    write_gene_vectors(BASELINES[method](CropStore.open(store), seed), Path(out))

@@ -3,12 +3,14 @@
 Letters: P perturbations, V length of a vector.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from grape_ops.cells.store import CropStore
+from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import CONTROL_LABEL, GUIDE, OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_METHOD
 
 if TYPE_CHECKING:
@@ -49,3 +51,13 @@ def gene_anndata(vectors: np.ndarray, table: pd.DataFrame, method: str) -> "AnnD
     )
     adata.uns[UNS_METHOD] = method
     return adata
+
+
+def write_gene_vectors(adata: "AnnData", out: Path) -> None:
+    """Write gene vectors as ``.h5ad``; the file appears when it is complete."""
+    if out.is_dir():
+        raise GrapeOpsError(f"{out} is a folder; name a file for the gene vectors, for example {out / 'genes.h5ad'}.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_name(f".{out.name}.partial")
+    adata.write_h5ad(draft)
+    draft.replace(out)

@@ -154,6 +154,8 @@ def test_what_was_asked_for_must_be_there(full_run, tmp_path):
         write_report(full_run.path, out, truth="nowhere.tsv")
     with pytest.raises(GrapeOpsError, match="--store"):
         write_report(full_run.path, out, store_path=tmp_path / "nostore")
+    with pytest.raises(GrapeOpsError, match="is a folder; name a file"):
+        write_report(full_run.path, tmp_path)
     assert not out.exists()
 
 
@@ -174,6 +176,17 @@ def test_scores_by_another_truth_are_left_out_unless_asked_for(full_run, tmp_pat
     asked = full_run.path.parent / "scores.json"
     write_report(full_run.path, tmp_path / "report.html", truth=str(other), scores=asked)
     assert "judged by other complexes" not in read(tmp_path / "report.html").text
+
+
+def test_the_page_tells_no_folders_of_this_machine(full_run, tmp_path):
+    shutil.copytree(full_run.path, tmp_path / "run")
+    file = tmp_path / "run" / "run.json"
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps(record | {"command": "grape-ops train /home/me/store --out run --config 'my own.yaml'"}))
+    write_report(tmp_path / "run", tmp_path / "report.html")
+    text = read(tmp_path / "report.html").text
+    assert "grape-ops train store --out run --config 'my own.yaml'" in text
+    assert "/home/me" not in text
 
 
 def test_titles(tmp_path):

@@ -6,6 +6,7 @@ content security policy forbids the browser to fetch anything.
 
 import html
 import json
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ def write_report(
     ------
     GrapeOpsError : ``run_path`` is no run, or a store, scores or truth that was given cannot be used.
     """
+    if out.is_dir():
+        raise GrapeOpsError(f"{out} is a folder; name a file for the report, for example {out / 'report.html'}.")
     material = gather(run_path, out, store_path=store_path, scores=scores, truth=truth)
     page = _render(_content(material))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -227,13 +230,18 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _without_folders(command: str) -> str:
+    """Keep the last part of absolute paths: pages are sent to others, whom our folders say nothing."""
+    return shlex.join(Path(word).name if Path(word).is_absolute() else word for word in shlex.split(command))
+
+
 def _provenance(material: Material) -> list[tuple[str, str]]:
     """Where everything came from: (what, which)."""
     record = material.run.record
     rates = [line["images_per_s"] for line in material.metrics if line.get("images_per_s") is not None]
     rows = [
         ("training begun", str(record["started"])),
-        ("command", str(record["command"])),
+        ("command", _without_folders(str(record["command"]))),
         ("commit", str(record["commit"] or "not run from a source tree")),
         ("seed", str(record["seed"])),
         ("known complexes", f"{material.truth.name} (sha256 {material.truth.sha256[:16]}…)" if material.truth else "–"),

@@ -11,7 +11,7 @@ Rows = list[tuple[str, str]]
 
 # Keys of quality.json that have a place of their own on the page.
 _PLACED = {"cells_in_table", "cells_kept", "cells_dropped", "problems", "flat_field"}
-_FEW_CELLS = 50
+FEW_CELLS = 50  # of a gene; its vector rests on little
 
 
 def count_rows(material: Material) -> Rows:
@@ -27,7 +27,7 @@ def count_rows(material: Material) -> Rows:
         ("genes", f"{len(genes):,}"),
         ("cells of a gene: least, median, most", _three(cells)),
         ("guides of a gene: least, median, most", _three(genes[OBS_N_GUIDES].to_numpy())),
-        (f"genes with fewer than {_FEW_CELLS} cells", f"{int((cells < _FEW_CELLS).sum()):,}"),
+        (f"genes with fewer than {FEW_CELLS} cells", f"{int((cells < FEW_CELLS).sum()):,}"),
         ("batches", f"{len(per_batch):,}"),
         ("cells of a batch: least, median, most", _three(per_batch)),
         ("controls of a batch: least, median, most", _three(material.batch_counts()[control_rows].sum(axis=0))),

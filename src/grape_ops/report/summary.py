@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from grape_ops.report.material import Material
+from grape_ops.report.quality import FEW_CELLS
 from grape_ops.report.scores import map_from_vectors, number, own_entry, p_text
 from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
 
 SIGNIFICANT = 0.01
-FEW_CELLS = 50
 NUISANCE_SHARE = 0.1  # of the variance; below it a significant nuisance is too small to worry about
 
 

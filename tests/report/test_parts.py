@@ -114,6 +114,16 @@ def test_nearest_genes_are_by_cosine():
     assert cosine[0, 0] == pytest.approx(5 / np.sqrt(26))
 
 
+def test_nearest_genes_of_many_are_found_in_pieces(monkeypatch):
+    vectors = np.random.default_rng(0).normal(size=(23, 4))
+    whole = nearest_genes(vectors, 5)
+    monkeypatch.setattr(projection, "_ROWS_AT_ONCE", 5)
+    pieces = nearest_genes(vectors, 5)
+    np.testing.assert_array_equal(whole[0], pieces[0])
+    np.testing.assert_allclose(whole[1], pieces[1])
+    assert not (whole[0] == np.arange(23)[:, None]).any()
+
+
 def test_scores_of_other_vectors_are_not_taken_for_this_run(material):
     assert own_entry(material.scores, material) is material.scores[0]
     other = with_scores(material, map_own_genes=material.scores[0]["map_own_genes"] + 0.1)

@@ -7,6 +7,7 @@ import numpy as np
 # With fewer points a neighbour graph says nothing that principal components do not say better.
 FEWEST_FOR_UMAP = 12
 NEIGHBOURS = 10
+_ROWS_AT_ONCE = 1024
 
 
 def projections(vectors: np.ndarray, seed: int) -> dict[str, np.ndarray]:
@@ -50,8 +51,11 @@ def umap(vectors: np.ndarray, seed: int) -> np.ndarray:
 def nearest_genes(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices and cosines of the ``count`` nearest other rows: (P, V) -> (P, count), (P, count)."""
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    cosine = unit @ unit.T
-    np.fill_diagonal(cosine, -np.inf)
     count = min(count, len(vectors) - 1)
-    order = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
-    return order, np.take_along_axis(cosine, order, axis=1)
+    near, cosines = [np.empty((0, count), np.int64)], [np.empty((0, count))]
+    for first in range(0, len(unit), _ROWS_AT_ONCE):  # all pairs of a genome would take gigabytes
+        cosine = unit[first : first + _ROWS_AT_ONCE] @ unit.T
+        np.fill_diagonal(cosine[:, first:], -np.inf)
+        near.append(np.argsort(-cosine, axis=1, kind="stable")[:, :count])
+        cosines.append(np.take_along_axis(cosine, near[-1], axis=1))
+    return np.concatenate(near), np.concatenate(cosines)

@@ -23,7 +23,7 @@ from grape_ops.train.step import discriminator_objective, frozen, generator_obje
 from record import write_record
 
 VARIANTS = ("plain", "fast", "channels_last", "bf16")
-GENES, CHANNELS, SIZE = 107, 4, 96
+CHANNELS, SIZE = 4, 96
 
 
 def plain_step(nets: Grape, batch: Batch, config: Config, optimizers: dict[str, torch.optim.Optimizer]) -> None:
@@ -62,19 +62,19 @@ def fast_step(nets: Grape, batch: Batch, config: Config, optimizers: dict[str, t
     optimizers["generator"].step()
 
 
-def time_variant(variant: str, batch_size: int, steps: int, threads: int) -> None:
+def time_variant(variant: str, batch_size: int, steps: int, threads: int, genes: int) -> None:
     """Print seconds of each step and the process's peak memory as JSON."""
     torch.set_num_threads(threads)
     overrides = [f"model.fused_resampling={variant != 'plain'}"]
     overrides += ["train.precision=bf16-mixed"] if variant == "bf16" else []
     config = load_config("paper.yaml", overrides)
     rng = torch.Generator().manual_seed(0)
-    nets = build_grape(config.model, n_perturbations=GENES, channels=CHANNELS, image_size=SIZE, rng=rng)
+    nets = build_grape(config.model, n_perturbations=genes, channels=CHANNELS, image_size=SIZE, rng=rng)
     images = torch.randn(batch_size, CHANNELS, SIZE, SIZE, generator=rng)
     if variant in ("channels_last", "bf16"):
         nets = nets.to(memory_format=torch.channels_last)
         images = images.to(memory_format=torch.channels_last)
-    labels, targets = (torch.randint(GENES, (batch_size,), generator=rng) for _ in range(2))
+    labels, targets = (torch.randint(genes, (batch_size,), generator=rng) for _ in range(2))
     batch = Batch(images, labels, targets)
     optimizers = make_optimizers(nets, config.train.optimizer)
     step = plain_step if variant == "plain" else fast_step
@@ -87,6 +87,13 @@ def time_variant(variant: str, batch_size: int, steps: int, threads: int) -> Non
     print(json.dumps({"seconds": seconds[1:], "peak_mib": peak}))
 
 
+def timed(variant: str, batch_size: int, steps: int, threads: int, genes: int) -> dict:
+    """Time a variant in a process of its own: {"seconds": [...], "peak_mib": ...}."""
+    command = [sys.executable, __file__, "--variant", variant, "--batch", str(batch_size), "--steps", str(steps)]
+    command += ["--threads", str(threads), "--genes", str(genes)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
 def main() -> None:
     """Take turns over the variants and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -95,11 +102,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="timed steps in a turn, after one that is not")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="batch 2, one turn")
-    parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--genes", type=int, default=107, help="perturbations")
+    parser.add_argument("--variant", choices=VARIANTS, help="time this one only, in this process")
     parser.add_argument("--out")
     options = parser.parse_args()
     if options.variant:
-        time_variant(options.variant, options.batch[0], options.steps, options.threads)
+        time_variant(options.variant, options.batch[0], options.steps, options.threads, options.genes)
         return
     if options.quick:
         options.batch, options.rounds, options.steps = [2], 1, 1
@@ -109,10 +117,7 @@ def main() -> None:
         runs: dict[str, list[dict]] = {variant: [] for variant in VARIANTS}
         for _ in range(options.rounds):
             for variant in VARIANTS:
-                command = [sys.executable, __file__, "--variant", variant, "--batch", str(batch_size)]
-                command += ["--steps", str(options.steps), "--threads", str(options.threads)]
-                answer = subprocess.run(command, check=True, capture_output=True, text=True)
-                runs[variant].append(json.loads(answer.stdout))
+                runs[variant].append(timed(variant, batch_size, options.steps, options.threads, options.genes))
         rows = {v: [s for run in turns for s in run["seconds"]] for v, turns in runs.items()}
         peaks = {v: max(run["peak_mib"] for run in turns) for v, turns in runs.items()}
         figures[f"batch_{batch_size}"] = {

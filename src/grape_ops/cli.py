@@ -84,18 +84,27 @@ def preprocess(
 @app.command()
 def train(
     store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
-    out: Out,
+    out: Out = Path("run"),
     config: ConfigFile = None,
     overrides: Overrides = None,
     truth: Truth = None,
     resume: Resume = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would cost: size, memory, time.")
+    ] = False,
 ) -> None:
     """Train GRAPE on a crop store; with a truth, mAP along training is logged but never learnt from."""
     from grape_ops.config import load_config
+
+    settings = load_config(config, overrides or ())
+    if dry_run:
+        from grape_ops.train.estimate import print_estimate
+
+        return print_estimate(store, settings)
     from grape_ops.train.loop import train as run_training
 
-    run_training(store, out, load_config(config, overrides or ()), truth=truth, resume=resume)
-    _say(f"Run folder: {out}")
+    run_training(store, out, settings, truth=truth, resume=resume)
+    return _say(f"Run folder: {out}")
 
 
 @app.command()

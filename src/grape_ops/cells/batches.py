@@ -159,8 +159,8 @@ class BatchLoader:
         self.store, self.sampler, self.device = store, sampler, device
         self.augment, self.noise_dim = augment, noise_dim
         self._mine = slice(rank, None, world)
-        self._mean = torch.from_numpy(store.control_mean).to(device)
-        self._sd = torch.from_numpy(store.control_sd).to(device)
+        self._shift = torch.from_numpy(store.control_mean * store.pixel_max).to(device)
+        self._factor = torch.from_numpy(1 / (store.control_sd * store.pixel_max)).to(device)
         self._batch_codes = torch.from_numpy(store.batch_codes)
         fits = resident == "always" or (resident == "auto" and _fits(store, device))
         self._crops = _as_signed(store.read(np.arange(len(store)))).to(device) if fits else None
@@ -174,12 +174,11 @@ class BatchLoader:
             raw = _as_signed(self.store.read(cells))
             if self.device.type == "cuda":
                 raw = raw.pin_memory().to(self.device, non_blocking=True)
-        # Signed integers stand for unsigned ones of the same bits, which torch cannot index on every device.
-        raw = raw.to(torch.int32) & self.store.pixel_max
+        # (x / max - mean) / sd in two passes over the pixels
         batch = self._batch_codes[index].to(self.device)
-        scaled = raw.float() / self.store.pixel_max
-        images = (scaled - self._mean[batch][:, :, None, None]) / self._sd[batch][:, :, None, None]
-        return images.contiguous(memory_format=torch.channels_last)
+        images = (raw.view(torch.uint16) if raw.dtype == torch.int16 else raw).float()
+        images = images.contiguous(memory_format=torch.channels_last)
+        return images.sub_(self._shift[batch][:, :, None, None]).mul_(self._factor[batch][:, :, None, None])
 
     def fetch(self, step: int) -> Batch:
         """Make the batch of a step."""
@@ -211,7 +210,7 @@ class BatchLoader:
 
 
 def _as_signed(pixels: np.ndarray) -> Tensor:
-    """The same bits as a type that torch indexes everywhere: uint16 -> int16; uint8 stays."""
+    """The same bits as a type that torch can index on every device: uint16 -> int16; uint8 stays."""
     return torch.from_numpy(pixels.view(np.int16) if pixels.dtype == np.uint16 else pixels)
 
 

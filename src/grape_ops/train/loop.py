@@ -13,6 +13,7 @@ from grape_ops.cells.batches import Batch, BatchLoader, Sampler, hold_out
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, TrainSettings
 from grape_ops.errors import GrapeOpsError, Interrupted
+from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
 from grape_ops.train.checkpoint import TrainingState, restore, save_checkpoint
 from grape_ops.train.ema import WeightAverage
@@ -48,7 +49,8 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     run = open_run(out)
 
     # The networks, their optimisers, and where to begin.
-    state = fresh_state(run, fabric)
+    nets = run.build(checkpointing=settings.activation_checkpointing)
+    state = fresh_state(nets, config, fabric)
     latest = run.latest_checkpoint() if resume else None
     if latest is not None:
         restore(latest, state)
@@ -185,14 +187,13 @@ def first_alone(fabric: Fabric, act: Callable[[], object]) -> None:
         raise GrapeOpsError(words)
 
 
-def fresh_state(run: Run, fabric: Fabric) -> TrainingState:
-    """Networks as they are before the first step, on the device."""
-    nets = run.build(checkpointing=run.config.train.activation_checkpointing)
+def fresh_state(nets: Grape, config: Config, fabric: Fabric) -> TrainingState:
+    """Networks on the device, with their optimisers and filter."""
     # Convolutions on CPUs and tensor cores are about twice as fast with channels last.
     nets = nets.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema = run.config.train.ema
+    ema = config.train.ema
     average = WeightAverage(nets, ema.every, ema.decay) if ema.enabled else None
-    return TrainingState(nets, average, make_optimizers(nets, run.config.train.optimizer))
+    return TrainingState(nets, average, make_optimizers(nets, config.train.optimizer))
 
 
 def make_loader(store: CropStore, config: Config, fabric: Fabric) -> tuple[BatchLoader, Memory | None]:

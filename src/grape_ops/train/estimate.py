@@ -1,0 +1,174 @@
+"""What a training will cost, before anyone commits days: sizes, multiply-adds, memory, and time from a few steps."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from grape_ops.cells.batches import Batch, BatchLoader, Sampler
+from grape_ops.cells.store import CropStore
+from grape_ops.config import Config, ModelSettings
+from grape_ops.nn.grape import Grape, build_grape
+from grape_ops.train.loop import fresh_state, iterate, start_engine
+from grape_ops.train.step import Objectives, frozen
+
+TIMED_STEPS = 3
+# A batch of the paper's takes minutes and tens of GiB on a CPU. Time is proportional to the batch, so that fewer
+# crops do: as many as make this many billions of multiply-adds in the generator.
+MOST_GMAC_ON_CPU = 64
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training will cost.
+
+    Attributes
+    ----------
+    parameters : of each network.
+    gmac : billions of multiply-adds of one forward pass of one crop through each network.
+    state_gib : weights, gradients, Adam's moments and the filter.
+    activations_gib : what one part of a batch keeps for the way back.
+    crops_timed, seconds_per_step : the timed batch, and its share scaled up to the whole batch.
+    hours : all steps at that rate.
+    """
+
+    parameters: dict[str, int]
+    gmac: dict[str, float]
+    state_gib: float
+    activations_gib: float
+    crops_timed: int
+    seconds_per_step: float
+    hours: float
+
+
+def estimate(store_path: Path, config: Config) -> Estimate:
+    """Build the networks of a training on a store and time a few steps; nothing is written."""
+    store, settings = CropStore.open(store_path), config.train
+    fabric = start_engine(settings)
+    n, size, channels = len(store.perturbations), store.crop_size, len(store.channels)
+    nets = build_grape(
+        config.model,
+        n_perturbations=n,
+        channels=channels,
+        image_size=size,
+        rng=torch.Generator().manual_seed(config.seed),
+        checkpointing=settings.activation_checkpointing,
+    )
+    parameters = {name: _count(part) for name, part in nets.named_children()}
+    part = settings.batch_size // settings.accumulate
+    gmac = multiply_adds(config.model, n, channels, size)
+    crops = min(part, max(1, int(MOST_GMAC_ON_CPU / gmac["generator"]))) if fabric.device.type == "cpu" else part
+    sampler = Sampler(store.labels, n, crops, config.seed, settings.sampling)
+    loader = BatchLoader(store, sampler, fabric.device, augment=settings.augment, noise_dim=config.model.noise_dim)
+    seconds, activations = _time_steps(nets, config, fabric, [loader.fetch(step) for step in range(TIMED_STEPS + 1)])
+    per_step = seconds * settings.batch_size / crops
+    copies = 4 + settings.ema.enabled  # weights, gradients, two moments, filter
+    return Estimate(
+        parameters,
+        gmac,
+        4 * copies * sum(parameters.values()) / 2**30,
+        activations * part / crops / 2**30,
+        crops,
+        per_step,
+        per_step * settings.steps / 3600,
+    )
+
+
+def multiply_adds(settings: ModelSettings, n_perturbations: int, channels: int, image_size: int) -> dict[str, float]:
+    """Billions of multiply-adds of one forward pass of one crop, network by network."""
+    nets = build_grape(
+        settings,
+        n_perturbations=n_perturbations,
+        channels=channels,
+        image_size=image_size,
+        rng=torch.Generator(),
+    ).to("meta")
+    crop = torch.zeros(1, channels, image_size, image_size, device="meta")
+    style = torch.zeros(1, settings.style_dim, device="meta")
+    vector = torch.zeros(1, settings.embedding_dim + settings.noise_dim, device="meta")
+    inputs = {
+        "mapping": (vector,),
+        "generator": (crop, style),
+        "discriminator": (crop,),
+        "style_encoder": (crop,),
+    }
+    counts = {}
+    for name, arguments in inputs.items():
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            getattr(nets, name)(*arguments)
+        counts[name] = counter.get_total_flops() / 2e9
+    return counts
+
+
+def _time_steps(nets: Grape, config: Config, fabric: Fabric, batches: list[Batch]) -> tuple[float, int]:
+    """Median seconds of a step, the first left out, and the bytes kept for the way back."""
+    state = fresh_state(nets, config, fabric)
+    objectives = Objectives(config.train.loss, config.train.compile)
+    kept = _bytes_kept(state.nets, batches[0], objectives, fabric)
+    seconds = []
+    for batch in batches:
+        start = time.perf_counter()
+        iterate(fabric, state, batch, objectives)
+        if fabric.device.type == "cuda":
+            torch.cuda.synchronize(fabric.device)
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[1:])), kept
+
+
+def _bytes_kept(nets: Grape, batch: Batch, objectives: Objectives, fabric: Fabric) -> int:
+    """Bytes that the generator's half of a step keeps for the way back, weights left out."""
+    own = {p.untyped_storage().data_ptr() for p in nets.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(note, lambda tensor: tensor), fabric.autocast():
+        style, fake = objectives.restyled(nets, batch)
+        with frozen(nets.discriminator):
+            loss, _ = objectives.generator(nets, batch, style, fake)
+    del loss
+    return sum(kept.values())
+
+
+def _count(part: nn.Module | None) -> int:
+    return sum(p.numel() for p in part.parameters()) if part is not None else 0
+
+
+def print_estimate(store_path: Path, config: Config) -> None:
+    """Print an estimate as the tables of ``grape-ops train --dry-run``."""
+    from rich.console import Console
+    from rich.table import Table
+
+    cost = estimate(store_path, config)
+    settings = config.train
+    table = Table("network", "parameters", "GMAC a crop")
+    for name, count in cost.parameters.items():
+        gmac = cost.gmac.get(name)
+        table.add_row(name, f"{count:,}", f"{gmac:.4f}" if gmac is not None else "")
+    console = Console()
+    console.print(table)
+    rate = settings.batch_size / cost.seconds_per_step
+    lines = (
+        f"memory: {cost.state_gib:.2f} GiB of weights, gradients, moments and filter; about "
+        f"{cost.activations_gib:.1f} GiB of activations (batch {settings.batch_size} in {settings.accumulate} part(s))",
+        f"time: {cost.seconds_per_step:.3g} s a step ({rate:.0f} images/s), from {TIMED_STEPS} steps of "
+        f"{cost.crops_timed} crops; {settings.steps:,} steps take about {_duration(cost.hours)}",
+        "Nothing was written.",
+    )
+    console.print("\n".join(lines), markup=False, highlight=False)
+
+
+def _duration(hours: float) -> str:
+    if hours < 1:
+        return f"{hours * 60:.0f} minutes"
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"

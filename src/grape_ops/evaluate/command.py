@@ -13,7 +13,15 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import discovery, figures
 from grape_ops.evaluate.benchmark import evaluate_maps
 from grape_ops.evaluate.maps import GeneMap, gene_map
-from grape_ops.evaluate.scores import complex_table, difference_table, gene_table, write_scores
+from grape_ops.evaluate.scores import (
+    complex_table,
+    difference_table,
+    gene_table,
+    leiden_table,
+    recall_table,
+    sweep_table,
+    write_scores,
+)
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.pairs import KnownPairs, load_pairs
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
@@ -106,13 +114,16 @@ def _refuse_twice(method: str, named: dict[str, Any]) -> None:
 
 
 def write_details(scores: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Write per-gene, per-complex and difference tables, unmatched genes, and the figures."""
+    """Write the tables of genes, complexes, differences, sweep, recall, clusters, unmatched genes, and the figures."""
     folder.mkdir(parents=True, exist_ok=True)
     unmatched = [(entry["method"], gene) for entry in scores for gene in entry["unmatched_genes"]]
     tables = {
         "genes": gene_table(scores),
         "complexes": complex_table(scores),
         "differences": difference_table(scores),
+        "sweep": sweep_table(scores),
+        "recall": recall_table(scores),
+        "leiden": leiden_table(scores),
         "unmatched": pd.DataFrame(unmatched, columns=["method", "gene_symbol"]),
     }
     for name, table in tables.items():

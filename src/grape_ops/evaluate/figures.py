@@ -16,6 +16,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 CHANCE = "#888888"
 PANELS = {"purity": "purity", "nmi": "NMI", "ami": "AMI", "ari": "ARI"}
 MOST_COMPLEXES = 40  # bars that can still be read
+LONGEST_NAME = 40  # letters of a complex's name beside its bar
 
 
 def _figure(width: float, height: float) -> "Figure":
@@ -52,7 +53,7 @@ def _envelope(axis: "Axes", lines: Sequence[dict[str, Any]], name: str, colour: 
 
 
 def complexes_figure(scores: Scores) -> "Figure":
-    """Mean AP of each complex, one bar a method, stars at q < 0.05; the complexes that differ most first if many."""
+    """Mean AP of each complex beside its chance level, one bar a method, stars at q < 0.05; the highest if many."""
     names = scores[0]["complexes"]["complex"]
     values = np.array([[np.nan if v is None else v for v in entry["complexes"]["map"]] for entry in scores])
     judged = np.flatnonzero(~np.isnan(values).all(axis=0))
@@ -68,14 +69,21 @@ def complexes_figure(scores: Scores) -> "Figure":
         for place, bar, complex_ in zip(y, bars, order, strict=True):
             if (entry["complexes"]["q_value"][complex_] or 1.0) < 0.05:
                 axis.text(bar + 0.005, place, "*", va="center", fontsize=8)
-    axis.axvline(scores[0]["map"]["chance"], color=CHANCE, linestyle=":", label="chance, all genes")
+    chance = np.array(scores[0]["complexes"]["chance"], dtype=float)[order]
+    axis.vlines(chance, positions - 0.45, positions + 0.45, colors="black", linewidth=1.2, label="chance")
     sizes = scores[0]["complexes"]["n_genes"]
-    axis.set_yticks(positions, [f"{names[c]} ({sizes[c]})" for c in order])
-    axis.set(xlabel="mean average precision of the complex's genes", xlim=(0, 1.05))
-    axis.invert_yaxis()
+    axis.set_yticks(positions, [f"{_short(names[c])} ({sizes[c]})" for c in order])
+    axis.set(xlabel="mean average precision of the complex's genes; * q < 0.05", xlim=(0, 1.05))
+    axis.set_ylim(len(order) - 0.4, -0.6)
+    if len(order) < len(judged):
+        axis.set_title(f"the {len(order)} highest of {len(judged)} complexes", fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, loc="lower right")
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
     return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1].rstrip() + "…"
 
 
 def scores_figure(scores: Scores) -> "Figure":
@@ -89,7 +97,7 @@ def scores_figure(scores: Scores) -> "Figure":
             f"{entry['map']['p_value']:.2g}",
             *(_spread(entry["kmeans"][name]) for name in PANELS),
             *(
-                f"{part['value']:.2f} ({part['chance']:.2f})" if part else "unknown"
+                f"{part['value']:.2f} ({part['chance']:.2f})" if part else "–"
                 for part in (entry["nuisance"]["batch"], entry["nuisance"]["cells"])
             ),
         ]

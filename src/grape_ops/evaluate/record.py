@@ -19,7 +19,7 @@ from grape_ops.evaluate.enrichment import enrichment_scores
 from grape_ops.evaluate.maps import GeneMap, Task
 from grape_ops.evaluate.recall import known_pairs, recall_scores
 from grape_ops.evaluate.retrieval import average_precision, chance_average_precision, chance_corrected
-from grape_ops.evaluate.significance import benjamini_hochberg, permute_labels
+from grape_ops.evaluate.significance import benjamini_hochberg, complex_shares, permute_labels
 from grape_ops.groundtruth.pairs import KnownPairs
 from grape_ops.groundtruth.truth import membership
 
@@ -89,6 +89,9 @@ def retrieval(runs: Sequence[np.ndarray], trial: Trial) -> dict[str, Any]:
     result = permute_labels(runs, task.membership, trial.settings.permutations, trial.stream("permutations"))
     chance = chance_average_precision(task.membership)
     corrected = chance_corrected(result.precision, chance)
+    shares = complex_shares(task.membership)
+    judged = shares.any(axis=0)
+    of_complexes = [np.where(judged, np.nan_to_num(part) @ shares, np.nan) for part in (chance, corrected)]
     means = [float(np.nanmean(average_precision(table, task.membership))) for table in runs]
     return {
         "map": {
@@ -107,6 +110,8 @@ def retrieval(runs: Sequence[np.ndarray], trial: Trial) -> dict[str, Any]:
             "complex": list(task.complexes),
             "n_genes": task.membership.sum(axis=0).tolist(),
             "map": result.complex_precision.tolist(),
+            "chance": of_complexes[0].tolist(),
+            "chance_corrected": of_complexes[1].tolist(),
             "p_value": result.complex_p.tolist(),
             "q_value": benjamini_hochberg(result.complex_p).tolist(),
         },
@@ -172,16 +177,24 @@ def _over_runs(scores: Sequence[dict[str, np.ndarray]]) -> dict[str, dict[str, A
 def pair_recall(runs: Sequence[np.ndarray], trial: Trial, lists: Sequence[KnownPairs]) -> list[dict[str, Any]]:
     """Recall of the truth's own pairs and of each list: vectors (N, d) of all common genes, for each run."""
     position = {gene: row for row, gene in enumerate(trial.task.genes)}
-    known = [(trial.task.truth.name, known_pairs(trial.task.all_membership))]
+    truth = trial.task.truth
+    every = len(known_pairs(membership(truth, truth.genes)))
+    known = [(truth.name, every, known_pairs(trial.task.all_membership))]
     for listed in lists:
         found = [(position[a], position[b]) for a, b in listed.pairs if a in position and b in position]
-        known.append((listed.name, np.sort(np.array(found, dtype=np.int64).reshape(-1, 2), axis=1)))
+        if not found:
+            raise GrapeOpsError(
+                f"None of the {len(listed.pairs)} pairs of {listed.name}, such as {' and '.join(listed.pairs[0])}, has "
+                "both genes in the maps. Is it a list of pairs of genes, by the same symbols?"
+            )
+        known.append((listed.name, len(listed.pairs), np.sort(np.array(found, dtype=np.int64), axis=1)))
     tails = trial.settings.recall_tails
     records = []
-    for name, rows in known:
+    for name, listed_pairs, rows in known:
         for same in zip(*(recall_scores(table, rows, tails) for table in runs), strict=True):
             means = {key: float(np.mean([record[key] for record in same])) for key in ("value", "chance")}
-            records.append({"pairs": name, "n_genes": len(trial.task.genes), **same[0], **means})
+            counted = {"n_genes": len(trial.task.genes), "n_pairs_listed": listed_pairs}
+            records.append({"pairs": name, **counted, **same[0], **means})
     return records
 
 
@@ -202,7 +215,7 @@ def communities(near: Sequence[np.ndarray], labels: Sequence[np.ndarray], trial:
     for resolution in settings.leiden_resolutions:
         rng = trial.stream("leiden")
         found = [leiden.leiden(indices, resolution, settings.leiden_runs, rng) for indices in near]
-        on_truth = [agreement(part[:, task.labelled[task.single]], task.single_complex) for part in found]
+        on_truth = [part[:, task.labelled[task.single]] for part in found]
         scored.append(
             {
                 "resolution": resolution,
@@ -210,13 +223,21 @@ def communities(near: Sequence[np.ndarray], labels: Sequence[np.ndarray], trial:
                 "neighbours": near[0].shape[1],
                 "n_clusters": float(np.mean([part.max(axis=1) + 1 for part in found])),
                 "stability": float(np.mean([leiden.stability(part).mean() for part in found])),
-                **_over_runs(on_truth),
+                **_over_runs([agreement(part, task.single_complex) for part in on_truth]),
+                "random": summary(_shuffled(on_truth, trial)),
             }
         )
         clusters = leiden.consensus(np.concatenate(found))[0]
         tested = enrichment_scores(clusters, task.all_membership, settings.shuffles, trial.stream("shuffles"))
         tests.append({"clusters": f"leiden {resolution:g}", **tested})
     return {"leiden": scored, "enrichment": tests}
+
+
+def _shuffled(partitions: Sequence[np.ndarray], trial: Trial) -> dict[str, np.ndarray]:
+    """Scores of the same clusters with their genes dealt out anew: (R, genes of one complex) of each run."""
+    every = np.concatenate(partitions)
+    copies = every[np.arange(max(trial.settings.shuffles, len(every))) % len(every)]
+    return agreement(trial.stream("shuffles").permuted(copies, axis=1), trial.task.single_complex)
 
 
 def nuisance(

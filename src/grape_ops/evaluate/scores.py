@@ -4,13 +4,16 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from grape_ops.schema import SCORES_CSV, SCORES_JSON
 
-LINE = 110  # width of the table where there is no terminal
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LINE = 100  # width of the tables where there is no terminal
 CLUSTER_COLUMNS = {"purity": "purity", "nmi": "NMI", "ami": "AMI", "ari": "ARI"}
 
 
@@ -76,24 +79,71 @@ def difference_table(scores: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def sweep_table(scores: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """k-means over the range of k, the random reference beside it: one row a method and k."""
+    rows: list[dict[str, Any]] = []
+    for entry in scores:
+        for line, random in zip(entry["sweep"], entry["sweep_random"], strict=True):
+            rows.append({"method": entry["method"], "k": line["k"]})
+            for name in CLUSTER_COLUMNS:
+                _flatten(rows[-1], name, line[name])
+                _flatten(rows[-1], f"random_{name}", random[name])
+    return pd.DataFrame(rows, columns=None if rows else ["method", "k"])
+
+
+def recall_table(scores: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Recall of known pairs: one row a method, list, side and tail."""
+    rows = []
+    for entry in scores:
+        for line in entry["recall"]:
+            tail = round(1 - line["quantiles"][-1], 12)
+            rows.append(
+                {"method": entry["method"], "tail": tail, **{k: v for k, v in line.items() if k != "quantiles"}}
+            )
+    return pd.DataFrame(rows)
+
+
+def leiden_table(scores: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Leiden and the enrichment of its clusters: one row a method and resolution; k-means where Leiden was left out."""
+    rows: list[dict[str, Any]] = []
+    for entry in scores:
+        parts = entry["leiden"] if isinstance(entry["leiden"], list) else [{} for _ in entry["enrichment"]]
+        for part, tested in zip(parts, entry["enrichment"], strict=True):
+            rows.append({"method": entry["method"], "clusters": tested["clusters"]})
+            _flatten(rows[-1], "score", part)
+            _flatten(rows[-1], "enrichment", tested)
+    return pd.DataFrame(rows, columns=None if rows else ["method", "clusters"])
+
+
 def print_scores(scores: Sequence[dict[str, Any]]) -> None:
-    """Print two lines a method (score, spread or null), the chance level, and what was left out."""
+    """Print the scores, the recall of known pairs, the differences in mAP, and what was left out."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=LINE)
-    first = scores[0]
+    console.print(_printed_scores(scores))
+    console.print(_printed_recall(scores))
+    console.print()
+    for line in [*differences_in_words(scores), *notes(scores)]:
+        console.print(line, highlight=False, markup=False)
+
+
+def _printed_scores(scores: Sequence[dict[str, Any]]) -> "Table":
+    """Two lines a method (score, spread or null), and the chance level."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    first, kmeans = scores[0], scores[0]["kmeans"]
     table = Table(
         title=f"{escape(first['truth'])} · {first['n_genes']} genes in {first['n_complexes']} complexes · "
-        f"k-means k = {first['kmeans']['k']}, {first['kmeans']['runs']} runs",
-        caption="second line: bootstrap interval over complexes, ± sd over runs of k-means, null of R²",
+        f"k-means of {kmeans['n_genes']} genes, k = {kmeans['k']}, {kmeans['runs']} runs",
+        caption="second line: interval over complexes; ± sd over runs of k-means; mean R² of shuffled genes\n"
+        "–: not scored, not told by any map, or the same for all genes",
         show_lines=True,
     )
     for name in ("method", "genes\n(own)", "mAP", "p", *CLUSTER_COLUMNS.values(), "batch\nR²", "cells\nR²"):
-        table.add_column(name, justify="left" if name == "method" else "right")
+        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=name != "method")
     for entry in scores:
         table.add_row(*(escape(cell) for cell in _cells(entry)))
     table.add_row(
@@ -101,12 +151,36 @@ def print_scores(scores: Sequence[dict[str, Any]]) -> None:
         "",
         f"{first['map']['chance']:.3f}",
         "",
-        *(_spread(first["kmeans"]["random"][name]) for name in CLUSTER_COLUMNS),
+        *(_spread(kmeans["random"][name]) for name in CLUSTER_COLUMNS),
         style="dim",
     )
-    console.print(table)
-    for line in notes(scores):
-        console.print(line, highlight=False, markup=False)
+    return table
+
+
+def _printed_recall(scores: Sequence[dict[str, Any]]) -> "Table":
+    """A row a method and list of known pairs, chance in brackets."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="\nknown pairs found in the tails of all cosines (chance)", box=None, padding=(0, 2, 0, 0))
+    recall = recall_table(scores)
+    tests = list(dict.fromkeys(zip(recall["side"], recall["tail"], strict=True)))
+    for name in ("method", "pairs", "number", *(f"{side}\n{tail:.3g}" for side, tail in tests)):
+        table.add_column(name, justify="left" if name in ("method", "pairs") else "right")
+    for (method, pairs), part in recall.groupby(["method", "pairs"], sort=False):
+        cells = [f"{value:.3f} ({chance:.2f})" for value, chance in zip(part["value"], part["chance"], strict=True)]
+        table.add_row(escape(str(method)), escape(str(pairs)), str(part["n_pairs"].iloc[0]), *cells)
+    return table
+
+
+def differences_in_words(scores: Sequence[dict[str, Any]]) -> list[str]:
+    """Compare the first method with every other; all pairs and scores are in the table of differences."""
+    first, lines = scores[0]["method"], [line for line in scores[0]["differences"] if line["score"] == "map"]
+    return [
+        f"mAP, {first} minus {line['other']}: {line['value']:.3f} "
+        f"({line['low']:.3f} to {line['high']:.3f}), p = {line['p_value']:.2g}"
+        for line in lines
+    ]
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:
@@ -130,18 +204,22 @@ def _spread(part: dict[str, float | None]) -> str:
 
 
 def _nuisance(part: dict[str, float] | None) -> str:
-    return "unknown" if part is None else f"{part['value']:.2f}\n({part['chance']:.2f})"
+    return "–" if part is None else f"{part['value']:.2f}\n({part['chance']:.2f})"
 
 
 def notes(scores: Sequence[dict[str, Any]]) -> list[str]:
     """Say what a reader of the table has to know: genes that no map could match, and what was left out."""
     lines = []
+    lists: dict[tuple[str, ...], list[str]] = {
+        tuple(entry["unmatched_genes"]): [] for entry in scores if entry["unmatched_genes"]
+    }
     for entry in scores:
-        missing = entry["unmatched_genes"]
-        if missing:
-            shown = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
-            of = entry["n_genes_truth"]
-            lines.append(f"{entry['method']}: {len(missing)} of {of} genes of the truth are not in the map: {shown}")
+        if entry["unmatched_genes"]:
+            lists[tuple(entry["unmatched_genes"])].append(entry["method"])
+    for missing, methods in lists.items():
+        shown = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
+        of, who = scores[0]["n_genes_truth"], ", ".join(methods)
+        lines.append(f"{who}: {len(missing)} of {of} genes of the truth are not in the map: {shown}")
     if any(not isinstance(entry["leiden"], list) for entry in scores):
         lines.append(
             f"Leiden was left out. {next(e['leiden']['left_out'] for e in scores if 'left_out' in e['leiden'])}"

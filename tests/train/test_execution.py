@@ -13,11 +13,12 @@ from safetensors.torch import load_file
 
 from grape_ops.cells.batches import BatchLoader, Sampler, hold_out
 from grape_ops.cells.store import CropStore
-from grape_ops.config import Config, dump_config, lay_over, load_config, parse_config
+from grape_ops.config import Config, ModelSettings, dump_config, lay_over, load_config, parse_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import build_grape
 from grape_ops.schema import METRICS_FILE
 from grape_ops.train.checkpoint import TrainingState, checkpoints
+from grape_ops.train.estimate import estimate, multiply_adds, print_estimate
 from grape_ops.train.log import read_metrics
 from grape_ops.train.loop import iterate, out_of_memory_in_words, train
 from grape_ops.train.optimizers import make_optimizers
@@ -160,3 +161,25 @@ def test_diversity_without_noise_is_refused():
 def test_presets_keep_the_papers_way_of_computing(tmp_path: Path):
     settings = load_config("paper.yaml").train
     assert (settings.accumulate, settings.holdout, settings.compile) == (1, 0.0, "off")
+
+
+def test_a_dry_run_counts_times_and_writes_nothing(tiny_store, tiny_config, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cost = estimate(tiny_store.path, tiny_config)
+    assert cost.parameters["embedding"] == 5 * 8
+    assert cost.seconds_per_step > 0
+    assert cost.hours == pytest.approx(cost.seconds_per_step * 12 / 3600)
+    checkpointed = estimate(tiny_store.path, changed(tiny_config, "train.activation_checkpointing=true"))
+    assert checkpointed.activations_gib < 0.8 * cost.activations_gib
+    print_estimate(tiny_store.path, tiny_config)
+    assert "Nothing was written." in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_papers_forward_passes_cost_what_was_counted_by_hand():
+    """Fused resampling takes 4/9 of the multiply-adds of the resampling convolutions, and shortcuts a quarter."""
+    plain = multiply_adds(ModelSettings(fused_resampling=False), 107, 4, 96)
+    fused = multiply_adds(ModelSettings(), 107, 4, 96)
+    assert plain["generator"] == pytest.approx(7.781, abs=0.002)
+    assert plain["discriminator"] == pytest.approx(2.310, abs=0.002)
+    assert 0.5 < fused["generator"] / plain["generator"] < 0.8

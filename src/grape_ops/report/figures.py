@@ -59,8 +59,13 @@ def reconstruction_losses(metrics: Sequence[Mapping[str, float]]) -> Figure | No
 
 
 def discriminator_logits(metrics: Sequence[Mapping[str, float]]) -> Figure | None:
-    """Mean logits of D for real and restyled cells over steps."""
-    series = {"d_real_logit": ("real cells", 0, "solid"), "d_fake_logit": ("restyled cells", 1, "solid")}
+    """Mean logits of D over steps: for real and restyled cells, and for cells it has and has not trained on."""
+    series = {
+        "d_real_logit": ("real cells", 0, "solid"),
+        "d_fake_logit": ("restyled cells", 1, "solid"),
+        "d_seen_logit": ("real, seen", 2, "dot"),
+        "d_unseen_logit": ("real, never seen", 3, "dot"),
+    }
     figure = _curves(metrics, series, "mean logit")
     if figure is not None:
         figure["layout"]["shapes"].append(_level(0.0, "var(--muted)"))

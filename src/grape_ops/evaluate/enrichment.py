@@ -23,9 +23,10 @@ def enrichment(labels: np.ndarray, membership: np.ndarray) -> dict[str, np.ndarr
     cluster, complex (indices), overlap, cluster_size, complex_size, p_value, q_value.
     """
     genes = len(labels)
-    # Counts are small, so single precision holds them exactly, and only floats multiply fast.
-    clusters = np.eye(int(labels.max()) + 1, dtype=np.float32)[labels]
-    overlap = (clusters.T @ membership.astype(np.float32)).astype(np.int64)
+    gene, member_of = np.nonzero(membership)
+    shape = (int(labels.max()) + 1, membership.shape[1])
+    cells = labels[gene] * shape[1] + member_of
+    overlap = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
     sizes, complex_sizes = np.bincount(labels), membership.sum(axis=0)
     p_values = np.ones(overlap.shape)
     shared = overlap >= 2

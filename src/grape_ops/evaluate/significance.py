@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import csr_array
 
 from grape_ops.evaluate.retrieval import BLOCK, TIE, precision_of_ranks, relevant_lists, unit_rows
 
@@ -74,7 +75,8 @@ def permute_labels(
     groups = _by_count(relevant, counts)
     ranks = [similarity_ranks(vectors) for vectors in runs]
     identity = np.arange(len(counts))[None]
-    shares = complex_shares(membership)
+    # Sparse, as most genes are in few of many complexes.
+    shares = csr_array(complex_shares(membership))
     has_score = counts > 0
 
     observed = _mean_precision(ranks, identity, groups)
@@ -91,7 +93,7 @@ def permute_labels(
         gene_hits += (permuted >= precision - TIE).sum(axis=0)
         complex_hits += (permuted @ shares >= observed_complex - TIE).sum(axis=0)
         null[start : start + size] = permuted[:, has_score].mean(axis=1) if has_score.any() else np.nan
-    has_complex = shares.any(axis=0)
+    has_complex = shares.sum(axis=0) > 0
     mean = float(precision[has_score].mean()) if has_score.any() else float("nan")
     return Significance(
         precision=np.where(has_score, precision, np.nan),

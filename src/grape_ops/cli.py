@@ -194,6 +194,8 @@ def clusters(
     tree = load_config(config, overrides or ())
     table = write_clusters(maps, out, tree.evaluate, tree.seed, resolution=resolution, truth=truth, aliases=aliases)
     _show(table, out)
+    if truth and out:
+        _say(f"Enrichment: {out.with_suffix('.enrichment.tsv')}")
 
 
 @truth_app.command()

@@ -48,6 +48,12 @@ def test_the_folder_holds_scores_tables_and_figures(folder):
     assert len(genes) == 60 and {"ap", "p_value", "q_value"} <= set(genes)
     assert pd.read_csv(details / "unmatched.tsv", sep="\t")["gene_symbol"].tolist() == ["ABSENT", "ABSENT"]
     assert len(pd.read_csv(details / "differences.tsv", sep="\t")) == 8
+    assert len(pd.read_csv(details / "sweep.tsv", sep="\t")) == 4
+    recall = pd.read_csv(details / "recall.tsv", sep="\t")
+    assert len(recall) == 8 and (recall["n_pairs"] == 75).all() and (recall["n_pairs_listed"] == 81).all()
+    assert {"method", "clusters", "enrichment_enriched_clusters"} <= set(pd.read_csv(details / "leiden.tsv", sep="\t"))
+    complexes = pd.read_csv(details / "complexes.tsv", sep="\t")
+    assert complexes["chance_corrected"].between(0, 1).all() and complexes["chance"].between(0.1, 0.5).all()
     # Figures draw from what is on disk, too.
     assert all(draw(written) is not None for draw in FIGURES.values())
 
@@ -76,6 +82,15 @@ def test_neighbours_and_clusters_as_tsv(folder):
     write_clusters(runs, folder / "c.tsv", kmeans, 0, truth=str(folder / "truth.tsv"))
     assert list(pd.read_csv(folder / "c.tsv", sep="\t")) == ["gene_symbol", "cluster", "support"]
     assert pd.read_csv(folder / "c.enrichment.tsv", sep="\t")["q_value"].min() < 0.01
+    with pytest.raises(GrapeOpsError, match="--truth wants --out"):
+        write_clusters(runs, None, kmeans, 0, truth=str(folder / "truth.tsv"))
+
+
+def test_a_list_of_pairs_that_names_no_gene_of_the_maps_is_refused(folder):
+    (folder / "pairs.tsv").write_text("X1\tX2\nX1\tX3\n")
+    maps = [folder / "run0.h5ad"]
+    with pytest.raises(GrapeOpsError, match="None of the 2 pairs of pairs.tsv, such as X1 and X2"):
+        evaluate_files(maps, str(folder / "truth.tsv"), folder / "o", settings(), 0, pairs=[folder / "pairs.tsv"])
 
 
 def run_cli(monkeypatch, *words: object) -> None:

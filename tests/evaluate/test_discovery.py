@@ -182,6 +182,23 @@ def test_mutual_rank_is_the_geometric_mean_of_both_ranks():
     assert table.loc["C", "mutual_rank"] == pytest.approx(np.sqrt(2 * 2))
 
 
+def test_support_of_neighbours_is_a_bootstrap_over_runs():
+    # Two runs: B is nearest to A in the first and in the mean, C in the second. Drawn anew, three of four times B.
+    def run(b: float, c: float):
+        angles = np.deg2rad([0, b, c, 90])
+        return gene_map(as_map(np.column_stack([np.cos(angles), np.sin(angles)]), ["A", "B", "C", "D"]), "m")
+
+    table = neighbours([run(5, 40), run(20, 10)], "A", 1)
+    assert table["gene_symbol"].tolist() == ["B"] and table["support"][0] == pytest.approx(0.75, abs=0.05)
+    assert neighbours([run(5, 40), run(5, 40)], "A", 2)["support"].tolist() == [1.0, 1.0]
+
+
+def test_a_gene_in_another_case_is_proposed():
+    runs, _ = planted_runs(1)
+    with pytest.raises(GrapeOpsError, match="Similar symbols: G003[.]"):
+        neighbours(runs, "g003", 3)
+
+
 def test_an_unknown_gene_gets_proposals():
     runs, _ = planted_runs(1)
     with pytest.raises(GrapeOpsError, match="G001"):

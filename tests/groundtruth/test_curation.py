@@ -89,7 +89,9 @@ def test_clear_refusals(tmp_path):
     source, library = tmp_path / "s.gmt", tmp_path / "l.tsv"
     source.write_text("one\t-\tA1\tA2\tA3\n")
     library.write_text("A1\nA2\nA3\n")
-    with pytest.raises(GrapeOpsError, match="No complex is left"):
+    with pytest.raises(
+        GrapeOpsError, match="No complex is left: of 1, 1 cover the screen and 1 do not overlap; 0 genes"
+    ):
         curate_files(str(source), library, tmp_path / "t.tsv", CurateSettings())
     with pytest.raises(GrapeOpsError, match="covered, distinct, chosen"):
         curate_files(str(source), library, tmp_path / "t.tsv", CurateSettings(), stage="last")

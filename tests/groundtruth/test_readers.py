@@ -28,6 +28,8 @@ FILES = {
     "BBB1\tBeta complex\nAAA1\tBeta complex\n",
     "brieflow.csv": "gene_name,group\nAAA1,Alpha complex\nAAA2,Alpha complex\nAAA3,Alpha complex\n"
     "BBB1,Beta complex\nAAA1,Beta complex\n",
+    "capitals.csv": "Gene Symbol,Complex\nAAA1,Alpha complex\nAAA2,Alpha complex\nAAA3,Alpha complex\n"
+    "BBB1,Beta complex\nAAA1,Beta complex\n",
     "bare.tsv": "AAA1\tAlpha complex\nAAA2\tAlpha complex\nAAA3\tAlpha complex\n"
     "BBB1\tBeta complex\nAAA1\tBeta complex\n",
 }

@@ -167,11 +167,13 @@ def write_clusters(
     k-means takes the place of Leiden when ``settings.k`` is set. With a truth and ``out``, what each cluster is
     enriched for goes to ``NAME.enrichment.tsv`` beside ``out``.
     """
+    if truth is not None and out is None:
+        raise GrapeOpsError("--truth wants --out FILE: what the clusters are enriched for is a table beside it.")
     names = load_aliases(aliases) if aliases is not None else Aliases()
+    known = _renamed(load_truth(truth), names) if truth is not None else None
     table = discovery.clusters(_runs(maps, names), settings, resolution, settings.k, np.random.default_rng(seed))
-    if truth is not None and out is not None:
-        found = discovery.cluster_enrichment(table, _renamed(load_truth(truth), names))
-        _tsv(found, out.with_suffix(".enrichment.tsv"))
+    if known is not None and out is not None:
+        _tsv(discovery.cluster_enrichment(table, known), out.with_suffix(".enrichment.tsv"))
     return _tsv(table, out)
 
 

@@ -1,7 +1,7 @@
 """What a user looks up in a map: the neighbours of a gene, and clusters of genes, with how firmly they stand.
 
-Several runs of one method give support: the share of runs in which a neighbour is found again, or the share of
-runs and seeds in which a gene stays with its cluster.
+Several runs of one method give support: how often a neighbour is found again when runs are drawn anew (a bootstrap),
+or the share of runs and seeds in which a gene stays with its cluster.
 """
 
 import difflib
@@ -21,6 +21,8 @@ from grape_ops.evaluate.retrieval import unit_rows
 from grape_ops.groundtruth.pairs import KnownPairs
 from grape_ops.groundtruth.truth import GroundTruth, membership
 from grape_ops.schema import COMPLEX, GENE
+
+DRAWS = 1000  # of runs, behind the support of a neighbour
 
 
 def common_vectors(runs: Sequence[GeneMap]) -> tuple[list[str], list[np.ndarray]]:
@@ -43,8 +45,8 @@ def neighbours(
     Returns
     -------
     One row a neighbour: gene_symbol, rank, cosine (mean over runs), mutual_rank (geometric mean of both genes'
-    ranks for each other), support (share of runs with the neighbour among the n nearest; empty for one run),
-    relation (complexes and lists of pairs that hold both genes).
+    ranks for each other), support (how often it is among the n nearest when the runs are drawn anew with
+    replacement, 1,000 times; empty for one run), relation (complexes and lists of pairs that hold both genes).
 
     Raises
     ------
@@ -52,7 +54,8 @@ def neighbours(
     """
     genes, vectors = common_vectors(runs)
     if gene not in genes:
-        similar = ", ".join(difflib.get_close_matches(gene, genes, n=5)) or "none"
+        alike = [name for name in genes if name.casefold() == gene.casefold()]
+        similar = ", ".join(alike or difflib.get_close_matches(gene.upper(), genes, n=5)) or "none"
         raise GrapeOpsError(f"{gene} is not among the {len(genes)} genes of the map. Similar symbols: {similar}.")
     rows = [unit_rows(table) for table in vectors]
     query = genes.index(gene)
@@ -60,7 +63,6 @@ def neighbours(
     order = _ranking(cosines.mean(axis=0), query)[:n]
     back = np.mean([table[order] @ table.T for table in rows], axis=0)
     reverse = [int(np.flatnonzero(_ranking(line, row) == query)[0]) + 1 for line, row in zip(back, order, strict=True)]
-    found = np.mean([np.isin(order, _ranking(line, query)[:n]) for line in cosines], axis=0)
     ranks = np.arange(1, len(order) + 1)
     return pd.DataFrame(
         {
@@ -68,7 +70,7 @@ def neighbours(
             "rank": ranks,
             "cosine": cosines.mean(axis=0)[order],
             "mutual_rank": np.sqrt(ranks * np.array(reverse)),
-            "support": found if len(runs) > 1 else np.nan,
+            "support": _support(cosines, query, order) if len(runs) > 1 else np.nan,
             "relation": [_relation(gene, genes[row], truth, pairs) for row in order],
         }
     )
@@ -78,6 +80,16 @@ def _ranking(similarity: np.ndarray, own: int) -> np.ndarray:
     """Positions from the most similar on, ties by position, the gene itself left out."""
     order = np.argsort(-similarity.round(12), kind="stable")
     return order[order != own]
+
+
+def _support(cosines: np.ndarray, query: int, near: np.ndarray) -> np.ndarray:
+    """How often genes are among the n nearest when runs are drawn with replacement: (R, N) cosines, (n,) -> (n,)."""
+    runs = len(cosines)
+    weights, times = np.unique(
+        np.random.default_rng(0).multinomial(runs, np.full(runs, 1 / runs), size=DRAWS), axis=0, return_counts=True
+    )
+    found = [np.isin(near, _ranking(draw @ cosines / runs, query)[: len(near)]) for draw in weights]
+    return np.average(found, axis=0, weights=times)
 
 
 def _relation(first: str, second: str, truth: GroundTruth | None, pairs: Sequence[KnownPairs]) -> str:

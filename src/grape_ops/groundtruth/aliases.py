@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.groundtruth.readers import read_rows
+from grape_ops.groundtruth.readers import find_column, read_rows
 from grape_ops.schema import GENE
 
 SYMBOL_COLUMNS = (GENE, "symbol", "gene", "gene_name")
@@ -65,8 +65,8 @@ def load_aliases(path: str | Path) -> Aliases:
     if not file.is_file():
         raise GrapeOpsError(f"There is no alias table {path}.")
     header, *rows = read_rows(file)
-    symbol_column = next((header.index(c) for c in SYMBOL_COLUMNS if c in header), None)
-    alias_columns = [header.index(c) for c in ALIAS_COLUMNS if c in header]
+    symbol_column = find_column(header, SYMBOL_COLUMNS)
+    alias_columns = [place for c in ALIAS_COLUMNS if (place := find_column(header, (c,))) is not None]
     if symbol_column is None or not alias_columns:
         raise GrapeOpsError(
             f"The alias table {path} wants a column for symbols ({', '.join(SYMBOL_COLUMNS)}) and at least one for "

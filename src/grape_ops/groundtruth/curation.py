@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 from grape_ops.config import CurateSettings, ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
-from grape_ops.groundtruth.readers import GENE_COLUMNS, read_rows
+from grape_ops.groundtruth.readers import GENE_COLUMNS, find_column, read_rows
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
 from grape_ops.schema import COMPLEX, GENE
 
@@ -160,10 +160,16 @@ def curate_files(
     if stage not in STAGES:
         raise GrapeOpsError(f"There is no stage {stage} of the curation; there are: {', '.join(STAGES)}.")
     names = load_aliases(aliases) if aliases is not None else None
-    curation = curate(load_truth(source), screened_genes(library), rule, names)
+    truth = load_truth(source)
+    curation = curate(truth, screened_genes(library), rule, names)
     complexes: Complexes = getattr(curation, stage)
     if not complexes:
-        raise GrapeOpsError("No complex is left: loosen the thresholds, or check that gene symbols match.")
+        raise GrapeOpsError(
+            f"No complex is left: of {len(truth.complexes)}, {len(curation.covered)} cover the screen and "
+            f"{len(curation.distinct)} do not overlap; {len(curation.unmatched)} genes of {source} (such as "
+            f"{', '.join(curation.unmatched[:3]) or 'none'}) are not in {library}. Loosen the thresholds; if the two "
+            "name genes differently, as ComplexTAB does by UniProt accessions, give --aliases."
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     _write(out, (GENE, COMPLEX), ((gene, name) for name, genes in complexes.items() for gene in genes))
     # What later stages dropped is still in the table of an earlier one.
@@ -192,7 +198,7 @@ def screened_genes(path: Path) -> list[str]:
     if not path.is_file():
         raise GrapeOpsError(f"There is no library {path}.")
     rows = read_rows(path)
-    column = next((rows[0].index(name) for name in GENE_COLUMNS if name in rows[0]), None)
+    column = find_column(rows[0], GENE_COLUMNS)
     if column is None and max(len(row) for row in rows) > 1:
         raise GrapeOpsError(
             f"{path} wants a column for genes ({', '.join(GENE_COLUMNS)}); it has {', '.join(rows[0])}."

@@ -76,11 +76,11 @@ def read_complexes(path: str | Path, format: str | None = None) -> Complexes:
 def recognise(path: Path, rows: Rows) -> str:
     """Name the format of a table from its header, its ending and the shape of its rows."""
     header = rows[0]
-    if header[0] == "#Complex ac":
+    if header[0].casefold() == "#complex ac":
         return "complextab"
-    if _find(header, SUBUNIT_COLUMNS) is not None:
+    if find_column(header, SUBUNIT_COLUMNS) is not None:
         return "corum"
-    if _find(header, GENE_COLUMNS) is not None and _find(header, COMPLEX_COLUMNS) is not None:
+    if find_column(header, GENE_COLUMNS) is not None and find_column(header, COMPLEX_COLUMNS) is not None:
         return "table"
     if ".gmt" in path.suffixes or (len(header) > 2 and len({len(row) for row in rows}) > 1):
         return "gmt"
@@ -104,23 +104,28 @@ def _are_pairs(rows: Rows) -> bool:
     return 2 * len(first & second) > len(second)
 
 
-def _find(header: Sequence[str], names: Sequence[str]) -> int | None:
-    """Find the first of ``names`` in a header."""
-    return next((header.index(name) for name in names if name in header), None)
+def find_column(header: Sequence[str], names: Sequence[str]) -> int | None:
+    """Find the first of ``names`` in a header, upper and lower case and blanks aside."""
+    folded = [field.casefold().replace(" ", "_") for field in header]
+    return next(
+        (folded.index(name) for name in (n.casefold().replace(" ", "_") for n in names) if name in folded), None
+    )
 
 
 def _corum(rows: Rows) -> Complexes:
     """CORUM: one row a complex, subunits separated by semicolons; other organisms than human are left out."""
     header = rows[0]
-    name, genes = _find(header, CORUM_NAMES), _find(header, SUBUNIT_COLUMNS)
-    organism = _find(header, ("organism", "Organism"))
+    name, genes = find_column(header, CORUM_NAMES), find_column(header, SUBUNIT_COLUMNS)
+    organism = find_column(header, ("organism", "Organism"))
     if name is None or genes is None:
         raise GrapeOpsError(
             f"A CORUM table wants one of the columns {', '.join(CORUM_NAMES)}; it has {', '.join(header)}."
         )
     complexes: Complexes = {}
     for row in rows[1:]:
-        if len(row) <= max(name, genes) or (organism is not None and row[organism].lower() not in ("human", "")):
+        if len(row) <= max(name, genes, organism or 0) or (
+            organism is not None and row[organism].lower() not in ("human", "")
+        ):
             continue
         _add(complexes, row[name], re.split(r"[;,]", row[genes]))
     return complexes
@@ -160,7 +165,7 @@ def _names(rows: Rows) -> Complexes:
 
 def _table(rows: Rows) -> Complexes:
     """One row a gene and complex; without a known header the first column is the gene."""
-    gene, complex_ = _find(rows[0], GENE_COLUMNS), _find(rows[0], COMPLEX_COLUMNS)
+    gene, complex_ = find_column(rows[0], GENE_COLUMNS), find_column(rows[0], COMPLEX_COLUMNS)
     headed = gene is not None and complex_ is not None
     columns = (gene, complex_) if gene is not None and complex_ is not None else (0, 1)
     complexes: Complexes = {}

@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from grape_ops.config import EvaluateSettings
 from grape_ops.evaluate.benchmark import evaluate_maps, print_scores
-from grape_ops.groundtruth import load_truth
+from grape_ops.evaluate.clustering import kmeans_scores, summary
+from grape_ops.groundtruth import load_truth, membership
 from grape_ops.groundtruth.pairs import load_pairs
 from real_data import real_data
 from record import write_record
@@ -54,6 +55,12 @@ def main() -> None:
         allowed = sd or 1e-4
         figures |= {name: value, f"{name}_distance": abs(value - reference), f"{name}_allowed": allowed}
         shown.add_row(name, f"{reference}", f"{value:.4f}", f"{abs(value - reference):.5f}", f"{allowed}")
+    # The mean over 100 starts still wavers by a tenth of their sd; this one hardly does.
+    genes = [gene for gene in truth.genes if gene in table.index]
+    labels, rows = membership(truth, genes).argmax(axis=1), vectors[table.index.get_indexer(genes)]
+    with threadpool_limits(1):
+        many = summary(kmeans_scores(rows, labels, 14, 2000, np.random.default_rng(arguments.seed)))
+    figures["over_2000_starts"] = {name: many[name] for name in REFERENCE if name in many}
     figures["map_interval"] = [published["map"]["low"], published["map"]["high"]]
     figures["map_minus_random"] = next(d for d in published["differences"] if d["score"] == "map")
     figures["recall"] = {

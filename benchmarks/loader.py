@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from grape_ops.cells.batches import BatchLoader, Sampler
+from grape_ops.cells.batches import BatchLoader, Sampler, StandardizedCrops
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
@@ -88,7 +88,7 @@ def main() -> None:
         make_store(path, options.cells, genes=106, wells=4)
         store = CropStore.open(path)
         sampler = Sampler(store.labels, len(store.perturbations), BATCH_SIZE, seed=0)
-        loader = BatchLoader(store, sampler, torch.device("cpu"))
+        loader = BatchLoader(StandardizedCrops(store, torch.device("cpu")), sampler)
         shard = np.load(next(path.glob("shards/*.npy")), mmap_mode="r")
         rng = np.random.default_rng(0)
         draws = [rng.integers(len(shard), size=BATCH_SIZE) for _ in range(options.repeats + 1)]

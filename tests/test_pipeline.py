@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import anndata
 import pytest
+import typer
 import yaml
 from typer.testing import CliRunner
 
@@ -76,6 +79,19 @@ def test_a_second_call_does_nothing(done: Path, capsys: pytest.CaptureFixture[st
     assert {p: p.stat().st_mtime_ns for p in done.rglob("*") if p.is_file()} == times
 
 
+def test_another_folder_or_truth_trains_nothing_anew(done: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(done)
+    run_pipeline(Path("pipeline.yaml"))
+    assert capsys.readouterr().out.count("up to date") == 9
+    truth = (done / "screen" / "truth.tsv").read_text().splitlines()
+    (done / "other.tsv").write_text("\n".join(truth[:-1]) + "\n")
+    run_pipeline(write_plan(done, truth="other.tsv"))
+    said = capsys.readouterr().out
+    assert "train: up to date" in said
+    assert "evaluate: working" in said
+    run_pipeline(write_plan(done))
+
+
 def test_changed_settings_redo_what_depends_on_them_and_lose_nothing(done: Path, capsys: pytest.CaptureFixture[str]):
     before = (done / "run" / "run.json").read_text()
     run_pipeline(write_plan(done, settings=SETTINGS | {"seed": 1}))
@@ -137,8 +153,6 @@ def test_help_answers_without_torch():
 
 
 def test_every_command_and_option_has_a_sentence():
-    import typer
-
     group = typer.main.get_command(app)
     stack = [("grape-ops", group)]
     while stack:
@@ -171,8 +185,32 @@ def test_wrong_input_is_a_sentence_and_not_a_traceback(arguments: list[str], tmp
     assert not list(tmp_path.iterdir())
 
 
+def test_ctrl_c_says_how_to_go_on(done: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "grape_ops", "preprocess", str(done / "screen"), "--out", str(tmp_path / "store")]
+    process = subprocess.Popen([*command, "--config", "small.yaml"], stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (tmp_path / "store").exists():
+        pass
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in said
+    assert "Traceback" not in said
+
+
+def test_a_truth_of_other_genes_is_said(done: Path, tmp_path: Path):
+    (tmp_path / "truth.tsv").write_text("gene_symbol\tcomplex\nXXX\tone\nYYY\tone\n")
+    arguments = ["train", str(done / "store"), "--out", str(tmp_path / "run"), "--truth", str(tmp_path / "truth.tsv")]
+    result = CliRunner().invoke(app, arguments)
+    assert "No two genes of the store share a complex" in str(result.exception)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_readmes_commands_exist():
     readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    known = {command.name for command in typer.main.get_command(app).commands.values()}
+    named = set(re.findall(r"(?:^|`)grape-ops ([a-z]+)", readme, flags=re.MULTILINE))
+    assert len(named) > 6
+    assert named <= known
     for target in ("demo", "test"):
         assert f"make {target}" in readme
         assert f"\n{target}: setup" in makefile

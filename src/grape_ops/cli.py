@@ -4,13 +4,14 @@ Whatever is slow to import is imported inside the command that needs it, so that
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from grape_ops.errors import GrapeOpsError
+from grape_ops.errors import GrapeOpsError, Interrupted
 
 app = typer.Typer(
     name="grape-ops",
@@ -111,8 +112,13 @@ def train(
 def embed(
     run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
     out: Out = Path("genes.h5ad"),
-    position: Annotated[int, typer.Option(min=1, max=3, help="1: rows of M; 2: F(M); 3: E of restyled cells.")] = 1,
-    ema: Annotated[bool, typer.Option("--ema/--no-ema", help="Filtered or last weights.")] = True,
+    position: Annotated[
+        int | None,
+        typer.Option(min=1, max=3, help="1: rows of M; 2: F(M); 3: E of restyled cells; else as the run says."),
+    ] = None,
+    ema: Annotated[
+        bool | None, typer.Option("--ema/--no-ema", help="Filtered or last weights; the run's embed.ema if not set.")
+    ] = None,
     store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Another checkpoint than the last one.")] = None,
 ) -> None:
@@ -276,9 +282,25 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         app()
+    except Interrupted as stopped:
+        sys.stderr.write(f"{stopped} {_way_on()}\n")
+        sys.exit(stopped.exit_code)
     except GrapeOpsError as error:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("Stopped. The same command goes on where it can; preprocess and train want --resume.\n")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 128 + signal.SIGINT:  # what Typer makes of Ctrl-C
+            sys.stderr.write(f"Stopped. {_way_on()}\n")
+        raise
+
+
+def _way_on() -> str:
+    """Say how an interrupted command goes on."""
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    ways = {
+        "preprocess": "The same command with --resume goes on; nothing finished is computed again.",
+        "train": "The same command with --resume goes on.",
+        "run": "The same command goes on where it stopped.",
+        "demo": "The same command goes on where it stopped.",
+    }
+    return ways.get(command, "The same command starts it again.")

@@ -55,13 +55,13 @@ class SimulateSettings(Settings):
     vignetting: Share = Field(0.35, description="Loss of light at the tile's corners.")
     batch_gain_sd: NonNegative = Field(0.15, description="Spread of log gain over (plate, well) and channel.")
     read_noise: NonNegative = Field(12.0, description="Standard deviation of the camera's noise, in counts.")
-    seed: int = Field(0, description="Seed of everything drawn.")
+    seed: int = Field(0, ge=0, description="Seed of everything drawn.")
 
 
 class ScreenSettings(Settings):
     """How a screen folder is read."""
 
-    layout: str = Field("table", description="Name of the reader, one of those `grape-ops preprocess --help` lists.")
+    layout: str = Field("table", description="Name of the reader of the screen's folder: table.")
     columns: dict[str, str] = Field(
         default_factory=dict,
         description="Column of the user's table for each of ours (gene_symbol, sgRNA, plate, well, tile, y, x).",
@@ -291,7 +291,7 @@ class CurateSettings(Settings):
 class Config(Settings):
     """Everything a run depends on besides its input files."""
 
-    seed: int = Field(0, description="Seed of every random draw of training, embedding and evaluation.")
+    seed: int = Field(0, ge=0, description="Seed of every random draw of training, embedding and evaluation.")
     screen: ScreenSettings = ScreenSettings()
     simulate: SimulateSettings = SimulateSettings()
     preprocess: PreprocessSettings = PreprocessSettings()
@@ -324,9 +324,11 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
     GrapeOpsError : the file is missing or not YAML, a key is unknown, or a value does not fit.
     """
     tree: dict[str, Any] = read_yaml(path) if path is not None else {}
+    sources = [str(path)] if path is not None else []
     for override in overrides:
         lay_over(tree, override)
-    return parse_config(tree, source=str(path or "the --set overrides"))
+        sources.append(f"--set {override}")
+    return parse_config(tree, source=" and ".join(sources) or "the defaults")
 
 
 def parse_config(tree: Mapping[str, Any], source: str) -> Config:
@@ -399,6 +401,14 @@ def lay_over(tree: dict[str, Any], override: str) -> None:
         node[leaf] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise GrapeOpsError(f"--set {override}: the value is not valid YAML: {error}") from None
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name: {"a": {"b": 1}} -> {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
 
 
 def dump_config(config: Config) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from grape_ops.cells.batches import BatchLoader, Sampler
-from grape_ops.cells.genes import gene_anndata
+from grape_ops.cells.batches import StandardizedCrops
+from grape_ops.cells.genes import gene_anndata, write_gene_vectors
 from grape_ops.cells.store import CropStore
 from grape_ops.config import EmbedSettings
 from grape_ops.errors import GrapeOpsError
@@ -97,9 +97,9 @@ def run_store(run: Run, store_path: Path | None = None) -> CropStore:
 
 def read_back_styles(nets: Grape, store: CropStore, cells_per_gene: int, batch_size: int, seed: int) -> np.ndarray:
     """Position 3: random cells restyled to each perturbation, their style codes read back and averaged: (P, S)."""
-    device = next(nets.parameters()).device
-    n = len(store.perturbations)
-    loader = BatchLoader(store, Sampler(store.labels, n, batch_size, seed), device)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    n, crops = len(store.perturbations), StandardizedCrops(store, device)
+    nets = nets.to(device)
     styles = nets.styles()
     means = np.zeros((n, styles.shape[1]), np.float32)
     with progress("restyle", n, "gene") as advance:
@@ -107,7 +107,7 @@ def read_back_styles(nets: Grape, store: CropStore, cells_per_gene: int, batch_s
             rng = np.random.default_rng([seed, gene])
             cells = rng.choice(len(store), min(cells_per_gene, len(store)), replace=False)
             codes = [
-                nets.style_encoder(nets.generator(loader.images(chunk), styles[gene].expand(len(chunk), -1)))
+                nets.style_encoder(nets.generator(crops(chunk), styles[gene].expand(len(chunk), -1)))
                 for chunk in np.split(cells, range(batch_size, len(cells), batch_size))
             ]
             means[gene] = torch.cat(codes).mean(dim=0).cpu().numpy()
@@ -119,14 +119,14 @@ def write_embedding(
     run_path: Path,
     out: Path,
     *,
-    position: int = 1,
-    ema: bool = True,
+    position: int | None = None,
+    ema: bool | None = None,
     store_path: Path | None = None,
     checkpoint: Path | None = None,
 ) -> None:
-    """Write a run's gene vectors as an ``.h5ad``, with the other settings and the seed of its configuration."""
+    """Write a run's gene vectors as an ``.h5ad``; what is not given is as its configuration says."""
     config = open_run(run_path).config
-    settings = EmbedSettings.model_validate(config.embed.model_dump() | {"position": position, "ema": ema})
+    asked = {key: value for key, value in {"position": position, "ema": ema}.items() if value is not None}
+    settings = EmbedSettings.model_validate(config.embed.model_dump() | asked)
     adata = embed(run_path, settings, store_path=store_path, checkpoint=checkpoint, seed=config.seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    adata.write_h5ad(out)
+    write_gene_vectors(adata, out)

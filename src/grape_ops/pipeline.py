@@ -32,7 +32,7 @@ class PipelineFile(Settings):
     simulate: bool = Field(False, description="Make the screen first, by the settings under simulate.")
     truth: str | None = Field(None, description="Known complexes: a built-in name or a file; none, no scores.")
     positions: tuple[Literal[1, 2, 3], ...] = Field(
-        (1, 2), min_length=1, description="Positions of gene vectors, the main one first."
+        (1, 2), min_length=1, description="Positions of gene vectors, the main one, which the report shows, first."
     )
     baselines: tuple[str, ...] = Field(("random", "statistics"), description="Baselines scored on the same cells.")
     config: str | None = Field(None, description="Configuration file or preset.")
@@ -115,7 +115,8 @@ def read_pipeline(file: Path) -> tuple[PipelineFile, Config]:
     if plan.config is not None:
         beside = file.parent / plan.config
         tree = read_yaml(beside if beside.is_file() else plan.config)
-    return plan, parse_config(_merged(tree, plan.settings), source=str(file))
+    tree = _merged(_merged(tree, plan.settings), {"embed": {"position": plan.positions[0]}})
+    return plan, parse_config(tree, source=str(file))
 
 
 def _check_baselines(names: Iterable[str]) -> None:
@@ -139,17 +140,16 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
     out, screen = base / plan.out, base / plan.screen
     store, run = out / "store", out / "run"
     settings = config.model_dump(mode="json")
-    truth = str(base / plan.truth) if plan.truth and (plan.simulate or (base / plan.truth).exists()) else plan.truth
-
     if plan.simulate:
         step = Step("simulate", settings["simulate"], (screen,), lambda _: _simulate(screen, config))
         yield step
         origin: Any = step.fingerprint
     else:
         origin = _listing(screen)
+    truth, judged_by = _truth(plan, base)
     cut = Step(
         "preprocess",
-        [origin, settings["screen"], {**settings["preprocess"], "workers": None}],
+        [origin, settings["screen"], _what_decides(settings["preprocess"])],
         (store,),
         lambda resume: _preprocess(screen, store, config, resume),
     )
@@ -170,7 +170,7 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
     if truth and scores:
         judged = Step(
             "evaluate",
-            [inputs, truth, settings["evaluate"], config.seed],
+            [inputs, judged_by, settings["evaluate"], config.seed],
             (scores,),
             lambda _: _evaluate([file for file, _ in vectors], truth, out, config),
         )
@@ -178,6 +178,24 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
         inputs.append(judged.fingerprint)
     page = out / "report.html"
     yield Step("report", inputs, (page,), lambda _: _report(run, page, scores, truth))
+
+
+def _truth(plan: PipelineFile, base: Path) -> tuple[str | None, str | None]:
+    """Name or path of the truth, and the hash of its content."""
+    from grape_ops.groundtruth import load_truth
+
+    if plan.truth is None:
+        return None, None
+    beside = base / plan.truth
+    name = str(beside) if beside.is_file() else plan.truth
+    return name, load_truth(name).sha256
+
+
+def _what_decides(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of the preprocessing that decide what comes out."""
+    from grape_ops.preprocess.workplace import FREE_TO_CHANGE
+
+    return {key: value for key, value in settings.items() if key not in FREE_TO_CHANGE}
 
 
 def _train_step(store: Path, run: Path, config: Config, truth: str | None, cut: Step) -> Step:
@@ -188,7 +206,8 @@ def _train_step(store: Path, run: Path, config: Config, truth: str | None, cut: 
 
         train(store, run, config, truth=truth, resume=resume)
 
-    inputs = [cut.fingerprint, decisive_settings(config), truth]
+    # Not the truth: training is only watched by it.
+    inputs = [cut.fingerprint, decisive_settings(config)]
     return Step("train", inputs, (run,), act, goal=config.train.steps)
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grape_ops.cells.batches import BatchLoader, Sampler, turn_and_mirror
+from grape_ops.cells.batches import BatchLoader, Sampler, StandardizedCrops, turn_and_mirror
 from grape_ops.errors import GrapeOpsError
 
 LABELS = np.repeat(np.arange(5), [3, 50, 8, 1, 20])
@@ -75,7 +75,7 @@ def test_turning_and_mirroring_gives_the_eight_symmetries():
 
 def test_batches_are_the_stores_standardised_crops(tiny_store):
     sampler = Sampler(tiny_store.labels, len(tiny_store.perturbations), 8, 0)
-    batch = BatchLoader(tiny_store, sampler, CPU).fetch(3)
+    batch = BatchLoader(StandardizedCrops(tiny_store, CPU), sampler).fetch(3)
     cells, targets = sampler.draw(3)
     np.testing.assert_allclose(batch.images.numpy(), tiny_store.standardized(cells), rtol=1e-5, atol=1e-5)
     assert batch.labels.tolist() == tiny_store.labels[cells].tolist()
@@ -84,8 +84,10 @@ def test_batches_are_the_stores_standardised_crops(tiny_store):
 
 def test_processes_share_a_batch_without_changing_it(tiny_store):
     sampler = Sampler(tiny_store.labels, len(tiny_store.perturbations), 8, 0)
-    whole = BatchLoader(tiny_store, sampler, CPU, augment=True).fetch(5)
-    parts = [BatchLoader(tiny_store, sampler, CPU, augment=True, rank=r, world=2).fetch(5) for r in (0, 1)]
+    whole = BatchLoader(StandardizedCrops(tiny_store, CPU), sampler, augment=True).fetch(5)
+    parts = [
+        BatchLoader(StandardizedCrops(tiny_store, CPU), sampler, augment=True, rank=r, world=2).fetch(5) for r in (0, 1)
+    ]
     joined = torch.empty_like(whole.images)
     joined[0::2], joined[1::2] = parts[0].images, parts[1].images
     assert torch.equal(joined, whole.images)
@@ -93,6 +95,6 @@ def test_processes_share_a_batch_without_changing_it(tiny_store):
 
 def test_fetching_ahead_changes_nothing(tiny_store):
     sampler = Sampler(tiny_store.labels, len(tiny_store.perturbations), 8, 0)
-    loader = BatchLoader(tiny_store, sampler, CPU, augment=True)
+    loader = BatchLoader(StandardizedCrops(tiny_store, CPU), sampler, augment=True)
     for step, batch in zip(range(2, 6), loader.batches(2, 6), strict=True):
         assert torch.equal(batch.images, loader.fetch(step).images)

@@ -126,7 +126,7 @@ def test_a_run_before_its_first_checkpoint(full_run, tmp_path):
     shutil.copytree(full_run.path, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / CHECKPOINTS_DIR)
     (tmp_path / "run" / METRICS_FILE).unlink()
-    write_report(tmp_path / "run", tmp_path / "report.html", truth=full_run.record["truth"])
+    write_report(tmp_path / "run", tmp_path / "report.html", truth=full_run.truth)
     text = read(tmp_path / "report.html").text
     assert "has no checkpoint yet" in text and "Nothing was logged yet" in text
     assert "0 of 8 planned steps" in text

@@ -6,8 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from grape_ops.baselines import BASELINES
-from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, EmbedSettings, load_config
 from grape_ops.embed import embed
 from grape_ops.evaluate.benchmark import evaluate_maps
@@ -53,7 +51,6 @@ def p_value(screen: Path, config: Config, folder: Path) -> float:
     preprocess(open_screen(screen, config.screen), folder / "store", config.preprocess)
     train(folder / "store", folder / "run", config)
     maps = {"grape": embed(folder / "run", EmbedSettings())}
-    maps["statistics"] = BASELINES["statistics"](CropStore.open(folder / "store"), 0)
     scores = evaluate_maps(maps, load_truth(str(screen / TRUTH_FILE)), config.evaluate, seed=0)
     print(scores[0]["map"]["value"], scores[0]["map"]["p_value"])  # shown when it fails
     return scores[0]["map"]["p_value"]

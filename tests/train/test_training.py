@@ -156,6 +156,23 @@ def test_a_second_run_in_a_folder_is_refused(tiny_store, tiny_config, tmp_path):
         train(tiny_store.path, tmp_path, changed(config, "model.style_dim=5"), resume=True)
 
 
+def test_fewer_steps_than_a_run_has_are_refused(tiny_store, tiny_config, tmp_path):
+    train(tiny_store.path, tmp_path, tiny_config)
+    with pytest.raises(GrapeOpsError, match="12 steps already"):
+        train(tiny_store.path, tmp_path, changed(tiny_config, "train.steps=3"), resume=True)
+    assert open_run(tmp_path).config.train.steps == 12
+
+
+def test_a_truth_file_is_found_from_any_folder(tiny_store, tiny_config, truth_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(truth_file.parent)
+    config = changed(tiny_config, "train.steps=6")
+    train(tiny_store.path, tmp_path / "run", config, truth="truth.tsv")
+    monkeypatch.chdir(tmp_path)
+    train(tiny_store.path, Path("run"), tiny_config, resume=True)
+    scores = [line["step"] for line in read_metrics(Path("run") / METRICS_FILE) if "map" in line]
+    assert scores == [6, 12]
+
+
 def test_other_cells_are_refused(tiny_store, tiny_config, tmp_path):
     train(tiny_store.path, tmp_path / "run", changed(tiny_config, "train.steps=1"))
     record = json.loads((tmp_path / "run" / "run.json").read_text())

@@ -130,43 +130,27 @@ def hold_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     return held
 
 
-class BatchLoader:
-    """Batches of a store, fetched one ahead in a thread, standardised on the device.
+class StandardizedCrops:
+    """A store's crops on a device, as the networks take them (section 3.2, step 4).
 
     Parameters
     ----------
-    store, sampler : where the crops come from, and which of them.
-    device : where batches are wanted.
-    augment : turn and mirror crops at random.
-    noise_dim : length of the noise of networks that take some.
-    resident : "always" keeps all crops on the device as integers, "never" reads each batch from the store, "auto"
-        keeps them if the device is a GPU whose free memory they fill to less than half.
-    rank, world : this process's slice of every batch.
+    store : where the crops come from.
+    device : where they are wanted.
+    resident : "always" keeps all of them on the device as integers, "never" reads those asked for from the store,
+        "auto" keeps them if the device is a GPU whose free memory they fill to less than half.
     """
 
-    def __init__(
-        self,
-        store: CropStore,
-        sampler: Sampler,
-        device: torch.device,
-        *,
-        augment: bool = False,
-        noise_dim: int = 0,
-        resident: str = "never",
-        rank: int = 0,
-        world: int = 1,
-    ):
-        self.store, self.sampler, self.device = store, sampler, device
-        self.augment, self.noise_dim = augment, noise_dim
-        self._mine = slice(rank, None, world)
+    def __init__(self, store: CropStore, device: torch.device, resident: str = "never"):
+        self.store, self.device = store, device
         self._shift = torch.from_numpy(store.control_mean * store.pixel_max).to(device)
         self._factor = torch.from_numpy(1 / (store.control_sd * store.pixel_max)).to(device)
         self._batch_codes = torch.from_numpy(store.batch_codes)
         fits = resident == "always" or (resident == "auto" and _fits(store, device))
         self._crops = _as_signed(store.read(np.arange(len(store)))).to(device) if fits else None
 
-    def images(self, cells: np.ndarray) -> Tensor:
-        """Crops of these cells (B,), z-scored by the controls of each crop's batch (section 3.2): (B, C, H, H)."""
+    def __call__(self, cells: np.ndarray) -> Tensor:
+        """Crops of these cells (B,), z-scored by the controls of each crop's batch: (B, C, H, H), channels last."""
         index = torch.from_numpy(np.asarray(cells))
         if self._crops is not None:
             raw = self._crops[index.to(self.device)]
@@ -180,15 +164,41 @@ class BatchLoader:
         images = images.contiguous(memory_format=torch.channels_last)
         return images.sub_(self._shift[batch][:, :, None, None]).mul_(self._factor[batch][:, :, None, None])
 
+
+class BatchLoader:
+    """Batches of a store, fetched one ahead in a thread.
+
+    Parameters
+    ----------
+    crops, sampler : where the crops come from, and which of them.
+    augment : turn and mirror crops at random.
+    noise_dim : length of the noise of networks that take some.
+    rank, world : this process's slice of every batch.
+    """
+
+    def __init__(
+        self,
+        crops: StandardizedCrops,
+        sampler: Sampler,
+        *,
+        augment: bool = False,
+        noise_dim: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        self.crops, self.sampler, self.device = crops, sampler, crops.device
+        self.augment, self.noise_dim = augment, noise_dim
+        self._mine = slice(rank, None, world)
+
     def fetch(self, step: int) -> Batch:
         """Make the batch of a step."""
         all_cells, all_targets = self.sampler.draw(step)
         cells, targets = all_cells[self._mine], torch.from_numpy(all_targets[self._mine]).to(self.device)
-        images = self.images(cells)
+        images = self.crops(cells)
         if self.augment:
             codes = self._draw(_AUGMENT, step).integers(8, size=len(all_cells))[self._mine]
             images = turn_and_mirror(images, torch.from_numpy(codes).to(self.device))
-        labels = torch.from_numpy(self.store.labels[cells]).to(self.device)
+        labels = torch.from_numpy(self.crops.store.labels[cells]).to(self.device)
         if not self.noise_dim:
             return Batch(images, labels, targets)
         drawn = self._draw(_NOISE, step).standard_normal((2, len(all_cells), self.noise_dim), np.float32)

@@ -12,14 +12,14 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.machine import core_count
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 def worker_count(asked: int) -> int:
     """Return the number of processes: what was asked for, or with 0 one per core this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return asked or cores
+    return asked or core_count()
 
 
 class Workers:

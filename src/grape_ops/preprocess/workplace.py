@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.cells.writer import write_json
-from grape_ops.config import PreprocessSettings
+from grape_ops.config import PreprocessSettings, flatten
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.groups import TILE_KEY
 from grape_ops.preprocess.illumination import FIELDS_FILE
@@ -31,7 +31,7 @@ from grape_ops.screen.screen import Screen
 
 PLAN_FILE = "plan.json"
 # They decide how the work is done and whether it goes on, not what comes out.
-_FREE_TO_CHANGE = ("workers", "on_problem")
+FREE_TO_CHANGE = ("workers", "on_problem")
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Plan:
 
     def differences(self, other: "Plan") -> list[str]:
         """Name the settings that differ, with both values."""
-        mine, theirs = _flat(self.settings), _flat(other.settings)
+        mine, theirs = flatten(self.settings), flatten(other.settings)
         return [
             f"preprocess.{key}: {theirs.get(key)} there, {mine.get(key)} now"
             for key in sorted({*mine, *theirs})
-            if mine.get(key) != theirs.get(key) and key not in _FREE_TO_CHANGE
+            if mine.get(key) != theirs.get(key) and key not in FREE_TO_CHANGE
         ]
 
 
@@ -133,10 +133,3 @@ def _read_plan(out: Path, complete: bool) -> Plan:
 
 def _names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else [folder.name]
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from grape_ops import __version__
-from grape_ops.config import Config, dump_config
+from grape_ops.config import Config, dump_config, flatten
 from grape_ops.errors import GrapeOpsError
 from grape_ops.report import figures
 from grape_ops.report.cells import cell_pictures
@@ -214,20 +214,13 @@ def _pictures(material: Material) -> tuple[dict[str, Any] | None, str]:
 
 def changed_settings(config: Config) -> list[tuple[str, str, str]]:
     """Settings that differ from the defaults, which are the paper's: (name, value, default)."""
-    ours, theirs = (_flat(tree.model_dump(mode="json")) for tree in (config, Config()))
+    ours, theirs = (flatten(tree.model_dump(mode="json")) for tree in (config, Config()))
     changed = {key: (value, theirs.get(key)) for key, value in ours.items() if value != theirs.get(key)}
     return [(key, _as_yaml(value), _as_yaml(default)) for key, (value, default) in changed.items()]
 
 
 def _as_yaml(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def _without_folders(command: str) -> str:

@@ -104,7 +104,7 @@ def gather(run_path: Path, out: Path, *, store_path: Path | None, scores: Path |
     latest = run.latest_checkpoint()
     state: dict[str, Any] = read_state(latest) if latest is not None else {"step": 0, "average_updates": None}
     file = run_path / METRICS_FILE
-    known = look("truth", truth is not None, lambda: _truth(truth or run.record["truth"]))
+    known = look("truth", truth is not None, lambda: _truth(truth or run.truth))
     return Material(
         run=run,
         step=state["step"],

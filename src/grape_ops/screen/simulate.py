@@ -5,7 +5,6 @@ tile has its own random stream, so the number of worker processes changes nothin
 """
 
 import multiprocessing
-import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import yaml
 
 from grape_ops.config import SimulateSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.machine import core_count
 from grape_ops.progress import progress
 from grape_ops.schema import (
     CELLS_FILE,
@@ -198,7 +198,7 @@ def make_tile(job: TileJob) -> np.ndarray:
 
 
 def _make_tiles(jobs: list[TileJob], workers: int) -> list[np.ndarray]:
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    workers = min(workers or core_count(), len(jobs))
     with progress("simulating tiles", len(jobs), "tile") as advance:
         positions = []
         for found in _map(jobs, workers):

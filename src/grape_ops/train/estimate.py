@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from grape_ops.cells.batches import Batch, BatchLoader, Sampler
+from grape_ops.cells.batches import Batch, BatchLoader, Sampler, StandardizedCrops
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, ModelSettings
 from grape_ops.nn.grape import Grape, build_grape
@@ -65,7 +65,9 @@ def estimate(store_path: Path, config: Config) -> Estimate:
     gmac = multiply_adds(config.model, n, channels, size)
     crops = min(part, max(1, int(MOST_GMAC_ON_CPU / gmac["generator"]))) if fabric.device.type == "cpu" else part
     sampler = Sampler(store.labels, n, crops, config.seed, settings.sampling)
-    loader = BatchLoader(store, sampler, fabric.device, augment=settings.augment, noise_dim=config.model.noise_dim)
+    loader = BatchLoader(
+        StandardizedCrops(store, fabric.device), sampler, augment=settings.augment, noise_dim=config.model.noise_dim
+    )
     seconds, activations = _time_steps(nets, config, fabric, [loader.fetch(step) for step in range(TIMED_STEPS + 1)])
     per_step = seconds * settings.batch_size / crops
     copies = 4 + settings.ema.enabled  # weights, gradients, two moments, filter

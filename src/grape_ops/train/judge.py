@@ -1,17 +1,18 @@
 """What is looked at along training besides the losses: mAP if a truth is given, and how well D knows unseen cells."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from grape_ops.cells.batches import BatchLoader
+from grape_ops.cells.batches import StandardizedCrops
+from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.retrieval import average_precision, chance_average_precision
 from grape_ops.groundtruth import load_truth, membership
 from grape_ops.nn.grape import Grape
 from grape_ops.train.checkpoint import TrainingState
-from grape_ops.train.run import Run
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,24 @@ class Judge:
     members: np.ndarray
 
     @classmethod
-    def of(cls, run: Run, truth: str | None) -> "Judge | None":
-        """Make a judge, or None without a truth or with fewer than two related genes."""
-        if truth is None:
-            return None
-        members = membership(load_truth(truth), list(run.genes.index))
+    def of(cls, genes: Sequence[str], truth: str) -> "Judge":
+        """Make a judge of these genes, the rows of M.
+
+        Raises
+        ------
+        GrapeOpsError : no two of the genes belong to a common complex.
+        """
+        known = load_truth(truth)
+        members = membership(known, list(genes))
         members &= members.sum(axis=0) > 1
         rows = np.flatnonzero(members.any(axis=1))
-        return cls(rows, members[rows]) if len(rows) > 1 else None
+        if not len(rows):
+            theirs = sorted({gene for complex_ in known.complexes.values() for gene in complex_})
+            raise GrapeOpsError(
+                f"No two genes of the store share a complex of the truth {truth}. The store has "
+                f"{', '.join(genes[:3])}, …; the truth has {', '.join(theirs[:3])}, …. Give another --truth, or none."
+            )
+        return cls(rows, members[rows])
 
     def score(self, state: TrainingState) -> dict[str, float]:
         """MAP of positions 1 and 2, trained and filtered, beside its chance level."""
@@ -61,24 +72,24 @@ class Memory:
 
     Attributes
     ----------
-    loader : of crops as they are trained on, without augmentation.
+    crops : as they are trained on, without augmentation.
     seen, unseen : (n,) cells of either kind, the same perturbations in both.
     """
 
-    loader: BatchLoader
+    crops: StandardizedCrops
     seen: np.ndarray
     unseen: np.ndarray
 
     @classmethod
-    def of(cls, loader: BatchLoader, held_out: np.ndarray, seed: int, most: int = 512) -> "Memory | None":
+    def of(cls, crops: StandardizedCrops, held_out: np.ndarray, seed: int, most: int = 512) -> "Memory | None":
         """Draw the cells to look at; None where nothing is held out."""
         if not held_out.any():
             return None
-        rng, labels = np.random.default_rng(seed), loader.store.labels
+        rng, labels = np.random.default_rng(seed), crops.store.labels
         unseen = rng.permutation(np.flatnonzero(held_out))[:most]
         trained = np.flatnonzero(~held_out)
         seen = [rng.choice(trained[labels[trained] == label]) for label in labels[unseen]]
-        return cls(loader, np.array(seen), unseen)
+        return cls(crops, np.array(seen), unseen)
 
     @torch.no_grad()
     def score(self, nets: Grape) -> dict[str, float]:
@@ -91,7 +102,7 @@ class Memory:
     def _mean_logit(self, nets: Grape, cells: np.ndarray) -> float:
         logits: list[Tensor] = []
         for chunk in np.split(cells, range(128, len(cells), 128)):
-            images = self.loader.images(chunk)
-            labels = torch.from_numpy(self.loader.store.labels[chunk]).to(images.device)
+            images = self.crops(chunk)
+            labels = torch.from_numpy(self.crops.store.labels[chunk]).to(images.device)
             logits.append(nets.discriminator.addressed(images, labels))
         return float(torch.cat(logits).mean())

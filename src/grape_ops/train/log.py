@@ -26,7 +26,9 @@ class MetricsLog:
     def __init__(self, run: Path, step: int, tensorboard: bool = False):
         self.file = run / METRICS_FILE
         kept = [line for line in read_metrics(self.file) if line["step"] <= step] if self.file.exists() else []
-        self.file.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        draft = self.file.with_name(f".{self.file.name}.partial")
+        draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        draft.replace(self.file)
         self._board = _tensorboard(run / "tensorboard", step) if tensorboard else None
 
     def write(self, step: int, values: dict[str, Any]) -> None:

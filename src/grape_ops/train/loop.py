@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from grape_ops.cells.batches import Batch, BatchLoader, Sampler, hold_out
+from grape_ops.cells.batches import Batch, BatchLoader, Sampler, StandardizedCrops, hold_out
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, TrainSettings
 from grape_ops.errors import GrapeOpsError, Interrupted
+from grape_ops.machine import core_count
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
 from grape_ops.train.checkpoint import TrainingState, restore, save_checkpoint
@@ -44,6 +44,7 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     # The cells, the engine, and the folder.
     settings = config.train
     store = CropStore.open(store_path)
+    judge = Judge.of(store.perturbations, truth) if truth else None
     fabric = start_engine(settings)
     first_alone(fabric, lambda: prepare_run(out, store, config, truth, resume))
     run = open_run(out)
@@ -57,7 +58,7 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
 
     # What is drawn, and what is written down.
     loader, memory = make_loader(store, config, fabric)
-    judge = Judge.of(run, truth or run.record["truth"])
+    judge = judge or (Judge.of(store.perturbations, run.truth) if run.truth else None)
     log = MetricsLog(out, state.step, settings.tensorboard) if fabric.is_global_zero else None
     objectives, means = Objectives(settings.loss, settings.compile), IntervalMean(settings.batch_size)
 
@@ -71,7 +72,7 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
             last = state.step == settings.steps or stop_everywhere(fabric, stop, state.step, settings.log_every)
             save = last or state.step % settings.checkpoint_every == 0
             if save or state.step % settings.log_every == 0:
-                line = means.take()
+                line = mean_everywhere(fabric, means.take())
                 check_finite(line, state.step, run.latest_checkpoint())
                 if log is not None:
                     log.write(state.step, line)
@@ -83,11 +84,8 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
                 save_checkpoint(out, state, settings.keep_checkpoints, settings.keep_every)
             advance(note=means.rate)
             if last and state.step < settings.steps:
-                raise Interrupted(
-                    f"Training stopped after step {state.step} of {settings.steps}, and everything is saved. "
-                    f"The same command with --resume goes on.",
-                    stop.number,
-                )
+                done = f"Training stopped after step {state.step} of {settings.steps}, and everything is saved."
+                raise Interrupted(done, stop.number)
     return run
 
 
@@ -148,8 +146,9 @@ def start_engine(settings: TrainSettings) -> Fabric:
             f"train.batch_size={settings.batch_size} must divide evenly into {share} parts "
             f"(train.devices x train.nodes x train.accumulate)."
         )
-    cores = psutil.cpu_count(logical=False) or 1
-    torch.set_num_threads(settings.threads or max(cores // settings.devices, 1))
+    if settings.accelerator == "cuda" and not torch.cuda.is_available():
+        raise GrapeOpsError("train.accelerator=cuda, but torch sees no GPU here. Set it to auto or cpu.")
+    torch.set_num_threads(settings.threads or max(core_count() // settings.devices, 1))
     fabric = Fabric(
         accelerator=settings.accelerator,
         devices=settings.devices,
@@ -201,17 +200,25 @@ def make_loader(store: CropStore, config: Config, fabric: Fabric) -> tuple[Batch
     settings, n = config.train, len(store.perturbations)
     held = hold_out(store.labels, settings.holdout, config.seed)
     sampler = Sampler(store.labels, n, settings.batch_size, config.seed, settings.sampling, (~held).nonzero()[0])
+    crops = StandardizedCrops(store, fabric.device, settings.resident)
     loader = BatchLoader(
-        store,
+        crops,
         sampler,
-        fabric.device,
         augment=settings.augment,
         noise_dim=config.model.noise_dim,
-        resident=settings.resident,
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
-    return loader, Memory.of(loader, held, config.seed)
+    return loader, Memory.of(crops, held, config.seed)
+
+
+def mean_everywhere(fabric: Fabric, values: dict[str, float]) -> dict[str, float]:
+    """Mean over processes, each of which has seen its own slice of the batches."""
+    if fabric.world_size == 1:
+        return values
+    mean = fabric.all_reduce(torch.tensor(list(values.values()), device=fabric.device), reduce_op="mean")
+    assert isinstance(mean, Tensor)
+    return dict(zip(values, mean.tolist(), strict=True))
 
 
 def stop_everywhere(fabric: Fabric, stop: StopSignal, step: int, every: int) -> bool:

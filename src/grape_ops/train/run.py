@@ -22,7 +22,7 @@ import torch
 
 from grape_ops.cells.genes import gene_table
 from grape_ops.cells.store import CropStore
-from grape_ops.config import Config, dump_config, parse_config, read_yaml
+from grape_ops.config import Config, dump_config, flatten, parse_config, read_yaml
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import Grape, build_grape
 from grape_ops.schema import RUN_CONFIG_FILE, RUN_FILE, STORE_FILE
@@ -53,6 +53,13 @@ class Run:
     def store_path(self) -> Path:
         """Where the crop store lay; relative paths count from the run folder."""
         return Path(os.path.normpath(self.path / self.record["store"]))
+
+    @property
+    def truth(self) -> str | None:
+        """The complexes training was watched by: a built-in name, or a file; relative paths count from the folder."""
+        name: str | None = self.record["truth"]
+        beside = self.path / name if name else None
+        return os.path.normpath(beside) if beside is not None and beside.is_file() else name
 
     def build(self, *, checkpointing: bool = False) -> Grape:
         """The run's networks as they were before the first step; ``checkpointing`` as in ``build_grape``."""
@@ -102,12 +109,20 @@ def prepare_run(out: Path, store: CropStore, config: Config, truth: str | None, 
         raise GrapeOpsError(f"{out} holds a run already. Give --resume to go on with it, or another --out.")
     run = open_run(out)
     _refuse_changes(run, config, store)
+    reached = max((int(path.name[5:]) for path in checkpoints(out)), default=0)
+    if reached > config.train.steps:
+        raise GrapeOpsError(
+            f"{out} has been trained for {reached} steps already, more than train.steps={config.train.steps}. "
+            f"Set train.steps to {reached} or more, or give another --out."
+        )
     if run.config != config:  # a longer run, or other bookkeeping
         _write(out / RUN_CONFIG_FILE, dump_config(config))
     return Run(out, config, run.record, run.genes)
 
 
 def _create(out: Path, store: CropStore, config: Config, truth: str | None) -> Run:
+    if out.exists() and not out.is_dir():
+        raise GrapeOpsError(f"{out} is a file; name a folder for the run.")
     out.mkdir(parents=True, exist_ok=True)
     genes = gene_table(store)
     genes.to_parquet(out / GENES_FILE)
@@ -122,7 +137,7 @@ def _create(out: Path, store: CropStore, config: Config, truth: str | None) -> R
         "store_fingerprint": store_fingerprint(store),
         "channels": list(store.channels),
         "crop_size": store.crop_size,
-        "truth": truth,
+        "truth": os.path.relpath(truth, out) if truth and Path(truth).is_file() else truth,
     }
     _write(out / RUN_FILE, json.dumps(record, indent=2))  # last: it makes the folder a run
     return Run(out, config, record, genes)
@@ -152,7 +167,7 @@ def decisive_settings(config: Config) -> dict[str, Any]:
     """The settings that decide what a run learns, by dotted name; the others may change when it goes on."""
     tree = config.model_dump(mode="json", include={"seed", "model", "train"})
     tree["train"] = {key: value for key, value in tree["train"].items() if key not in _MAY_CHANGE}
-    return _flat(tree)
+    return flatten(tree)
 
 
 def _refuse_changes(run: Run, config: Config, store: CropStore) -> None:
@@ -168,13 +183,6 @@ def _refuse_changes(run: Run, config: Config, store: CropStore) -> None:
         raise GrapeOpsError(
             f"{run.path} was begun with other settings:\n{lines}\nSet them back, or give another --out."
         )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def store_fingerprint(store: CropStore) -> str:

@@ -6,7 +6,7 @@ takes the mean of their weights. A complex drawn twice makes any partition look 
 moved by their bias, until their mean is the score itself, before percentiles are taken.
 
 A bootstrap of K complexes spreads too little, by sqrt((K - 1) / K), and its percentiles have normal instead of
-Student's tails; with 14 complexes a nominal 95 % interval holds 90 %. Percentiles are therefore taken further out
+Student's tails; with six complexes a nominal 95 % interval holds 82 %. Percentiles are therefore taken further out
 (expanded percentile intervals: Hesterberg, The American Statistician 69:371, 2015), and p-values are moved alike, so
 that an interval leaves out 0 when its p-value is small.
 

@@ -61,10 +61,13 @@ def _entropies(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     cluster_entropy = np.log(total) - _x_log_x(clusters).sum(axis=1) / total
     class_entropy = np.log(total) - _x_log_x(classes).sum(axis=1) / total
     joint = np.log(total) - _x_log_x(table).sum(axis=(1, 2)) / total
-    information = np.maximum(cluster_entropy + class_entropy - joint, 0.0)
-    # What is left of equal terms after rounding is no information.
-    information[information < np.finfo(np.float64).eps * 8] = 0.0
-    return information, np.maximum(cluster_entropy, 0.0), np.maximum(class_entropy, 0.0)
+    information = cluster_entropy + class_entropy - joint
+    # What is left of equal terms after rounding is nothing: one cluster has no entropy.
+    return _without_rounding(information), _without_rounding(cluster_entropy), _without_rounding(class_entropy)
+
+
+def _without_rounding(nats: np.ndarray) -> np.ndarray:
+    return np.where(nats < np.finfo(np.float64).eps * 8, 0.0, nats)
 
 
 def _x_log_x(counts: np.ndarray) -> np.ndarray:

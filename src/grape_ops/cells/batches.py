@@ -207,6 +207,8 @@ class BatchLoader:
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches of the steps from ``start`` up to ``stop``."""
+        if start >= stop:
+            return
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
             ahead = pool.submit(self.fetch, start)
             for step in range(start, stop):

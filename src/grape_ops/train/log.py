@@ -32,7 +32,9 @@ class MetricsLog:
         self._board = _tensorboard(run / "tensorboard", step) if tensorboard else None
 
     def write(self, step: int, values: dict[str, Any]) -> None:
-        """Append one line."""
+        """Append one line, unless there is nothing to write."""
+        if not values:
+            return
         with self.file.open("a") as handle:
             handle.write(json.dumps({"step": step, **values}) + "\n")
         if self._board is not None:

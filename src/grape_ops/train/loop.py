@@ -17,12 +17,12 @@ from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
 from grape_ops.train.checkpoint import TrainingState, restore, save_checkpoint
 from grape_ops.train.ema import WeightAverage
-from grape_ops.train.judge import Judge, Memory
 from grape_ops.train.log import IntervalMean, MetricsLog, check_finite
 from grape_ops.train.optimizers import make_optimizers
 from grape_ops.train.run import Run, open_run, prepare_run
 from grape_ops.train.step import Objectives, Terms, frozen
 from grape_ops.train.stop import StopSignal, stop_signals
+from grape_ops.train.watch import Judge, Memory, Watch
 
 
 def train(store_path: Path, out: Path, config: Config, *, truth: str | None = None, resume: bool = False) -> Run:
@@ -58,7 +58,7 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
 
     # What is drawn, and what is written down.
     loader, memory = make_loader(store, config, fabric)
-    judge = judge or (Judge.of(store.perturbations, run.truth) if run.truth else None)
+    watch = Watch(judge or (Judge.of(store.perturbations, run.truth) if run.truth else None), memory)
     log = MetricsLog(out, state.step, settings.tensorboard) if fabric.is_global_zero else None
     objectives, means = Objectives(settings.loss, settings.compile), IntervalMean(settings.batch_size)
 
@@ -77,9 +77,7 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
                 if log is not None:
                     log.write(state.step, line)
             if log is not None and settings.evaluate_every and (last or state.step % settings.evaluate_every == 0):
-                look = (judge.score(state) if judge else {}) | (memory.score(state.nets) if memory else {})
-                if look:
-                    log.write(state.step, look)
+                log.write(state.step, watch.look(state))
             if save and fabric.is_global_zero:
                 save_checkpoint(out, state, settings.keep_checkpoints, settings.keep_every)
             advance(note=means.rate)

@@ -106,3 +106,22 @@ class Memory:
             labels = torch.from_numpy(self.crops.store.labels[chunk]).to(images.device)
             logits.append(nets.discriminator.addressed(images, labels))
         return float(torch.cat(logits).mean())
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Everything looked at along training besides the losses.
+
+    Attributes
+    ----------
+    judge : scores M, if a truth was given.
+    memory : compares seen and unseen cells, if some are held out.
+    """
+
+    judge: Judge | None
+    memory: Memory | None
+
+    def look(self, state: TrainingState) -> dict[str, float]:
+        """All scores there are."""
+        scores = self.judge.score(state) if self.judge else {}
+        return scores | (self.memory.score(state.nets) if self.memory else {})

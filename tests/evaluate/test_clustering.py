@@ -52,6 +52,8 @@ def test_scores_of_the_extremes():
     for genes in range(1, 60):  # log(n) - n log(n) / n is not 0 for every n
         trivial = agreement(np.zeros((1, genes), int), np.zeros(genes, int))
         assert [trivial[name][0] for name in SCORES] == [1, 1, 1, 1]
+        apart = agreement(np.arange(genes)[None], np.arange(genes))
+        assert [apart[name][0] for name in SCORES] == pytest.approx([1, 1, 1, 1])
     assert all(np.isnan(values).all() for values in agreement(np.zeros((2, 0), int), np.zeros(0, int)).values())
 
 

@@ -86,10 +86,11 @@ def _adjusted(table: np.ndarray, information: np.ndarray, first: np.ndarray, sec
     """AMI: information beyond what partitions of these sizes share by chance."""
     expected = expected_information(table)
     room = (first + second) / 2 - expected
-    trivial = ((table.sum(axis=2) > 0).sum(axis=1) == 1) & ((table.sum(axis=1) > 0).sum(axis=1) == 1)
+    # Equal partitions leave as much room as they share, which may be 0 / 0 (one cluster, or a cluster a gene).
+    equal = ((table > 0).sum(axis=1) <= 1).all(axis=1) & ((table > 0).sum(axis=2) <= 1).all(axis=1)
     tiny = np.finfo(np.float64).eps
     room = np.where(room < 0, np.minimum(room, -tiny), np.maximum(room, tiny))
-    return np.where(trivial, 1.0, (information - expected) / room)
+    return np.where(equal, 1.0, (information - expected) / room)
 
 
 def expected_information(table: np.ndarray) -> np.ndarray:

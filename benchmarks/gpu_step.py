@@ -10,9 +10,8 @@ import time
 
 import torch
 from lightning_fabric import Fabric
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
+from flops import FlopCount
 from grape_ops.cells.batches import Batch
 from grape_ops.config import Config, load_config
 from grape_ops.errors import GrapeOpsError
@@ -22,19 +21,6 @@ from grape_ops.train.step import Objectives
 from record import write_record
 
 GENES, CHANNELS, STEPS = 107, 4, 100_000
-
-
-class FlopCount(TorchDispatchMode):
-    """Counts what convolutions and matrix products cost; the library's own mode does not follow R1's gradient."""
-
-    total = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        """Add one operation."""
-        out = func(*args, **(kwargs or {}))
-        count = flop_registry.get(func._overloadpacket)
-        self.total += count(*args, **(kwargs or {}), out_val=out) if count else 0
-        return out
 
 
 def random_batch(size: int, image_size: int, device: torch.device) -> Batch:

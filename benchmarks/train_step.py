@@ -15,6 +15,7 @@ import time
 
 import torch
 
+from flops import FlopCount
 from grape_ops.cells.batches import Batch
 from grape_ops.config import Config, load_config
 from grape_ops.nn.grape import Grape, build_grape
@@ -79,12 +80,14 @@ def time_variant(variant: str, batch_size: int, steps: int, threads: int, genes:
     optimizers = make_optimizers(nets, config.train.optimizer)
     step = plain_step if variant == "plain" else fast_step
     seconds = []
-    for _ in range(steps + 1):
+    with FlopCount() as counter:
+        step(nets, batch, config, optimizers)
+    for _ in range(steps):
         start = time.perf_counter()
         step(nets, batch, config, optimizers)
         seconds.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds[1:], "peak_mib": peak}))
+    print(json.dumps({"seconds": seconds, "peak_mib": peak, "gmac": counter.total / 2e9 / batch_size}))
 
 
 def timed(variant: str, batch_size: int, steps: int, threads: int, genes: int) -> dict:
@@ -123,6 +126,7 @@ def main() -> None:
         figures[f"batch_{batch_size}"] = {
             **{f"{v}_s": statistics.median(rows[v]) for v in VARIANTS},
             **{f"{v}_peak_mib": peaks[v] for v in VARIANTS},
+            **{f"{v}_gmac_per_crop": runs[v][0]["gmac"] for v in VARIANTS},
             **{f"{v}_over_plain": statistics.median(rows[v]) / statistics.median(rows["plain"]) for v in VARIANTS},
         }
         print(f"batch {batch_size}:  variant        s/step (min..max)        of plain   peak MiB")
@@ -131,7 +135,8 @@ def main() -> None:
             share = median / statistics.median(rows["plain"])
             print(f"  {v:15} {median:6.2f} ({min(rows[v]):.2f}..{max(rows[v]):.2f}) {share:14.2f} {peaks[v]:10.0f}")
     if options.out:
-        write_record(options.out, "train_step", figures)
+        # The first batch size stands at the top as well, so that a call with one needs no second look.
+        write_record(options.out, "train_step", figures[f"batch_{options.batch[0]}"] | figures)
 
 
 if __name__ == "__main__":

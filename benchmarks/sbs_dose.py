@@ -5,13 +5,11 @@ through the command line: preprocess, train, embed. Dose stands for the perturba
 batches, dose 0 for the control. A second training takes each (row block, dose) for a perturbation of its own;
 there the dose-0 wells of column 2 are a perturbation too, so that every block has doses 0 to 6, and the other
 dose-0 wells, at the plate's rim, stay controls. Its figures are Spearman's correlations of dose with the first
-principal component of all those vectors, with one common sign; ``spearman_both_blocks`` is that of the first
-training, over doses 1 to 6.
+principal component of all those vectors, with one common sign.
 """
 
 import argparse
-import json
-import re
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,7 +20,6 @@ import numpy as np
 import pandas as pd
 import tifffile
 import yaml
-from anndata import read_h5ad
 from scipy import ndimage, stats
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
@@ -31,31 +28,13 @@ from skimage.segmentation import watershed
 
 from grape_ops.cells.store import CropStore
 from grape_ops.preprocess.illumination import read_fields
-from real_data import real_data
 from record import write_record
 
 CHANNELS = ("GFP", "DNA")
 BLOCKS = {"AD": "ABCD", "EH": "EFGH"}
 HIGHEST_DOSE = 6  # the reporter's response is flat from there on
 SMOOTHING = 60  # pixels: nuclei vanish, the light's fall-off over the field stays
-STEPS = {"full": 800, "quick": 60}
-SETTINGS = {
-    "preprocess.batch_columns": ["row_block"],
-    # One field a well: illumination is that of the plate, intensities those of the block.
-    "preprocess.flat_field.columns": ["plate"],
-    "preprocess.intensity.columns": ["row_block"],
-    # Two channels and one kind of change: narrower networks on larger batches see more cells in the same time.
-    "model.generator.width": 8,
-    "model.generator.max_width": 32,
-    "model.discriminator.width": 8,
-    "model.discriminator.max_width": 64,
-    "model.style_encoder.width": 8,
-    "model.style_encoder.max_width": 64,
-    "train.batch_size": 64,
-    # The lowest doses hardly differ: rows of M that nothing pulls apart are pulled together, and averaged long.
-    "train.optimizer.embedding_weight_decay": 0.01,
-    "train.ema.decay": 0.99,
-}
+STEPS = {"full": 600, "quick": 60}
 
 
 def main() -> None:
@@ -64,7 +43,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the steps: shows that it runs")
     parser.add_argument("--out", required=True, help="JSON file to write")
     arguments = parser.parse_args()
-    images, wells = read_fields_and_wells(real_data("sbs_fields"))
+    images, wells = read_fields_and_wells(data_folder() / "sbs_fields")
     cells = find_cells(images, wells)
     steps = STEPS["quick" if arguments.quick else "full"]
     with tempfile.TemporaryDirectory() as folder:
@@ -73,9 +52,17 @@ def main() -> None:
         store = CropStore.open(pooled / "store")
         figures: dict[str, Any] = {"crops": len(store), "nuclei_found": len(cells)}
         figures |= flatness(images, pooled / "store")
-        figures |= {f"spearman_rows_{b}": r for b, r in dose_response(split / "genes.h5ad").items()}
-        figures |= {"spearman_both_blocks": dose_response(pooled / "genes.h5ad")[""], "training_steps": steps}
+        figures |= dose_response(split / "genes.h5ad") | {"training_steps": steps}
     write_record(arguments.out, "sbs_dose", figures)
+
+
+def data_folder() -> Path:
+    """Return where real data lies: beside the project, or where GRAPE_OPS_DATA says."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("GRAPE_OPS_DATA", beside))
+    if not (folder / "sbs_fields").is_dir():
+        raise SystemExit("The folder sbs_fields is not there; set GRAPE_OPS_DATA to the folder that holds it.")
+    return folder
 
 
 def read_fields_and_wells(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
@@ -134,9 +121,16 @@ def run_command_line(folder: Path, images: np.ndarray, cells: pd.DataFrame, step
     cells.to_parquet(screen / "cells.parquet")
     layout = {"cells": "cells.parquet", "tiles": "tiles/{well}.tif", "channels": list(CHANNELS)}
     (screen / "screen.yaml").write_text(yaml.safe_dump(layout))
+    settings = {
+        "preprocess.batch_columns": ["row_block"],
+        # One field a well: illumination is that of the plate, intensities those of the block.
+        "preprocess.flat_field.columns": ["plate"],
+        "preprocess.intensity.columns": ["row_block"],
+        "train.steps": steps,
+    }
     chosen = ["--config", "small.yaml"]
-    for key, value in {**SETTINGS, "train.steps": steps}.items():
-        chosen += ["--set", f"{key}={json.dumps(value)}"]
+    for key, value in settings.items():
+        chosen += ["--set", f"{key}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}"]
     store, run = folder / "store", folder / "run"
     grape_ops("preprocess", screen, "--layout", "table", "--out", store, *chosen)
     grape_ops("train", store, "--out", run, *chosen)
@@ -162,18 +156,23 @@ def flatness(images: np.ndarray, store: Path) -> dict[str, float]:
 
 
 def dose_response(genes: Path) -> dict[str, float]:
-    """Spearman's correlation of dose with the first principal component, for each row block of the labels."""
+    """Spearman's correlation of dose with the first principal component, for each row block."""
+    from anndata import read_h5ad
+
     vectors = read_h5ad(genes)
-    named = [re.fullmatch(r"(?:(\w+)_)?dose(\d+)", name) for name in vectors.obs_names]
-    table = pd.DataFrame([(m[1] or "", int(m[2])) if m else ("", 99) for m in named], columns=["block", "dose"])
-    chosen = (table["dose"] <= HIGHEST_DOSE).to_numpy()
-    table, matrix = table[chosen], np.asarray(vectors.X, dtype=float)[chosen]
-    component = np.linalg.svd(matrix - matrix.mean(axis=0), full_matrices=False)[0][:, 0]
-    component *= np.sign(np.corrcoef(component, table["dose"])[0, 1])  # one sign for all blocks
-    return {
-        str(block): round(float(stats.spearmanr(own["dose"], own["component"]).statistic), 4)
-        for block, own in table.assign(component=component).groupby("block")
-    }
+    named = [name.split("_dose") for name in vectors.obs_names]
+    table = pd.DataFrame([(n[0], int(n[1])) if len(n) == 2 else ("", -1) for n in named], columns=["block", "dose"])
+    chosen = (table["dose"] >= 0) & (table["dose"] <= HIGHEST_DOSE)
+    table, vectors = table[chosen].reset_index(drop=True), vectors[chosen.to_numpy()]
+    centred = np.asarray(vectors.X, dtype=float) - np.asarray(vectors.X, dtype=float).mean(axis=0)
+    component = np.linalg.svd(centred, full_matrices=False)[0][:, 0]
+    component *= np.sign(np.corrcoef(component, table["dose"])[0, 1])
+    figures = {}
+    for block in BLOCKS:
+        own = (table["block"] == block).to_numpy()
+        correlation = stats.spearmanr(table["dose"][own], component[own]).statistic
+        figures[f"spearman_rows_{block}"] = round(float(correlation), 4)
+    return figures
 
 
 if __name__ == "__main__":

@@ -84,12 +84,12 @@ def find_cells(images: np.ndarray, wells: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def find_nuclei(dna: np.ndarray, least_area: int = 60) -> np.ndarray:
+def find_nuclei(dna: np.ndarray, least_area: int = 30) -> np.ndarray:
     """Find centres of nuclei: (H, W) -> (n, 2)."""
     smooth = ndimage.gaussian_filter(dna.astype(float), 1)
     mask = ndimage.binary_fill_holes(smooth > threshold_otsu(smooth))
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 1)
-    peaks = peak_local_max(depth, min_distance=6, labels=ndimage.label(mask)[0], exclude_border=False)
+    peaks = peak_local_max(depth, min_distance=4, labels=ndimage.label(mask)[0], exclude_border=False)
     seeds = np.zeros(dna.shape, dtype=int)
     seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     nuclei = regionprops(watershed(-depth, seeds, mask=mask))

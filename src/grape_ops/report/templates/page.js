@@ -42,6 +42,7 @@
     const figure = coloured(figures[name]);
     const narrow = name === "gene-map" && place.clientWidth < 760;
     if (narrow) figure.layout.legend = { ...figure.layout.legend, orientation: "h", x: 0, y: -0.02, yanchor: "top" };
+    place.style.height = figure.layout.height + "px"; // what a resize of the window fits the figure into
     return Plotly.react(place, figure.data, figure.layout, config(name));
   };
   const drawAll = () => Promise.all(Object.keys(figures).map(draw));

@@ -1,0 +1,70 @@
+"""The command line: each command reads its options, calls one function, and says where the result lies.
+
+Whatever is slow to import is imported inside the command that needs it, so that ``--help`` answers at once.
+"""
+
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from grape_ops.cli.app import app, say
+from grape_ops.errors import GrapeOpsError, Interrupted
+
+# Importing a module of commands adds them to the app; this is the order of --help.
+# isort: off
+from grape_ops.cli import screen_commands  # noqa: F401
+from grape_ops.cli import train_commands  # noqa: F401
+from grape_ops.cli import judge_commands  # noqa: F401
+from grape_ops.cli import page_commands  # noqa: F401
+from grape_ops.cli import whole_commands  # noqa: F401
+# isort: on
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from grape_ops import __version__
+
+        say(f"grape-ops {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Hold the options of the command itself."""
+
+
+def main() -> None:
+    """Run the command line; errors meant for the user come without a traceback."""
+    # Spinning OpenMP threads slow small networks several-fold as soon as another job wants the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        app()
+    except Interrupted as stopped:
+        sys.stderr.write(f"{stopped} {_way_on()}\n")
+        sys.exit(stopped.exit_code)
+    except GrapeOpsError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == 128 + signal.SIGINT:  # what Typer makes of Ctrl-C
+            sys.stderr.write(f"Stopped. {_way_on()}\n")
+        raise
+
+
+def _way_on() -> str:
+    """Say how an interrupted command goes on."""
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    ways = {
+        "preprocess": "The same command with --resume goes on; nothing finished is computed again.",
+        "train": "The same command with --resume goes on.",
+        "run": "The same command goes on where it stopped.",
+        "demo": "The same command goes on where it stopped.",
+    }
+    return ways.get(command, "The same command starts it again.")

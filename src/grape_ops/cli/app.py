@@ -1,0 +1,42 @@
+"""The command line's root, the options commands share, and how they speak."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="grape-ops",
+    help="Turn the images of an optical pooled CRISPR screen into a map of gene function.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ConfigFile = Annotated[
+    str | None,
+    typer.Option("--config", help="Settings that differ from the defaults: a YAML file, or paper.yaml or small.yaml."),
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="One setting, over the file's; repeatable.")
+]
+Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted call left.")]
+Truth = Annotated[
+    str | None,
+    typer.Option("--truth", help="Known complexes: a built-in name (complexes-14x106) or a file."),
+]
+Pairs = Annotated[list[Path] | None, typer.Option("--pairs", help="List of known gene pairs; repeatable.")]
+AliasTable = Annotated[Path | None, typer.Option("--aliases", help="Table of other names of genes.")]
+TableOut = Annotated[Path | None, typer.Option("--out", help="File for the table; printed if not set.")]
+
+
+def say(text: str) -> None:
+    """Print a line of result."""
+    typer.echo(text)
+
+
+def show(table: str, out: Path | None) -> None:
+    """Print a table, or say in which file it lies."""
+    typer.echo(table if out is None else f"Table: {out}", nl=out is not None)

@@ -1,0 +1,39 @@
+"""Commands from a screen to a crop store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grape_ops.cli.app import ConfigFile, Out, Overrides, Resume, app, say
+
+
+@app.command()
+def simulate(out: Out, config: ConfigFile = None, overrides: Overrides = None) -> None:
+    """Make a small screen of raw tiles with planted complexes, for trying things out."""
+    from grape_ops.config import load_config
+    from grape_ops.screen.simulate import simulate_screen
+
+    simulate_screen(out, load_config(config, overrides or ()).simulate)
+    say(f"Simulated screen: {out}")
+
+
+@app.command()
+def preprocess(
+    screen: Annotated[Path, typer.Argument(help="Folder of the screen.")],
+    out: Out,
+    layout: Annotated[str | None, typer.Option(help="How the folder is laid out; `table` if not set.")] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    resume: Resume = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that lies there.")] = False,
+) -> None:
+    """Correct, rescale and crop the tiles of a screen into a crop store."""
+    from grape_ops.config import load_config
+    from grape_ops.preprocess.pipeline import preprocess as make_store
+    from grape_ops.screen.layouts import open_screen
+
+    chosen = [f"screen.layout={layout}"] if layout else []
+    settings = load_config(config, [*(overrides or ()), *chosen])
+    make_store(open_screen(screen, settings.screen), out, settings.preprocess, resume=resume, overwrite=overwrite)
+    say(f"Crop store: {out}")

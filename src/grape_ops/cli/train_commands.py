@@ -1,0 +1,69 @@
+"""Commands from a crop store to gene vectors."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grape_ops.cli.app import ConfigFile, Out, Overrides, Resume, Truth, app, say
+
+
+@app.command()
+def train(
+    store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
+    out: Out = Path("run"),
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    truth: Truth = None,
+    resume: Resume = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would cost: size, memory, time.")
+    ] = False,
+) -> None:
+    """Train GRAPE on a crop store; with a truth, mAP along training is logged but never learnt from."""
+    from grape_ops.config import load_config
+
+    settings = load_config(config, overrides or ())
+    if dry_run:
+        from grape_ops.train.estimate import print_estimate
+
+        return print_estimate(store, settings)
+    from grape_ops.train.loop import train as run_training
+
+    run_training(store, out, settings, truth=truth, resume=resume)
+    return say(f"Run folder: {out}")
+
+
+@app.command()
+def embed(
+    run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
+    out: Out = Path("genes.h5ad"),
+    position: Annotated[
+        int | None,
+        typer.Option(min=1, max=3, help="1: rows of M; 2: F(M); 3: E of restyled cells; else as the run says."),
+    ] = None,
+    ema: Annotated[
+        bool | None, typer.Option("--ema/--no-ema", help="Filtered or last weights; the run's embed.ema if not set.")
+    ] = None,
+    store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Another checkpoint than the last one.")] = None,
+) -> None:
+    """Write the gene vectors of a run as AnnData."""
+    from grape_ops.embed import write_embedding
+
+    write_embedding(run, out, position=position, ema=ema, store_path=store, checkpoint=checkpoint)
+    say(f"Gene vectors: {out}")
+
+
+@app.command()
+def baseline(
+    method: Annotated[str, typer.Argument(help="Name of the baseline: random, statistics.")],
+    store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
+    out: Out,
+    seed: Annotated[int, typer.Option(help="Seed of what the baseline draws.")] = 0,
+) -> None:
+    """Write the gene vectors of a baseline on the same cells."""
+    from grape_ops.baselines import write_baseline
+
+    write_baseline(method, store, out, seed=seed)
+    say(f"Gene vectors: {out}")

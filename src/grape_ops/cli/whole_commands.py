@@ -1,0 +1,29 @@
+"""Commands that do everything at once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grape_ops.cli.app import Out, Overrides, app
+
+
+@app.command()
+def run(
+    pipeline: Annotated[Path, typer.Argument(help="Pipeline file; docs/pipeline.md describes it.")],
+) -> None:
+    """Do all steps a pipeline file names, skipping what is up to date."""
+    from grape_ops.pipeline import run_pipeline
+
+    run_pipeline(pipeline)
+
+
+@app.command()
+def demo(
+    out: Out = Path("demo"),
+    overrides: Overrides = None,
+) -> None:
+    """Simulate a small screen and do everything with it: store, training, gene vectors, scores, report."""
+    from grape_ops.pipeline import run_demo
+
+    run_demo(out, overrides or ())

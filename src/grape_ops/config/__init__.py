@@ -1,0 +1,41 @@
+"""One typed, frozen configuration tree; unknown keys are refused and every field carries a sentence.
+
+A configuration file holds only the keys it changes; ``load_config`` lays it over the defaults, then the
+``--set a.b=c`` overrides. The defaults of the model and of training are the paper's (sections 3.2 to 3.5).
+"""
+
+from grape_ops.config.base import Settings
+from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
+from grape_ops.config.loading import dump_config, flatten, lay_over, load_config, parse_config, preset_names, read_yaml
+from grape_ops.config.model import GeneratorSettings, ModelSettings, TrunkSettings
+from grape_ops.config.preprocess import FlatFieldSettings, IntensitySettings, PreprocessSettings
+from grape_ops.config.screen import ScreenSettings, SimulateSettings
+from grape_ops.config.train import EmaSettings, LossSettings, OptimizerSettings, TrainSettings
+from grape_ops.config.tree import Config
+
+__all__ = [
+    "Config",
+    "CurateSettings",
+    "EmaSettings",
+    "EmbedSettings",
+    "EvaluateSettings",
+    "FlatFieldSettings",
+    "GeneratorSettings",
+    "IntensitySettings",
+    "LossSettings",
+    "ModelSettings",
+    "OptimizerSettings",
+    "PreprocessSettings",
+    "ScreenSettings",
+    "Settings",
+    "SimulateSettings",
+    "TrainSettings",
+    "TrunkSettings",
+    "dump_config",
+    "flatten",
+    "lay_over",
+    "load_config",
+    "parse_config",
+    "preset_names",
+    "read_yaml",
+]

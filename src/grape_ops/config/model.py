@@ -1,0 +1,46 @@
+"""Settings of the five networks (section 3.3)."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from grape_ops.config.base import Positive, Settings
+
+
+class GeneratorSettings(Settings):
+    """The generator G (section 3.3)."""
+
+    width: Positive = Field(64, description="Channels of the first layer.")
+    max_width: Positive = Field(512, description="Channels double at each halving up to this.")
+    down_blocks: Positive = Field(3, description="Halvings of the encoder, and doublings of the decoder.")
+    middle_blocks: Positive = Field(2, description="Blocks at the lowest resolution, in encoder and decoder each.")
+
+
+class TrunkSettings(Settings):
+    """The convolutional trunk and tail of the discriminator D or the style encoder E (section 3.3)."""
+
+    width: Positive = Field(64, description="Channels of the first layer.")
+    max_width: Positive = Field(512, description="Channels double at each halving up to this.")
+    blocks: Positive = Field(5, description="Residual blocks, each halving the image.")
+    tail: Literal["valid", "mean"] = Field(
+        "valid", description="Last map to a vector: one unpadded convolution as large as the map, or 3x3 and mean."
+    )
+
+
+class ModelSettings(Settings):
+    """The five networks M, F, G, D and E (section 3.3)."""
+
+    embedding_dim: Positive = Field(500, description="Length of a gene's vector, a row of M.")
+    embedding_scale: float = Field(1.0, gt=0, description="Standard deviation of M at the start.")
+    style_dim: Positive = Field(64, description="Length of a style code.")
+    mapping_layers: Positive = Field(3, description="Linear layers of F.")
+    mapping_width: Positive = Field(512, description="Width of F's hidden layers.")
+    attention: bool = Field(False, description="Ablation: one self-attention block over genes before F.")
+    attention_heads: Positive = Field(4, description="Heads of that block; must divide embedding_dim.")
+    noise_dim: int = Field(0, ge=0, description="Length of the noise beside a row of M, before F; GRAPE has none.")
+    generator: GeneratorSettings = GeneratorSettings()
+    discriminator: TrunkSettings = TrunkSettings()
+    style_encoder: TrunkSettings = TrunkSettings()
+    fused_resampling: bool = Field(
+        True, description="Convolve and resample in one step: the same mathematics at 4/9 of the work."
+    )

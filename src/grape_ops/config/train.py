@@ -1,0 +1,76 @@
+"""Settings of the objectives (section 3.4) and of training (section 3.5)."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from grape_ops.config.base import NonNegative, Positive, Settings, Share
+
+
+class LossSettings(Settings):
+    """Weights of the objectives (section 3.4)."""
+
+    cycle: NonNegative = Field(1.0, description="Weight of the cycle loss (Eq. 2); 0 leaves it out.")
+    style: NonNegative = Field(1.0, description="Weight of the style reconstruction loss (Eq. 3); 0 leaves it out.")
+    r1: NonNegative = Field(1.0, description="Gamma of the R1 penalty on real crops; 0 leaves it out.")
+    diversity: NonNegative = Field(
+        0.0, description="Weight of the diversity loss, which GRAPE has not; it wants model.noise_dim."
+    )
+    detach_style: bool = Field(True, description="Stop gradients as Eq. 3 prints them, so that it trains E only.")
+
+
+class OptimizerSettings(Settings):
+    """Adam (section 3.5), with one rate for every module unless a module has its own."""
+
+    learning_rate: float = Field(1e-4, gt=0, description="Learning rate of every module.")
+    weight_decay: NonNegative = Field(1e-4, description="L2 penalty of every module, inside Adam.")
+    beta1: float = Field(0.0, ge=0, lt=1, description="Adam's first decay.")
+    beta2: float = Field(0.99, ge=0, lt=1, description="Adam's second decay.")
+    embedding_learning_rate: float | None = Field(None, gt=0, description="Learning rate of M, if it has its own.")
+    embedding_weight_decay: NonNegative | None = Field(None, description="L2 penalty of M, if it has its own.")
+
+
+class EmaSettings(Settings):
+    """The filter of section 5.3: average <- decay * average + (1 - decay) * weights, every so many steps."""
+
+    enabled: bool = Field(True, description="Keep a filtered copy of M, F, G and E beside the trained ones.")
+    every: Positive = Field(2500, description="Steps between two updates.")
+    decay: Share = Field(0.5, description="Weight of the old average.")
+
+
+class TrainSettings(Settings):
+    """Training (section 3.5), and how it is carried out."""
+
+    steps: Positive = Field(100_000, description="Iterations.")
+    batch_size: Positive = Field(256, description="Crops in an iteration.")
+    sampling: Literal["balanced", "uniform"] = Field(
+        "balanced", description="Shuffled rounds over genes, or over cells as they come."
+    )
+    augment: bool = Field(False, description="Rotate by quarter turns and mirror each crop at random.")
+    loss: LossSettings = LossSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    ema: EmaSettings = EmaSettings()
+    holdout: Share = Field(
+        0.0, lt=0.9, description="Share of each perturbation's cells that training never sees, to watch D memorise."
+    )
+    checkpoint_every: Positive = Field(2500, description="Steps between checkpoints.")
+    keep_checkpoints: Positive = Field(3, description="Latest checkpoints that stay on disk.")
+    keep_every: int = Field(
+        0, ge=0, description="Checkpoints at multiples of this many steps stay on disk too; 0: none."
+    )
+    log_every: Positive = Field(100, description="Steps between two lines of metrics.jsonl, each a mean over them.")
+    evaluate_every: int = Field(2500, ge=0, description="Steps between looks at mAP and held-out cells; 0 for none.")
+    tensorboard: bool = Field(False, description="Write the metrics for TensorBoard too (extra `tensorboard`).")
+    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Arithmetic of the networks.")
+    accumulate: Positive = Field(1, description="Parts a batch is computed in, one after the other: less memory.")
+    activation_checkpointing: bool = Field(False, description="Compute the generator's activations twice: less memory.")
+    compile: Literal["off", "inductor", "aot_eager"] = Field(
+        "off", description="torch.compile of the objectives; aot_eager traces without generating code, for checks."
+    )
+    resident: Literal["auto", "always", "never"] = Field(
+        "auto", description="Keep all crops on the device; auto does so on a GPU with room for them."
+    )
+    accelerator: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device; auto takes a GPU if there is one.")
+    devices: Positive = Field(1, description="Processes on a machine, one a device.")
+    nodes: Positive = Field(1, description="Machines; start the command on each by torchrun or SLURM.")
+    threads: int = Field(0, ge=0, description="CPU threads of the networks; 0 takes one per physical core.")

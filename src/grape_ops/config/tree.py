@@ -1,0 +1,30 @@
+"""The whole tree: everything a run depends on besides its input files."""
+
+from pydantic import Field, model_validator
+
+from grape_ops.config.base import Settings
+from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
+from grape_ops.config.model import ModelSettings
+from grape_ops.config.preprocess import PreprocessSettings
+from grape_ops.config.screen import ScreenSettings, SimulateSettings
+from grape_ops.config.train import TrainSettings
+
+
+class Config(Settings):
+    """Everything a run depends on besides its input files."""
+
+    seed: int = Field(0, ge=0, description="Seed of every random draw of training, embedding and evaluation.")
+    screen: ScreenSettings = ScreenSettings()
+    simulate: SimulateSettings = SimulateSettings()
+    preprocess: PreprocessSettings = PreprocessSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+    embed: EmbedSettings = EmbedSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    curate: CurateSettings = CurateSettings()
+
+    @model_validator(mode="after")
+    def _diversity_wants_noise(self) -> "Config":
+        if self.train.loss.diversity > 0 and not self.model.noise_dim:
+            raise ValueError("train.loss.diversity wants noise to differ by: set model.noise_dim, for example to 16")
+        return self

@@ -72,9 +72,9 @@ def write_store(
     finish_store(folder, cells, names, records, pixel_type, height, scaling or {}, provenance or {}, quality or {})
 
 
-def shard_names(places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Give each (plate, well) a file name of its own that every file system takes."""
-    names: dict[tuple[str, str], str] = {}
+def shard_names(places: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """Give each place, such as (plate, well), a file name of its own that every file system takes."""
+    names: dict[tuple[str, ...], str] = {}
     for place in sorted(set(places)):
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(place)).lstrip(".")
         taken = {other.lower() for other in names.values()}  # some file systems do not tell A1 from a1
@@ -159,12 +159,17 @@ def finish_store(
     provenance: dict[str, Any],
     quality: dict[str, Any],
     beside: tuple[str, ...] = (),
+    statistics: Iterable[Mapping[str, Any]] | None = None,
 ) -> None:
     """Write the table, the quality counts and, last, ``store.json``.
 
-    ``beside`` names files that lie in the folder already and belong to the store.
+    ``beside`` names files that lie in the folder already and belong to the store. ``statistics`` are the batches of
+    the store that the cells were taken from, whose controls they are to be standardised by; without them, the
+    controls among the cells give the statistics.
     """
-    batches = _batches(cells, shards, PIXEL_TYPES[pixel_type])
+    if statistics is None:
+        statistics = _control_statistics(cells, shards, PIXEL_TYPES[pixel_type])
+    batches = _batches(cells, statistics)
     table = folder / CELLS_FILE
     part = table.with_name(table.name + PARTIAL)
     cells.to_parquet(part, index=False)
@@ -200,20 +205,30 @@ def shard_file(folder: Path, name: str) -> Path:
     return folder / SHARDS_DIR / f"{name}.npy"
 
 
-def _batches(cells: pd.DataFrame, shards: dict[str, dict[str, Any]], pixel_max: int) -> list[dict[str, Any]]:
+def _control_statistics(cells: pd.DataFrame, shards: dict[str, dict[str, Any]], pixel_max: int) -> list[dict[str, Any]]:
     parts = [{name: PixelSums(**sums) for name, sums in record["controls"].items()} for record in shards.values()]
     sums = merge_sums(parts)
     bare = sorted(set(cells[BATCH]) - set(sums))
     if bare:
         raise GrapeOpsError(f"{len(bare)} batches have no control cells, among them {', '.join(bare[:5])}.")
+    found = ((name, *part.mean_and_sd(pixel_max)) for name, part in sums.items())
+    return [{"name": name, "mean": mean, "sd": sd} for name, mean, sd in found]
+
+
+def _batches(cells: pd.DataFrame, statistics: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     n_cells = cells[BATCH].value_counts()
     n_controls = cells.loc[cells[IS_CONTROL], BATCH].value_counts()
-    batches = []
-    for name, part in sums.items():
-        mean, sd = part.mean_and_sd(pixel_max)
-        counts = {"cells": int(n_cells[name]), "controls": int(n_controls[name])}
-        batches.append({"name": name} | counts | {"mean": mean, "sd": sd})
-    return batches
+    return [
+        {
+            "name": part["name"],
+            "cells": int(n_cells[part["name"]]),
+            "controls": int(n_controls.get(part["name"], 0)),
+            "mean": part["mean"],
+            "sd": part["sd"],
+        }
+        for part in statistics
+        if part["name"] in n_cells.index
+    ]
 
 
 def _partial(folder: Path, name: str) -> Path:

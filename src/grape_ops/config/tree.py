@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from grape_ops.config.base import Settings
+from grape_ops.config.generate import GenerateSettings
 from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
 from grape_ops.config.model import ModelSettings
 from grape_ops.config.preprocess import PreprocessSettings
@@ -22,6 +23,7 @@ class Config(Settings):
     embed: EmbedSettings = EmbedSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     curate: CurateSettings = CurateSettings()
+    generate: GenerateSettings = GenerateSettings()
 
     @model_validator(mode="after")
     def _diversity_wants_noise(self) -> "Config":

@@ -54,9 +54,18 @@ class Generator(nn.Module):
 
     def forward(self, images: Tensor, style: Tensor) -> Tensor:
         """Crops (B, C, H, W) and style codes (B, S) -> repainted crops (B, C, H, W)."""
+        return self.decode(self.encode(images), style)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """What of the crops is kept whatever the style, (B, C, H, W) -> (B, c, h, w): one pass serves many styles."""
         h = self.from_image(images)
         for block in self.encoder:
             h = self._run(block, h)
+        return h
+
+    def decode(self, content: Tensor, style: Tensor) -> Tensor:
+        """Paint content (B, c, h, w) in style codes (B, S) -> crops (B, C, H, W)."""
+        h = content
         for block in self.decoder:
             h = self._run(block, h, style)
         return self.to_image(leaky(self.norm(h)))

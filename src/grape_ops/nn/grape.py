@@ -39,15 +39,21 @@ class Grape(nn.Module):
         self.discriminator = discriminator
         self.style_encoder = style_encoder
 
+    def vectors(self) -> Tensor:
+        """What F is given of each perturbation: rows of M, which have seen each other in the ablation: (P, V)."""
+        vectors = self.embedding()
+        return vectors if self.attention is None else self.attention(vectors)
+
     def styles(self, labels: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
         """Style codes s = F(M_z) of the labelled perturbations (B,) -> (B, S); of all of them if None.
 
         Networks with a noise input, which GRAPE has not, take ``noise`` (B, noise_dim); None stands for zeros.
         """
-        vectors = self.embedding()
-        if self.attention is not None:
-            vectors = self.attention(vectors)
-        vectors = vectors if labels is None else vectors[labels]
+        vectors = self.vectors()
+        return self.styles_of(vectors if labels is None else vectors[labels], noise)
+
+    def styles_of(self, vectors: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Style codes of gene vectors, whether or not a gene has them: (B, V) -> (B, S)."""
         if self.noise_dim:
             noise = vectors.new_zeros(len(vectors), self.noise_dim) if noise is None else noise.to(vectors.dtype)
             vectors = torch.cat([vectors, noise], dim=1)

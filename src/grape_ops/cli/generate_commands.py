@@ -1,0 +1,48 @@
+"""Commands that let the model repaint cells and measure what came out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from grape_ops.cli.app import ConfigFile, Out, Overrides, app, say
+
+if TYPE_CHECKING:
+    from grape_ops.config import Config
+
+RunFolder = Annotated[Path, typer.Argument(help="Run folder made by `train`.")]
+StoreFolder = Annotated[Path, typer.Argument(help="The crop store the run was trained on.")]
+Source = Annotated[str, typer.Option("--from", help="Whose cells are restyled: a gene, or `control`.")]
+Genes = Annotated[str | None, typer.Option(help="Genes, with commas between; all if not set.")]
+Cells = Annotated[int | None, typer.Option(min=1, help="Cells to restyle; generate.cells if not set.")]
+
+
+def settings_of(config: str | None, overrides: list[str] | None, cells: int | None = None) -> "Config":
+    """Return the tree of settings, with the number of cells an option gives."""
+    from grape_ops.config import load_config
+
+    return load_config(config, [*(overrides or ()), *([f"generate.cells={cells}"] if cells else [])])
+
+
+def listed(genes: str | None) -> list[str]:
+    """Split a list of genes."""
+    return [gene.strip() for gene in (genes or "").split(",") if gene.strip()]
+
+
+@app.command()
+def transfer(
+    run: RunFolder,
+    store: StoreFolder,
+    out: Out,
+    source: Source = "control",
+    genes: Genes = None,
+    cells: Cells = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Restyle the same cells to genes: a crop store, and figures beside real knock-out cells."""
+    from grape_ops.generate.transfer import write_transfer
+
+    tree = settings_of(config, overrides, cells)
+    made = write_transfer(run, store, out, tree.generate, source=source, genes=listed(genes), seed=tree.seed)
+    say(f"{made['cells']} cells x {len(made['genes'])} genes, {made['cells_per_second']:,.0f} a second: {out}")

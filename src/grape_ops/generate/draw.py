@@ -1,0 +1,67 @@
+"""Which cells are shown and measured: drawn by a seed, never picked.
+
+Letters: N cells of a store, n cells drawn.
+"""
+
+import numpy as np
+
+from grape_ops.cells.store import CropStore
+from grape_ops.errors import GrapeOpsError
+from grape_ops.schema import CONTROL_LABEL
+
+CONTROL = "control"  # what users call the non-targeting cells
+_SOURCE, _KNOCKOUT = 1, 2  # independent random streams of one seed
+
+
+def gene_row(names: list[str], gene: str) -> int:
+    """Row of a gene, or of the control, among the perturbations.
+
+    Raises
+    ------
+    GrapeOpsError : there is no such gene.
+    """
+    wanted = CONTROL_LABEL if gene.lower() == CONTROL else gene
+    if wanted in names:
+        return names.index(wanted)
+    alike = [name for name in names if name.lower() == gene.lower() or name.lower().startswith(gene.lower()[:3])]
+    hint = f" Do you mean {', '.join(alike[:5])}?" if alike else f" There are {', '.join(names[:5])}, …"
+    raise GrapeOpsError(f"The run knows no gene {gene}.{hint}")
+
+
+def draw_cells(store: CropStore, row: int, n: int, seed: int) -> np.ndarray:
+    """Cells of a perturbation, in turns from as many batches as it has cells in: at most (n,)."""
+    rng = np.random.default_rng([seed, _SOURCE, row])
+    cells = rng.permutation(np.flatnonzero(store.labels == row))
+    return cells[np.argsort(turn_within(store.batch_codes[cells]), kind="stable")][:n]
+
+
+def draw_matching(store: CropStore, row: int, cells: np.ndarray, seed: int) -> np.ndarray:
+    """Cells of a perturbation, each from the batch of the cell in its place where there is one left: at most (n,).
+
+    None is drawn twice. What differs between the two sets is then the gene, and not the batch.
+    """
+    rng = np.random.default_rng([seed, _KNOCKOUT, row])
+    free = rng.permutation(np.flatnonzero((store.labels == row) & ~np.isin(np.arange(len(store)), cells)))
+    of_batch = {
+        batch: list(free[store.batch_codes[free] == batch][::-1]) for batch in np.unique(store.batch_codes[free])
+    }
+    drawn = np.full(min(len(cells), len(free)), -1, dtype=np.int64)
+    for place in range(len(drawn)):
+        left = of_batch.get(store.batch_codes[cells[place]])
+        if left:
+            drawn[place] = left.pop()
+    others = free[~np.isin(free, drawn)]
+    empty = np.flatnonzero(drawn < 0)
+    drawn[empty] = others[: len(empty)]
+    return drawn
+
+
+def turn_within(codes: np.ndarray) -> np.ndarray:
+    """How often each value came before: (N,) -> (N,)."""
+    order = np.argsort(codes, kind="stable")
+    ordered = codes[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(codes) else np.empty(0, np.int64)
+    lengths = np.diff(np.r_[starts, len(codes)])
+    turns = np.empty(len(codes), dtype=np.int64)
+    turns[order] = np.arange(len(codes)) - np.repeat(starts, lengths)
+    return turns

@@ -63,7 +63,7 @@ def cells_figure(
     lines = -(-len(blocks) // columns)
     width = CELL_INCHES * len(real)
     figure = new_figure(columns * (width + 1.25), lines * (3 * CELL_INCHES + 0.35) + 0.1)
-    outer = figure.add_gridspec(lines, columns)
+    outer = figure.add_gridspec(lines, columns, hspace=0.08)
     for place, (title, rows) in enumerate(blocks):
         axes = outer[place // columns, place % columns].subgridspec(3, 1, hspace=0.04).subplots(squeeze=False)[:, 0]
         for axis, pictures, label in zip(axes, rows, labels, strict=True):

@@ -5,6 +5,7 @@ A configuration file holds only the keys it changes; ``load_config`` lays it ove
 """
 
 from grape_ops.config.base import Settings
+from grape_ops.config.features import FeatureSettings
 from grape_ops.config.generate import GenerateSettings
 from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
 from grape_ops.config.loading import dump_config, flatten, lay_over, load_config, parse_config, preset_names, read_yaml
@@ -20,6 +21,7 @@ __all__ = [
     "EmaSettings",
     "EmbedSettings",
     "EvaluateSettings",
+    "FeatureSettings",
     "FlatFieldSettings",
     "GenerateSettings",
     "GeneratorSettings",

@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from grape_ops.config.base import Settings
+from grape_ops.config.features import FeatureSettings
 from grape_ops.config.generate import GenerateSettings
 from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
 from grape_ops.config.model import ModelSettings
@@ -18,6 +19,7 @@ class Config(Settings):
     screen: ScreenSettings = ScreenSettings()
     simulate: SimulateSettings = SimulateSettings()
     preprocess: PreprocessSettings = PreprocessSettings()
+    features: FeatureSettings = FeatureSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
     embed: EmbedSettings = EmbedSettings()

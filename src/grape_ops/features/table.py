@@ -1,0 +1,192 @@
+"""The features of all cells of a store: measured once, by several processes, and kept beside the store.
+
+    STORE.features/{key}/
+      features.npy     (N, K) float32, memory-mapped, in the order of cells.parquet
+      done.npy         one byte a block of cells, 1 when its rows are on disk; a later call goes on from there
+      features.json    names, settings, versions, counts; written last
+
+The key is a hash of all that decides the numbers: the store's description (which names its checksums), the settings,
+the version of cp-measure and of our own measuring, and the user's masks, if there are any.
+Letters: N cells, K features.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grape_ops.cells.store import CropStore, sha256_of
+from grape_ops.config import FeatureSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.features.measure import REGIONS, crop_features
+from grape_ops.features.regions import nucleus_channel
+from grape_ops.machine import core_count
+from grape_ops.progress import progress
+from grape_ops.schema import STORE_FILE
+
+MEASURING_VERSION = 1  # to be raised when the same settings give other numbers
+BLOCK = 512  # cells
+_HOW_ONLY = {"cache", "workers", "masks"}  # settings that do not decide the numbers; masks are hashed by content
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Features of a store's cells.
+
+    Attributes
+    ----------
+    path : folder of the files.
+    names : of the K features.
+    values : (N, K) float32, a read-only memory map; NaN where a feature is not defined.
+    without_nucleus : cells in which no nucleus or body was found; NaN throughout.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    values: np.ndarray
+    without_nucleus: int
+
+
+def store_features(store: CropStore, settings: FeatureSettings | None = None) -> FeatureTable:
+    """Measure all cells of a store, or read what an earlier call has measured.
+
+    Parameters
+    ----------
+    store : the crop store.
+    settings : what is measured, where it is kept, and by how many processes; the defaults if None.
+
+    Raises
+    ------
+    GrapeOpsError : no channel shows nuclei, masks do not fit, the cache cannot be written, or cp-measure is missing.
+    """
+    settings = settings or FeatureSettings()
+    nucleus = nucleus_channel(store.channels, settings.nucleus_channel)
+    _check_masks(store, settings)
+    folder = cache_folder(store, settings, nucleus)
+    if not (folder / "features.json").is_file():
+        _measure_all(store, settings, nucleus, folder)
+    facts = json.loads((folder / "features.json").read_text())
+    values = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+    return FeatureTable(folder, tuple(facts["names"]), values, facts["without_nucleus"])
+
+
+def cache_folder(store: CropStore, settings: FeatureSettings, nucleus: int) -> Path:
+    """Where the features of a store lie when measured with these settings."""
+    root = settings.cache or store.path.with_name(f"{store.path.resolve().name}.features")
+    return root / _key(store, settings, nucleus)
+
+
+def _measure_all(store: CropStore, settings: FeatureSettings, nucleus: int, folder: Path) -> None:
+    names, _ = crop_features(store.read(slice(0, 0)), store.channels, nucleus, settings=settings)
+    shape = (len(store), len(names))
+    done = _open_files(folder, shape)
+    blocks = np.flatnonzero(done == 0).tolist()
+    finished = min(int(np.count_nonzero(done)) * BLOCK, len(store))
+    with progress("Measuring cells", len(store), "cell", done=finished) as advance:
+        for block in _in_parallel(store, settings, nucleus, folder, blocks):
+            done[block] = 1
+            done.flush()
+            advance(min(BLOCK, len(store) - block * BLOCK))
+    values = np.load(folder / "features.npy", mmap_mode="r")
+    lost = sum(int(np.isnan(part).all(axis=1).sum()) for part in np.array_split(values, len(done)))
+    facts = {
+        "names": names,
+        "without_nucleus": lost,
+        "nucleus_channel": store.channels[nucleus],
+        "settings": settings.model_dump(mode="json"),
+        "cp_measure": _cp_measure_version(),
+        "measuring_version": MEASURING_VERSION,
+    }
+    draft = folder / f".features.json.{os.getpid()}"
+    draft.write_text(json.dumps(facts, indent=2))
+    draft.replace(folder / "features.json")
+
+
+def _in_parallel(
+    store: CropStore, settings: FeatureSettings, nucleus: int, folder: Path, blocks: list[int]
+) -> Iterator[int]:
+    """Measure blocks in any order and yield each when it is on disk."""
+    from joblib import Parallel, delayed
+
+    count = min(settings.workers or core_count(), len(blocks))
+    tasks = (store, settings, nucleus, folder)
+    if count <= 1:
+        yield from (_measure_block(*tasks, block, BLOCK) for block in blocks)
+        return
+    pool = Parallel(n_jobs=count, return_as="generator_unordered", batch_size=1)
+    yield from pool(delayed(_measure_block)(*tasks, block, BLOCK) for block in blocks)
+
+
+def _measure_block(
+    store: CropStore, settings: FeatureSettings, nucleus: int, folder: Path, block: int, size: int
+) -> int:
+    rows = slice(block * size, min((block + 1) * size, len(store)))
+    masks = np.load(settings.masks, mmap_mode="r")[rows] if settings.masks else None
+    _, part = crop_features(store.read(rows), store.channels, nucleus, masks, settings)
+    values = np.load(folder / "features.npy", mmap_mode="r+")
+    values[rows] = part
+    values.flush()
+    return block
+
+
+def _open_files(folder: Path, shape: tuple[int, int]) -> np.memmap:
+    """Make the two arrays, or open those an interrupted call has left; the bytes of done blocks."""
+    from numpy.lib.format import open_memmap
+
+    blocks = -(-shape[0] // BLOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, dtype, size in (("features", np.float32, shape), ("done", np.uint8, (blocks,))):
+            file = folder / f"{name}.npy"
+            if not file.is_file():
+                draft = folder / f".{name}.{os.getpid()}.npy"
+                open_memmap(draft, mode="w+", dtype=dtype, shape=size).flush()
+                draft.replace(file)
+    except OSError as error:
+        raise GrapeOpsError(
+            f"The features of the cells cannot be kept in {folder}: {error}. "
+            "Name another folder: --set features.cache=FOLDER."
+        ) from None
+    return open_memmap(folder / "done.npy", mode="r+")
+
+
+def _check_masks(store: CropStore, settings: FeatureSettings) -> None:
+    if settings.masks is None:
+        return
+    if not settings.masks.is_file():
+        raise GrapeOpsError(f"There is no file of masks {settings.masks} (features.masks).")
+    try:
+        shape = np.load(settings.masks, mmap_mode="r", allow_pickle=False).shape
+    except (OSError, ValueError) as error:
+        raise GrapeOpsError(f"The masks {settings.masks} are not a .npy file: {error}") from None
+    wanted = (len(store), len(REGIONS), store.crop_size, store.crop_size)
+    if shape != wanted:
+        raise GrapeOpsError(
+            f"The masks {settings.masks} are {shape}, but this store's cells want {wanted}: nucleus and cell of each "
+            "crop, in the order of cells.parquet."
+        )
+
+
+def _key(store: CropStore, settings: FeatureSettings, nucleus: int) -> str:
+    facts: dict[str, Any] = {
+        "store": sha256_of(store.path / STORE_FILE),
+        "nucleus": store.channels[nucleus],
+        "settings": settings.model_dump(mode="json", exclude={*_HOW_ONLY, "nucleus_channel"}),
+        "masks": sha256_of(settings.masks) if settings.masks else None,
+        "cp_measure": _cp_measure_version(),
+        "measuring": MEASURING_VERSION,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _cp_measure_version() -> str | None:
+    try:
+        return version("cp-measure")
+    except PackageNotFoundError:
+        return None

@@ -5,6 +5,7 @@ A configuration file holds only the keys it changes; ``load_config`` lays it ove
 """
 
 from grape_ops.config.base import Settings
+from grape_ops.config.calibrate import CalibrateSettings
 from grape_ops.config.features import FeatureSettings
 from grape_ops.config.generate import GenerateSettings
 from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
@@ -16,6 +17,7 @@ from grape_ops.config.train import EmaSettings, LossSettings, OptimizerSettings,
 from grape_ops.config.tree import Config
 
 __all__ = [
+    "CalibrateSettings",
     "Config",
     "CurateSettings",
     "EmaSettings",

@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from grape_ops.config.base import Settings
+from grape_ops.config.calibrate import CalibrateSettings
 from grape_ops.config.features import FeatureSettings
 from grape_ops.config.generate import GenerateSettings
 from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
@@ -26,6 +27,7 @@ class Config(Settings):
     evaluate: EvaluateSettings = EvaluateSettings()
     curate: CurateSettings = CurateSettings()
     generate: GenerateSettings = GenerateSettings()
+    calibrate: CalibrateSettings = CalibrateSettings()
 
     @model_validator(mode="after")
     def _diversity_wants_noise(self) -> "Config":

@@ -1,0 +1,27 @@
+"""Settings of planted effects: how pseudo-genes are drawn from a screen's own control cells."""
+
+from pydantic import Field
+
+from grape_ops.config.base import NonNegative, Positive, Settings, Share
+
+
+class CalibrateSettings(Settings):
+    """Pseudo-genes with known phenotypes, drawn from control cells."""
+
+    complexes: Positive = Field(6, description="Pseudo-complexes.")
+    genes_per_complex: Positive = Field(4, description="Pseudo-genes in each.")
+    guides_per_gene: Positive = Field(4, description="Pseudo-guides against each pseudo-gene.")
+    cells_per_gene: Positive = Field(150, description="Control cells that become cells of each pseudo-gene.")
+    control_cells: Positive = Field(500, description="Control cells that stay controls.")
+    effect_size: NonNegative = Field(
+        2.0, description="Length of a gene's planted change, in standard deviations of the traits over control cells."
+    )
+    penetrance: Share = Field(0.8, description="Share of a gene's cells that show its phenotype.")
+    private_share: Share = Field(0.3, description="Share of a gene's phenotype that is not its complex's.")
+    traits_per_complex: Positive = Field(3, description="Traits that a complex changes.")
+    private_traits: Positive = Field(2, description="Further traits that each of its genes changes for itself.")
+    strength_spread: NonNegative = Field(0.15, description="Standard deviation of the log strength over genes.")
+    confounding: float = Field(
+        2.0, ge=0.01, description="Dirichlet concentration of a gene over batches: small values confound the two."
+    )
+    nucleus_channel: str = Field("", description="Channel that shows the nucleus; empty: the one named so.")

@@ -6,7 +6,7 @@ from torch import nn
 
 from grape_ops.config import ModelSettings, TrunkSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.nn.blocks import AdaIN, ResBlock, StyledResBlock, conv_then_pool, upsample_then_conv
+from grape_ops.nn.blocks import ResBlock, StyledResBlock, conv_then_pool, upsample_then_conv
 from grape_ops.nn.discriminator import Trunk
 from grape_ops.nn.grape import Grape, build_grape
 
@@ -138,16 +138,6 @@ def test_any_number_of_channels(channels: int):
 def test_what_does_not_fit_is_said(size: int, channels: int, changes: dict, words: str):
     with pytest.raises(GrapeOpsError, match=words):
         small_nets(size=size, channels=channels, **changes)
-
-
-def test_adain_is_the_published_formula():
-    layer = AdaIN(2, 3)
-    nn.init.normal_(layer.affine.bias)
-    x, style = torch.randn(4, 3, 6, 6), torch.randn(4, 2)
-    gamma, beta = layer.affine(style).chunk(2, dim=1)
-    mean, var = x.mean(dim=(2, 3), keepdim=True), x.var(dim=(2, 3), keepdim=True, unbiased=False)
-    expected = (1 + gamma)[:, :, None, None] * (x - mean) / (var + 1e-5).sqrt() + beta[:, :, None, None]
-    torch.testing.assert_close(layer(x, style), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_residual_blocks_keep_their_own_scale():

@@ -14,13 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SLOPE = 0.2
+from grape_ops.nn.normalization import AdaINLeaky, InstanceNormLeaky, leaky, leaky_
+
 SQRT2 = math.sqrt(2.0)
-
-
-def leaky(x: Tensor) -> Tensor:
-    """LeakyReLU(0.2) of the whole family."""
-    return functional.leaky_relu(x, SLOPE)
 
 
 def _spread(weight: Tensor) -> Tensor:
@@ -45,19 +41,6 @@ def upsample_then_conv(x: Tensor, conv: nn.Conv2d, fused: bool) -> Tensor:
     return functional.conv_transpose2d(x, kernel, conv.bias, stride=2, padding=1)
 
 
-class AdaIN(nn.Module):
-    """Adaptive instance norm, (1 + gamma) * IN(x) + beta with gamma and beta from one linear layer on s."""
-
-    def __init__(self, style_dim: int, channels: int):
-        super().__init__()
-        self.affine = nn.Linear(style_dim, 2 * channels)
-
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """(B, C, H, W), (B, S) -> (B, C, H, W)."""
-        gamma, beta = self.affine(style)[:, :, None, None].chunk(2, dim=1)
-        return (1 + gamma) * functional.instance_norm(x) + beta
-
-
 class ResBlock(nn.Module):
     """Pre-activation residual block, optionally normalised and optionally halving the image."""
 
@@ -66,8 +49,8 @@ class ResBlock(nn.Module):
         self.down, self.fused = down, fused
         self.conv1 = nn.Conv2d(channels_in, channels_in, 3, padding=1)
         self.conv2 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
-        self.norm1 = nn.InstanceNorm2d(channels_in, affine=True) if normalize else nn.Identity()
-        self.norm2 = nn.InstanceNorm2d(channels_in, affine=True) if normalize else nn.Identity()
+        self.norm1 = InstanceNormLeaky(channels_in, fused) if normalize else None
+        self.norm2 = InstanceNormLeaky(channels_in, fused) if normalize else None
         self.skip = nn.Conv2d(channels_in, channels_out, 1, bias=False) if channels_in != channels_out else None
 
     def _shortcut(self, x: Tensor) -> Tensor:
@@ -82,9 +65,9 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K, H, W), or half of H and W if the block halves."""
-        h = leaky(self.norm1(x))
+        h = self.norm1(x) if self.norm1 is not None else leaky(x)
         h = conv_then_pool(h, self.conv1, self.fused) if self.down else self.conv1(h)
-        h = self.conv2(leaky(self.norm2(h)))
+        h = self.conv2(self.norm2(h) if self.norm2 is not None else leaky_(h))
         return (h + self._shortcut(x)) / SQRT2
 
 
@@ -96,8 +79,8 @@ class StyledResBlock(nn.Module):
         self.up, self.fused = up, fused
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
-        self.norm1 = AdaIN(style_dim, channels_in)
-        self.norm2 = AdaIN(style_dim, channels_out)
+        self.norm1 = AdaINLeaky(style_dim, channels_in, fused)
+        self.norm2 = AdaINLeaky(style_dim, channels_out, fused)
         self.skip = nn.Conv2d(channels_in, channels_out, 1, bias=False) if channels_in != channels_out else None
 
     def _shortcut(self, x: Tensor) -> Tensor:
@@ -112,9 +95,9 @@ class StyledResBlock(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """(B, C, H, W), (B, S) -> (B, K, H, W), or twice H and W if the block doubles."""
-        h = leaky(self.norm1(x, style))
+        h = self.norm1(x, style)
         h = upsample_then_conv(h, self.conv1, self.fused) if self.up else self.conv1(h)
-        h = self.conv2(leaky(self.norm2(h, style)))
+        h = self.conv2(self.norm2(h, style))
         return (h + self._shortcut(x)) / SQRT2
 
 

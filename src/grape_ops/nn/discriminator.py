@@ -9,7 +9,8 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from grape_ops.nn.blocks import ResBlock, doubling_widths, leaky
+from grape_ops.nn.blocks import ResBlock, doubling_widths
+from grape_ops.nn.normalization import leaky_
 
 
 class Trunk(nn.Module):
@@ -55,7 +56,7 @@ class Trunk(nn.Module):
         for block in self.blocks:
             h = block(h)
         # The map of a "valid" tail is 1x1, so that the mean only drops its axes.
-        return leaky(self.tail(leaky(h))).mean(dim=(2, 3))
+        return leaky_(self.tail(leaky_(h))).mean(dim=(2, 3))
 
 
 class Discriminator(nn.Module):

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from grape_ops.nn.blocks import ResBlock, StyledResBlock, doubling_widths, leaky
+from grape_ops.nn.blocks import ResBlock, StyledResBlock, doubling_widths
+from grape_ops.nn.normalization import InstanceNormLeaky
 
 
 class Generator(nn.Module):
@@ -49,7 +50,7 @@ class Generator(nn.Module):
             [StyledResBlock(low, low, style_dim, up=False, fused=fused) for _ in range(middle_blocks)]
             + [StyledResBlock(b, a, style_dim, up=True, fused=fused) for a, b in reversed(pairs)]
         )
-        self.norm = nn.InstanceNorm2d(width, affine=True)
+        self.norm = InstanceNormLeaky(width, fused)
         self.to_image = nn.Conv2d(width, channels, 1)
 
     def forward(self, images: Tensor, style: Tensor) -> Tensor:
@@ -68,7 +69,7 @@ class Generator(nn.Module):
         h = content
         for block in self.decoder:
             h = self._run(block, h, style)
-        return self.to_image(leaky(self.norm(h)))
+        return self.to_image(self.norm(h))
 
     def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():

@@ -48,9 +48,11 @@ def measure(config: Config, device: str, batch_size: int, tf32: bool, steps: int
     state = fresh_state(nets, config, fabric)
     batch = random_batch(batch_size, size, fabric.device)
     with FlopCount() as counter:
-        iterate(fabric, state, random_batch(2, size, fabric.device), Objectives(config.train.loss))
+        iterate(
+            fabric, state, random_batch(2, size, fabric.device), Objectives(config.train.loss, autocast=fabric.autocast)
+        )
     flop_per_image = counter.total / 2
-    objectives, seconds = Objectives(config.train.loss, config.train.compile), []
+    objectives, seconds = Objectives(config.train.loss, config.train.compile, fabric.autocast), []
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     for _ in range(steps + 3):

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 
 import torch
 
@@ -20,7 +21,7 @@ from grape_ops.cells.batches import Batch
 from grape_ops.config import Config, load_config
 from grape_ops.nn.grape import Grape, build_grape
 from grape_ops.train.optimizers import make_optimizers
-from grape_ops.train.step import discriminator_objective, frozen, generator_objective, restyled
+from grape_ops.train.step import Objectives, discriminator_objective, frozen, restyled
 from record import write_record
 
 VARIANTS = ("plain", "fast", "channels_last", "bf16")
@@ -49,17 +50,16 @@ def plain_step(nets: Grape, batch: Batch, config: Config, optimizers: dict[str, 
 def fast_step(nets: Grape, batch: Batch, config: Config, optimizers: dict[str, torch.optim.Optimizer]) -> None:
     """One iteration of the product, without its engine."""
     bf16 = config.train.precision == "bf16-mixed"
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        style, fake = restyled(nets, batch)
-        loss, _ = discriminator_objective(nets, batch, fake, config.train.loss)
+    arithmetic = partial(torch.autocast, "cpu", torch.bfloat16, enabled=bf16)
+    objectives = Objectives(config.train.loss, autocast=arithmetic)
+    style, fake = objectives.restyled(nets, batch)
+    loss, _ = objectives.discriminator(nets, batch, fake)
     optimizers["discriminator"].zero_grad()
     loss.backward()
     optimizers["discriminator"].step()
+    optimizers["generator"].zero_grad()
     with frozen(nets.discriminator):
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss, _ = generator_objective(nets, batch, style, fake, config.train.loss)
-        optimizers["generator"].zero_grad()
-        loss.backward()
+        objectives.descend_generator(nets, batch, style, fake, lambda loss, _: loss.backward())
     optimizers["generator"].step()
 
 

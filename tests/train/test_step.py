@@ -9,7 +9,7 @@ from torch.nn import functional
 from grape_ops.cells.batches import Batch
 from grape_ops.config import LossSettings, ModelSettings
 from grape_ops.nn.grape import Grape, build_grape
-from grape_ops.train.step import discriminator_objective, frozen, generator_objective, restyled
+from grape_ops.train.step import Objectives, discriminator_objective, frozen, restyled
 
 P, B = 5, 6
 PARTS = ("embedding", "mapping", "generator", "discriminator", "style_encoder")
@@ -38,6 +38,21 @@ def batch64(seed: int = 1) -> Batch:
     return Batch(images, torch.tensor([0, 1, 2, 2, 1, 0]), torch.tensor([3, 0, 1, 3, 0, 1]))
 
 
+def descend_generator(
+    nets: Grape, batch: Batch, style: torch.Tensor, fake: torch.Tensor, weights: LossSettings
+) -> float:
+    """Leave the gradients of M, F, G and E, and return the loss."""
+    losses = []
+
+    def descend(loss: torch.Tensor, _: dict) -> None:
+        loss.backward()
+        losses.append(loss.item())
+
+    with frozen(nets.discriminator):
+        Objectives(weights).descend_generator(nets, batch, style, fake, descend)
+    return sum(losses)
+
+
 def product_step(nets: Grape, batch: Batch, weights: LossSettings) -> tuple[float, float, dict, dict]:
     """Losses and gradients of one product step, D's update left out."""
     style, fake = restyled(nets, batch)
@@ -45,12 +60,10 @@ def product_step(nets: Grape, batch: Batch, weights: LossSettings) -> tuple[floa
     d_loss.backward()
     d_grads = gradients(nets)
     nets.zero_grad()
-    with frozen(nets.discriminator):
-        g_loss, _ = generator_objective(nets, batch, style, fake, weights)
-        g_loss.backward()
+    g_loss = descend_generator(nets, batch, style, fake, weights)
     g_grads = gradients(nets)
     nets.zero_grad()
-    return d_loss.item(), g_loss.item(), d_grads, g_grads
+    return d_loss.item(), g_loss, d_grads, g_grads
 
 
 def gradients(nets: Grape) -> dict[str, torch.Tensor]:
@@ -162,9 +175,8 @@ def test_a_shared_fake_changes_no_bit_of_the_generators_gradient():
         d_loss.backward()
         optimizer.step()
         twin.zero_grad()
-        with frozen(twin.discriminator):
-            s, f = restyled(twin, batch) if f is None else (s, f)
-            generator_objective(twin, batch, s, f, LossSettings())[0].backward()
+        s, f = restyled(twin, batch) if f is None else (s, f)
+        descend_generator(twin, batch, s, f, LossSettings())
     for name, gradient in gradients(nets).items():
         assert torch.equal(gradient, gradients(again)[name]), name
 
@@ -186,8 +198,7 @@ def test_a_discriminator_step_separates_and_a_generator_step_fools():
     nets.zero_grad()
     assert margin()[0] - margin()[1] > real - fake
     fake = margin()[1]
-    with frozen(nets.discriminator):
-        generator_objective(nets, batch, *restyled(nets, batch), weights)[0].backward()
+    descend_generator(nets, batch, *restyled(nets, batch), weights)
     others = [p for n, p in nets.named_parameters() if not n.startswith("discriminator")]
     torch.optim.SGD(others, lr=1e-3).step()
     assert margin()[1] > fake

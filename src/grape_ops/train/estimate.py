@@ -16,7 +16,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, ModelSettings
 from grape_ops.nn.grape import Grape, build_grape
 from grape_ops.train.loop import fresh_state, iterate, start_engine
-from grape_ops.train.step import Objectives, frozen
+from grape_ops.train.step import Objectives, Terms, frozen
 
 TIMED_STEPS = 3
 # A batch of the paper's takes minutes and tens of GiB on a CPU. Time is proportional to the batch, so that fewer
@@ -111,7 +111,7 @@ def multiply_adds(settings: ModelSettings, n_perturbations: int, channels: int, 
 def _time_steps(nets: Grape, config: Config, fabric: Fabric, batches: list[Batch]) -> tuple[float, int]:
     """Median seconds of a step, the first left out, and the bytes kept for the way back."""
     state = fresh_state(nets, config, fabric)
-    objectives = Objectives(config.train.loss, config.train.compile)
+    objectives = Objectives(config.train.loss, config.train.compile, fabric.autocast)
     kept = _bytes_kept(state.nets, batches[0], objectives, fabric)
     seconds = []
     for batch in batches:
@@ -127,6 +127,7 @@ def _bytes_kept(nets: Grape, batch: Batch, objectives: Objectives, fabric: Fabri
     """Bytes that the generator's half of a step keeps for the way back, weights left out."""
     own = {p.untyped_storage().data_ptr() for p in nets.parameters()}
     kept: dict[int, int] = {}
+    most = 0
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -134,12 +135,21 @@ def _bytes_kept(nets: Grape, batch: Batch, objectives: Objectives, fabric: Fabri
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with saved_tensors_hooks(note, lambda tensor: tensor), fabric.autocast():
+    def descend(loss: Tensor, _: Terms) -> None:
+        """Count what an objective keeps on top of the repainting; it is freed before the next."""
+        nonlocal most
+        most = max(most, sum(kept.values()))
+        kept.clear()
+        kept.update(repainting)
+        fabric.backward(loss)
+
+    with saved_tensors_hooks(note, lambda tensor: tensor):
         style, fake = objectives.restyled(nets, batch)
+        repainting = dict(kept)
         with frozen(nets.discriminator):
-            loss, _ = objectives.generator(nets, batch, style, fake)
-    del loss
-    return sum(kept.values())
+            objectives.descend_generator(nets, batch, style, fake, descend)
+    nets.zero_grad()
+    return most
 
 
 def _count(part: nn.Module | None) -> int:

@@ -60,7 +60,8 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     loader, memory = make_loader(store, config, fabric)
     watch = Watch(judge or (Judge.of(store.perturbations, run.truth) if run.truth else None), memory)
     log = MetricsLog(out, state.step, settings.tensorboard) if fabric.is_global_zero else None
-    objectives, means = Objectives(settings.loss, settings.compile), IntervalMean(settings.batch_size)
+    objectives = Objectives(settings.loss, settings.compile, fabric.autocast)
+    means = IntervalMean(settings.batch_size)
 
     # Iterate.
     with stop_signals() as stop, progress("train", settings.steps, "step", done=state.step) as advance:
@@ -94,35 +95,30 @@ def iterate(fabric: Fabric, state: TrainingState, batch: Batch, objectives: Obje
     more than one part's activations are held at a time.
     """
     nets, parts, terms = state.nets, batch.parts(n_parts), Terms()
+
+    def descend(loss: Tensor, more: Terms) -> None:
+        """Add a part's gradients, and its terms to the batch's means."""
+        fabric.backward(loss / n_parts)
+        for name, value in more.items():
+            terms[name] = terms.get(name, torch.zeros_like(value)) + value / n_parts
+
     with out_of_memory_in_words():
-        with fabric.autocast():
-            shared = objectives.restyled(nets, batch) if n_parts == 1 else None
+        shared = objectives.restyled(nets, batch) if n_parts == 1 else None
 
         state.optimizers["discriminator"].zero_grad()
         for part in parts:
-            with fabric.autocast():
-                with torch.no_grad():
-                    fake = shared[1] if shared else objectives.restyled(nets, part)[1]
-                loss, more = objectives.discriminator(nets, part, fake)
-            _descend(fabric, loss, more, terms, n_parts)
+            with torch.no_grad():
+                fake = shared[1] if shared else objectives.restyled(nets, part)[1]
+            descend(*objectives.discriminator(nets, part, fake))
         _step(fabric, state.optimizers["discriminator"])
 
         state.optimizers["generator"].zero_grad()
         with frozen(nets.discriminator):
             for part in parts:
-                with fabric.autocast():
-                    style, fake = shared or objectives.restyled(nets, part)
-                    loss, more = objectives.generator(nets, part, style, fake)
-                _descend(fabric, loss, more, terms, n_parts)
+                style, fake = shared or objectives.restyled(nets, part)
+                objectives.descend_generator(nets, part, style, fake, descend)
         _step(fabric, state.optimizers["generator"])
     return terms
-
-
-def _descend(fabric: Fabric, loss: Tensor, more: Terms, terms: Terms, n_parts: int) -> None:
-    """Add a part's gradients, and its terms to the batch's means."""
-    fabric.backward(loss / n_parts)
-    for name, value in more.items():
-        terms[name] = terms.get(name, torch.zeros_like(value)) + value / n_parts
 
 
 def _step(fabric: Fabric, optimizer: torch.optim.Optimizer) -> None:

@@ -6,7 +6,7 @@ two-forward scheme to the last bit, at one generator pass less.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -64,15 +64,22 @@ def discriminator_objective(nets: Grape, batch: Batch, fake: Tensor, weights: Lo
     return adversarial + penalty, terms
 
 
-def generator_objective(
+def adversarial_objective(
     nets: Grape, batch: Batch, style: Tensor, fake: Tensor, weights: LossSettings
 ) -> tuple[Tensor, Terms]:
-    """What M, F, G and E minimise: adversarial, cycle and style reconstruction losses (Eq. 4).
+    """What M, F and G minimise against D: the adversarial loss of their side (Eq. 1)."""
+    loss = generator_adversarial_loss(nets.discriminator.addressed(fake, batch.targets))
+    return loss, {"g_adversarial": loss.detach()}
 
-    Call it with D frozen. Eq. 3 reaches E only, unless ``weights.detach_style`` is off.
+
+def reconstruction_objective(
+    nets: Grape, batch: Batch, style: Tensor, fake: Tensor, weights: LossSettings
+) -> tuple[Tensor, Terms]:
+    """What M, F, G and E minimise of the cycle loss (Eq. 2) and the style reconstruction loss (Eq. 3).
+
+    Eq. 3 reaches E only, unless ``weights.detach_style`` is off.
     """
-    loss = adversarial = generator_adversarial_loss(nets.discriminator.addressed(fake, batch.targets))
-    terms = {"g_adversarial": adversarial.detach()}
+    loss, terms = torch.zeros((), device=fake.device), Terms()
     own_style, style_of_fake = _encoded_styles(nets, batch.images, fake, weights)
     if own_style is not None:
         cycle = cycle_loss(batch.images, nets.generator(fake, own_style))
@@ -85,12 +92,15 @@ def generator_objective(
             reconstruction = (style - style_of_fake).abs().mean()
         loss = loss + weights.style * reconstruction
         terms["style"] = reconstruction.detach()
-    if weights.diversity > 0:
-        other = nets.generator(batch.images, nets.styles(batch.targets, batch.other_noise))
-        diversity = diversity_loss(fake, other)
-        loss = loss - weights.diversity * diversity
-        terms["diversity"] = diversity.detach()
     return loss, terms
+
+
+def diversity_objective(
+    nets: Grape, batch: Batch, style: Tensor, fake: Tensor, weights: LossSettings
+) -> tuple[Tensor, Terms]:
+    """What networks with a noise input, which GRAPE has not, gain by repainting differently with another noise."""
+    diversity = diversity_loss(fake, nets.generator(batch.images, nets.styles(batch.targets, batch.other_noise)))
+    return -weights.diversity * diversity, {"diversity": diversity.detach()}
 
 
 def _encoded_styles(
@@ -107,28 +117,56 @@ def _encoded_styles(
 
 
 class Objectives:
-    """The repainting and the two objectives with their weights, compiled if asked for.
+    """The repainting and the objectives with their weights, in the arithmetic and compiled as asked for.
 
     Parameters
     ----------
-    weights : of the losses.
+    weights : of the losses; an objective without weight is not computed.
     backend : "off", or a backend of ``torch.compile``.
+    autocast : makes the context of the arithmetic the forward passes run in.
     """
 
-    def __init__(self, weights: LossSettings, backend: str = "off"):
+    def __init__(
+        self,
+        weights: LossSettings,
+        backend: str = "off",
+        autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ):
         self.weights = weights
 
-        def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-            return function if backend == "off" else torch.compile(function, backend=backend)
+        def prepared(function: Callable[..., Any]) -> Callable[..., Any]:
+            function = function if backend == "off" else torch.compile(function, backend=backend)
 
-        self.restyled = compiled(restyled)
-        self._discriminator = compiled(discriminator_objective)
-        self._generator = compiled(generator_objective)
+            def call(*inputs: Any) -> Any:
+                with autocast():
+                    return function(*inputs)
+
+            return call
+
+        self.restyled = prepared(restyled)
+        self._discriminator = prepared(discriminator_objective)
+        self._generator = [prepared(adversarial_objective)]
+        if weights.cycle > 0 or weights.style > 0:
+            self._generator.append(prepared(reconstruction_objective))
+        if weights.diversity > 0:
+            self._generator.append(prepared(diversity_objective))
 
     def discriminator(self, nets: Grape, batch: Batch, fake: Tensor) -> tuple[Tensor, Terms]:
         """What D minimises."""
         return self._discriminator(nets, batch, fake, self.weights)
 
-    def generator(self, nets: Grape, batch: Batch, style: Tensor, fake: Tensor) -> tuple[Tensor, Terms]:
-        """What M, F, G and E minimise, with D frozen."""
-        return self._generator(nets, batch, style, fake, self.weights)
+    def descend_generator(
+        self, nets: Grape, batch: Batch, style: Tensor, fake: Tensor, descend: Callable[[Tensor, Terms], None]
+    ) -> None:
+        """Gradients of what M, F, G and E minimise (Eq. 4), with D frozen.
+
+        Each objective is descended, and its activations freed, before the next is computed; what they ask of the fake
+        adds up there and goes back through the repainting once. The sum of gradients is the gradient of the sum.
+        """
+        leaves = [part.detach().requires_grad_() for part in (style, fake)]
+        for objective in self._generator:
+            descend(*objective(nets, batch, *leaves, self.weights))
+        reached = [
+            (whole, leaf.grad) for whole, leaf in zip((style, fake), leaves, strict=True) if leaf.grad is not None
+        ]
+        torch.autograd.backward([whole for whole, _ in reached], [gradient for _, gradient in reached])

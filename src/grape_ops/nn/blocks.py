@@ -19,25 +19,28 @@ from grape_ops.nn.normalization import AdaINLeaky, InstanceNormLeaky, leaky, lea
 SQRT2 = math.sqrt(2.0)
 
 
-def _spread(weight: Tensor) -> Tensor:
-    """Convolve 3x3 kernels with a 2x2 box of ones: (..., 3, 3) -> (..., 4, 4)."""
-    return sum(  # type: ignore[return-value]
-        functional.pad(weight, (left, 1 - left, top, 1 - top)) for left in (0, 1) for top in (0, 1)
-    )
+def _boxed(weight: Tensor, factor: float, flipped: bool = False) -> Tensor:
+    """Convolve 3x3 kernels, times ``factor``, with a 2x2 box of ones: (..., 3, 3) -> (..., 4, 4)."""
+    one = torch.eye(3, dtype=weight.dtype, device=weight.device)
+    box = functional.pad(one, (0, 0, 0, 1)) + functional.pad(one, (0, 0, 1, 0))
+    box = box.flip(1) if flipped else box
+    # One matrix product: padding and adding would pass over wide kernels eight times.
+    spread = weight.flatten(2).flatten(0, 1) @ torch.kron(box, factor * box).T
+    return spread.unflatten(0, weight.shape[:2]).unflatten(2, (4, 4))
 
 
 def conv_then_pool(x: Tensor, conv: nn.Conv2d, fused: bool) -> Tensor:
     """A padded 3x3 convolution, then 2x2 average pooling: (B, C, H, W) -> (B, K, H // 2, W // 2)."""
     if not fused:
         return functional.avg_pool2d(conv(x), 2)
-    return functional.conv2d(x, _spread(conv.weight) / 4, conv.bias, stride=2, padding=1)
+    return functional.conv2d(x, _boxed(conv.weight, 1 / 4), conv.bias, stride=2, padding=1)
 
 
 def upsample_then_conv(x: Tensor, conv: nn.Conv2d, fused: bool) -> Tensor:
     """Nearest-neighbour doubling, then a padded 3x3 convolution: (B, C, H, W) -> (B, K, 2H, 2W)."""
     if not fused:
         return conv(functional.interpolate(x, scale_factor=2, mode="nearest"))
-    kernel = _spread(conv.weight.flip(2, 3)).transpose(0, 1)
+    kernel = _boxed(conv.weight, 1, flipped=True).transpose(0, 1)
     return functional.conv_transpose2d(x, kernel, conv.bias, stride=2, padding=1)
 
 
@@ -68,7 +71,7 @@ class ResBlock(nn.Module):
         h = self.norm1(x) if self.norm1 is not None else leaky(x)
         h = conv_then_pool(h, self.conv1, self.fused) if self.down else self.conv1(h)
         h = self.conv2(self.norm2(h) if self.norm2 is not None else leaky_(h))
-        return (h + self._shortcut(x)) / SQRT2
+        return h.add_(self._shortcut(x)).div_(SQRT2)
 
 
 class StyledResBlock(nn.Module):
@@ -98,7 +101,7 @@ class StyledResBlock(nn.Module):
         h = self.norm1(x, style)
         h = upsample_then_conv(h, self.conv1, self.fused) if self.up else self.conv1(h)
         h = self.conv2(self.norm2(h, style))
-        return (h + self._shortcut(x)) / SQRT2
+        return h.add_(self._shortcut(x)).div_(SQRT2)
 
 
 def doubling_widths(width: int, max_width: int, blocks: int) -> list[int]:

@@ -8,6 +8,7 @@ WELL = "well"
 TILE = "tile"
 Y = "y"  # centre of the cell in tile pixels, rows downwards
 X = "x"  # centre of the cell in tile pixels, columns to the right
+CLASS = "class"  # of the cell, such as interphase or mitotic; not every table has it
 IS_CONTROL = "is_control"  # True for cells with a non-targeting guide
 
 # Columns a crop store adds.
@@ -37,6 +38,7 @@ TRUTH_FILE = "truth.tsv"
 STORE_FILE = "store.json"
 SHARDS_DIR = "shards"
 QUALITY_FILE = "quality.json"
+QUALITY_TABLE = "quality.tsv"
 UNFINISHED_DIR = "unfinished"  # only while preprocessing
 
 # Files of a run folder.

@@ -12,6 +12,7 @@ import yaml
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.layouts import LAYOUTS, open_screen
+from grape_ops.screen.quality import Tally
 
 PLAIN = ScreenSettings()
 CHANNELS = ["DNA", "actin"]
@@ -158,8 +159,8 @@ def test_unidentified_cells_are_left_out_with_their_count(tmp_path: Path) -> Non
     table = cell_table()
     table.loc[[0, 2], "gene_symbol"] = np.nan
     table.loc[2, "sgRNA"] = ""
-    with pytest.warns(UserWarning, match="2 of 6 cells"):
-        screen = open_screen(write(tmp_path, table), PLAIN)
+    screen = open_screen(write(tmp_path, table), PLAIN)
+    assert Tally("cells without a gene or a guide", 2, "dropped") in screen.quality
     assert len(screen.cells) == 4 and screen.cells.index.tolist() == [0, 1, 2, 3]
 
 
@@ -203,6 +204,8 @@ def test_mistakes_of_the_folder(tmp_path: Path) -> None:
     with pytest.raises(GrapeOpsError, match="There is no screen"):
         open_screen(tmp_path / "nowhere", PLAIN)
     with pytest.raises(GrapeOpsError, match=r"no screen.yaml in .* keys cells, tiles, channels"):
+        open_screen(tmp_path, ScreenSettings(layout="table"))
+    with pytest.raises(GrapeOpsError, match="looks like none of the layouts"):
         open_screen(tmp_path, PLAIN)
     (tmp_path / "cells.xlsx").write_text("?")
     (tmp_path / "screen.yaml").write_text("{cells: cells.xlsx, tiles: a, channels: [a]}")
@@ -236,5 +239,5 @@ def test_damaged_and_ill_fitting_tiles_are_named(tmp_path: Path) -> None:
         screen.read_tile(row)
     file.unlink()
     file.mkdir()
-    with pytest.raises(GrapeOpsError, match="no tile"):
+    with pytest.raises(GrapeOpsError, match="is a folder, not a file"):
         screen.read_tile(row)

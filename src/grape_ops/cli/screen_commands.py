@@ -22,7 +22,7 @@ def simulate(out: Out, config: ConfigFile = None, overrides: Overrides = None) -
 def preprocess(
     screen: Annotated[Path, typer.Argument(help="Folder of the screen.")],
     out: Out,
-    layout: Annotated[str | None, typer.Option(help="How the folder is laid out; `table` if not set.")] = None,
+    layout: Annotated[str | None, typer.Option(help="How the folder is laid out; recognised if not set.")] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     resume: Resume = False,

@@ -25,6 +25,7 @@ from grape_ops.preprocess.shards import cut_shards
 from grape_ops.preprocess.workers import Workers, worker_count
 from grape_ops.preprocess.workplace import Plan, claim, tidy
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, QUALITY_FILE, UNFINISHED_DIR, X, Y
+from grape_ops.screen.quality import as_records
 from grape_ops.screen.screen import Screen
 
 _NEEDED = (GENE, GUIDE, *TILE_KEY, Y, X, IS_CONTROL)
@@ -113,6 +114,7 @@ def _make(screen: Screen, folder: Path, plan: Plan, settings: PreprocessSettings
     quality = count_quality(screen, selection)
     quality |= {"tiles_in_screen": len(screen.tiles), "tiles_missing": len(missing_tiles)}
     quality |= {"tiles_unreadable": len(failed), "problems": problems.listed()}
+    quality |= {"table": as_records(screen.quality)}
     quality |= {"flat_field": _agreement(screen, measurement, settings)}
     finish_store(
         folder,

@@ -1,71 +1,185 @@
-"""Reading a user's cell table and putting it into our columns."""
+"""Reading users' cell tables, putting them into our columns, and leaving out what is no good cell."""
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, TILE, WELL, X, Y
-from grape_ops.screen.columns import OUR_COLUMNS, detect_columns
-from grape_ops.screen.controls import find_controls
+from grape_ops.groundtruth.aliases import load_aliases
+from grape_ops.schema import CLASS, GENE, GUIDE, IS_CONTROL, PLATE, TILE, WELL, X, Y
+from grape_ops.screen.cell_parts import CellParts
+from grape_ops.screen.cell_rules import READ_BY_RULES, ghost_guides, sift, sift_well
+from grape_ops.screen.columns import OPTIONAL, OUR_COLUMNS, detect_columns
+from grape_ops.screen.controls import MARKS, find_controls, no_controls
+from grape_ops.screen.guide_library import GuideLibrary, read_library
+from grape_ops.screen.quality import Tally, merge_tallies
+from grape_ops.screen.table_files import column_names, read_stretches
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
-_PARQUET = (".parquet", ".pq")
 _NAMES = (GENE, GUIDE, PLATE, WELL, TILE)
+MANY_COLUMNS = 50  # more than this are measurements, which a crop store has no use for
+
+# What a layout does to the rows of one of its tables before ours looks at them.
+Prepare = Callable[[pd.DataFrame, Path], pd.DataFrame]
 
 
-def read_cells(path: Path, settings: ScreenSettings, named: Mapping[str, str]) -> pd.DataFrame:
-    """Read a cell table: our columns first, then the user's own as they are, and ``is_control``.
+@dataclass(frozen=True)
+class CellTable:
+    """The cells that stay, in memory or in parts, and what was met on the way."""
 
-    Plates, wells, tiles, genes and guides become strings, y and x floats. Cells without a gene or without a
-    guide are left out with a warning that counts them: nobody read their barcode.
+    cells: pd.DataFrame
+    parts: CellParts | None
+    quality: tuple[Tally, ...]
 
-    Parameters
+    def distinct(self, columns: Sequence[str]) -> pd.DataFrame:
+        """List the combinations of values of some columns, in the order of their first cell."""
+        if self.parts is None:
+            return self.cells[list(columns)].drop_duplicates()
+        wells = (self.parts.read(*place)[list(columns)].drop_duplicates() for place in self.parts.wells)
+        return pd.concat(list(wells), ignore_index=True).drop_duplicates()
+
+
+@dataclass
+class TableReader:
+    """How the cell tables of a screen are read.
+
+    Attributes
     ----------
-    path : csv, tsv (either may be gzipped) or parquet.
-    settings : the pattern of controls.
+    files : tables of one kind, read one after the other.
+    settings : which cells stay, and which columns.
     named : our name -> their column, where detection is not wanted.
-
-    Raises
-    ------
-    GrapeOpsError : the file is missing or unreadable, a column is missing, or a value does not fit.
+    prepare : see ``Prepare``; ``adds`` names the columns it makes, ``needs`` those it reads.
+    optional : those of our columns that the tables may lack; they become what ``fill`` says, or 0 and "1".
+    library : guides and their genes, over the settings' own.
     """
-    table = _read(path)
-    found = detect_columns(list(table.columns), named)
-    if table.empty:
-        raise GrapeOpsError(f"The cell table {path} has no rows.")
-    ours = pd.DataFrame({name: _texts(table, found[name]) for name in _NAMES})
-    for axis in (Y, X):
-        ours[axis] = _numbers(table[found[axis][0]], path)
-    extra = [column for column in table.columns if column not in OUR_COLUMNS and column != IS_CONTROL]
-    cells = _leave_out_unidentified(pd.concat([ours, table[extra]], axis=1), path)
-    _refuse_gaps(cells, path)
-    cells[IS_CONTROL] = find_controls(cells, cells[GENE], settings.control_pattern)
-    return cells
 
+    files: Sequence[Path]
+    settings: ScreenSettings
+    named: Mapping[str, str] = field(default_factory=dict)
+    prepare: Prepare | None = None
+    adds: Collection[str] = ()
+    needs: Collection[str] = ()
+    optional: Collection[str] = ()
+    library: GuideLibrary | None = None
 
-def _read(path: Path) -> pd.DataFrame:
-    if not path.exists():
-        raise GrapeOpsError(f"There is no cell table {path}; `cells` in screen.yaml names it.")
-    endings = [ending.lower() for ending in path.suffixes if ending.lower() != ".gz"]
-    ending = endings[-1] if endings else ""
-    try:
-        if ending in _PARQUET:
-            table = pd.read_parquet(path)
-            return table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
-        if ending in _SEPARATORS:
-            # All text at first: a tile "007" is no 7, and "NA" may be somebody's gene.
-            table = pd.read_csv(path, sep=_SEPARATORS[ending], dtype=str, keep_default_na=False)
-            return table.reset_index(drop=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        raise GrapeOpsError(f"The cell table {path} cannot be read: {error}") from None
-    raise GrapeOpsError(
-        f"The cell table {path} must end in one of {', '.join([*_SEPARATORS, *_PARQUET])}; csv and tsv may be gzipped."
-    )
+    def __post_init__(self) -> None:
+        if self.library is None and self.settings.library:
+            self.library = read_library(Path(self.settings.library), self.settings)
+        self._aliases = load_aliases(self.settings.aliases).symbol if self.settings.aliases else {}
+        self._found: list[list[Tally]] = []
+        self._rows = 0
+
+    def read(self, parts: Path | None = None) -> CellTable:
+        """Read the tables: our columns first, then the user's own as they are, and ``is_control``.
+
+        Plates, wells, tiles, genes and guides become strings, y and x floats.
+
+        Parameters
+        ----------
+        parts : folder to keep the table in, a file a well; only one stretch or one well is then in memory.
+
+        Raises
+        ------
+        GrapeOpsError : a file is missing or unreadable, a column is missing, or a value does not fit.
+        """
+        if self.library:
+            self._found.append(list(self.library.quality))
+        guides: dict[str, int] = {}
+        if parts is None:
+            stretches = list(self._stretches(guides))
+            table = pd.concat(stretches, ignore_index=True) if stretches else pd.DataFrame()
+            self._refuse_nothing(guides)
+            cells = self._settle(table, ghost_guides(pd.Series(guides), self.settings.ghost_factor))
+            self._refuse_no_controls(bool(cells[IS_CONTROL].any()), cells[GENE].unique())
+            return CellTable(cells, None, merge_tallies(self._found))
+        written = CellParts.write(self._stretches(guides), parts)
+        self._refuse_nothing(guides)
+        ghosts = ghost_guides(pd.Series(guides), self.settings.ghost_factor)
+        any_control, genes, empty = False, set(), pd.DataFrame()
+        for place in written.wells:
+            cells = self._settle(written.read(*place), ghosts)
+            written.replace(*place, cells)
+            any_control |= bool(cells[IS_CONTROL].any())
+            genes |= set(cells[GENE].unique())
+            empty = cells.iloc[:0]
+        self._refuse_no_controls(any_control, sorted(genes))
+        return CellTable(empty, written, merge_tallies(self._found))
+
+    def _stretches(self, guides: dict[str, int]) -> Iterator[pd.DataFrame]:
+        """Read all files a stretch at a time: in our columns, sifted by row; counts the cells of each guide."""
+        for file in self.files:
+            for table, found in self._tables(file):
+                self._rows += len(table)
+                cells = self._ours(table, found, file)
+                stay, tallies = sift(table, cells, self.settings)
+                self._found.append(tallies)
+                cells = cells[stay]
+                _refuse_gaps(cells, file)
+                for guide, count in cells[GUIDE].value_counts().items():
+                    guides[str(guide)] = guides.get(str(guide), 0) + int(count)
+                if len(cells):
+                    yield cells.reset_index(drop=True)
+
+    def _tables(self, file: Path) -> Iterator[tuple[pd.DataFrame, dict[str, tuple[str, ...]]]]:
+        present = [*dict.fromkeys([*column_names(file), *self.adds])]
+        optional = (*self.optional, GENE) if self.library else self.optional
+        found = detect_columns(present, self.named, optional)
+        wanted: set[str] | None = None
+        if len(present) > MANY_COLUMNS:
+            ours = {name for names in found.values() for name in names}
+            wanted = ours | {*READ_BY_RULES, *MARKS, *self.needs, *self.settings.keep_columns}
+        for table in read_stretches(file, wanted):
+            yield (self.prepare(table, file) if self.prepare else table), found
+
+    def _ours(self, table: pd.DataFrame, found: dict[str, tuple[str, ...]], file: Path) -> pd.DataFrame:
+        """Put rows into our columns, their gene looked up and its symbol brought up to date."""
+        ours = pd.DataFrame(index=table.index)
+        for name in (*_NAMES, CLASS):
+            if name in found:
+                ours[name] = _texts(table, found[name])
+        for name, value in ((PLATE, "1"), (WELL, "1"), (TILE, "1")):
+            if name not in ours:
+                ours[name] = value
+        for axis in (Y, X):
+            ours[axis] = _numbers(table[found[axis][0]], file) if axis in found else 0.0
+        if self.library:
+            ours, tallies = self.library.look_up(ours, GENE in found)
+            self._found.append(tallies)
+        if self._aliases:
+            retired = ours[GENE].isin(self._aliases.keys())
+            self._found.append(
+                [Tally("cells of retired gene symbols", int(retired.sum()), "renamed", "screen.aliases")]
+            )
+            ours[GENE] = ours[GENE].map(lambda gene: self._aliases.get(gene, gene))
+        ours[IS_CONTROL] = find_controls(table, ours[GENE], self.settings.control_pattern)
+        if self.library:
+            ours[IS_CONTROL] |= ours[GUIDE].isin(self.library.controls)
+        first = [*OUR_COLUMNS, *(name for name in OPTIONAL if name in ours)]
+        extra = [column for column in table.columns if column not in (*first, IS_CONTROL)]
+        return pd.concat([ours[first], table[extra], ours[[IS_CONTROL]]], axis=1)
+
+    def _settle(self, cells: pd.DataFrame, ghosts: frozenset[str]) -> pd.DataFrame:
+        stay, tallies = sift_well(cells, ghosts, self.settings)
+        self._found.append(tallies)
+        return cells[stay].reset_index(drop=True)
+
+    def _refuse_nothing(self, guides: dict[str, int]) -> None:
+        listed = ", ".join(str(file) for file in self.files[:3])
+        if not self._rows:
+            raise GrapeOpsError(f"The cell table {listed} has no rows.")
+        if not guides:
+            tallies = merge_tallies(self._found)
+            reasons = "; ".join(f"{tally.count} {tally.what}" for tally in tallies if tally.fate == "dropped")
+            raise GrapeOpsError(
+                f"No row of {listed} is a cell to keep: {reasons}. Every row that lacks a gene or a guide is left out; "
+                f"name the right columns as screen.columns.{GENE} and screen.columns.{GUIDE}."
+            )
+
+    def _refuse_no_controls(self, any_control: bool, genes: Collection[str]) -> None:
+        if not any_control:
+            raise no_controls(genes, self.settings.control_pattern)
 
 
 def _texts(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
@@ -89,21 +203,6 @@ def _numbers(values: pd.Series, path: Path) -> pd.Series:
             f"{values[bad].iloc[0]!r}. Name the right column under screen.columns."
         )
     return numbers
-
-
-def _leave_out_unidentified(cells: pd.DataFrame, path: Path) -> pd.DataFrame:
-    unidentified = (cells[GENE] == "") | (cells[GUIDE] == "")
-    if unidentified.all():
-        raise GrapeOpsError(
-            f"Every row of {path} lacks a gene or a guide. Name the right columns as screen.columns.{GENE} and "
-            f"screen.columns.{GUIDE}."
-        )
-    if unidentified.any():
-        warnings.warn(
-            f"{int(unidentified.sum())} of {len(cells)} cells in {path} have no gene or no guide and are left out.",
-            stacklevel=3,
-        )
-    return cells[~unidentified].reset_index(drop=True)
 
 
 def _refuse_gaps(cells: pd.DataFrame, path: Path) -> None:

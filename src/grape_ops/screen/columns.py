@@ -1,9 +1,10 @@
-"""Finding our columns in a user's table: the names of the field's pipelines, first hit wins."""
+"""Finding our columns in a user's table: the names of the field's pipelines, first hit wins, in any case."""
 
+import re
 from collections.abc import Collection, Mapping
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import GENE, GUIDE, PLATE, TILE, WELL, X, Y
+from grape_ops.schema import CLASS, GENE, GUIDE, PLATE, TILE, WELL, X, Y
 
 # Ours -> names seen in tables of the field, in order of preference.
 CANDIDATES: dict[str, tuple[str, ...]] = {
@@ -22,13 +23,18 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
         "barcode_0",
         "Metadata_Foci_Barcode_MatchedTo_Barcode",
         "sgRNA",
+        "guide",
+        "gRNA",
+        "guide_id",
+        "guide_sequence",
     ),
     PLATE: ("plate", "Metadata_Foci_plate"),
     WELL: ("well", "Metadata_Foci_well"),
     TILE: ("tile", "site", "Metadata_Foci_site_location"),
+    CLASS: ("class", "cell_class", "class_predict_1"),
 }
 
-# Row and column coordinates come in pairs, so that two conventions never mix.
+# Row and column coordinates come in pairs, so that two conventions never mix. "*" is any beginning.
 COORDINATES: tuple[tuple[str, str], ...] = (
     ("cell_i", "cell_j"),
     ("i_0", "j_0"),
@@ -36,6 +42,7 @@ COORDINATES: tuple[tuple[str, str], ...] = (
     ("y", "x"),
     ("Nuclei_AreaShape_Center_Y", "Nuclei_AreaShape_Center_X"),
     ("Cells_AreaShape_Center_Y", "Cells_AreaShape_Center_X"),
+    ("*_AreaShape_Center_Y", "*_AreaShape_Center_X"),
     ("i", "j"),
 )
 
@@ -43,15 +50,19 @@ COORDINATES: tuple[tuple[str, str], ...] = (
 WELL_PARTS = ("well_row", "well_col")
 
 OUR_COLUMNS = (GENE, GUIDE, PLATE, WELL, TILE, Y, X)
+OPTIONAL = (CLASS,)
 
 
-def detect_columns(present: Collection[str], named: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def detect_columns(
+    present: Collection[str], named: Mapping[str, str], optional: Collection[str] = ()
+) -> dict[str, tuple[str, ...]]:
     """Find the user's column, or columns to be joined, for each of ours.
 
     Parameters
     ----------
     present : columns of the user's table.
     named : our name -> their column, as the user set it; wins over detection.
+    optional : those of our columns that may be missing, besides the class.
 
     Returns
     -------
@@ -64,31 +75,51 @@ def detect_columns(present: Collection[str], named: Mapping[str, str]) -> dict[s
     _check_named(present, named)
     found: dict[str, tuple[str, ...]] = {ours: (theirs,) for ours, theirs in named.items()}
     for ours, candidates in CANDIDATES.items():
-        hit = next((name for name in candidates if name in present), None)
+        hit = next((column for name in candidates if (column := _spelled(name, present))), None)
         if ours not in found and hit is not None:
             found[ours] = (hit,)
-    if WELL not in found and all(part in present for part in WELL_PARTS):
-        found[WELL] = WELL_PARTS
-    if Y not in found and X not in found:
-        pair = next((pair for pair in COORDINATES if all(name in present for name in pair)), None)
-        if pair is not None:
-            found[Y], found[X] = (pair[0],), (pair[1],)
-    missing = [ours for ours in OUR_COLUMNS if ours not in found]
+    parts = [_spelled(part, present) for part in WELL_PARTS]
+    if WELL not in found and all(parts):
+        found[WELL] = tuple(part for part in parts if part)
     if (Y in found) != (X in found):
         here, other = (Y, X) if Y in found else (X, Y)
         raise GrapeOpsError(
             f"screen.columns names {here} but not {other}; coordinates come in pairs, so name both or neither."
         )
+    if Y not in found:
+        found |= _coordinates(present)
+    missing = [ours for ours in OUR_COLUMNS if ours not in found and ours not in optional]
     if missing:
         raise GrapeOpsError(_missing_message(missing, present))
     return found
 
 
+def _spelled(name: str, present: Collection[str]) -> str | None:
+    """Return a name as the table spells it: exactly if it can be, otherwise in another case."""
+    if name in present:
+        return name
+    return next((column for column in present if str(column).lower() == name.lower()), None)
+
+
+def _coordinates(present: Collection[str]) -> dict[str, tuple[str, ...]]:
+    for vertical, horizontal in COORDINATES:
+        for column in present:
+            pattern = re.escape(vertical).replace(r"\*", "(.+)")
+            if match := re.fullmatch(pattern, str(column), re.IGNORECASE):
+                stem = match.group(1) if match.groups() else ""
+                if other := _spelled(horizontal.replace("*", stem), present):
+                    return {Y: (column,), X: (other,)}
+    return {}
+
+
 def _check_named(present: Collection[str], named: Mapping[str, str]) -> None:
     for ours, theirs in named.items():
-        if ours not in OUR_COLUMNS:
+        known = (*OUR_COLUMNS, *OPTIONAL)
+        if ours not in known:
+            swapped = " They are the other way round: our name comes first." if theirs in known else ""
             raise GrapeOpsError(
-                f"screen.columns names {ours!r}, which is none of our columns: {', '.join(OUR_COLUMNS)}."
+                f"columns names {ours!r}, which is none of our columns: {', '.join(known)}. It maps our name to "
+                f"the table's, for example columns: {{{GUIDE}: my_guide_column}}.{swapped}"
             )
         if theirs not in present:
             raise GrapeOpsError(
@@ -104,11 +135,11 @@ def _missing_message(missing: list[str], present: Collection[str]) -> str:
         X: ", ".join(pair[1] for pair in COORDINATES),
     }
     lines = [f"  {ours} (looked for {looked_for[ours]})" for ours in missing]
-    example = f"--set screen.columns.{missing[0]}=THEIR_COLUMN"
     return (
         "The cell table has no column for:\n"
         + "\n".join(lines)
-        + f"\nIt has: {_listed(present)}.\nName the right column in the settings, for example {example}."
+        + f"\nIt has: {_listed(present)}.\nName the right ones, ours first: --set screen.columns.{missing[0]}="
+        f"THEIR_COLUMN, or in screen.yaml columns: {{{missing[0]}: THEIR_COLUMN}}."
     )
 
 

@@ -1,6 +1,7 @@
 """Which cells are non-targeting controls."""
 
 import re
+from collections.abc import Collection
 
 import pandas as pd
 
@@ -37,17 +38,14 @@ def marked_as_control(table: pd.DataFrame) -> pd.Series:
 
 
 def find_controls(table: pd.DataFrame, genes: pd.Series, pattern: str) -> pd.Series:
-    """Mark controls by gene symbol or by declaration: -> (N,) bool.
+    """Mark controls by gene symbol or by declaration: -> (N,) bool."""
+    return is_control(genes, pattern) | marked_as_control(table)
 
-    Raises
-    ------
-    GrapeOpsError : there is none; nothing can be scaled without controls.
-    """
-    controls = is_control(genes, pattern) | marked_as_control(table)
-    if not controls.any():
-        shown = ", ".join(sorted(genes.astype(str).unique())[:8])
-        raise GrapeOpsError(
-            f"No cell of the table is a non-targeting control. The genes begin with: {shown}. If controls have "
-            f"another name, give a regular expression for it as screen.control_pattern (now {pattern})."
-        )
-    return controls
+
+def no_controls(genes: Collection[str], pattern: str) -> GrapeOpsError:
+    """Say that there is no control; nothing can be scaled without them."""
+    shown = ", ".join(sorted(map(str, genes))[:8])
+    return GrapeOpsError(
+        f"No cell of the table is a non-targeting control. The genes begin with: {shown}. If controls have "
+        f"another name, give a regular expression for it as screen.control_pattern (now {pattern})."
+    )

@@ -1,28 +1,42 @@
-"""The kinds of folders a screen can be read from, by name."""
+"""The kinds of folders a screen can be read from, by name; each is one file."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.layout import Layout
 from grape_ops.screen.screen import Screen
-from grape_ops.screen.table import read_table_layout
+from grape_ops.screen.table import TABLE
 
-LAYOUTS: dict[str, Callable[[Path, ScreenSettings], Screen]] = {
-    "table": read_table_layout,
+# In the order in which they are tried.
+LAYOUTS: dict[str, Layout] = {
+    "table": TABLE,
 }
 
 
-def open_screen(root: Path, settings: ScreenSettings) -> Screen:
+def recognise_layout(root: Path) -> str | None:
+    """Name the layout of a folder, or None if it looks like none."""
+    return next((name for name, layout in LAYOUTS.items() if layout.recognise(root)), None)
+
+
+def open_screen(root: str | Path, settings: ScreenSettings, parts: Path | None = None) -> Screen:
     """Read a screen with the layout that the settings name.
+
+    Parameters
+    ----------
+    parts : folder to keep a cell table in that is too large for the memory; see ``Screen.cells_of``.
 
     Raises
     ------
     GrapeOpsError : there is no such layout or no such folder, or its contents do not fit the layout.
     """
     root = Path(root)
-    if settings.layout not in LAYOUTS:
+    if settings.layout not in (*LAYOUTS, "auto"):
         raise GrapeOpsError(f"There is no layout {settings.layout!r}; there are: {', '.join(sorted(LAYOUTS))}.")
     if not root.exists():
         raise GrapeOpsError(f"There is no screen {root}.")
-    return LAYOUTS[settings.layout](root, settings)
+    name = recognise_layout(root) if settings.layout == "auto" else settings.layout
+    if name is None:
+        kinds = "\n".join(f"  {name}: {layout.sentence}" for name, layout in LAYOUTS.items())
+        raise GrapeOpsError(f"{root} looks like none of the layouts:\n{kinds}\nName one as screen.layout.")
+    return LAYOUTS[name].read(root, settings.model_copy(update={"layout": name}), parts)

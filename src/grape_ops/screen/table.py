@@ -15,15 +15,22 @@ from typing import Any
 from grape_ops.config import ScreenSettings, read_yaml
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import SCREEN_FILE
-from grape_ops.screen.cell_table import read_cells
+from grape_ops.screen.cell_table import TableReader
+from grape_ops.screen.channels import chosen_channels
+from grape_ops.screen.layout import Layout
 from grape_ops.screen.screen import Screen
-from grape_ops.screen.tile_files import TileFiles, TilePattern, list_tiles
+from grape_ops.screen.tiff import TiffTiles, planes_of_pattern
+from grape_ops.screen.tile_pattern import TilePattern, list_tiles
 
 _NEEDED = ("cells", "tiles", "channels")
 _KNOWN = (*_NEEDED, "columns", "simulated")
 
 
-def read_table_layout(root: Path, settings: ScreenSettings) -> Screen:
+def _recognise(root: Path) -> bool:
+    return (root / SCREEN_FILE).is_file() or root.name == SCREEN_FILE
+
+
+def read_table_layout(root: Path, settings: ScreenSettings, parts: Path | None = None) -> Screen:
     """Open a folder of the layout ``table``.
 
     Parameters
@@ -43,14 +50,18 @@ def read_table_layout(root: Path, settings: ScreenSettings) -> Screen:
         )
     description = _describe(root)
     named = {**description.get("columns", {}), **settings.columns}
-    cells = read_cells(root / description["cells"], settings, named)
-    channels = tuple(description["channels"])
+    pattern = TilePattern(description["tiles"])
+    table = TableReader([root / description["cells"]], settings, named, needs=pattern.fields).read(parts)
+    channels = chosen_channels(tuple(description["channels"]), settings)
+    planes = planes_of_pattern(pattern, tuple(description["channels"]))
     return Screen(
         root=root,
         channels=channels,
-        cells=cells,
-        tiles=list_tiles(root, TilePattern(description["tiles"]), cells),
-        read_tile=TileFiles(root, channels),
+        cells=table.cells,
+        tiles=list_tiles(root, pattern, table),
+        read_tile=TiffTiles(root, tuple(plane for name in channels for plane in planes if plane.channel == name)),
+        quality=table.quality,
+        parts=table.parts,
     )
 
 
@@ -74,3 +85,6 @@ def _describe(root: Path) -> Mapping[str, Any]:
     if not isinstance(columns, dict):
         raise GrapeOpsError(f"{file}: columns must map our names to columns of the table, not {columns!r}.")
     return description
+
+
+TABLE = Layout(f"a folder with a {SCREEN_FILE} that says where table and images are", _recognise, read_table_layout)

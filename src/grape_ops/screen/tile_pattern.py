@@ -1,37 +1,20 @@
-"""Tiles on disk: a path pattern with columns in braces, which files it means, and reading one of them."""
+"""Tiles on disk: a path pattern with columns in braces, and which files it means."""
 
 import re
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 
-import numpy as np
 import pandas as pd
-import tifffile
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL
+from grape_ops.screen.cell_table import CellTable
 
 TILE_KEY = [PLATE, WELL, TILE]
 PATH = "path"
 CHANNEL_FIELD = "channel"  # in a pattern: one file a channel
-
-# What the reader and its decompressors raise on files that are cut off, overwritten, or of a kind they lack.
-_DAMAGED = (
-    tifffile.TiffFileError,
-    OSError,
-    ValueError,
-    LookupError,
-    RuntimeError,
-    ArithmeticError,
-    AssertionError,
-    TypeError,
-    struct.error,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)
@@ -97,7 +80,7 @@ class TilePattern:
             raise GrapeOpsError(f"The tile pattern {self.text!r} has unbalanced braces: {error}.") from None
 
 
-def list_tiles(root: Path, pattern: TilePattern, cells: pd.DataFrame) -> pd.DataFrame:
+def list_tiles(root: Path, pattern: TilePattern, table: CellTable) -> pd.DataFrame:
     """List every tile that the cells or the folder name: plate, well, tile, path relative to ``root``.
 
     A tile that the cells name and the folder lacks is listed too, so that it can be reported.
@@ -107,14 +90,14 @@ def list_tiles(root: Path, pattern: TilePattern, cells: pd.DataFrame) -> pd.Data
     GrapeOpsError : the pattern names no column of the table, or one that differs between cells of a tile.
     """
     fields = [name for name in pattern.fields if name != CHANNEL_FIELD]
-    unknown = [name for name in fields if name not in cells]
+    unknown = [name for name in fields if name not in table.cells]
     if unknown:
         raise GrapeOpsError(
             f"The tile pattern {pattern.text!r} names {', '.join(unknown)}, which the cell table does not have. "
-            f"It has: {', '.join(map(str, cells.columns))}; {{channel}} stands for one file a channel."
+            f"It has: {', '.join(map(str, table.cells.columns))}; {{channel}} stands for one file a channel."
         )
     wanted = list(dict.fromkeys([*TILE_KEY, *fields]))
-    named = cells[wanted].astype(str).drop_duplicates()
+    named = table.distinct(wanted).astype(str)
     split = named[named.duplicated(TILE_KEY)]
     if len(split):
         where = ", ".join(f"{key} {split.iloc[0][key]}" for key in TILE_KEY)
@@ -140,46 +123,3 @@ def list_tiles(root: Path, pattern: TilePattern, cells: pd.DataFrame) -> pd.Data
 def _natural(values: pd.Series) -> pd.Series:
     """Sort key under which tile 10 follows tile 9."""
     return values.map(lambda text: re.sub(r"\d+", lambda digits: digits.group().zfill(12), str(text)))
-
-
-@dataclass(frozen=True)
-class TileFiles:
-    """Reads tiles of a folder. It pickles, so that worker processes can read by themselves."""
-
-    root: Path
-    channels: tuple[str, ...]
-
-    def __call__(self, tile: pd.Series) -> np.ndarray:
-        """Read a row of the tile table: -> (channels, height, width) unsigned integers.
-
-        Raises
-        ------
-        GrapeOpsError : a file is missing, damaged, or of another shape.
-        """
-        path = str(tile[PATH])
-        pattern = TilePattern(path)
-        if not pattern.per_channel:
-            image = self._read(path)
-            image = image[None] if image.ndim == 2 else image
-        else:
-            planes = [np.squeeze(self._read(pattern.fill({CHANNEL_FIELD: name}))) for name in self.channels]
-            if len({plane.shape for plane in planes}) > 1:
-                raise GrapeOpsError(f"The channels of {path} differ in shape: {[p.shape for p in planes]}.")
-            image = np.stack(planes)
-        if image.ndim != 3 or len(image) != len(self.channels):
-            raise GrapeOpsError(
-                f"{path} has the shape {image.shape}, where ({len(self.channels)}, height, width) is "
-                f"wanted for the channels {', '.join(self.channels)}; `channels` in screen.yaml names them."
-            )
-        if image.dtype.kind != "u":
-            raise GrapeOpsError(f"{path} holds {image.dtype} pixels; raw tiles are uint8 or uint16.")
-        return image
-
-    def _read(self, path: str) -> np.ndarray:
-        # Messages name the path within the screen: they are kept with the store, and shown to others.
-        if not (self.root / path).is_file():
-            raise GrapeOpsError(f"There is no tile {path}.")
-        try:
-            return tifffile.imread(self.root / path)
-        except _DAMAGED as error:
-            raise GrapeOpsError(f"The tile {path} cannot be read: {error or type(error).__name__}") from None

@@ -1,0 +1,84 @@
+"""A screen's library: which guide is against which gene. Looking up never makes one cell into several."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from grape_ops.config import ScreenSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.schema import GENE, GUIDE
+from grape_ops.screen.columns import CANDIDATES
+from grape_ops.screen.controls import find_controls
+from grape_ops.screen.quality import Tally
+from grape_ops.screen.table_files import read_whole
+
+_KEYS = (*CANDIDATES[GUIDE], "protospacer_sequence", "protospacer")
+_GENES = (*CANDIDATES[GENE], "symbol")
+
+
+@dataclass(frozen=True)
+class GuideLibrary:
+    """Guide -> gene, once each.
+
+    Attributes
+    ----------
+    genes : gene of each guide.
+    controls : guides that are non-targeting.
+    quality : what the file itself has to be told about.
+    unknown : what becomes of cells whose guide is not in it, "keep" or "drop".
+    """
+
+    genes: dict[str, str]
+    controls: frozenset[str]
+    quality: tuple[Tally, ...]
+    unknown: str
+
+    def look_up(self, cells: pd.DataFrame, has_genes: bool) -> tuple[pd.DataFrame, list[Tally]]:
+        """Give cells the gene of their guide; those of guides that are not listed lose or keep their own."""
+        known = cells[GUIDE].isin(self.genes.keys())
+        missing = ~known & (cells[GUIDE] != "")
+        own = cells[GENE] if has_genes else pd.Series("", index=cells.index)
+        fate = "keep" if has_genes and self.unknown == "keep" else "drop"
+        genes = cells[GUIDE].map(self.genes).where(known, own if fate == "keep" else "unknown")
+        genes = genes.where(cells[GUIDE] != "", "")
+        what = "cells of guides that the library lacks"
+        # Dropped ones are counted by the rule for unknown genes, which they now fall under.
+        tallies = [Tally(what, int(missing.sum()), "kept" if fate == "keep" else "noted", "screen.unknown_genes")]
+        return cells.assign(**{GENE: genes}), tallies
+
+
+def read_library(path: Path, settings: ScreenSettings) -> GuideLibrary:
+    """Read a library from a table with a column of guides and one of genes.
+
+    Raises
+    ------
+    GrapeOpsError : the table cannot be read, or lacks one of the columns.
+    """
+    table = read_whole(path)
+    lower = {str(name).lower(): name for name in table.columns}
+    guide = next((lower[name.lower()] for name in _KEYS if name.lower() in lower), None)
+    gene = next((lower[name.lower()] for name in _GENES if name.lower() in lower), None)
+    if guide is None or gene is None:
+        raise GrapeOpsError(
+            f"The library {path} needs a column of guides ({', '.join(_KEYS)}) and one of genes ({', '.join(_GENES)}); "
+            f"it has {', '.join(map(str, table.columns))}."
+        )
+    return make_library(table, guide, gene, settings)
+
+
+def make_library(table: pd.DataFrame, guide: str, gene: str, settings: ScreenSettings) -> GuideLibrary:
+    """Make a library of two columns of a table; of a guide that stands in it more than once the first row counts."""
+    table = table.assign(**{name: table[name].astype(str).str.strip() for name in (guide, gene)})
+    control = find_controls(table, table[gene], settings.control_pattern)
+    first = ~table.duplicated(guide)
+    of_several = table.groupby(guide)[gene].nunique()
+    return GuideLibrary(
+        dict(zip(table.loc[first, guide], table.loc[first, gene], strict=True)),
+        frozenset(table.loc[control, guide]),
+        (
+            Tally("rows of the library that repeat a guide", int((~first).sum()), "merged"),
+            Tally("guides that the library gives to several genes", int((of_several > 1).sum()), "noted"),
+        ),
+        settings.unknown_genes,
+    )

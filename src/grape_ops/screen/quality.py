@@ -1,0 +1,46 @@
+"""What reading a screen's tables met: how many of what, kept or dropped, and which setting decides."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Tally:
+    """A count of the quality table.
+
+    Attributes
+    ----------
+    what : in the plural, such as "cells with two barcodes".
+    count : how many.
+    fate : whether they stay.
+    setting : what decides it, such as "screen.double_barcodes"; empty where nothing can be decided.
+    """
+
+    what: str
+    count: int
+    fate: Literal["kept", "dropped", "merged", "renamed", "noted"]
+    setting: str = ""
+
+
+def merge_tallies(parts: Iterable[Iterable[Tally]]) -> tuple[Tally, ...]:
+    """Add up the tallies of parts of a table, in the order of first appearance; what was not met is left out."""
+    counts: dict[tuple[str, Any, str], int] = {}
+    for part in parts:
+        for tally in part:
+            key = (tally.what, tally.fate, tally.setting)
+            counts[key] = counts.get(key, 0) + tally.count
+    return tuple(Tally(what, count, fate, setting) for (what, fate, setting), count in counts.items() if count)
+
+
+def as_records(tallies: Iterable[Tally]) -> list[dict[str, Any]]:
+    """Give tallies in the form of quality.json."""
+    return [asdict(tally) for tally in tallies]
+
+
+def as_tsv(records: list[dict[str, Any]]) -> str:
+    """Give the records of quality.json as a table: what, count, fate, setting."""
+    columns = ["what", "count", "fate", "setting"]
+    return pd.DataFrame(records, columns=columns).to_csv(sep="\t", index=False)

@@ -1,0 +1,127 @@
+"""Tables on disk, read a stretch at a time: csv, tsv, parquet files and folders, h5ad."""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from grape_ops.errors import GrapeOpsError
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+_PARQUET = (".parquet", ".pq")
+_H5AD = (".h5ad", ".h5sc")
+ROWS_AT_ONCE = 500_000
+
+_UNREADABLE = (pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowException, UnicodeDecodeError, OSError)
+
+
+def column_names(path: Path) -> list[str]:
+    """List the columns of a table; a named index counts as a column.
+
+    Raises
+    ------
+    GrapeOpsError : there is no such table, or it cannot be read.
+    """
+    ending = _ending(path)
+    try:
+        if ending in _PARQUET:
+            return [name for name in pq.ParquetFile(_parquet_files(path)[0]).schema_arrow.names if _is_column(name)]
+        if ending in _H5AD:
+            return list(_obs(path).columns)
+        return list(pd.read_csv(path, sep=_SEPARATORS[ending], nrows=0).columns)
+    except _UNREADABLE as error:
+        raise _cannot_be_read(path, error) from None
+
+
+def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterator[pd.DataFrame]:
+    """Read a table a stretch of rows at a time; those of csv and tsv are all text.
+
+    Parameters
+    ----------
+    columns : those to read; all if None.
+    """
+    ending = _ending(path)
+    try:
+        if ending in _PARQUET:
+            for file in _parquet_files(path):
+                names = pq.ParquetFile(file).schema_arrow.names
+                wanted = [n for n in names if (_is_column(n) if columns is None else n in columns)]
+                for batch in pq.ParquetFile(file).iter_batches(ROWS_AT_ONCE, columns=wanted):
+                    # Without pandas' own notes, by which an index would not be a column.
+                    yield pa.Table.from_batches([batch]).replace_schema_metadata(None).to_pandas()
+        elif ending in _H5AD:
+            table = _obs(path)
+            yield table if columns is None else table[[name for name in table if name in columns]]
+        else:
+            # All text at first: a tile "007" is no 7, and "NA" may be somebody's gene.
+            yield from pd.read_csv(
+                path,
+                sep=_SEPARATORS[ending],
+                dtype=str,
+                keep_default_na=False,
+                usecols=None if columns is None else lambda name: name in columns,
+                chunksize=ROWS_AT_ONCE,
+                index_col=False,
+            )
+    except _UNREADABLE as error:
+        raise _cannot_be_read(path, error) from None
+
+
+def read_whole(path: Path) -> pd.DataFrame:
+    """Read a table that is small, such as a library."""
+    stretches = list(read_stretches(path))
+    return pd.concat(stretches, ignore_index=True) if stretches else pd.DataFrame(columns=column_names(path))
+
+
+def _ending(path: Path) -> str:
+    if not path.exists():
+        raise GrapeOpsError(
+            f"There is no cell table {path}; screen.cells, or `cells` in screen.yaml, names the cell table."
+        )
+    endings = [ending.lower() for ending in path.suffixes if ending.lower() != ".gz"]
+    ending = endings[-1] if endings else ""
+    known = (*_SEPARATORS, *_PARQUET, *_H5AD)
+    if ending not in known:
+        raise GrapeOpsError(f"The table {path} must end in one of {', '.join(known)}; csv and tsv may be gzipped.")
+    if path.is_dir() and ending not in _PARQUET:
+        raise GrapeOpsError(f"The table {path} is a folder; only parquet tables may be folders of files.")
+    return ending
+
+
+def _parquet_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix in _PARQUET and file.is_file())
+    if not files:
+        raise GrapeOpsError(f"The folder {path} holds no parquet files.")
+    return files
+
+
+def _is_column(name: str) -> bool:
+    return not name.startswith("__index_level_")  # a nameless index that pandas wrote
+
+
+def _obs(path: Path) -> pd.DataFrame:
+    import h5py
+    from anndata.io import read_elem
+
+    try:
+        with h5py.File(path) as file:
+            if "obs" not in file:
+                raise GrapeOpsError(f"{path} is no AnnData file: it has no table of cells (obs).")
+            table = read_elem(file["obs"])
+    except OSError:
+        raise GrapeOpsError(f"{path} is no AnnData file (HDF5), or it is damaged.") from None
+    named = table.index.name not in (None, "_index", "index") and table.index.name not in table
+    return table.reset_index(drop=not named)
+
+
+def _cannot_be_read(path: Path, error: Exception) -> GrapeOpsError:
+    if isinstance(error, UnicodeDecodeError):
+        return GrapeOpsError(
+            f"The table {path} cannot be read: its ending says that it is text, but it is not. Is it an Excel, "
+            "parquet or h5ad file under another name?"
+        )
+    return GrapeOpsError(f"The table {path} cannot be read: {error}")

@@ -229,9 +229,10 @@ def _baseline_step(method: str, store: Path, file: Path, config: Config, cut: St
     def act(_: bool) -> None:
         from grape_ops.baselines import write_baseline
 
-        write_baseline(method, store, file, seed=config.seed)
+        write_baseline(method, store, file, seed=config.seed, config=config)
 
-    return Step(f"baseline-{method}", [cut.fingerprint, method, config.seed], (file,), act)
+    own = config.model_dump(mode="json", include={"seed", "features", "baselines"})
+    return Step(f"baseline-{method}", [cut.fingerprint, method, own], (file,), act)
 
 
 def _simulate(screen: Path, config: Config) -> None:

@@ -3,37 +3,45 @@
 A baseline is one function in one file and one line in ``BASELINES``.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from grape_ops.baselines.classifier import classifier_vectors
 from grape_ops.baselines.random import random_vectors
 from grape_ops.baselines.statistics import image_statistics
+from grape_ops.baselines.task import Baseline, Task
 from grape_ops.cells.genes import write_gene_vectors
 from grape_ops.cells.store import CropStore
+from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
 
-if TYPE_CHECKING:
-    from anndata import AnnData
-
-BASELINES: dict[str, Callable[[CropStore, int], "AnnData"]] = {
+BASELINES: dict[str, Baseline] = {
     "random": random_vectors,
     "statistics": image_statistics,
+    "classifier": classifier_vectors,
 }
 
+__all__ = ["BASELINES", "Baseline", "Task", "write_baseline"]
 
-def write_baseline(method: str, store: str | Path, out: str | Path, seed: int = 0) -> None:
+
+def write_baseline(
+    method: str, store: str | Path, out: str | Path, seed: int = 0, config: Config | None = None
+) -> None:
     """Make the gene vectors of a baseline on a store's cells and write them as ``.h5ad``.
 
     Parameters
     ----------
     method : a name in ``BASELINES``.
     store : folder of a crop store.
-    out : file to write.
+    out : file to write; what an interrupted call can go on from is kept beside it, in ``NAME.work``.
     seed : of whatever the baseline draws.
+    config : all settings; the defaults if None.
     """
     if method not in BASELINES:
         raise GrapeOpsError(f"There is no baseline {method!r}; there are: {', '.join(BASELINES)}.")
     if seed < 0:
         raise GrapeOpsError(f"The seed must be 0 or more; got {seed}.")
-    write_gene_vectors(BASELINES[method](CropStore.open(store), seed), Path(out))
+    out = Path(out)
+    if out.is_dir():
+        raise GrapeOpsError(f"{out} is a folder; name a file for the gene vectors, for example {out / 'genes.h5ad'}.")
+    task = Task(CropStore.open(store), config or Config(), seed, out.with_name(f"{out.stem}.work"))
+    write_gene_vectors(BASELINES[method](task), out)

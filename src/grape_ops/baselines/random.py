@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grape_ops.baselines.task import Task
 from grape_ops.cells.genes import gene_anndata, gene_table
-from grape_ops.cells.store import CropStore
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 LENGTH = 500  # as GRAPE's own vectors
 
 
-def random_vectors(store: CropStore, seed: int) -> "AnnData":
+def random_vectors(task: Task) -> "AnnData":
     """Draw each gene's vector uniformly from [0, 1), the setting that the paper's Random row agrees with."""
-    rng = np.random.default_rng(seed)
-    return gene_anndata(rng.random((len(store.perturbations), LENGTH)), gene_table(store), "random")
+    rng = np.random.default_rng(task.seed)
+    return gene_anndata(rng.random((len(task.store.perturbations), LENGTH)), gene_table(task.store), "random")

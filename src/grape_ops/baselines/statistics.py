@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grape_ops.baselines.average import average_by_gene, standardize_by_controls
-from grape_ops.cells.store import CropStore
+from grape_ops.baselines.task import Task
 from grape_ops.progress import progress
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ BLOCKS = (2, 4, 8)
 _CROPS_AT_ONCE = 256
 
 
-def image_statistics(store: CropStore, seed: int) -> "AnnData":
+def image_statistics(task: Task) -> "AnnData":
     """Average the image statistics of each gene's cells; nothing is drawn, the seed is not used."""
+    store = task.store
     names = statistic_names(store.channels)
     features = np.empty((len(store), len(names)), dtype=np.float32)
     with progress("Image statistics", len(store), "crop") as advance:

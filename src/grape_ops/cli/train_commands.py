@@ -57,13 +57,17 @@ def embed(
 
 @app.command()
 def baseline(
-    method: Annotated[str, typer.Argument(help="Name of the baseline: random, statistics.")],
+    method: Annotated[str, typer.Argument(help="Name of the baseline; docs/baselines.md lists them.")],
     store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
     out: Out,
-    seed: Annotated[int, typer.Option(help="Seed of what the baseline draws.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Seed of what the baseline draws; the settings' if unset.")] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
 ) -> None:
     """Write the gene vectors of a baseline on the same cells."""
     from grape_ops.baselines import write_baseline
+    from grape_ops.config import load_config
 
-    write_baseline(method, store, out, seed=seed)
+    tree = load_config(config, overrides or ())
+    write_baseline(method, store, out, seed=tree.seed if seed is None else seed, config=tree)
     say(f"Gene vectors: {out}")

@@ -5,6 +5,14 @@ A configuration file holds only the keys it changes; ``load_config`` lays it ove
 """
 
 from grape_ops.config.base import Settings
+from grape_ops.config.baselines import (
+    BaselineSettings,
+    ClassifierSettings,
+    EngineeredSettings,
+    Gene2vecSettings,
+    ImpaSettings,
+    ProfilesSettings,
+)
 from grape_ops.config.calibrate import CalibrateSettings
 from grape_ops.config.features import FeatureSettings
 from grape_ops.config.generate import GenerateSettings
@@ -17,21 +25,27 @@ from grape_ops.config.train import EmaSettings, LossSettings, OptimizerSettings,
 from grape_ops.config.tree import Config
 
 __all__ = [
+    "BaselineSettings",
     "CalibrateSettings",
+    "ClassifierSettings",
     "Config",
     "CurateSettings",
     "EmaSettings",
     "EmbedSettings",
+    "EngineeredSettings",
     "EvaluateSettings",
     "FeatureSettings",
     "FlatFieldSettings",
+    "Gene2vecSettings",
     "GenerateSettings",
     "GeneratorSettings",
+    "ImpaSettings",
     "IntensitySettings",
     "LossSettings",
     "ModelSettings",
     "OptimizerSettings",
     "PreprocessSettings",
+    "ProfilesSettings",
     "ScreenSettings",
     "Settings",
     "SimulateSettings",

@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from grape_ops.config.base import Settings
+from grape_ops.config.baselines import BaselineSettings
 from grape_ops.config.calibrate import CalibrateSettings
 from grape_ops.config.features import FeatureSettings
 from grape_ops.config.generate import GenerateSettings
@@ -24,6 +25,7 @@ class Config(Settings):
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
     embed: EmbedSettings = EmbedSettings()
+    baselines: BaselineSettings = BaselineSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     curate: CurateSettings = CurateSettings()
     generate: GenerateSettings = GenerateSettings()

@@ -1,0 +1,65 @@
+"""The weakly supervised network: balance, learning, reproducibility."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from grape_ops.baselines import classifier
+from grape_ops.baselines.classifier import build_classifier, classifier_means, train_classifier
+from grape_ops.cells.store import CropStore
+from grape_ops.cells.writer import write_store
+from grape_ops.config import ClassifierSettings
+from grape_ops.errors import GrapeOpsError
+
+SMALL = ClassifierSettings(width=8, max_width=32, steps=60, batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> CropStore:
+    """Four genes of two phenotypes, a spot in the middle or a stripe, in two batches of other brightness."""
+    rng = np.random.default_rng(0)
+    rows, crops = [], {}
+    for number, shard in enumerate(("P_A1", "P_A2")):
+        images = rng.normal(9000, 1500, (120, 2, 16, 16))
+        for row in range(120):
+            gene = ("nontargeting", "SPOT1", "SPOT2", "STRIPE1", "STRIPE2")[row % 5]
+            images[row, 0, 6:10, 6:10] += 8000 * gene.startswith("SPOT")
+            images[row, 1, :, 7:9] += 8000 * gene.startswith("STRIPE")
+            place = {"plate": "P", "well": shard[2:], "tile": "0", "batch": shard, "shard": shard, "row": row}
+            rows.append({"gene_symbol": gene, "sgRNA": gene, "is_control": row % 5 == 0} | place)
+        crops[shard] = np.clip(images * (1 + number), 0, 65535).astype(np.uint16)
+    path = tmp_path_factory.mktemp("classifier") / "store"
+    write_store(path, crops, pd.DataFrame(rows), ("DNA", "actin"))
+    return CropStore.open(path)
+
+
+def test_genes_of_one_phenotype_come_together(store):
+    torch.set_num_threads(1)
+    vectors = classifier_means(train_classifier(store, SMALL, 0), store)
+    assert vectors.obs_names.tolist() == ["SPOT1", "SPOT2", "STRIPE1", "STRIPE2", "nontargeting"]
+    unit = vectors.X[:4] / np.linalg.norm(vectors.X[:4], axis=1, keepdims=True)
+    cosine = unit @ unit.T
+    assert min(cosine[0, 1], cosine[2, 3]) > 0.9 > 0.5 > cosine[:2, 2:].max()
+    assert np.abs(vectors.X[4]).max() < 1e-4  # controls are the origin
+
+
+def test_equal_seeds_give_equal_networks(store):
+    torch.set_num_threads(1)
+    short = SMALL.model_copy(update={"steps": 3})
+    one, two, other = (train_classifier(store, short, seed).head.weight for seed in (0, 0, 1))
+    assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+def test_every_gene_of_every_batch_is_drawn_equally_often(store):
+    loader = classifier._loader(store, SMALL, 0, torch.device("cpu"))
+    cells = np.concatenate([loader.sampler.draw(step)[0] for step in range(10)])
+    counts = np.zeros((5, 2))
+    np.add.at(counts, (store.labels[cells], store.batch_codes[cells]), 1)
+    assert (counts == 32).all()
+
+
+def test_depth_follows_the_crop_and_too_much_of_it_is_refused(store):
+    assert len(build_classifier(store, SMALL, 0).trunk.blocks) == 3  # 16 px -> 2 px
+    with pytest.raises(GrapeOpsError, match="blocks=5 halvings leave nothing of a crop of 16 px"):
+        build_classifier(store, SMALL.model_copy(update={"blocks": 5}), 0)

@@ -20,6 +20,7 @@ from grape_ops.cli import train_commands  # noqa: F401
 from grape_ops.cli import judge_commands  # noqa: F401
 from grape_ops.cli import generate_commands  # noqa: F401
 from grape_ops.cli import page_commands  # noqa: F401
+from grape_ops.cli import explore_commands  # noqa: F401
 from grape_ops.cli import whole_commands  # noqa: F401
 # isort: on
 

@@ -14,6 +14,7 @@ from grape_ops.config.baselines import (
     ProfilesSettings,
 )
 from grape_ops.config.calibrate import CalibrateSettings
+from grape_ops.config.explore import ExploreSettings
 from grape_ops.config.features import FeatureSettings
 from grape_ops.config.generate import GenerateSettings
 from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
@@ -34,6 +35,7 @@ __all__ = [
     "EmbedSettings",
     "EngineeredSettings",
     "EvaluateSettings",
+    "ExploreSettings",
     "FeatureSettings",
     "FlatFieldSettings",
     "Gene2vecSettings",

@@ -5,6 +5,7 @@ from pydantic import Field, model_validator
 from grape_ops.config.base import Settings
 from grape_ops.config.baselines import BaselineSettings
 from grape_ops.config.calibrate import CalibrateSettings
+from grape_ops.config.explore import ExploreSettings
 from grape_ops.config.features import FeatureSettings
 from grape_ops.config.generate import GenerateSettings
 from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
@@ -30,6 +31,7 @@ class Config(Settings):
     curate: CurateSettings = CurateSettings()
     generate: GenerateSettings = GenerateSettings()
     calibrate: CalibrateSettings = CalibrateSettings()
+    explore: ExploreSettings = ExploreSettings()
 
     @model_validator(mode="after")
     def _diversity_wants_noise(self) -> "Config":

@@ -53,10 +53,7 @@ def gene_map(adata: "AnnData", method: str, aliases: Aliases | None = None) -> G
     GrapeOpsError : a gene twice, fewer than two genes, no columns, or vectors that are not finite numbers.
     """
     names = [str(name) for name in adata.obs_names]
-    control = np.array([CONTROL.match(name) is not None for name in names], dtype=bool)
-    if OBS_IS_CONTROL in adata.obs:
-        control |= _marked(adata.obs[OBS_IS_CONTROL], method)
-    kept = np.flatnonzero(~control)
+    kept = np.flatnonzero(~control_rows(adata, method))
     genes = [names[row] for row in kept]
     _refuse_duplicates(genes, method)
     if adata.X is None or adata.shape[1] == 0:
@@ -76,6 +73,14 @@ def gene_map(adata: "AnnData", method: str, aliases: Aliases | None = None) -> G
     renamed = (aliases or Aliases()).rename(genes)
     nuisance = _nuisance(adata, kept, method)
     return GeneMap(method, tuple(renamed[gene] for gene in genes), vectors, nuisance)
+
+
+def control_rows(adata: "AnnData", method: str) -> np.ndarray:
+    """Which rows are controls, by their name or by their mark: (rows,) bool."""
+    control = np.array([CONTROL.match(str(name)) is not None for name in adata.obs_names], dtype=bool)
+    if OBS_IS_CONTROL in adata.obs:
+        control |= _marked(adata.obs[OBS_IS_CONTROL], method)
+    return control
 
 
 def _marked(column: "pd.Series", method: str) -> np.ndarray:

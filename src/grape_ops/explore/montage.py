@@ -1,0 +1,103 @@
+"""Pictures of cells: rows of crops of all channels in one greyscale PNG, at one pair of limits a channel.
+
+A sheet holds R rows of n crops; each row is C bands (channels) of H pixels, so that the picture is (R * C * H, n * H).
+The page takes it apart, shows channels alone or together, and never has to ask again.
+Letters: R rows, n crops in a row, C channels, H crop size.
+"""
+
+import io
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from grape_ops.cells.store import CropStore
+from grape_ops.config import ExploreSettings
+from grape_ops.explore.painter import Painter
+from grape_ops.report.cells import channel_limits, draw_controls, grey_row, match_batches
+from grape_ops.schema import GUIDE, PLATE, TILE, WELL, X, Y
+
+LIMIT_CELLS = 400  # cells behind the black and white points
+_LIMITS, _KNOCKOUT = 4, 2  # streams of the run's seed
+
+
+class Montage:
+    """Which cells stand for a gene, and their pictures."""
+
+    def __init__(self, store: CropStore, settings: ExploreSettings, seed: int, painter: Painter | None):
+        self.store = store
+        self.settings = settings
+        self.seed = seed
+        self.painter = painter
+        self.control_row = len(store.perturbations) - 1
+        some = np.random.default_rng([seed, _LIMITS]).permutation(len(store))[:LIMIT_CELLS]
+        self.channels = channel_limits(store, store.standardized(np.sort(some)))
+
+    def controls(self, draw: int) -> np.ndarray:
+        """Control cells on display, in by turns from the batches: (n,)."""
+        return draw_controls(self.store, self.seed, self.settings.cells, draw)
+
+    def guides(self, row: int, draw: int) -> list[tuple[str, np.ndarray]]:
+        """Knock-out cells of each guide, those of most cells first, from the batch of the control above if possible."""
+        controls, rng = self.controls(draw), np.random.default_rng([self.seed, _KNOCKOUT, row, draw])
+        cells = rng.permutation(np.flatnonzero(self.store.labels == row))
+        of = self.store.cells[GUIDE].to_numpy()[cells].astype(str)
+        names, counts = np.unique(of, return_counts=True)
+        most = names[np.argsort(-counts, kind="stable")][: self.settings.guides]
+        return [(str(name), match_batches(self.store, cells[of == name], controls)) for name in most]
+
+    def describe_controls(self, draw: int) -> dict[str, Any]:
+        """The control row, ready for JSON."""
+        return {"rows": [{"kind": "control", "label": "control", "cells": self._cells(self.controls(draw))}]}
+
+    def describe(self, row: int, draw: int) -> dict[str, Any]:
+        """The rows of ``picture``, ready for JSON."""
+        guides = [
+            {"kind": "knockout", "label": guide, "cells": self._cells(cells)} for guide, cells in self.guides(row, draw)
+        ]
+        if self.painter is None or row == self.control_row:
+            return {"rows": guides}
+        return {"rows": [{"kind": "restyled", "label": "restyled", "cells": self._cells(self.controls(draw))}, *guides]}
+
+    def control_picture(self, draw: int) -> bytes:
+        """The control row as a sheet of one row."""
+        return self._sheet([self.store.standardized(self.controls(draw))])
+
+    def picture(self, row: int, draw: int) -> bytes:
+        """Sheet of a perturbation: the controls restyled to it, then a row a guide."""
+        rows = [self.store.standardized(cells) for _, cells in self.guides(row, draw)]
+        if self.painter is not None and row != self.control_row:
+            crops = self.store.standardized(self.controls(draw))
+            rows.insert(0, self.painter.paint(crops, row, row, [1.0] * len(crops)))
+        return self._sheet(rows)
+
+    def strip(self, row: int, cells: Sequence[int], first: int, mixes: Sequence[float]) -> bytes:
+        """Sheet with a row a cell, repainted step by step on the way from one perturbation to another."""
+        assert self.painter is not None, "Atlas asks for strips only with networks"
+        crops = np.repeat(self.store.standardized(np.array(cells)), len(mixes), axis=0)
+        painted = self.painter.paint(crops, first, row, [*mixes] * len(cells))
+        return self._sheet(np.split(painted, len(cells)))
+
+    def _cells(self, cells: np.ndarray) -> list[dict[str, Any]]:
+        known = [column for column in (PLATE, WELL, TILE, Y, X) if column in self.store.cells]
+        rows = self.store.cells.iloc[cells][known].to_dict("records")
+        return [{"cell": int(cell), "where": _place(row)} for cell, row in zip(cells, rows, strict=True)]
+
+    def _sheet(self, rows: Sequence[np.ndarray]) -> bytes:
+        n, size, channels = max([1, *map(len, rows)]), self.store.crop_size, len(self.channels)
+        sheet = np.zeros((max(1, len(rows)) * channels * size, n * size), np.uint8)
+        for place, crops in enumerate(rows):
+            for band, channel in enumerate(self.channels):
+                top = (place * channels + band) * size
+                sheet[top : top + size, : len(crops) * size] = grey_row(crops[:, band], channel)
+        buffer = io.BytesIO()
+        Image.fromarray(sheet).save(buffer, "PNG", compress_level=4)
+        return buffer.getvalue()
+
+
+def _place(row: dict[Hashable, Any]) -> str:
+    """Say where a cell lies, for whoever wants to find it in the raw images."""
+    words = [f"{name} {row[name]}" for name in (PLATE, WELL, TILE) if name in row]
+    words += [f"{name} {float(row[name]):.0f}" for name in (Y, X) if name in row]
+    return ", ".join(words)

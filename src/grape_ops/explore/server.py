@@ -1,0 +1,213 @@
+"""The live page: a web server on this machine.
+
+Addresses hold numbers; the page's own files are looked up by name among those read at the start. So nothing that a
+browser sends ever becomes a path. Answers are computed in threads, the networks one at a time.
+"""
+
+import ipaddress
+import socket
+import webbrowser
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from threading import Lock
+from typing import Annotated
+
+import torch
+
+from grape_ops.errors import GrapeOpsError
+from grape_ops.explore.atlas import Atlas, Request
+from grape_ops.explore.documents import ADDRESSES, as_json, document
+from grape_ops.explore.page import POLICY, content_type, error_page, page_files
+
+try:
+    import uvicorn
+    from fastapi import Body, FastAPI, Path, Query, Response
+    from fastapi import Request as Call
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+except ImportError:
+    raise GrapeOpsError("The explorer needs FastAPI and uvicorn: pip install 'grape-ops[explore]'.") from None
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+KEPT = 512  # pictures and cards kept in memory
+MOST_GENES = 100_000  # in one request for a file
+
+Number = Annotated[int, Path(ge=0)]
+Draw = Annotated[int, Query(ge=0, le=1_000_000)]
+
+
+class Shelf:
+    """The atlas, opened when first asked for; one that cannot be opened is tried again."""
+
+    def __init__(self, request: Request):
+        self.request = request
+        self._atlas: Atlas | None = None
+        self._lock = Lock()
+        self.document = lru_cache(KEPT)(self._document)
+
+    def atlas(self) -> Atlas:
+        """The atlas.
+
+        Raises
+        ------
+        GrapeOpsError : run, store, maps or truth cannot be used.
+        """
+        with self._lock:
+            if self._atlas is None:
+                self._atlas = Atlas(self.request)
+            return self._atlas
+
+    def _document(self, kind: str, numbers: tuple[int, ...], draw: int) -> tuple[bytes, str]:
+        return document(self.atlas(), kind, numbers, draw)
+
+
+def make_app(request: Request, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
+    """The web application; it answers only to the names of ``hosts``, so that no other page can reach it."""
+    app = FastAPI(title="grape-ops explore", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    shelf, files = Shelf(request), page_files()
+    app.state.shelf = shelf
+
+    @app.middleware("http")
+    async def _guard(call: Call, answer: Callable[[Call], Awaitable[Response]]) -> Response:
+        response = await answer(call)
+        response.headers["Content-Security-Policy"] = POLICY + "; frame-ancestors 'none'"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    @app.exception_handler(GrapeOpsError)
+    def _trouble(_: Call, error: GrapeOpsError) -> Response:
+        return Response(as_json({"error": str(error)}), status_code=422, media_type="application/json")
+
+    @app.get("/")
+    def _index() -> Response:
+        try:
+            shelf.atlas()
+        except GrapeOpsError as error:
+            page = error_page("This run cannot be explored", str(error))
+            return Response(page, status_code=500, media_type=content_type("index.html"))
+        return Response(files["index.html"], media_type=content_type("index.html"))
+
+    _serve_data(app, shelf)
+    _serve_live(app, shelf)
+
+    @app.get("/{name}")
+    def _file(name: str) -> Response:
+        if name not in files:
+            return Response(as_json({"error": "There is no such page."}), 404, media_type="application/json")
+        return Response(files[name], media_type=content_type(name))
+
+    return app
+
+
+def _serve_data(app: FastAPI, shelf: Shelf) -> None:
+    """Answer what a static page has files of."""
+
+    @app.get("/data/overview.json")
+    def _overview() -> Response:
+        return Response(as_json(shelf.atlas().overview("live")), media_type=content_type("overview.json"))
+
+    def answer(kind: str, *numbers: int, draw: int = 0) -> Response:
+        content, media_type = shelf.document(kind, numbers, draw)
+        return Response(content, media_type=media_type)
+
+    def serve(kind: str) -> None:
+        def of_none(draw: Draw = 0) -> Response:
+            return answer(kind, draw=draw)
+
+        def of_one(first: Number, draw: Draw = 0) -> Response:
+            return answer(kind, first, draw=draw)
+
+        def of_two(first: Number, second: Number) -> Response:
+            return answer(kind, first, second)
+
+        address = "/" + ADDRESSES[kind]
+        endpoint: Callable[..., Response] = (of_none, of_one, of_two)[address.count("{}")]
+        app.get(address.replace("{}", "{first:int}", 1).replace("{}", "{second:int}", 1))(endpoint)
+
+    for kind in ADDRESSES:
+        serve(kind)
+
+
+def _serve_live(app: FastAPI, shelf: Shelf) -> None:
+    """Answer what only a live page can ask: cells repainted on demand, and files of chosen genes."""
+
+    def paint(cell: int, gene: int, mixes: list[float], start: int | None) -> Response:
+        picture = shelf.atlas().painted(cell, gene, mixes, start)
+        return Response(picture, media_type=content_type("strip.png"))
+
+    @app.get("/live/paint.png")
+    def _paint(
+        cell: Annotated[int, Query(ge=0)],
+        gene: Annotated[int, Query(ge=0)],
+        mix: Annotated[float, Query(ge=0, le=1)] = 1.0,
+        start: Annotated[int | None, Query(ge=0)] = None,
+    ) -> Response:
+        return paint(cell, gene, [mix], start)
+
+    @app.get("/live/strip.png")
+    def _strip(
+        cell: Annotated[int, Query(ge=0)],
+        gene: Annotated[int, Query(ge=0)],
+        start: Annotated[int | None, Query(ge=0)] = None,
+    ) -> Response:
+        return paint(cell, gene, shelf.atlas().mixes, start)
+
+    @app.post("/live/genes.h5ad")
+    def _genes(
+        map_: Annotated[int, Body(alias="map", ge=0)], genes: Annotated[list[int], Body(max_length=MOST_GENES)]
+    ) -> Response:
+        return Response(shelf.atlas().export(map_, genes), media_type=content_type("genes.h5ad"))
+
+
+def serve(request: Request, host: str, port: int, *, browse: bool, say: Callable[[str], None]) -> None:
+    """Serve the page until Ctrl-C.
+
+    Raises
+    ------
+    GrapeOpsError : the host or port cannot be had.
+    """
+    listener = _listen(host, port)
+    name = f"[{host}]" if ":" in host else host
+    address = f"http://{name}:{listener.getsockname()[1]}/"
+    if is_loopback(host):
+        hosts: tuple[str, ...] = (*LOOPBACK, name)
+    else:
+        hosts = ("*",)
+        say(
+            f"Warning: {host} is reached from other machines. Whoever can reach the port sees the whole screen; "
+            "there is no password."
+        )
+    torch.set_num_threads(1)  # one crop at a time: more threads make small networks slower
+    app = make_app(request, hosts)
+    try:
+        app.state.shelf.atlas().warm()
+    except GrapeOpsError as error:
+        say(f"Error: {error} The page says so too; load it again when it is mended.")
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False)
+    say(f"Explore at {address} (Ctrl-C ends it)")
+    if browse:
+        webbrowser.open(address)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the host."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise GrapeOpsError(
+            f"The page cannot be served at {host}, port {port}: {error}. `--port 0` takes a free port."
+        ) from None
+    return listener

@@ -1,0 +1,68 @@
+// From a column to colours, marks and a legend.
+
+const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star"];
+const VIRIDIS = ["#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725"];
+
+export const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** Colours and marks of genes by a column, and its legend: { colours, symbols, entries | scale }. */
+export function colouring(column, n) {
+  if (!column) return { marker: { color: css("--c0"), symbol: "circle" }, label: "", entries: [] };
+  return column.kind === "number" ? shaded(column) : sorted(column, n);
+}
+
+function sorted(column) {
+  const shades = Array.from({ length: 10 }, (_, i) => css(`--c${i}`));
+  const faint = css("--dot");
+  const used = new Map();
+  column.codes.forEach((code) => used.set(code, (used.get(code) || 0) + 1));
+  const entries = column.levels
+    .map((name, code) => ({ name, code, n: used.get(code) || 0, colour: shades[code % 10], symbol: SYMBOLS[Math.floor(code / 10) % SYMBOLS.length] }))
+    .filter((entry) => entry.n);
+  if (used.has(-1)) entries.push({ name: column.key === "complex" ? "no known complex" : "none", code: -1, n: used.get(-1), colour: faint, symbol: "circle" });
+  return {
+    marker: {
+      color: column.codes.map((code) => (code < 0 ? faint : shades[code % 10])),
+      symbol: column.codes.map((code) => (code < 0 ? "circle" : SYMBOLS[Math.floor(code / 10) % SYMBOLS.length])),
+    },
+    label: column.label,
+    entries,
+  };
+}
+
+function shaded(column) {
+  const known = column.values.filter((value) => value !== null);
+  const low = Math.min(...known), high = Math.max(...known);
+  // Cell numbers and the like span orders of magnitude.
+  const logarithmic = low > 0 && high / low > 20;
+  const scale = (value) => (value === null ? null : logarithmic ? Math.log10(value) : value);
+  return {
+    marker: {
+      color: column.values.map(scale),
+      symbol: "circle",
+      cmin: scale(low),
+      cmax: high > low ? scale(high) : scale(low) + 1,
+      colorscale: VIRIDIS.map((colour, i) => [i / (VIRIDIS.length - 1), colour]),
+      showscale: false,
+    },
+    label: column.label,
+    scale: { low, high, logarithmic, gradient: `linear-gradient(to right, ${VIRIDIS.join(",")})` },
+  };
+}
+
+const SHAPES = {
+  circle: "M6 1.5a4.5 4.5 0 1 0 0 9a4.5 4.5 0 1 0 0-9z", square: "M2 2h8v8h-8z", diamond: "M6 .8l5 5.2-5 5.2-5-5.2z",
+  "triangle-up": "M6 1l5 9.5h-10z", cross: "M4.3 1h3.4v3.3h3.3v3.4h-3.3v3.3h-3.4v-3.3h-3.3v-3.4h3.3z", star: "M6 .6l1.5 3.8 4 .2-3.1 2.6 1 4-3.4-2.2-3.4 2.2 1-4-3.1-2.6 4-.2z",
+};
+
+/** The mark of a legend entry. */
+export function mark(symbol, colour) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 12 12");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", SHAPES[symbol] || SHAPES.circle);
+  path.setAttribute("fill", colour);
+  svg.append(path);
+  return svg;
+}

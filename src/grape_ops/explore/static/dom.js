@@ -1,0 +1,54 @@
+// Making elements. Text always goes in as text, never as markup.
+
+export const $ = (id) => document.getElementById(id);
+
+/** Make an element: el("p", { class: "quiet", text: "…", onclick: f }, child, …). */
+export function el(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "text") made.textContent = value;
+    else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (name === "style") for (const [key, v] of Object.entries(value)) made.style.setProperty(key, v);
+    else made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return made;
+}
+
+/** What Plotly would take for markup, made plain. */
+export const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+export const number = (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits));
+export const count = (value) => value.toLocaleString("en");
+export const plural = (n, thing) => `${count(n)} ${thing}${n === 1 ? "" : "s"}`;
+
+/** p- and q-values as people write them. */
+export function probability(value) {
+  if (value === null || value === undefined) return "–";
+  if (value >= 0.001) return value.toPrecision(2);
+  const [digits, power] = value.toExponential(0).split("e");
+  return `${digits}e${Number(power)}`;
+}
+
+let hide;
+/** A short message at the foot of the page. */
+export function tell(text) {
+  const status = $("status");
+  status.textContent = text;
+  status.classList.add("shown");
+  clearTimeout(hide);
+  hide = setTimeout(() => status.classList.remove("shown"), 4500);
+}
+
+/** Hand a file to the user. */
+export function save(content, name, type) {
+  const link = el("a", { href: URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type })), download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+/** A panel that has nothing to show says why, and what brings it. */
+export const empty = (title, text) => el("div", { class: "empty" }, el("h3", { text: title }), el("p", { text }));

@@ -1,0 +1,188 @@
+// The map, or two maps side by side: what is drawn, the legend, and the bar above.
+
+import * as atlas from "./atlas.js";
+import { colouring, mark } from "./colours.js";
+import { $, count, el, empty, plain, plural, tell } from "./dom.js";
+import { makePlot } from "./plot.js";
+import * as state from "./state.js";
+import { onTheme } from "./theme.js";
+
+const LEGEND = 40; // entries before the legend says how many more
+let plots = [];
+let drag = "pan";
+let emphasised = null; // genes of the legend entry pointed at
+let round = 0;
+
+export const current = () => plots;
+export const point = (gene) => plots.forEach((plot) => plot.point(gene));
+
+/** The column genes are coloured by in a map; the first of the map if it has not the one asked for. */
+export async function columnOf(map, s) {
+  const sheet = await atlas.sheet(map);
+  const fallback = sheet.columns.find((column) => column.key === s.colour) || null;
+  if (fallback) return fallback;
+  return s.colour === "cluster" || !sheet.columns.length || s.colour === "complex" ? (await atlas.clusters(map, Math.min(s.clustering, sheet.clusterings.length - 1))).column : sheet.columns[0];
+}
+
+function hover(sheet, column, gene) {
+  const row = sheet.row.get(gene);
+  const known = atlas.complexesOf(gene);
+  const told = (key) => sheet.columns.find((other) => other.key === key)?.values?.[row] ?? null;
+  const cells = told("n_cells"), guides = told("n_guides");
+  const lines = [`<b>${plain(atlas.name(gene))}</b> KO`];
+  if (known.length) lines.push(plain(known.join("; ")));
+  if (cells !== null) lines.push(`${count(cells)} cells observed${guides !== null ? `, ${plural(guides, "guide")}` : ""}`);
+  if (column && !["complex", "n_cells", "n_guides"].includes(column.key)) lines.push(`${plain(column.label)}: ${plain(atlas.valueOf(column, row) || "–")}`);
+  return lines.join("<br>");
+}
+
+async function neighboursIn(map, s) {
+  if (s.gene === null) return [];
+  const found = (await atlas.card(s.gene)).maps[map];
+  return found ? found.neighbours.slice(0, 10).map((other) => atlas.find(other.gene_symbol)) : [];
+}
+
+async function drawOne(plot, map, s, mine) {
+  const [sheet, column, near] = await Promise.all([atlas.sheet(map), columnOf(map, s), neighboursIn(map, s).catch(() => [])]);
+  if (mine !== round) return null; // the user has gone on
+  const number = Math.min(map === s.map ? s.plane : 0, sheet.planes.length - 1);
+  const plane = sheet.planes[number];
+  const look = colouring(column, sheet.genes.length);
+  const told = (sheet.told ??= new Map());
+  if (!told.has(column)) told.set(column, sheet.genes.map((gene) => hover(sheet, column, gene)));
+  plot.draw({
+    genes: sheet.genes, x: plane.x, y: plane.y, marker: look.marker, hover: told.get(column), names: sheet.genes.map(atlas.name),
+    controls: sheet.controls.map((control) => ({ name: control.name, x: control.x[number], y: control.y[number] })),
+    focus: s.gene, near, selection: s.selection, dim: emphasised, drag, view: `${map}/${number}`,
+  });
+  return { sheet, column, look };
+}
+
+export async function draw() {
+  const s = state.get();
+  const mine = ++round;
+  if (!atlas.overview.maps.length) return;
+  const wanted = s.other === null ? [s.map] : [s.map, s.other];
+  if (plots.length !== wanted.length) rebuild(wanted.length);
+  plots.forEach((plot, i) => { plot.title.textContent = titleOf(wanted[i]); plot.title.hidden = wanted.length === 1; });
+  try {
+    const [first] = await Promise.all(wanted.map((map, i) => drawOne(plots[i], map, s, mine)));
+    if (first && mine === round) { legend(first); bar(first.sheet, s); }
+    if (mine === round) document.documentElement.dataset.drawn = String(mine);
+  } catch (error) {
+    tell(error.message);
+  }
+}
+
+const titleOf = (map) => {
+  const { name, runs } = atlas.overview.maps[map];
+  return runs > 1 ? `${name} (${runs} runs)` : name;
+};
+
+function rebuild(n) {
+  plots.forEach((plot) => plot.remove());
+  const place = $("plots");
+  place.replaceChildren();
+  place.classList.toggle("two", n === 2);
+  plots = Array.from({ length: n }, () => {
+    const title = el("h2", { class: "plotname" });
+    const box = el("div", { class: "plotbox" }, title);
+    place.append(box);
+    const made = makePlot(box, {
+      click: (gene, add) => (add ? toggleSelected(gene) : state.set({ gene, tab: ["gene", "cells"].includes(state.get().tab) ? state.get().tab : "gene" })),
+      select: (genes) => { if (genes.length) state.set({ selection: genes, tab: "selection" }); },
+      clear: () => state.set({ selection: [] }),
+      hover: (gene) => plots.forEach((plot) => plot.place !== made.place && plot.point(gene)),
+    });
+    return Object.assign(made, { title });
+  });
+}
+
+export function toggleSelected(gene) {
+  const { selection } = state.get();
+  state.set({ selection: selection.includes(gene) ? selection.filter((other) => other !== gene) : [...selection, gene] });
+}
+
+function legend({ sheet, column, look }) {
+  const place = $("legend");
+  if (look.scale) {
+    const text = (value) => (Number.isInteger(value) ? count(value) : value.toPrecision(3));
+    place.replaceChildren(el("span", { class: "scale" }, el("b", { text: look.label }), el("span", { text: text(look.scale.low) }), el("i", { style: { background: look.scale.gradient } }), el("span", { text: text(look.scale.high) + (look.scale.logarithmic ? " (log)" : "") })));
+    return;
+  }
+  const members = (entry) => sheet.genes.filter((_, row) => column.codes[row] === entry.code);
+  const emphasise = (genes) => { emphasised = genes; draw(); };
+  const chips = look.entries.slice(0, LEGEND).map((entry) =>
+    el("button", { class: "chip", title: `Select the ${plural(entry.n, "gene")}`, onclick: () => { emphasised = null; state.set({ selection: members(entry), tab: "selection" }); } }, mark(entry.symbol, entry.colour), el("span", { text: entry.name }), el("small", { text: count(entry.n) })));
+  chips.forEach((chip, i) => {
+    chip.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && sheet.genes.length <= 2000 && emphasise(members(look.entries[i])));
+    chip.addEventListener("pointerleave", () => emphasised && emphasise(null));
+  });
+  const more = look.entries.length - LEGEND;
+  // Replacing a legend under the pointer would end the pointing at once.
+  const key = JSON.stringify([column.label, look.entries.map((entry) => [entry.name, entry.n, entry.colour])]);
+  if (place.dataset.key === key) return;
+  place.dataset.key = key;
+  place.replaceChildren(...chips, more > 0 ? el("span", { class: "quiet", text: `and ${more} more` }) : "");
+}
+
+function options(select, entries, value) {
+  const key = JSON.stringify(entries);
+  if (select.dataset.key !== key) {
+    select.dataset.key = key;
+    select.replaceChildren(...entries.map(([v, text]) => el("option", { value: v, text })));
+  }
+  select.value = String(value);
+}
+
+function bar(sheet, s) {
+  options($("map"), atlas.overview.maps.map((_, i) => [String(i), titleOf(i)]), s.map);
+  options($("plane"), sheet.planes.map((plane, i) => [String(i), plane.name]), Math.min(s.plane, sheet.planes.length - 1));
+  const columns = [...sheet.columns.map((column) => [column.key, column.label]), ["cluster", "cluster"]];
+  options($("colour"), columns, columns.some(([key]) => key === s.colour) ? s.colour : "cluster");
+  $("compare").checked = s.other !== null;
+  const second = $("other");
+  second.hidden = s.other === null;
+  if (s.other !== null) options(second, atlas.overview.maps.map((_, i) => [String(i), titleOf(i)]).filter(([i]) => Number(i) !== s.map), s.other);
+}
+
+export function setDrag(mode) {
+  drag = mode;
+  document.querySelectorAll("[data-drag]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.drag === mode)));
+  draw();
+}
+
+export const fit = () => plots.forEach((plot) => plot.fit());
+
+export function toggleCompare() {
+  const { maps } = atlas.overview, s = state.get();
+  if (s.other !== null) return state.set({ other: null });
+  if (maps.length < 2) {
+    tell("There is one map only. grape-ops explore RUN --map OTHER.h5ad brings another.");
+    $("compare").checked = false;
+    return undefined;
+  }
+  return state.set({ other: s.map === maps.length - 1 ? 0 : maps.length - 1 });
+}
+
+export function begin() {
+  if (!atlas.overview.maps.length) {
+    $("plots").replaceChildren(empty("There is no map yet", atlas.overview.missing.maps));
+    document.querySelector(".mapbar").hidden = true;
+    return;
+  }
+  $("compare").closest("label").after(el("select", { id: "other", "aria-label": "Map to compare with", hidden: true, onchange: (event) => state.set({ other: Number(event.target.value) }) }));
+  $("map").addEventListener("change", (event) => {
+    const map = Number(event.target.value), s = state.get();
+    state.set({ map, plane: 0, other: s.other === map ? s.map : s.other });
+  });
+  $("plane").addEventListener("change", (event) => state.set({ plane: Number(event.target.value) }));
+  $("colour").addEventListener("change", (event) => state.set({ colour: event.target.value }));
+  $("compare").addEventListener("change", toggleCompare);
+  $("fit").addEventListener("click", fit);
+  document.querySelectorAll("[data-drag]").forEach((button) => button.addEventListener("click", () => setDrag(button.dataset.drag)));
+  onTheme(() => { $("legend").dataset.key = ""; draw(); });
+  state.listen((_, changed) => {
+    if (["map", "plane", "colour", "clustering", "gene", "selection", "other"].some((key) => changed.has(key))) draw();
+  });
+}

@@ -1,0 +1,114 @@
+// One control cell repainted: by the network while the slider moves, or from a strip computed beforehand.
+
+import * as atlas from "./atlas.js";
+import { picture } from "./data.js";
+import { $, el, tell } from "./dom.js";
+import { crop, scaleBar } from "./pictures.js";
+import * as state from "./state.js";
+
+let cells = [];
+let real = null;
+let asking = null;
+let round = 0;
+
+/** The panel's frame; `draw` fills it. */
+export function panel() {
+  const { missing } = atlas.overview, s = state.get();
+  if (missing.painter) return el("section", { class: "repaint" }, el("h3", { text: "Repaint a control cell" }), el("p", { class: "quiet", text: missing.painter }));
+  const symbol = atlas.name(s.gene);
+  const from = atlas.live()
+    ? el("input", { id: "from", list: "genes", value: s.from === null ? "control" : atlas.name(s.from), "aria-label": "Phenotype at the slider's left end", title: "A gene, or control", onchange: start })
+    : el("output", { text: "control" });
+  return el("section", { class: "repaint" }, el("h3", { text: "Repaint a control cell" }),
+    el("div", { class: "painting" },
+      el("figure", {}, el("div", { class: "big", id: "paint-real" }), el("figcaption", { text: `control cell ${s.cell + 1}, as it is` })),
+      el("figure", {}, el("div", { class: "big", id: "paint-made" }), el("figcaption", { id: "paint-words" }))),
+    el("div", { class: "slider" }, from, el("input", { id: "mix", type: "range", min: 0, max: 1, step: atlas.live() ? 0.02 : 1 / (atlas.overview.steps.length - 1), value: s.mix, "aria-label": `Way to ${symbol}`,
+      oninput: (event) => state.set({ mix: Number(event.target.value) }, true) }), el("output", { text: symbol })),
+    el("div", { class: "strip", id: "strip" }));
+}
+
+function start(event) {
+  const word = event.target.value.trim();
+  const gene = /^(control|nontargeting|)$/i.test(word) ? null : atlas.find(word);
+  if (gene === undefined || (gene !== null && !atlas.overview.has_cells[gene])) {
+    tell(`${word} is not a gene of this run.`);
+    event.target.value = state.get().from === null ? "control" : atlas.name(state.get().from);
+  } else state.set({ from: gene });
+}
+
+export async function draw(row, sheet) {
+  [cells, real] = [row, sheet];
+  if (!$("paint-real")) return;
+  const s = state.get();
+  const at = Math.min(s.cell, cells.length - 1);
+  $("paint-real").replaceChildren(crop(real, 0, at, `control cell ${at + 1}, as it is`), scaleBar() ?? "");
+  await Promise.all([made(), strip()]);
+}
+
+export async function again() {
+  if (!$("paint-made")) return;
+  $("mix").value = state.get().mix;
+  await made();
+  if ($("strip").dataset.key !== key()) await strip();
+}
+
+const key = () => { const s = state.get(); return [s.gene, s.cell, s.from, s.draw, JSON.stringify(s.channels)].join("/"); };
+
+function address(s, mix) {
+  const parts = [`cell=${cells[Math.min(s.cell, cells.length - 1)].cell}`, `gene=${s.gene}`, `mix=${mix}`];
+  if (s.from !== null) parts.push(`start=${s.from}`);
+  return `live/paint.png?${parts.join("&")}`;
+}
+
+const said = (s) => {
+  const from = s.from === null ? "control" : atlas.name(s.from), to = atlas.name(s.gene);
+  return s.mix === 1 ? `restyled to ${to}` : s.mix === 0 ? `restyled to ${from}` : `${Math.round(100 * s.mix)} % of the way from ${from} to ${to}`;
+};
+
+/** The cell at the slider's place. While one picture is asked for, the newest wish waits and older ones are dropped. */
+async function made() {
+  const s = state.get(), mine = ++round;
+  if (!atlas.live()) return fromStrip(s);
+  asking?.abort();
+  asking = new AbortController();
+  try {
+    const sheet = await picture(address(s, s.mix), asking.signal);
+    if (mine === round && $("paint-made")) put(crop(sheet, 0, 0, said(s)), s);
+  } catch (error) {
+    if (error.name !== "AbortError") tell(error.message);
+  }
+  return undefined;
+}
+
+function put(canvas, s) {
+  $("paint-made").replaceChildren(canvas, scaleBar() ?? "");
+  $("paint-made").dataset.shown = `${s.gene}/${s.cell}/${s.from}/${s.mix}`;
+  $("paint-words").textContent = said(s);
+}
+
+async function fromStrip(s) {
+  const sheet = await picture(`data/strip/${s.gene}.png`);
+  const { steps, crop_size: size, channels } = atlas.overview;
+  const rows = sheet.height / size / channels.length;
+  const step = steps.reduce((best, mix, i) => (Math.abs(mix - s.mix) < Math.abs(steps[best] - s.mix) ? i : best), 0);
+  const row = Math.min(s.cell, rows - 1);
+  if ($("paint-made")) put(crop(sheet, row, step, said(s)), { ...s, cell: row, mix: steps[step] });
+  if (s.cell >= rows) $("paint-words").textContent = `This static page repaints control cells 1 to ${rows}; this is cell ${rows}.`;
+}
+
+/** Thumbnails of the way; clicking one moves the slider there. */
+async function strip() {
+  const s = state.get(), { steps, crop_size: size, channels } = atlas.overview;
+  const place = $("strip");
+  place.dataset.key = key();
+  let sheet, row;
+  try {
+    sheet = atlas.live() ? await picture(address(s, 1).replace("paint.png", "strip.png").replace("&mix=1", "")) : await picture(`data/strip/${s.gene}.png`);
+    row = atlas.live() ? 0 : Math.min(s.cell, sheet.height / size / channels.length - 1);
+  } catch (error) {
+    return void place.replaceChildren(el("p", { class: "quiet", text: error.message }));
+  }
+  if (place.dataset.key !== key()) return;
+  place.replaceChildren(...steps.map((mix, i) => el("button", { class: "cell", title: `${Math.round(100 * mix)} %`, onclick: () => state.set({ mix }) }, crop(sheet, row, i, `${Math.round(100 * mix)} percent of the way`))));
+}

@@ -1,0 +1,43 @@
+"""The page as files, for any web server: everything precomputed, strips in place of live repainting."""
+
+import shutil
+from pathlib import Path
+
+from grape_ops.errors import GrapeOpsError
+from grape_ops.explore.atlas import Atlas, Request
+from grape_ops.explore.documents import ADDRESSES, all_documents, as_json, document
+from grape_ops.explore.page import page_files
+from grape_ops.progress import progress
+
+MARK = "explore.json"  # written last: the folder is a whole page, and may be replaced by another
+
+
+def write_static(request: Request, out: Path) -> Path:
+    """Write the page into a folder; one that holds such a page already is replaced.
+
+    Raises
+    ------
+    GrapeOpsError : the run cannot be opened, or ``out`` holds something else.
+    """
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())):
+        raise GrapeOpsError(f"{out} holds something else than a page of grape-ops explore; name a new or empty folder.")
+    atlas = Atlas(request)
+    draft = out.with_name(f".{out.name}.partial")
+    if draft.exists():
+        shutil.rmtree(draft)
+    draft.mkdir(parents=True)
+    for name, content in page_files().items():
+        (draft / name).write_bytes(content)
+    documents = list(all_documents(atlas))
+    with progress("write the page", len(documents), "file") as advance:
+        for kind, numbers in documents:
+            file = draft / ADDRESSES[kind].format(*numbers)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(document(atlas, kind, numbers)[0])
+            advance()
+    (draft / "data" / "overview.json").write_bytes(as_json(atlas.overview("static")))
+    (draft / MARK).write_bytes(as_json({"title": atlas.title, "genes": len(atlas.genes)}))
+    if out.exists():
+        shutil.rmtree(out)
+    draft.replace(out)
+    return out

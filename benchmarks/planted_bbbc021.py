@@ -9,14 +9,17 @@ phenotype; ``decoy_map`` is how well a map finds them, ``decoy_null`` how well i
 """
 
 import argparse
+import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
 
 from bbbc021 import resized, write_pool
+from compare import compare, options_of_methods, print_figures
 from grape_ops.calibrate.planted_store import Source, read_source, write_planted_store
 from grape_ops.cells.store import CropStore
 from grape_ops.config import CalibrateSettings
+from record import write_record
 
 # Provisional: set with `statistics` until `engineered` is there.
 EFFECT_SIZE = 2.0
@@ -44,19 +47,31 @@ def write_planted(source: Source, seed: int, size: int, confounding: float | Non
 def main() -> None:
     """Write stores, or run the methods on them and write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", default="0,1,2,3,4")
+    options_of_methods(parser)
     parser.add_argument("--size", type=int, choices=(32, 64), default=32, help="pixels of a crop")
     parser.add_argument("--confounding", type=float, help="Dirichlet concentration of a gene over plates")
-    parser.add_argument("--store-only", type=Path, metavar="DIR", help="write DIR/seedN for each seed, and stop")
     options = parser.parse_args()
-    seeds = [int(seed) for seed in options.seeds.split(",")]
-    with tempfile.TemporaryDirectory() as folder:
-        source = read_pool(Path(folder))
+    with tempfile.TemporaryDirectory() as scratch:
+        pool: list[Source] = []
+
+        def write(seed: int, out: Path) -> None:
+            pool[:] = pool or [read_pool(Path(scratch))]
+            write_planted(pool[0], seed, options.size, options.confounding, out)
+
         if options.store_only:
-            for seed in seeds:
-                out = options.store_only / f"seed{seed}"
-                write_planted(source, seed, options.size, options.confounding, out)
-                print(out)
+            for seed in options.seeds:
+                write(seed, options.store_only / f"seed{seed}")
+            return
+        work = options.work or Path(scratch) / "work"
+        figures, differences = compare(options, work, write, decoys=options.confounding is not None)
+        shutil.rmtree(Path(scratch) / "work", ignore_errors=True)
+    print_figures(figures, differences)
+    chosen = {"size": options.size, "confounding": settings(options.confounding).confounding}
+    write_record(
+        options.out,
+        "planted_bbbc021",
+        figures | {"effect_size": EFFECT_SIZE, **chosen, "seeds": options.seeds, "differences": differences},
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,95 @@
+"""Run methods on a store a seed, score each map, and put the figures together: what the benchmarks of maps share."""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from anndata import read_h5ad
+
+from grape_ops.calibrate.methods import method_names, refuse_unknown, write_vectors
+from grape_ops.calibrate.recovery import over_screens, paired_differences, recovery
+from grape_ops.config import Config, load_config
+from grape_ops.groundtruth import load_truth
+from grape_ops.schema import TRUTH_FILE
+
+QUICK_STEPS = 30
+Score = Callable[[Any, Path, Config, int], dict[str, Any]]
+
+
+def options_of_methods(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose seeds, methods and settings."""
+    parser.add_argument("--seeds", type=_numbers, default=[0, 1, 2, 3, 4], metavar="A,B")
+    parser.add_argument("--methods", default="random,engineered,classifier,impa,grape", metavar="A,B")
+    parser.add_argument("--config", default="small.yaml", help="settings of grape, and of impa")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one setting; repeatable")
+    parser.add_argument("--quick", action="store_true", help="one seed, a few steps: shows that it runs")
+    parser.add_argument("--store-only", type=Path, metavar="DIR", help="write DIR/seedN for each seed, and stop")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="keep stores and maps there; what is there is kept")
+    parser.add_argument("--out", help="JSON file to write")
+
+
+def compare(
+    options: argparse.Namespace,
+    work: Path,
+    write: Callable[[int, Path], None],
+    score: Score | None = None,
+    decoys: bool = False,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Score every method on the store of every seed: -> figures a method, paired differences."""
+    if not options.out:
+        raise SystemExit("Give --out FILE, or --store-only DIR.")
+    methods = options.methods.split(",")
+    known = [name for name in methods if name in method_names()]
+    refuse_unknown(methods)
+    seeds = options.seeds[:1] if options.quick else options.seeds
+    overrides = [*options.set, *([f"train.steps={QUICK_STEPS}"] if options.quick else [])]
+    scores: dict[str, list[dict[str, Any]]] = {}
+    for seed in seeds:
+        store, maps = work / f"seed{seed}" / "store", work / f"seed{seed}" / "maps"
+        if not store.exists():
+            write(seed, store)
+        config = load_config(options.config, [*overrides, f"seed={seed}"])
+        for method in known:
+            begun = time.perf_counter()
+            files = write_vectors(method, store, maps, config)
+            took = time.perf_counter() - begun
+            for name, file in files.items():
+                vectors = read_h5ad(file)
+                if score is None:
+                    truth = load_truth(str(store / TRUTH_FILE))
+                    result = recovery(vectors, truth, config.evaluate, seed, decoys)
+                else:
+                    result = score(vectors, store, config, seed)
+                result["seconds"] = _kept_seconds(maps, method, took)
+                scores.setdefault(name, []).append(result)
+                print(f"seed {seed}  {name:14}  mAP {result['map']:.3f}  {result['seconds']:.0f} s", flush=True)
+    return over_screens(scores), paired_differences(scores)
+
+
+def print_figures(figures: dict[str, Any], differences: Sequence[dict[str, Any]]) -> None:
+    """Print a table of methods and one of differences."""
+    names = [name for name, value in next(iter(figures.values())).items() if isinstance(value, float)]
+    print(f"{'method':16}" + "".join(f"{name:>20}" for name in names))
+    for method, row in figures.items():
+        spread = [f" ± {row['sd'][name]:.3f}" if row["sd"][name] is not None else "" for name in names]
+        cells = [f"{row[name]:.3f}{part}" for name, part in zip(names, spread, strict=True)]
+        print(f"{method:16}" + "".join(f"{cell:>20}" for cell in cells))
+    for row in differences:
+        print(f"{row['first']} - {row['second']}: mAP {row['map']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]")
+
+
+def _kept_seconds(maps: Path, method: str, took: float) -> float:
+    """Seconds a method took when its map was made, not when it was found again."""
+    file = maps / "seconds.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    if method not in known:
+        known[method] = round(took, 1)
+        file.write_text(json.dumps(known))
+    return float(known[method])
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]

@@ -48,7 +48,7 @@ def write_vectors(method: str, store: Path, folder: Path, config: Config) -> dic
     if method != GRAPE:
         file = folder / f"{method}.h5ad"
         if not file.exists():
-            write_baseline(method, store, file, seed=config.seed)
+            write_baseline(method, store, file, seed=config.seed, config=config)
         return {method: file}
     main = config.embed.position
     positions = [main, *(position for position in POSITIONS if position != main)]

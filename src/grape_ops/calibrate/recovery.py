@@ -32,8 +32,8 @@ def recovery(
 
     Returns
     -------
-    ``map``, ``purity``, ``nmi``, ``ari``, ``chance`` (of mAP), ``complex_ap`` (mean AP of each complex); with ``decoys``
-    also ``decoy_map``, ``decoy_null``, ``decoy_null_sd``.
+    ``map``, ``purity``, ``nmi``, ``ari``, ``chance`` (of mAP), ``complex_ap`` (mean AP of each complex); with
+    ``decoys`` also ``decoy_map``, ``decoy_null``, ``decoy_null_sd``.
     """
     own = gene_map(vectors, "map")
     task = make_task({"map": [own]}, truth)

@@ -46,3 +46,43 @@ def transfer(
     tree = settings_of(config, overrides, cells)
     made = write_transfer(run, store, out, tree.generate, source=source, genes=listed(genes), seed=tree.seed)
     say(f"{made['cells']} cells x {len(made['genes'])} genes, {made['cells_per_second']:,.0f} a second: {out}")
+
+
+@app.command()
+def phenotype(
+    run: RunFolder,
+    store: StoreFolder,
+    out: Out = Path("phenotype"),
+    genes: Genes = None,
+    cells: Cells = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Check whether restyled control cells show the phenotypes of real knock-outs: tables and figures."""
+    from grape_ops.generate.check import write_check
+
+    tree = settings_of(config, overrides, cells)
+    made = write_check(run, store, out, tree.generate, tree.features, genes=listed(genes), seed=tree.seed)
+    say(f"{made['told_apart']} of {made['genes']} genes are told from control: {out}")
+
+
+@app.command()
+def directions(
+    run: RunFolder,
+    store: StoreFolder,
+    genes: Annotated[str, typer.Option(help="Where the ways end: genes, with commas between.")],
+    out: Out = Path("directions"),
+    source: Source = "control",
+    cells: Cells = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Draw the way from control to genes, and tell which channels and radii change most."""
+    from grape_ops.generate.explain import write_directions
+
+    tree = settings_of(config, overrides, cells)
+    table = write_directions(run, store, out, tree.generate, source=source, genes=listed(genes), seed=tree.seed)
+    for gene, part in table.groupby("gene_symbol", sort=False):
+        top = part.iloc[0]
+        where = f"{top['channel']}, {top['radius_from']:.3g} to {top['radius_to']:.3g} px"
+        say(f"{gene}: changes most in {where} ({top['restyled']:+.2f} sd; knock-out {top['knockout']:+.2f})")

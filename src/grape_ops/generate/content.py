@@ -1,7 +1,8 @@
 """What restyling should leave alone: where a cell lies, how it is turned, and what surrounds it.
 
-Structure is compared after a low pass, under which a change of texture vanishes and a cell that moved, turned or lost a
-neighbour does not. Every number stands beside what two unrelated cells reach. Letters: n cells, C channels, H crop size.
+Structure is compared after a low pass, under which a change of texture vanishes and a cell that moved, turned or lost
+a neighbour does not. Every number stands beside what two unrelated cells reach. Letters: n cells, C channels, H crop
+size.
 """
 
 from collections.abc import Callable

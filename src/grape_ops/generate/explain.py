@@ -1,0 +1,132 @@
+"""What sets a gene apart, in pictures: the command ``directions`` writes strips, difference maps and their numbers.
+
+Letters: n cells, K points on the way, C channels, H crop size.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grape_ops import __version__
+from grape_ops.cells.writer import shard_names
+from grape_ops.config import GenerateSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.generate.directions import Change, paired_change, ring_edges, styles_between, unpaired_change
+from grape_ops.generate.draw import draw_cells, draw_matching, gene_row
+from grape_ops.generate.figures import save_figure
+from grape_ops.generate.pictures import channel_views
+from grape_ops.generate.plots import change_figure, strip_figure
+from grape_ops.generate.restyle import Restyler
+from grape_ops.progress import progress
+
+CHANGES_TSV = "changes.tsv"
+DIRECTIONS_JSON = "directions.json"
+
+
+def write_directions(
+    run_path: Path,
+    store_path: Path,
+    out: Path,
+    settings: GenerateSettings,
+    *,
+    source: str = "control",
+    genes: Sequence[str],
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Draw the way from one perturbation to others, and tell which channels and radii change most.
+
+    Parameters
+    ----------
+    run_path, store_path : the run and the store it was trained on.
+    out : folder for ``changes.tsv``, and a strip and a map for every gene, as PDF and PNG.
+    settings : cells, steps and rings.
+    source : where the way begins; its cells are restyled.
+    genes : where the ways end.
+    seed : draws the cells.
+
+    Returns
+    -------
+    ``changes.tsv``: one row a gene, channel and ring, the largest changes of each gene first.
+    """
+    if not genes:
+        raise GrapeOpsError("Name at least one gene with --genes A,B.")
+    restyler = Restyler.open(run_path, store_path, ema=settings.ema, batch_size=settings.batch_size)
+    store, names = restyler.store, restyler.names
+    start = gene_row(names, source)
+    rows = [gene_row(names, gene) for gene in dict.fromkeys(genes)]
+    if start in rows:
+        raise GrapeOpsError(f"A way from {names[start]} to itself has no direction; name other --genes.")
+    cells = draw_cells(store, start, settings.cells, seed)
+    if len(cells) < 2:
+        raise GrapeOpsError(f"{names[start]} has {len(cells)} cells; averages want two at least.")
+    real = store.standardized(cells)
+    matching = {row: draw_matching(store, row, cells, seed) for row in rows}
+    views = channel_views(store.channels, real)
+    # Against the same cells restyled to where they come from: what the generator does to every cell is no direction.
+    unchanged = restyler.images(cells, restyler.styles([start]))[0]
+    out.mkdir(parents=True, exist_ok=True)
+    files = shard_names((names[row],) for row in rows)
+    tables = []
+    with progress("directions", len(rows), "gene") as advance:
+        for row in rows:
+            stem = out / files[(names[row],)]
+            knockouts = store.standardized(matching[row])
+            restyled = restyler.images(cells, restyler.styles([row]))[0]
+            made = paired_change(unchanged, restyled, settings.rings)
+            there = unpaired_change(real, knockouts, settings.rings)
+            save_figure(change_figure(names[row], made, there, views), stem.with_name(f"{stem.name}_changes"))
+            shown = min(settings.shown, len(cells), len(knockouts))
+            strips = restyler.images(cells[:shown], styles_between(restyler, start, row, settings.steps))
+            figure = strip_figure(
+                strips.swapaxes(0, 1), real[:shown], knockouts[:shown], views, names[start], names[row]
+            )
+            save_figure(figure, stem.with_name(f"{stem.name}_strip"))
+            tables.append(change_table(names[row], store.channels, store.crop_size, made, there))
+            advance()
+    table = pd.concat(tables, ignore_index=True)
+    table.to_csv(out / CHANGES_TSV, sep="\t", index=False, float_format="%.6g")
+    record: dict[str, Any] = {
+        "version": __version__,
+        "run": run_path.name,
+        "source": names[start],
+        "genes": [names[row] for row in rows],
+        "cells": len(cells),
+        "seed": seed,
+        "agreement": {gene: agreement(part) for gene, part in table.groupby("gene_symbol", sort=False)},
+        "settings": settings.model_dump(mode="json"),
+    }
+    (out / DIRECTIONS_JSON).write_text(json.dumps(record, indent=1) + "\n")
+    return table
+
+
+def change_table(gene: str, channels: Sequence[str], size: int, made: Change, real: Change) -> pd.DataFrame:
+    """Changes of a gene as a table, the largest that restyling makes first."""
+    edges = ring_edges(size, made.profile.shape[1])
+    table = pd.DataFrame(
+        [
+            {
+                "gene_symbol": gene,
+                "channel": channel,
+                "radius_from": edges[ring],
+                "radius_to": edges[ring + 1],
+                "restyled": made.profile[c, ring],
+                "restyled_error": made.error[c, ring],
+                "knockout": real.profile[c, ring],
+                "knockout_error": real.error[c, ring],
+            }
+            for c, channel in enumerate(channels)
+            for ring in range(made.profile.shape[1])
+        ]
+    )
+    return table.sort_values("restyled", key=lambda part: -part.abs(), kind="stable", ignore_index=True)
+
+
+def agreement(table: pd.DataFrame) -> float:
+    """Cosine between the ring profiles of restyling and of the knock-out, over channels and rings."""
+    made, real = table["restyled"].to_numpy(), table["knockout"].to_numpy()
+    size = np.linalg.norm(made) * np.linalg.norm(real)
+    return float(made @ real / size) if size > 0 else float("nan")

@@ -7,6 +7,7 @@ from scipy import stats
 from grape_ops.generate.distances import (
     bootstrap,
     coverage,
+    differing_features,
     frechet_distance,
     gaussian_frechet,
     interval_around,
@@ -127,22 +128,37 @@ def test_coverage_is_the_share_of_the_way(moved, expected):
     shift = np.array([3.0, -2.0, 0.0, 0.0])
     control = rng.normal(size=(400, 4))
     knockout = rng.normal(size=(400, 4)) + shift
-    found = coverage(control, control + moved * shift, knockout, rng, **OPTIONS)
+    phenotype = np.array([True, True, False, False])
+    found = coverage(control, control + moved * shift, knockout, phenotype, rng, **OPTIONS)
     assert found.share.value == pytest.approx(expected, abs=0.06)
     assert found.share.low - 0.05 < expected < found.share.high + 0.05
     assert found.floor.sum() < found.control.sum() / 5
 
 
-def test_what_restyling_breaks_elsewhere_counts_against_it():
+def test_what_restyling_breaks_in_the_phenotype_counts_against_it_and_elsewhere_is_told_apart():
     rng = np.random.default_rng(1)
     control = rng.normal(size=(400, 2))
     knockout = rng.normal(size=(400, 2)) + np.array([2.0, 0.0])
     restyled = control + np.array([2.0, 4.0])
-    assert coverage(control, restyled, knockout, rng, **OPTIONS).share.value < -0.5
+    both = coverage(control, restyled, knockout, np.array([True, True]), rng, **OPTIONS)
+    assert both.share.value < -0.5
+    found = coverage(control, restyled, knockout, np.array([True, False]), rng, **OPTIONS)
+    assert found.share.value == pytest.approx(1, abs=0.1)
+    assert found.restyled[1] - found.floor[1] == pytest.approx(4, abs=0.3)
 
 
-def test_coverage_without_any_phenotype_is_not_a_number_or_has_no_use():
+def test_features_that_differ_are_found_at_the_rate_asked_for():
     rng = np.random.default_rng(2)
-    control, knockout = rng.normal(size=(60, 3)), rng.normal(size=(60, 3))
-    found = coverage(control, control, knockout, rng, **OPTIONS)
-    assert np.isnan(found.share.value) or found.control.sum() < 1.5 * found.floor.sum()
+    control, knockout = rng.normal(size=(200, 60)), rng.normal(size=(200, 60))
+    knockout[:, :5] += 1
+    knockout[:, 5:10] *= 2.5
+    found = differing_features(control, knockout, 0.05)
+    assert found[:10].all() and found[10:].sum() <= 3
+
+
+def test_coverage_where_control_lies_within_the_floor_is_not_a_number():
+    rng = np.random.default_rng(3)
+    knockout = np.concatenate([np.zeros((100, 1)), np.ones((100, 1)) * 9])
+    control = np.tile([[0.0], [9.0]], (50, 1))
+    found = coverage(control, control, knockout, np.array([True]), rng, splits=50, draws=5, confidence=0.9)
+    assert np.isnan(found.share.value) or found.control.sum() <= found.floor.sum() * 1.5

@@ -1,14 +1,29 @@
-"""The phenotype check on planted features, and as a command on a tiny run."""
+"""The phenotype check on planted features, and as a whole on drawn cells."""
 
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
-from grape_ops.config import GenerateSettings
+from grape_ops.cells.writer import write_store
+from grape_ops.cli import app
+from grape_ops.config import FeatureSettings, GenerateSettings, load_config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.generate.check import Principal, scored
-from grape_ops.generate.phenotype import FeatureSpace, direction_agreement, distinct_features, separate
+from grape_ops.generate.check import Principal, scored, write_check
+from grape_ops.generate.phenotype import (
+    FeatureSpace,
+    _permuted_aucs,
+    area_under_roc,
+    direction_agreement,
+    distinct_features,
+    separate,
+)
+from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, WELL
+from grape_ops.train.loop import train
+
+from .conftest import TINY
 
 QUICK = GenerateSettings(cells=30, batch_size=8, trees=40, repeats=3, splits=4, bootstrap=10)
 
@@ -61,6 +76,22 @@ def test_the_forest_finds_the_planted_feature_on_held_out_cells():
     np.testing.assert_array_equal(again.importance, found.importance)
 
 
+def test_importance_is_scikit_learn_s():
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.inspection import permutation_importance
+
+    rng = np.random.default_rng(0)
+    values, labels = rng.normal(size=(200, 6)), np.repeat([0, 1], 100)
+    values[labels == 1, :3] += [1.0, 0.6, 0.3]
+    forest = RandomForestClassifier(30, random_state=0).fit(values[::2], labels[::2])
+    test, positive = values[1::2], labels[1::2] == 1
+    whole = area_under_roc(forest.predict_proba(test)[:, 1][None], positive)[0]
+    ours = whole - _permuted_aucs(forest, test, positive, 40, rng)
+    theirs = permutation_importance(forest, test, positive, scoring="roc_auc", n_repeats=40, random_state=0)
+    error = np.hypot(ours.std(axis=1), theirs.importances_std) / 40**0.5
+    assert (np.abs(ours.mean(axis=1) - theirs.importances_mean) < 4 * error + 1e-6).all()
+
+
 def test_cells_without_a_phenotype_are_not_told_apart():
     p_values = []
     for seed in range(12):
@@ -106,3 +137,64 @@ def test_principal_components_keep_distances():
         np.linalg.norm(turned[1:] - turned[:-1], axis=1), np.linalg.norm(values[1:] - values[:-1], axis=1)
     )
     assert turned.mean(axis=0) == pytest.approx(np.zeros(4), abs=1e-12)
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    """A check on drawn cells: gene BRIGHT has brighter bodies, gene PLAIN is as the control, gene FEW has few cells."""
+    folder = tmp_path_factory.mktemp("checked")
+    rng = np.random.default_rng(0)
+    genes = [CONTROL_LABEL] * 60 + ["BRIGHT"] * 40 + ["PLAIN"] * 40 + ["FEW"] * 6
+    radius = np.hypot(*(np.mgrid[:32, :32] - 16))
+    light = rng.uniform(0.8, 1.2, (len(genes), 1, 1))
+    body = np.where(np.array(genes) == "BRIGHT", 2.0, 1.0)[:, None, None]
+    crops = np.stack([9000 * light * (radius < 6), 6000 * body / light * (radius < 11)], axis=1)
+    crops = (crops + rng.normal(3000, 400, crops.shape)).clip(0, 65535).astype(np.uint16)
+    cells = pd.DataFrame({GENE: genes, GUIDE: genes, PLATE: "P", WELL: "A1", BATCH: "P|A1", SHARD: "s"})
+    cells[IS_CONTROL], cells[ROW] = cells[GENE] == CONTROL_LABEL, range(len(cells))
+    write_store(folder / "store", {"s": crops}, cells, ["DNA", "actin"])
+    train(folder / "store", folder / "run", load_config(overrides=TINY))
+    found = write_check(folder / "run", folder / "store", folder / "out", QUICK, FeatureSettings(), seed=1)
+    return folder, found
+
+
+def test_a_planted_phenotype_is_told_and_its_features_named(checked):
+    folder, found = checked
+    table = pd.read_csv(folder / "out" / "phenotype.tsv", sep="\t", keep_default_na=False, na_values=[""])
+    table = table.set_index("gene_symbol")
+    assert table.loc["BRIGHT", "auc"] > 0.95 and table.loc["BRIGHT", "told_apart"]
+    assert np.isfinite(table.loc["BRIGHT", ["share", "share_low", "share_high"]].astype(float)).all()
+    assert not table.loc["PLAIN", "told_apart"] and np.isnan(table.loc["PLAIN", "share"])
+    assert table.loc["PLAIN", "note"] == "not told from control"
+    assert table.loc["FEW", "note"] == "fewer than 20 cells"
+    assert found == json.loads((folder / "out" / "phenotype.json").read_text())
+    assert (found["genes"], found["told_apart"]) == (3, 1)
+    # A network that was hardly trained is nowhere near the knock-outs.
+    assert table.loc["BRIGHT", "share"] < 0.5
+    assert table.loc["BRIGHT", "kernel_control"] > table.loc["BRIGHT", "kernel_floor_high"]
+    tops = pd.read_csv(folder / "out" / "features.tsv", sep="\t")
+    best = tops[tops["gene_symbol"] == "BRIGHT"].iloc[0]
+    assert "actin" in best["feature"] and best["knock-out"] != pytest.approx(best["control"], abs=1)
+
+
+def test_values_and_figures_of_the_check(checked):
+    folder, _ = checked
+    values = pd.read_parquet(folder / "out" / "values.parquet")
+    own = values[values["gene_symbol"] == "BRIGHT"]
+    assert set(own["set"]) == {"control", "restyled", "knock-out"}
+    assert own.groupby("set")["value"].size()["knock-out"] == 30 * own["feature"].nunique()
+    names = {path.name for path in (folder / "out" / "figures").iterdir()}
+    assert {"BRIGHT.pdf", "BRIGHT.png", "shares.pdf", "shares.png"} <= names
+
+
+def test_the_command_says_how_many(checked):
+    folder, _ = checked
+    arguments = [folder / "run", folder / "store", "--out", folder / "again", "--genes", "PLAIN", "--cells", 24]
+    quick = ["--set", "generate.trees=20", "--set", "generate.bootstrap=5"]
+    result = CliRunner().invoke(app, ["phenotype", *map(str, arguments), *quick])
+    assert result.exit_code == 0 and "0 of 1 genes are told from control" in result.output
+
+
+def test_the_control_has_no_phenotype(tiny_run, tiny_store, tmp_path):
+    with pytest.raises(GrapeOpsError, match="control has no phenotype"):
+        write_check(tiny_run.path, tiny_store.path, tmp_path, QUICK, FeatureSettings(), genes=["control"])

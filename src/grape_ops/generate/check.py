@@ -15,14 +15,18 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from grape_ops import __version__
+from grape_ops.cells.writer import shard_names
 from grape_ops.config import FeatureSettings, GenerateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.features import find_all_regions
 from grape_ops.generate import distances
 from grape_ops.generate.content import compare_content, unrelated_content
 from grape_ops.generate.draw import draw_cells, draw_matching, gene_row
+from grape_ops.generate.figures import save_figure
 from grape_ops.generate.measure import Measurer
 from grape_ops.generate.phenotype import FEWEST_CELLS, FeatureSpace, direction_agreement, separate
+from grape_ops.generate.pictures import channel_views
+from grape_ops.generate.plots import phenotype_figure, shares_figure
 from grape_ops.generate.restyle import Restyler
 from grape_ops.progress import progress
 
@@ -30,7 +34,13 @@ PHENOTYPE_TSV = "phenotype.tsv"
 FEATURES_TSV = "features.tsv"
 VALUES_FILE = "values.parquet"
 PHENOTYPE_JSON = "phenotype.json"
+FIGURES_DIR = "figures"
+MOST_FIGURES = 24
 SETS = ("control", "restyled", "knock-out")
+TOP_COLUMNS = ("gene_symbol", "rank", "feature", "importance", "importance_sd", *SETS)
+VALUE_COLUMNS = ("gene_symbol", "set", "feature", "value")
+# What must not be read where there is no phenotype.
+SCORED = ("share", "share_low", "share_high", "direction")
 CELLS_PER_BATCH = 30  # controls measured in every batch at least, to scale its features by
 _CONTENT_CELLS = 200  # enough for a mean
 
@@ -116,7 +126,7 @@ def write_check(
             record, top, value = check.gene(row, matching[row], knockouts[row], restyled, unchanged, principal)
             records.append(record | content)
             tops.extend(top)
-            values.append(value)
+            values.extend(value)
             advance()
     table = scored(pd.DataFrame(records), settings.q_value)
     summary = {
@@ -132,16 +142,58 @@ def write_check(
         "median_direction": _median(table.loc[table["told_apart"], "direction"]),
         "features_measured": len(measurer.names),
         "features": list(space.names),
-        "unrelated": unrelated_content(store.read(cells[:_CONTENT_CELLS]), check.find).named(),
+        "unrelated": {
+            name: value if np.isfinite(value) else None
+            for name, value in unrelated_content(store.read(cells[:_CONTENT_CELLS]), check.find).named().items()
+        },
         "settings": settings.model_dump(mode="json"),
         "feature_settings": features.model_dump(mode="json"),
     }
     out.mkdir(parents=True, exist_ok=True)
     table.to_csv(out / PHENOTYPE_TSV, sep="\t", index=False, float_format="%.6g")
-    pd.DataFrame(tops).to_csv(out / FEATURES_TSV, sep="\t", index=False, float_format="%.6g")
-    pd.concat(values, ignore_index=True).to_parquet(out / VALUES_FILE, index=False)
+    pd.DataFrame(tops, columns=list(TOP_COLUMNS)).to_csv(out / FEATURES_TSV, sep="\t", index=False, float_format="%.6g")
+    known = pd.concat(values, ignore_index=True) if values else pd.DataFrame(columns=list(VALUE_COLUMNS))
+    known.to_parquet(out / VALUES_FILE, index=False)
     (out / PHENOTYPE_JSON).write_text(json.dumps(summary, indent=1) + "\n")
+    _write_figures(restyler, table, known, cells[: settings.shown], matching, out / FIGURES_DIR)
     return summary
+
+
+def _write_figures(
+    restyler: Restyler,
+    table: pd.DataFrame,
+    values: pd.DataFrame,
+    shown: np.ndarray,
+    matching: dict[int, np.ndarray],
+    folder: Path,
+) -> None:
+    """A panel a gene, those told best from control first and not more than ``MOST_FIGURES``, and all genes' shares."""
+    genes = table.loc[table["gene_symbol"].isin(values["gene_symbol"]), "gene_symbol"].tolist()[:MOST_FIGURES]
+    store, rows = restyler.store, [restyler.names.index(gene) for gene in genes]
+    folder.mkdir(parents=True, exist_ok=True)
+    save_figure(shares_figure(table), folder / "shares")
+    if not genes:
+        return
+    real = store.standardized(shown)
+    knockouts = [store.standardized(matching[row][: len(shown)]) for row in rows]
+    views = channel_views(store.channels, np.concatenate([real, *knockouts]))
+    painted = restyler.images(shown, restyler.styles(rows))
+    files = shard_names((gene,) for gene in genes)
+    lines = table.set_index("gene_symbol")
+    for gene, restyled, knockout in zip(genes, painted, knockouts, strict=True):
+        own = values[values["gene_symbol"] == gene]
+        figure = phenotype_figure(gene, own, verdict(lines.loc[gene]), (real, restyled, knockout), views)
+        save_figure(figure, folder / files[(gene,)])
+
+
+def verdict(line: pd.Series) -> str:
+    """What the check says of a gene, in a few words; ``line`` is its row of the table."""
+    if not line["told_apart"] or np.isnan(line["share"]):
+        return f"{line['note']} (AUC {line['auc']:.2f}, q = {line['q_value']:.2g})"
+    return (
+        f"restyling covers {line['share']:.0%} of the way ({line['share_low']:.0%} to {line['share_high']:.0%}), "
+        f"AUC {line['auc']:.2f}"
+    )
 
 
 def scored(table: pd.DataFrame, q_value: float) -> pd.DataFrame:
@@ -153,8 +205,11 @@ def scored(table: pd.DataFrame, q_value: float) -> pd.DataFrame:
         table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"])
     table["told_apart"] = table["q_value"] < q_value
     unscored = ~table["told_apart"]
-    table.loc[unscored, ["share", "share_low", "share_high", "direction"]] = np.nan
+    table = table.reindex(columns=[*table.columns, *(name for name in SCORED if name not in table)])
+    table.loc[unscored, list(SCORED)] = np.nan
     table.loc[unscored & (table["note"] == ""), "note"] = "not told from control"
+    nowhere = ~unscored & table["share"].isna() & (table["note"] == "")
+    table.loc[nowhere, "note"] = "no single feature is further away than chance"
     return table.sort_values(["told_apart", "auc"], ascending=False, kind="stable", ignore_index=True)
 
 
@@ -199,7 +254,7 @@ class _Check:
         restyled: np.ndarray,
         unchanged: np.ndarray,
         principal: Principal,
-    ) -> tuple[dict[str, Any], list[dict[str, Any]], pd.DataFrame]:
+    ) -> tuple[dict[str, Any], list[dict[str, Any]], list[pd.DataFrame]]:
         """A gene's row of the table, its top features, and their values in all cells."""
         gene, settings = self.restyler.names[row], self.settings
         record: dict[str, Any] = {"gene_symbol": gene, "n_cells": len(matching), "note": ""}
@@ -209,9 +264,8 @@ class _Check:
         same, other = _whole(self.controls), _whole(self.controls) & _whole(restyled)
         control = self.space(self.controls, self.batches)
         paired = control[other], self.space(restyled, self.batches)[other]
-        empty = pd.DataFrame({"gene_symbol": [], "set": [], "feature": [], "value": []})
         if len(target) < FEWEST_CELLS or same.sum() < FEWEST_CELLS:
-            return record | {"note": f"fewer than {FEWEST_CELLS} cells", "p_value": np.nan, "auc": np.nan}, [], empty
+            return record | {"note": f"fewer than {FEWEST_CELLS} cells", "p_value": np.nan, "auc": np.nan}, [], []
         parted = separate(control[same], target, settings, self.seed)
         record |= {"auc": parted.auc, "p_value": parted.p_value}
         top = [k for k in range(min(settings.top_features, len(parted.features))) if parted.importance[k] > 0]
@@ -250,7 +304,7 @@ class _Check:
             record["direction"] = direction_agreement(
                 control[whole], back[whole], self.space(restyled, self.batches)[whole], target
             )
-        return record, tops, pd.concat([empty, *values], ignore_index=True) if values else empty
+        return record, tops, values
 
     def _distances(
         self,
@@ -262,12 +316,12 @@ class _Check:
     ) -> dict[str, float]:
         settings = self.settings
         options = {"draws": settings.bootstrap, "confidence": settings.confidence}
-        way = distances.coverage(control, restyled, target, rng, splits=settings.splits, **options)  # type: ignore[arg-type]
-        found = {"share": way.share.value, "share_low": way.share.low, "share_high": way.share.high}
-        found |= {
-            f"wasserstein_{name}": float(part.mean())
-            for name, part in zip(("control", "restyled", "floor"), (way.control, way.restyled, way.floor), strict=True)
-        }
+        phenotype = distances.differing_features(control, target, settings.q_value)
+        found: dict[str, float] = {"n_differing": int(phenotype.sum())}
+        way = distances.coverage(control, restyled, target, phenotype, rng, splits=settings.splits, **options)  # type: ignore[arg-type]
+        found |= {"share": way.share.value, "share_low": way.share.low, "share_high": way.share.high}
+        if not phenotype.all():
+            found["side_effect"] = float((way.restyled - way.floor)[~phenotype].mean())
         # Fréchet distances grow as sets shrink: all of them are taken between sets of one size.
         near, far, goal = (principal(part) for part in (control, restyled, target))
         size = min(len(near), len(goal) // 2)

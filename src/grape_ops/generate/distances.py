@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, stats
 from scipy.spatial.distance import cdist, pdist
 
 
@@ -85,6 +85,12 @@ def interval_around(value: float, drawn: np.ndarray, confidence: float) -> Inter
     return Interval(float(value), float(min(low, value)), float(max(high, value)))
 
 
+def differing_features(first: np.ndarray, second: np.ndarray, q_value: float) -> np.ndarray:
+    """Features whose distributions differ by Kolmogorov and Smirnov's test at a false discovery rate: -> (F,) bool."""
+    p_values = stats.ks_2samp(first, second, axis=0, method="asymp").pvalue
+    return np.asarray(stats.false_discovery_control(p_values) < q_value)
+
+
 def wasserstein(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Wasserstein-1 distance feature by feature, of sets of one size: (n, F), (n, F) -> (F,)."""
     return np.abs(np.sort(first, axis=0) - np.sort(second, axis=0)).mean(axis=0)
@@ -96,9 +102,9 @@ class Coverage:
 
     Attributes
     ----------
-    share : 1 - (restyled to knock-out) / (control to knock-out), both summed over features and less the noise floor;
-        1 if restyled cells are as good as other knock-out cells, 0 if they are no nearer than the control, below 0 if
-        they are further away.
+    share : 1 - (restyled to knock-out) / (control to knock-out), both summed over the features of the phenotype and
+        less the noise floor; 1 if restyled cells are as good as other knock-out cells, 0 if they are no nearer than
+        the control, below 0 if they are further away.
     control, restyled, floor : (F,) Wasserstein distances to one half of the knock-out cells, of control cells,
         restyled cells, and the other half.
     """
@@ -113,6 +119,7 @@ def coverage(
     control: np.ndarray,
     restyled: np.ndarray,
     knockout: np.ndarray,
+    phenotype: np.ndarray,
     rng: np.random.Generator,
     *,
     splits: int,
@@ -127,6 +134,7 @@ def coverage(
     ----------
     control, restyled : (n, F), the same cells before and after.
     knockout : (m, F), m at least 4.
+    phenotype : (F,) bool, the features in which control and knock-out cells differ.
     rng, splits, draws, confidence : random halves behind the floor, draws of cells behind the interval.
     """
     size = min(len(knockout) // 2, len(control))
@@ -142,8 +150,8 @@ def coverage(
         return np.stack([wasserstein(part, target) for part in (control[source], restyled[source], other)])
 
     parts = np.mean([distances(resample=False) for _ in range(splits)], axis=0)
-    value = _share(parts)
-    drawn = np.array([_share(distances(resample=True)) for _ in range(draws)])
+    value = _share(parts[:, phenotype])
+    drawn = np.array([_share(distances(resample=True)[:, phenotype]) for _ in range(draws)])
     found = np.isfinite(drawn)
     share = interval_around(value, drawn[found], confidence) if found.any() else Interval(value, np.nan, np.nan)
     return Coverage(share, *parts)

@@ -42,7 +42,12 @@ def save_figure(figure: "Figure", stem: Path) -> None:
 
 def real_name(gene: str) -> str:
     """What real cells of a perturbation are called in figures."""
-    return "control" if gene == CONTROL_LABEL else f"{gene} knock-out"
+    return called(gene) if gene == CONTROL_LABEL else f"{gene} knock-out"
+
+
+def called(gene: str) -> str:
+    """A perturbation's name in figures."""
+    return "control" if gene == CONTROL_LABEL else gene
 
 
 def cells_figure(
@@ -55,7 +60,7 @@ def cells_figure(
     source: str,
 ) -> "Figure":
     """Real cells, the same cells restyled, and real knock-outs (n, C, H, H each): composite, then every channel."""
-    labels = (real_name(source), f"restyled to {'control' if gene == CONTROL_LABEL else gene}", real_name(gene))
+    labels = (real_name(source), f"restyled to {called(gene)}", real_name(gene))
     groups = (real, restyled, knockout)
     blocks = [("composite", [composite(part, views) for part in groups])] if len(views) > 1 else []
     blocks += [(view.name, [grey(part[:, i], view) for part in groups]) for i, view in enumerate(views)]
@@ -93,7 +98,7 @@ def overview_figure(
     show_row(axes[0, 0], look(real), real_name(source), len(real))
     axes[0, 1].axis("off")
     for line, (gene, painted, knockout) in enumerate(zip(genes, restyled, knockouts, strict=True), start=1):
-        show_row(axes[line, 0], look(painted), "control" if gene == CONTROL_LABEL else gene, len(real))
+        show_row(axes[line, 0], look(painted), called(gene), len(real))
         show_row(axes[line, 1], look(knockout), "", len(real))
     axes[1, 0].set_title("restyled to", fontsize=9, loc="left", color=RESTYLED_COLOUR)
     axes[1, 1].set_title("real knock-outs", fontsize=9, loc="left")

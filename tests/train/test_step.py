@@ -152,6 +152,15 @@ def test_without_a_cycle_weight_the_second_repainting_is_not_computed():
     assert len(calls) == 1
 
 
+def test_lazy_r1_is_the_same_penalty_now_and_then():
+    nets, batch = nets64(), batch64()
+    _, fake = restyled(nets, batch)
+    weights = LossSettings(r1=0.5, r1_every=4)
+    penalties = [Objectives(weights).discriminator(nets, batch, fake, step)[1]["d_r1"].item() for step in range(5)]
+    each = Objectives(LossSettings(r1=0.5)).discriminator(nets, batch, fake)[1]["d_r1"].item()
+    assert penalties == pytest.approx([4 * each, 0, 0, 0, 4 * each])
+
+
 def test_only_the_addressed_heads_learn():
     _, _, d_grads, _ = product_step(nets64(), batch64(), LossSettings())
     used = d_grads["discriminator.head.weight"].abs().sum(dim=1) > 0

@@ -6,9 +6,13 @@ A baseline is one function in one file and one line in ``BASELINES``.
 from pathlib import Path
 
 from grape_ops.baselines.classifier import classifier_vectors
+from grape_ops.baselines.engineered import engineered_vectors
+from grape_ops.baselines.gene2vec import gene2vec_vectors
+from grape_ops.baselines.impa import impa_vectors
+from grape_ops.baselines.profiles import profile_vectors
 from grape_ops.baselines.random import random_vectors
 from grape_ops.baselines.statistics import image_statistics
-from grape_ops.baselines.task import Baseline, Task
+from grape_ops.baselines.task import NOTES, Baseline, Task
 from grape_ops.cells.genes import write_gene_vectors
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
@@ -16,16 +20,20 @@ from grape_ops.errors import GrapeOpsError
 
 BASELINES: dict[str, Baseline] = {
     "random": random_vectors,
+    "gene2vec": gene2vec_vectors,
     "statistics": image_statistics,
+    "engineered": engineered_vectors,
+    "profiles": profile_vectors,
+    "impa": impa_vectors,
     "classifier": classifier_vectors,
 }
 
-__all__ = ["BASELINES", "Baseline", "Task", "write_baseline"]
+__all__ = ["BASELINES", "NOTES", "Baseline", "Task", "write_baseline"]
 
 
 def write_baseline(
     method: str, store: str | Path, out: str | Path, seed: int = 0, config: Config | None = None
-) -> None:
+) -> list[str]:
     """Make the gene vectors of a baseline on a store's cells and write them as ``.h5ad``.
 
     Parameters
@@ -35,6 +43,10 @@ def write_baseline(
     out : file to write; what an interrupted call can go on from is kept beside it, in ``NAME.work``.
     seed : of whatever the baseline draws.
     config : all settings; the defaults if None.
+
+    Returns
+    -------
+    Sentences on what was left out.
     """
     if method not in BASELINES:
         raise GrapeOpsError(f"There is no baseline {method!r}; there are: {', '.join(BASELINES)}.")
@@ -44,4 +56,6 @@ def write_baseline(
     if out.is_dir():
         raise GrapeOpsError(f"{out} is a folder; name a file for the gene vectors, for example {out / 'genes.h5ad'}.")
     task = Task(CropStore.open(store), config or Config(), seed, out.with_name(f"{out.stem}.work"))
-    write_gene_vectors(BASELINES[method](task), out)
+    adata = BASELINES[method](task)
+    write_gene_vectors(adata, out)
+    return [str(note) for note in adata.uns.get(NOTES, [])]

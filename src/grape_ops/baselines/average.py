@@ -1,11 +1,11 @@
 """From features of single cells to vectors of genes.
 
-Features are z-scored by the controls of each cell's batch, and averaged over each perturbation's cells. Cells are read
-in blocks and nothing is kept of them, so that a screen need not fit in memory.
+Features are z-scored by the controls of each cell's batch, and averaged over each perturbation's cells. Cells come in
+blocks and nothing is kept of them, so that a screen need not fit in memory.
 Legend: N cells, n cells of a block, V features, P perturbations, B batches.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,15 +35,28 @@ class ControlStatistics:
     sd: np.ndarray
 
     @classmethod
-    def of(cls, read: Reader, codes: np.ndarray, is_control: np.ndarray, batches: int) -> "ControlStatistics":
-        """Read all controls once: ``codes`` (N,) in [0, B), ``is_control`` (N,) bool."""
-        sums = [_Sums.of(read, np.flatnonzero(is_control & (codes == code))) for code in range(batches)]
-        mean = np.stack([part.mean for part in sums])
-        own = np.stack([part.sd for part in sums])
-        count = np.stack([part.count for part in sums])
-        pooled = np.sqrt((own**2 * count).sum(axis=0) / np.maximum(count.sum(axis=0), 1))
+    def of(cls, controls: Iterable[tuple[np.ndarray, np.ndarray]], batches: int) -> "ControlStatistics":
+        """Add up blocks of control cells, each as batch codes (n,) in [0, B) and features (n, V)."""
+        count, mean, squares, largest = (np.zeros((batches, 0)) for _ in range(4))
+        for codes, features in controls:
+            values = np.asarray(features, np.float64)
+            if not count.size:
+                count, mean, squares, largest = (np.zeros((batches, values.shape[1])) for _ in range(4))
+            for code in np.unique(codes):
+                part = values[codes == code]
+                defined = np.isfinite(part)
+                n = defined.sum(axis=0)
+                own = np.where(defined, part, 0).sum(axis=0) / np.maximum(n, 1)
+                within = (np.where(defined, part - own, 0) ** 2).sum(axis=0)
+                # Chan's update: adding up squares of raw features would cancel.
+                total = np.maximum(count[code] + n, 1)
+                squares[code] += within + (own - mean[code]) ** 2 * count[code] * n / total
+                mean[code] += (own - mean[code]) * n / total
+                count[code] += n
+                largest[code] = np.maximum(largest[code], np.abs(np.where(defined, part, 0)).max(axis=0))
+        own = np.sqrt(squares / np.maximum(count, 1))
+        pooled = np.sqrt(squares.sum(axis=0) / np.maximum(count.sum(axis=0), 1))
         sd = np.where(count >= FEWEST_CONTROLS, own, pooled)
-        largest = np.stack([part.largest for part in sums])
         return cls(mean, np.where(sd <= 1e-6 * np.maximum(largest, 1e-12), 0, sd))
 
     def standardize(self, features: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -54,53 +67,28 @@ class ControlStatistics:
         return scaled
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """Count, mean, deviation and largest magnitude of each feature over some cells, undefined ones left out: (V,)."""
-
-    count: np.ndarray
-    mean: np.ndarray
-    sd: np.ndarray
-    largest: np.ndarray
-
-    @classmethod
-    def of(cls, read: Reader, cells: np.ndarray) -> "_Sums":
-        count = mean = squares = largest = np.zeros(1)
-        for rows in blocks(cells):
-            part = np.asarray(read(rows), np.float64)
-            defined = np.isfinite(part)
-            part = np.where(defined, part, 0)
-            n = defined.sum(axis=0)
-            own = part.sum(axis=0) / np.maximum(n, 1)
-            within = (np.where(defined, part - own, 0) ** 2).sum(axis=0)
-            # Chan's update: adding up squares of raw features would cancel.
-            total = np.maximum(count + n, 1)
-            squares = squares + within + (own - mean) ** 2 * count * n / total
-            mean = mean + (own - mean) * n / total
-            count = count + n
-            largest = np.maximum(largest, np.abs(part).max(axis=0))
-        return cls(count, mean, np.sqrt(squares / np.maximum(count, 1)), largest)
-
-
 def blocks(cells: np.ndarray) -> Iterator[np.ndarray]:
-    """Cells in blocks of at most ``BLOCK``; one empty block if there are none."""
-    for first in range(0, max(len(cells), 1), BLOCK):
+    """Cells in blocks of at most ``BLOCK``."""
+    for first in range(0, len(cells), BLOCK):
         yield cells[first : first + BLOCK]
 
 
 def control_statistics(read: Reader, store: CropStore) -> ControlStatistics:
     """Read all controls of a store once."""
-    is_control = store.labels == len(store.perturbations) - 1
-    return ControlStatistics.of(read, store.batch_codes, is_control, len(store.batches))
+    controls = np.flatnonzero(store.labels == len(store.perturbations) - 1)
+    return ControlStatistics.of(
+        ((store.batch_codes[rows], read(rows)) for rows in blocks(controls)), len(store.batches)
+    )
 
 
-def standardized_means(read: Reader, store: CropStore, method: str) -> "AnnData":
-    """Average the standardised features of each perturbation's cells, block by block: AnnData of (P, V)."""
+def standardized_means(read: Reader, store: CropStore, method: str, cells: np.ndarray | None = None) -> "AnnData":
+    """Average the standardised features of each perturbation's cells, all or some: AnnData of (P, V)."""
     statistics = control_statistics(read, store)
+    cells = np.arange(len(store)) if cells is None else cells
     sums = np.zeros((len(store.perturbations), statistics.mean.shape[1]))
-    for rows in blocks(np.arange(len(store))):
+    for rows in blocks(cells):
         np.add.at(sums, store.labels[rows], statistics.standardize(read(rows), store.batch_codes[rows]))
-    return _of_sums(sums, store, method)
+    return _of_sums(sums, store, cells, method)
 
 
 def standardize_by_controls(features: np.ndarray, store: CropStore) -> np.ndarray:
@@ -112,9 +100,9 @@ def average_by_gene(features: np.ndarray, store: CropStore, method: str) -> "Ann
     """Average the features of each perturbation's cells: (N, V) -> AnnData of (P, V)."""
     sums = np.zeros((len(store.perturbations), features.shape[1]))
     np.add.at(sums, store.labels, features)
-    return _of_sums(sums, store, method)
+    return _of_sums(sums, store, np.arange(len(store)), method)
 
 
-def _of_sums(sums: np.ndarray, store: CropStore, method: str) -> "AnnData":
-    counts = np.bincount(store.labels, minlength=len(sums))
-    return gene_anndata(sums / counts[:, None], gene_table(store), method)
+def _of_sums(sums: np.ndarray, store: CropStore, cells: np.ndarray, method: str) -> "AnnData":
+    counts = np.bincount(store.labels[cells], minlength=len(sums))
+    return gene_anndata(sums / np.maximum(counts, 1)[:, None], gene_table(store), method)

@@ -30,4 +30,6 @@ class Task:
     folder: Path
 
 
+NOTES = "notes"  # of uns: sentences for whoever reads the scores
+
 Baseline = Callable[[Task], "AnnData"]

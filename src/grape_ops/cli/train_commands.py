@@ -69,5 +69,6 @@ def baseline(
     from grape_ops.config import load_config
 
     tree = load_config(config, overrides or ())
-    write_baseline(method, store, out, seed=tree.seed if seed is None else seed, config=tree)
+    for note in write_baseline(method, store, out, seed=tree.seed if seed is None else seed, config=tree):
+        say(f"{method}: {note}")
     say(f"Gene vectors: {out}")

@@ -13,6 +13,9 @@ class LossSettings(Settings):
     cycle: NonNegative = Field(1.0, description="Weight of the cycle loss (Eq. 2); 0 leaves it out.")
     style: NonNegative = Field(1.0, description="Weight of the style reconstruction loss (Eq. 3); 0 leaves it out.")
     r1: NonNegative = Field(1.0, description="Gamma of the R1 penalty on real crops; 0 leaves it out.")
+    r1_every: Positive = Field(
+        1, description="Steps between two penalties, each as many times as strong: 16 is the lazy R1 of StyleGAN2."
+    )
     diversity: NonNegative = Field(
         0.0, description="Weight of the diversity loss, which GRAPE has not; it wants model.noise_dim."
     )
@@ -26,7 +29,9 @@ class OptimizerSettings(Settings):
     weight_decay: NonNegative = Field(1e-4, description="L2 penalty of every module, inside Adam.")
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's first decay.")
     beta2: float = Field(0.99, ge=0, lt=1, description="Adam's second decay.")
-    embedding_learning_rate: float | None = Field(None, gt=0, description="Learning rate of M, if it has its own.")
+    embedding_learning_rate: NonNegative | None = Field(
+        None, description="Learning rate of M, if it has its own; 0 keeps M as it begins."
+    )
     embedding_weight_decay: NonNegative | None = Field(None, description="L2 penalty of M, if it has its own.")
 
 

@@ -2,7 +2,7 @@
 
     STORE.features/{key}/
       features.npy     (N, K) float32, memory-mapped, in the order of cells.parquet
-      done.npy         one byte a block of cells, 1 when its rows are on disk; a later call goes on from there
+      seconds.npy      CPU seconds each block of cells took, 0 while it is not on disk; a later call goes on from there
       features.json    names, settings, versions, counts; written last
 
 The key is a hash of all that decides the numbers: the store's description (which names its checksums), the settings,
@@ -13,6 +13,7 @@ Letters: N cells, K features.
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -45,12 +46,14 @@ class FeatureTable:
     names : of the K features.
     values : (N, K) float32, a read-only memory map; NaN where a feature is not defined.
     without_nucleus : cells in which no nucleus or body was found; NaN throughout.
+    cpu_seconds : what measuring took, by whichever calls.
     """
 
     path: Path
     names: tuple[str, ...]
     values: np.ndarray
     without_nucleus: int
+    cpu_seconds: float
 
 
 def store_features(store: CropStore, settings: FeatureSettings | None = None) -> FeatureTable:
@@ -73,7 +76,7 @@ def store_features(store: CropStore, settings: FeatureSettings | None = None) ->
         _measure_all(store, settings, nucleus, folder)
     facts = json.loads((folder / "features.json").read_text())
     values = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
-    return FeatureTable(folder, tuple(facts["names"]), values, facts["without_nucleus"])
+    return FeatureTable(folder, tuple(facts["names"]), values, facts["without_nucleus"], facts["cpu_seconds"])
 
 
 def cache_folder(store: CropStore, settings: FeatureSettings, nucleus: int) -> Path:
@@ -85,19 +88,20 @@ def cache_folder(store: CropStore, settings: FeatureSettings, nucleus: int) -> P
 def _measure_all(store: CropStore, settings: FeatureSettings, nucleus: int, folder: Path) -> None:
     names, _ = crop_features(store.read(slice(0, 0)), store.channels, nucleus, settings=settings)
     shape = (len(store), len(names))
-    done = _open_files(folder, shape)
-    blocks = np.flatnonzero(done == 0).tolist()
-    finished = min(int(np.count_nonzero(done)) * BLOCK, len(store))
+    seconds = _open_files(folder, shape)
+    blocks = np.flatnonzero(seconds == 0).tolist()
+    finished = min(int(np.count_nonzero(seconds)) * BLOCK, len(store))
     with progress("Measuring cells", len(store), "cell", done=finished) as advance:
-        for block in _in_parallel(store, settings, nucleus, folder, blocks):
-            done[block] = 1
-            done.flush()
+        for block, took in _in_parallel(store, settings, nucleus, folder, blocks):
+            seconds[block] = took
+            seconds.flush()
             advance(min(BLOCK, len(store) - block * BLOCK))
     values = np.load(folder / "features.npy", mmap_mode="r")
-    lost = sum(int(np.isnan(part).all(axis=1).sum()) for part in np.array_split(values, len(done)))
+    lost = sum(int(np.isnan(part).all(axis=1).sum()) for part in np.array_split(values, len(seconds)))
     facts = {
         "names": names,
         "without_nucleus": lost,
+        "cpu_seconds": round(float(np.sum(seconds)), 3),
         "nucleus_channel": store.channels[nucleus],
         "settings": settings.model_dump(mode="json"),
         "cp_measure": _cp_measure_version(),
@@ -110,9 +114,10 @@ def _measure_all(store: CropStore, settings: FeatureSettings, nucleus: int, fold
 
 def _in_parallel(
     store: CropStore, settings: FeatureSettings, nucleus: int, folder: Path, blocks: list[int]
-) -> Iterator[int]:
-    """Measure blocks in any order and yield each when it is on disk."""
+) -> Iterator[tuple[int, float]]:
+    """Measure blocks in any order and yield each, with the seconds it took, when it is on disk."""
     from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
 
     count = min(settings.workers or core_count(), len(blocks))
     tasks = (store, settings, nucleus, folder)
@@ -121,28 +126,30 @@ def _in_parallel(
         return
     pool = Parallel(n_jobs=count, return_as="generator_unordered", batch_size=1)
     yield from pool(delayed(_measure_block)(*tasks, block, BLOCK) for block in blocks)
+    get_reusable_executor().shutdown(wait=True)  # or the processes would linger, holding memory
 
 
 def _measure_block(
     store: CropStore, settings: FeatureSettings, nucleus: int, folder: Path, block: int, size: int
-) -> int:
+) -> tuple[int, float]:
+    began = time.process_time()
     rows = slice(block * size, min((block + 1) * size, len(store)))
     masks = np.load(settings.masks, mmap_mode="r")[rows] if settings.masks else None
     _, part = crop_features(store.read(rows), store.channels, nucleus, masks, settings)
     values = np.load(folder / "features.npy", mmap_mode="r+")
     values[rows] = part
     values.flush()
-    return block
+    return block, max(time.process_time() - began, 1e-6)
 
 
 def _open_files(folder: Path, shape: tuple[int, int]) -> np.memmap:
-    """Make the two arrays, or open those an interrupted call has left; the bytes of done blocks."""
+    """Make the two arrays, or open those an interrupted call has left; the seconds of the blocks."""
     from numpy.lib.format import open_memmap
 
     blocks = -(-shape[0] // BLOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, dtype, size in (("features", np.float32, shape), ("done", np.uint8, (blocks,))):
+        for name, dtype, size in (("features", np.float32, shape), ("seconds", np.float32, (blocks,))):
             file = folder / f"{name}.npy"
             if not file.is_file():
                 draft = folder / f".{name}.{os.getpid()}.npy"
@@ -153,7 +160,7 @@ def _open_files(folder: Path, shape: tuple[int, int]) -> np.memmap:
             f"The features of the cells cannot be kept in {folder}: {error}. "
             "Name another folder: --set features.cache=FOLDER."
         ) from None
-    return open_memmap(folder / "done.npy", mode="r+")
+    return open_memmap(folder / "seconds.npy", mode="r+")
 
 
 def _check_masks(store: CropStore, settings: FeatureSettings) -> None:

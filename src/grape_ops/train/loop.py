@@ -109,7 +109,7 @@ def iterate(fabric: Fabric, state: TrainingState, batch: Batch, objectives: Obje
         for part in parts:
             with torch.no_grad():
                 fake = shared[1] if shared else objectives.restyled(nets, part)[1]
-            descend(*objectives.discriminator(nets, part, fake))
+            descend(*objectives.discriminator(nets, part, fake, state.step))
         _step(fabric, state.optimizers["discriminator"])
 
         state.optimizers["generator"].zero_grad()

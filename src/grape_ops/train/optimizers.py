@@ -18,7 +18,7 @@ def make_optimizers(nets: Grape, settings: OptimizerSettings) -> dict[str, torch
     groups: list[dict[str, Any]] = [
         {
             "params": m,
-            "lr": settings.embedding_learning_rate or rate,
+            "lr": rate if settings.embedding_learning_rate is None else settings.embedding_learning_rate,
             "weight_decay": decay if settings.embedding_weight_decay is None else settings.embedding_weight_decay,
         },
         {"params": [p for p in nets.parameters() if id(p) not in apart]},

@@ -133,6 +133,9 @@ class Objectives:
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ):
         self.weights = weights
+        # R1 every few steps, and then as many times as strong, is the same penalty on average.
+        self._with_r1 = weights.model_copy(update={"r1": weights.r1 * weights.r1_every})
+        self._without_r1 = weights.model_copy(update={"r1": 0.0})
 
         def prepared(function: Callable[..., Any]) -> Callable[..., Any]:
             function = function if backend == "off" else torch.compile(function, backend=backend)
@@ -151,9 +154,10 @@ class Objectives:
         if weights.diversity > 0:
             self._generator.append(prepared(diversity_objective))
 
-    def discriminator(self, nets: Grape, batch: Batch, fake: Tensor) -> tuple[Tensor, Terms]:
-        """What D minimises."""
-        return self._discriminator(nets, batch, fake, self.weights)
+    def discriminator(self, nets: Grape, batch: Batch, fake: Tensor, step: int = 0) -> tuple[Tensor, Terms]:
+        """What D minimises in a step, counted from 0."""
+        due = step % self.weights.r1_every == 0
+        return self._discriminator(nets, batch, fake, self._with_r1 if due else self._without_r1)
 
     def descend_generator(
         self, nets: Grape, batch: Batch, style: Tensor, fake: Tensor, descend: Callable[[Tensor, Terms], None]

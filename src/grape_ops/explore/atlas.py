@@ -15,6 +15,7 @@ import numpy as np
 from grape_ops import __version__
 from grape_ops.cells.genes import BATCH_PREFIX
 from grape_ops.config import EvaluateSettings, ExploreSettings
+from grape_ops.embed import trained_nets
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.command import named_maps
 from grape_ops.explore.card import batch_warnings, cell_warnings
@@ -22,6 +23,7 @@ from grape_ops.explore.guides import Reference, guide_table
 from grape_ops.explore.montage import Montage
 from grape_ops.explore.painter import Painter
 from grape_ops.explore.sheet import Sheet
+from grape_ops.generate.restyle import Restyler
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.pairs import KnownPairs, load_pairs
 from grape_ops.groundtruth.truth import GroundTruth
@@ -74,7 +76,7 @@ class Atlas:
         self.truth = _renamed(self.material.truth, aliases)
         self.aliases = {alias: symbol for alias, symbol in aliases.symbol.items() if symbol in set(self.genes)}
         self.aliases |= {old: new for old, new in renamed.items() if old != new}
-        self.painter, self.no_painter = self._painter()
+        self.painter, self.no_painter = _painter(self.material)
         self.montage = (
             Montage(self.material.store, self.settings, self.seed, self.painter) if self.material.store else None
         )
@@ -105,7 +107,7 @@ class Atlas:
             "missing": {
                 "maps": "" if self.sheets else self.material.missing.get("vectors", "There is no map."),
                 "cells": self.no_montage,
-                "painter": self.no_painter or self.no_montage,
+                "painter": self.no_painter,
                 "truth": self.material.missing.get("truth", ""),
             },
             "n_cells": int(self.material.run.genes[OBS_N_CELLS].sum()),
@@ -238,7 +240,7 @@ class Atlas:
         for sheet in self.sheets[:1]:
             _ = sheet.planes
         if self.truth is None and self.sheets:
-            self.details(0, 0)
+            self.details(0, (len(self.clusterings(0)) - 1) // 2)
 
     @property
     def mixes(self) -> list[float]:
@@ -261,12 +263,6 @@ class Atlas:
             assert self.material.store is not None
             return Reference.of(self.material.store, self.seed)
 
-    def _painter(self) -> tuple[Painter | None, str]:
-        try:
-            return Painter(self.material.run, averaged=self.material.averaged), ""
-        except GrapeOpsError as error:
-            return None, str(error).replace(str(self.material.run.path), self.material.run.path.name)
-
     def _pixel_size(self) -> float | None:
         if self.settings.pixel_size is not None or self.material.store is None:
             return self.settings.pixel_size
@@ -282,6 +278,17 @@ class Atlas:
         if not 0 <= number < len(self.sheets):
             raise GrapeOpsError(f"There is no map of number {number}; there are {len(self.sheets)}.")
         return self.sheets[number]
+
+
+def _painter(material: Material) -> tuple[Painter | None, str]:
+    """The generator, or why there is none."""
+    if material.store is None:
+        return None, material.missing["store"]
+    try:
+        nets, averaged = trained_nets(material.run, averaged=material.averaged)
+    except GrapeOpsError as error:
+        return None, str(error).replace(str(material.run.path), material.run.path.name)
+    return Painter(Restyler(material.run, material.store, nets, averaged)), ""
 
 
 def _sheets(material: Material, request: Request, aliases: Aliases, seed: int) -> list[Sheet]:

@@ -15,7 +15,8 @@ from PIL import Image
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ExploreSettings
 from grape_ops.explore.painter import Painter
-from grape_ops.report.cells import channel_limits, draw_controls, grey_row, match_batches
+from grape_ops.generate.draw import draw_cells, match_batches
+from grape_ops.generate.pictures import channel_views, grey
 from grape_ops.schema import GUIDE, PLATE, TILE, WELL, X, Y
 
 LIMIT_CELLS = 400  # cells behind the black and white points
@@ -32,15 +33,15 @@ class Montage:
         self.painter = painter
         self.control_row = len(store.perturbations) - 1
         some = np.random.default_rng([seed, _LIMITS]).permutation(len(store))[:LIMIT_CELLS]
-        self.channels = channel_limits(store, store.standardized(np.sort(some)))
+        self.channels = channel_views(store.channels, store.standardized(np.sort(some)))
 
     def controls(self, draw: int) -> np.ndarray:
         """Control cells on display, in by turns from the batches: (n,)."""
-        return draw_controls(self.store, self.seed, self.settings.cells, draw)
+        return draw_cells(self.store, self.control_row, self.settings.cells, self.seed + draw)
 
     def guides(self, row: int, draw: int) -> list[tuple[str, np.ndarray]]:
         """Knock-out cells of each guide, those of most cells first, from the batch of the control above if possible."""
-        controls, rng = self.controls(draw), np.random.default_rng([self.seed, _KNOCKOUT, row, draw])
+        controls, rng = self.controls(draw), np.random.default_rng([self.seed + draw, _KNOCKOUT, row])
         cells = rng.permutation(np.flatnonzero(self.store.labels == row))
         of = self.store.cells[GUIDE].to_numpy()[cells].astype(str)
         names, counts = np.unique(of, return_counts=True)
@@ -68,16 +69,13 @@ class Montage:
         """Sheet of a perturbation: the controls restyled to it, then a row a guide."""
         rows = [self.store.standardized(cells) for _, cells in self.guides(row, draw)]
         if self.painter is not None and row != self.control_row:
-            crops = self.store.standardized(self.controls(draw))
-            rows.insert(0, self.painter.paint(crops, row, row, [1.0] * len(crops)))
+            rows.insert(0, self.painter.paint(self.controls(draw), row, row, [1.0])[0])
         return self._sheet(rows)
 
     def strip(self, row: int, cells: Sequence[int], first: int, mixes: Sequence[float]) -> bytes:
         """Sheet with a row a cell, repainted step by step on the way from one perturbation to another."""
         assert self.painter is not None, "Atlas asks for strips only with networks"
-        crops = np.repeat(self.store.standardized(np.array(cells)), len(mixes), axis=0)
-        painted = self.painter.paint(crops, first, row, [*mixes] * len(cells))
-        return self._sheet(np.split(painted, len(cells)))
+        return self._sheet(list(self.painter.paint(np.array(cells), first, row, mixes).swapaxes(0, 1)))
 
     def _cells(self, cells: np.ndarray) -> list[dict[str, Any]]:
         known = [column for column in (PLATE, WELL, TILE, Y, X) if column in self.store.cells]
@@ -90,7 +88,8 @@ class Montage:
         for place, crops in enumerate(rows):
             for band, channel in enumerate(self.channels):
                 top = (place * channels + band) * size
-                sheet[top : top + size, : len(crops) * size] = grey_row(crops[:, band], channel)
+                levels = np.rint(grey(crops[:, band], channel) * 255).astype(np.uint8)
+                sheet[top : top + size, : len(crops) * size] = levels.swapaxes(0, 1).reshape(size, -1)
         buffer = io.BytesIO()
         Image.fromarray(sheet).save(buffer, "PNG", compress_level=4)
         return buffer.getvalue()

@@ -1,6 +1,6 @@
-"""Repaint crops with the phenotype of a gene, or of something between two genes.
+"""Repaint cells with the phenotype of a gene, or of something between two genes, for several callers at a time.
 
-Letters: P perturbations, S length of a style code, n crops, C channels, H crop size.
+Letters: P perturbations, K steps, n cells, C channels, H crop size.
 """
 
 from collections.abc import Sequence
@@ -9,34 +9,27 @@ from threading import Lock
 import numpy as np
 import torch
 
-from grape_ops.embed import trained_nets
-from grape_ops.train.run import Run
+from grape_ops.generate.restyle import Restyler
 
 
 class Painter:
-    """The run's networks, ready to repaint; calls from several threads take turns."""
+    """The run's generator beside its cells; calls from several threads take turns."""
 
-    def __init__(self, run: Run, *, averaged: bool):
-        self.nets, _ = trained_nets(run, averaged=averaged)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.nets.to(self.device)
-        with torch.inference_mode():
-            self.styles = self.nets.styles()  # (P, S)
+    def __init__(self, restyler: Restyler):
+        self.restyler = restyler
         self._lock = Lock()
+        self._styles = restyler.styles(list(range(len(restyler.names))))
 
     def distances(self, control: int) -> np.ndarray:
         """How far each perturbation's style code is from the control's: (P,)."""
-        return torch.linalg.vector_norm(self.styles - self.styles[control], dim=1).cpu().numpy()
+        return torch.linalg.vector_norm(self._styles - self._styles[control], dim=1).cpu().numpy()
 
-    def paint(self, crops: np.ndarray, first: int, second: int, mixes: Sequence[float]) -> np.ndarray:
-        """Repaint network input: (n, C, H, H), n mixes -> (n, C, H, H).
+    def paint(self, cells: np.ndarray, first: int, second: int, mixes: Sequence[float]) -> np.ndarray:
+        """Repaint cells step by step on the way between two perturbations: (n,), K mixes -> (K, n, C, H, H).
 
-        Parameters
-        ----------
-        first, second : perturbations.
-        mixes : for each crop, the way from the first (0) to the second (1); style codes are mixed linearly.
+        A mix of 0 is the first perturbation, 1 the second; between them style codes are mixed linearly.
         """
         with self._lock, torch.inference_mode():
-            share = torch.tensor(list(mixes), dtype=self.styles.dtype, device=self.device)[:, None]
-            styles = torch.lerp(self.styles[first].expand(len(share), -1), self.styles[second], share)
-            return self.nets.generator(torch.from_numpy(crops).to(self.device), styles).float().cpu().numpy()
+            share = torch.tensor(list(mixes), dtype=self._styles.dtype, device=self._styles.device)[:, None]
+            styles = torch.lerp(self._styles[first].expand(len(share), -1), self._styles[second], share)
+            return self.restyler.images(cells, styles)

@@ -168,7 +168,7 @@ def serve(request: Request, host: str, port: int, *, browse: bool, say: Callable
     ------
     GrapeOpsError : the host or port cannot be had.
     """
-    listener = _listen(host, port)
+    listener = listen(host, port)
     name = f"[{host}]" if ":" in host else host
     address = f"http://{name}:{listener.getsockname()[1]}/"
     if is_loopback(host):
@@ -200,7 +200,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Take a port, 0 for a free one, before anything slow is done."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.socket(family, socket.SOCK_STREAM)

@@ -42,6 +42,11 @@ def draw_matching(store: CropStore, row: int, cells: np.ndarray, seed: int) -> n
     """
     rng = np.random.default_rng([seed, _KNOCKOUT, row])
     free = rng.permutation(np.flatnonzero((store.labels == row) & ~np.isin(np.arange(len(store)), cells)))
+    return match_batches(store, free, cells)
+
+
+def match_batches(store: CropStore, free: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Of the free cells (m,), in their order, one from the batch of each cell (n,) where one is left: at most (n,)."""
     of_batch = {
         batch: list(free[store.batch_codes[free] == batch][::-1]) for batch in np.unique(store.batch_codes[free])
     }

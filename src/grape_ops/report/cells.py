@@ -61,7 +61,7 @@ def cell_pictures(material: Material, store: CropStore) -> dict[str, Any]:
     controls = draw_controls(store, seed)
     control = store.standardized(controls)
     knockouts = [store.standardized(draw_matching(store, row, controls, seed)) for row in chosen]
-    channels = channel_limits(store, np.concatenate([control, *knockouts]))
+    channels = _channels(store, np.concatenate([control, *knockouts]))
     genes: list[dict[str, Any]] = []
     spent = 0
     with progress("restyle cells", len(chosen), "gene") as advance:
@@ -106,23 +106,18 @@ def choose_genes(material: Material, nets: Grape) -> list[int]:
     return sorted(rows, key=lambda row: (turns[row], -distance[row]))[:MOST_GENES]
 
 
-def draw_controls(store: CropStore, seed: int, count: int = CELLS, draw: int = 0) -> np.ndarray:
-    """Control cells to show, in by turns from as many batches as there are: (n,); other cells for another draw."""
-    rng = np.random.default_rng([seed, _CONTROL, *([draw] if draw else [])])
+def draw_controls(store: CropStore, seed: int) -> np.ndarray:
+    """Control cells to show, in by turns from as many batches as there are: (n,)."""
+    rng = np.random.default_rng([seed, _CONTROL])
     cells = np.flatnonzero(store.labels == len(store.perturbations) - 1)
     cells = rng.permutation(cells)
-    return cells[np.argsort(_turn_within(store.batch_codes[cells]), kind="stable")][:count]
+    return cells[np.argsort(_turn_within(store.batch_codes[cells]), kind="stable")][:CELLS]
 
 
 def draw_matching(store: CropStore, row: int, controls: np.ndarray, seed: int) -> np.ndarray:
     """Cells of a perturbation, each from the batch of the control in its column where possible: at most (n,)."""
     rng = np.random.default_rng([seed, _KNOCKOUT, row])
-    return match_batches(store, rng.permutation(np.flatnonzero(store.labels == row)), controls)
-
-
-def match_batches(store: CropStore, cells: np.ndarray, controls: np.ndarray) -> np.ndarray:
-    """For each control the first free cell of its batch, else the first free one: (m,), (n,) -> at most (n,)."""
-    free = cells.tolist()
+    free = rng.permutation(np.flatnonzero(store.labels == row)).tolist()
     drawn = []
     for control in controls.tolist()[: len(free)]:
         same = [cell for cell in free if store.batch_codes[cell] == store.batch_codes[control]]
@@ -141,7 +136,7 @@ def restyle(nets: Grape, crops: np.ndarray, row: int) -> np.ndarray:
 
 def strips(crops: np.ndarray, channels: Sequence[Channel]) -> list[str]:
     """One PNG a channel, the crops in a row: (n, C, H, H) -> C data URIs."""
-    return [_png(grey_row(crops[:, index], channel)) for index, channel in enumerate(channels)]
+    return [_png(_grey(crops[:, index], channel)) for index, channel in enumerate(channels)]
 
 
 def _turn_within(codes: np.ndarray) -> np.ndarray:
@@ -154,7 +149,7 @@ def _turn_within(codes: np.ndarray) -> np.ndarray:
     return np.array(turns)
 
 
-def channel_limits(store: CropStore, shown: np.ndarray) -> list[Channel]:
+def _channels(store: CropStore, shown: np.ndarray) -> list[Channel]:
     """Limits from all real pixels shown (N, C, H, H), colours by the dye where the name tells it."""
     darkest, brightest = np.percentile(shown, (DARKEST, BRIGHTEST), axis=(2, 3))
     low, high = np.quantile(darkest, 1 - UNCLIPPED, axis=0), np.quantile(brightest, UNCLIPPED, axis=0)
@@ -178,7 +173,7 @@ def _is_dna(name: str) -> bool:
     return name.lower() in {"dna", "nucleus", "nuclei"} or any(dye in name.lower() for dye in ("dapi", "hoechst"))
 
 
-def grey_row(crops: np.ndarray, channel: Channel) -> np.ndarray:
+def _grey(crops: np.ndarray, channel: Channel) -> np.ndarray:
     """Crops of a channel in a row, between its limits: (n, H, H) -> (H, n * H) uint8."""
     scaled = np.clip((crops - channel.low) / (channel.high - channel.low), 0, 1)
     levels = np.rint(scaled * (GREYS - 1)) * (255 / (GREYS - 1))

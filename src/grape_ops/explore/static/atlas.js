@@ -29,9 +29,17 @@ export async function sheet(map) {
   return found;
 }
 
+/** How many nearest genes count as close: 10, fewer on a small map. */
+export const close = (map) => Math.max(3, Math.min(10, Math.floor(overview.maps[map].genes / 4)));
+
+/** Which of a map's clusterings is meant; the middle one if none was chosen. */
+export const choiceOf = ({ clusterings }, chosen) => Math.min(chosen ?? Math.floor((clusterings.length - 1) / 2), clusterings.length - 1);
+
 /** Clusters of a map: members by cluster, and a column to colour by. */
-export async function clusters(map, clustering) {
-  const [{ genes, clusterings }, found] = await Promise.all([sheet(map), json(`data/map/${map}/clusters/${clustering}.json`)]);
+export async function clusters(map, chosen) {
+  const whole = await sheet(map), { genes, clusterings } = whole;
+  const clustering = choiceOf(whole, chosen);
+  const found = await json(`data/map/${map}/clusters/${clustering}.json`);
   found.members ??= found.cluster.reduce((all, cluster, row) => all.set(cluster, [...(all.get(cluster) || []), genes[row]]), new Map());
   found.of ??= new Map(genes.map((gene, row) => [gene, found.cluster[row]]));
   const levels = [...found.members.keys()].sort((a, b) => a - b);

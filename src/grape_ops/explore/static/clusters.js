@@ -37,7 +37,7 @@ export async function draw() {
   panel.replaceChildren(el("p", { class: "quiet", text: "Clustering…" }));
   try {
     const sheet = await atlas.sheet(s.map);
-    const choice = Math.min(s.clustering, sheet.clusterings.length - 1);
+    const choice = atlas.choiceOf(sheet, s.clustering);
     const found = await atlas.clusters(s.map, choice);
     if (mine !== round) return;
     const select = el("select", { id: "clustering", onchange: (event) => state.set({ clustering: Number(event.target.value) }) }, sheet.clusterings.map((name, i) => el("option", { value: i, text: name, selected: i === choice })));

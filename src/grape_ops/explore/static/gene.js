@@ -30,30 +30,33 @@ export function heading(gene, card) {
     el("button", { "aria-pressed": String(selected), onclick: () => maps.toggleSelected(gene), text: selected ? "Selected" : "Select", title: "Put into or take out of the selection" }));
 }
 
-function neighbourTable(found, other, runs) {
-  const shared = new Set(other ? other.neighbours.map((n) => n.gene_symbol) : []);
-  const head = ["", "gene", "cosine", el("th", { text: "mutual rank", title: "Geometric mean of both genes' ranks for each other; 1 is mutual first" }), runs > 1 ? el("th", { text: "support", title: "How often the gene is among the nearest when the runs are drawn anew" }) : null, "known relation"];
-  const rows = found.neighbours.map((n) => {
-    const gene = atlas.find(n.gene_symbol);
-    return el("tr", { class: shared.has(n.gene_symbol) ? "shared" : null },
-      el("td", { class: "rank", text: n.rank }), el("td", {}, geneButton(gene, n.gene_symbol)),
-      el("td", { class: "cosine" }, el("i", { style: { "--share": Math.max(0, n.cosine) } }), el("span", { text: number(n.cosine) })), el("td", { text: number(n.mutual_rank, 1) }),
-      runs > 1 ? el("td", { text: n.support === null ? "–" : `${Math.round(100 * n.support)} %` }) : null, el("td", { class: "words", text: n.relation, title: n.relation }));
-  });
-  return el("table", { class: "neighbours" }, el("thead", {}, el("tr", {}, head.filter((h) => h !== null).map((h) => (typeof h === "string" ? el("th", { text: h }) : h)))), el("tbody", {}, rows));
+function neighbourTable(found, shared, runs, narrow) {
+  const head = [[""], ["gene"], ["cosine"], narrow ? null : ["mutual rank", "Geometric mean of both genes' ranks for each other; 1 is mutual first"], runs > 1 ? ["support", "How often the gene is among the nearest when the runs are drawn anew"] : null, narrow ? ["known"] : ["known relation"]];
+  const rows = found.neighbours.map((n) => el("tr", { class: shared.has(n.gene_symbol) ? "shared" : null },
+    el("td", { class: "rank", text: n.rank }), el("td", {}, geneButton(atlas.find(n.gene_symbol), n.gene_symbol)),
+    el("td", { class: "cosine" }, el("i", { style: { "--share": Math.max(0, n.cosine) } }), el("span", { text: number(n.cosine) })), narrow ? null : el("td", { text: number(n.mutual_rank, 1) }),
+    runs > 1 ? el("td", { text: n.support === null ? "–" : `${Math.round(100 * n.support)} %` }) : null, el("td", { class: "words", text: narrow && n.relation ? "●" : n.relation, title: n.relation })));
+  return el("table", { class: "neighbours" }, el("thead", {}, el("tr", {}, head.filter(Boolean).map(([text, title]) => el("th", { text, title })))), el("tbody", {}, rows));
+}
+
+/** Symbols that are among the closest in both maps. */
+function sharedClose(card, maps) {
+  const [first, second] = maps.map((map) => card.maps[map] && card.maps[map].neighbours.slice(0, Math.min(...maps.map(atlas.close))).map((n) => n.gene_symbol));
+  return new Set(first && second ? first.filter((symbol) => second.includes(symbol)) : []);
 }
 
 function neighbourhood(card, s) {
   const shown = s.other === null ? [s.map] : [s.map, s.other];
-  const both = shown.length === 2 && card.maps[shown[0]] && card.maps[shown[1]];
-  const sections = shown.map((map, i) => {
-    const found = card.maps[map];
-    const { name, runs } = atlas.overview.maps[map];
+  const both = shown.length === 2 && shown.every((map) => card.maps[map]);
+  const shared = both ? sharedClose(card, shown) : new Set();
+  const sections = shown.map((map) => {
+    const found = card.maps[map], { name, runs } = atlas.overview.maps[map];
     if (!found) return el("section", {}, el("h3", { text: `Nearest genes in ${name}` }), el("p", { class: "quiet", text: "This map does not hold the gene." }));
-    return el("section", {}, el("h3", {}, `Nearest genes in ${name}`), ...found.warnings.map(warning), neighbourTable(found, both ? card.maps[shown[1 - i]] : null, runs));
+    return el("section", {}, el("h3", { text: `Nearest genes in ${name}` }), found.warnings.map(warning), neighbourTable(found, shared, runs, shown.length === 2));
   });
-  const share = both ? card.maps[shown[0]].neighbours.filter((n) => card.maps[shown[1]].neighbours.some((m) => m.gene_symbol === n.gene_symbol)).length : 0;
-  return [both ? el("p", { class: "quiet", text: `${share} of ${card.maps[shown[0]].neighbours.length} nearest genes are shared by both maps (marked).` }) : null, el("div", { class: shown.length === 2 ? "twin" : null }, sections)];
+  const k = Math.min(...shown.map(atlas.close)), most = Math.max(...shown.map((map) => atlas.overview.maps[map].genes));
+  const chance = (k * k) / (most - 1);
+  return [both ? el("p", { class: "quiet", id: "agreement", text: `${shared.size} of the ${k} nearest genes are the same in both maps (marked); chance would give ${number(chance, 1)}.` }) : null, el("div", { class: shown.length === 2 ? "twin" : null }, sections)];
 }
 
 const warning = (text) => el("p", { class: "warning", text });

@@ -21,7 +21,7 @@ export async function columnOf(map, s) {
   const sheet = await atlas.sheet(map);
   const fallback = sheet.columns.find((column) => column.key === s.colour) || null;
   if (fallback) return fallback;
-  return s.colour === "cluster" || !sheet.columns.length || s.colour === "complex" ? (await atlas.clusters(map, Math.min(s.clustering, sheet.clusterings.length - 1))).column : sheet.columns[0];
+  return s.colour === "cluster" || !sheet.columns.length || s.colour === "complex" ? (await atlas.clusters(map, s.clustering)).column : sheet.columns[0];
 }
 
 function hover(sheet, column, gene) {
@@ -39,7 +39,7 @@ function hover(sheet, column, gene) {
 async function neighboursIn(map, s) {
   if (s.gene === null) return [];
   const found = (await atlas.card(s.gene)).maps[map];
-  return found ? found.neighbours.slice(0, 10).map((other) => atlas.find(other.gene_symbol)) : [];
+  return found ? found.neighbours.slice(0, atlas.close(map)).map((other) => atlas.find(other.gene_symbol)) : [];
 }
 
 async function drawOne(plot, map, s, mine) {

@@ -44,7 +44,7 @@ export function makePlot(box, on) {
       type: "scatter", mode: "markers+text", hoverinfo: "skip", textposition: "top center", cliponaxis: true,
       marker: { size: size + 3, color: "rgba(0,0,0,0)" }, // keeps the text clear of the dot
       x: named.map((i) => what.x[i]), y: named.map((i) => what.y[i]), text: named.map((i) => (focus.includes(i) ? `<b>${plain(what.names[i])}</b>` : plain(what.names[i]))),
-      textfont: { size: 11.5, color: named.map((i) => (focus.includes(i) || near.includes(i) || chosen.includes(i) || !focus.length ? css("--ink") : css("--muted"))) },
+      textfont: { size: 11.5, color: named.map((i) => (focus.includes(i) || near.includes(i) || chosen.includes(i) || !(focus.length || chosen.length) ? css("--ink") : css("--muted"))) },
     };
     const controls = {
       type: "scatter", mode: "markers", x: what.controls.map((c) => c.x), y: what.controls.map((c) => c.y),

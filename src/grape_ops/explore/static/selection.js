@@ -52,7 +52,7 @@ function chosen(sheet, s) {
 
 async function table(s) {
   const sheet = await atlas.sheet(s.map);
-  const found = await atlas.clusters(s.map, Math.min(s.clustering, sheet.clusterings.length - 1)).catch(() => null);
+  const found = await atlas.clusters(s.map, s.clustering).catch(() => null);
   const columns = [...sheet.columns.filter((column) => column.key !== "complex"), ...(found ? [found.column] : [])];
   const plane = sheet.planes[Math.min(s.plane, sheet.planes.length - 1)];
   const clean = (text) => String(text).replace(/[\t\r\n]+/g, " ");

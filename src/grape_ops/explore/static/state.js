@@ -1,7 +1,7 @@
 // What is being looked at. All of it is in the address: a link shows the same view, back and forward undo and redo.
 
 const START = {
-  map: 0, plane: 0, colour: "complex", clustering: 0, gene: null, selection: [], other: null, tab: "gene",
+  map: 0, plane: 0, colour: "complex", clustering: null, gene: null, selection: [], other: null, tab: "gene",
   channels: null, draw: 0, cell: 0, from: null, mix: 1,
 };
 const TABS = ["gene", "cells", "clusters", "selection"];

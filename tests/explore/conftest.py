@@ -1,0 +1,158 @@
+"""Runs to explore, served in this process on a free port, and a headless browser."""
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from grape_ops.cells.store import CropStore
+from grape_ops.cells.writer import write_store
+from grape_ops.config import Config, EvaluateSettings, ExploreSettings
+from grape_ops.embed import embed
+from grape_ops.explore.atlas import Atlas, Request
+from grape_ops.schema import GENE, UNS_METHOD
+from grape_ops.train.loop import train
+
+EVIL_GENE = "<img src=x onerror=\"document.title='broken'\">"
+EVIL_COMPLEX = "<script>document.title='broken'</script>"
+QUICK = EvaluateSettings(leiden_runs=2, leiden_resolutions=(0.5, 1.0), shuffles=5)
+
+
+def write_truth(file: Path, complexes: dict[str, tuple[str, ...]]) -> Path:
+    lines = [f"{gene}\t{name}" for name, genes in complexes.items() for gene in genes]
+    file.write_text("\n".join(["gene_symbol\tcomplex", *lines]) + "\n")
+    return file
+
+
+@pytest.fixture(scope="session")
+def request_(tiny_store: CropStore, tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Request:
+    """A run of four genes with a truth, aliases, and another map of three runs beside it."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("explored")
+    truth = write_truth(folder / "truth.tsv", {"first complex": ("AAA", "BBB"), "second": ("CCC", "DDD")})
+    train(tiny_store.path, folder / "screen-one", tiny_config, truth=str(truth))
+    vectors = embed(folder / "screen-one", tiny_config.embed)
+    vectors.obs["druggable"] = np.array(["yes", "no", "yes", "no", "no"])
+    vectors.uns[UNS_METHOD] = "other"
+    for seed in range(3):
+        other = vectors.copy()
+        other.X = np.random.default_rng(seed).normal(size=other.shape).astype(np.float32)
+        other.write_h5ad(folder / f"seed{seed}.h5ad")
+    (folder / "aliases.tsv").write_text("alias\tgene_symbol\nOLDNAME\tCCC\n")
+    return Request(
+        run=folder / "screen-one",
+        groups=("other=" + ",".join(str(folder / f"seed{seed}.h5ad") for seed in range(3)),),
+        aliases=folder / "aliases.tsv",
+        settings=ExploreSettings(cells=4, neighbours=3, strip_steps=3, strip_cells=2, pixel_size=0.5),
+        evaluate=QUICK,
+    )
+
+
+@pytest.fixture(scope="session")
+def atlas(request_: Request) -> Atlas:
+    return Atlas(request_)
+
+
+@pytest.fixture(scope="session")
+def hostile(tiny_store: CropStore, tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Request:
+    """A run on one channel whose gene, complex and channel names are markup."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("hostile")
+    cells = tiny_store.cells.copy()
+    cells[GENE] = cells[GENE].replace({"AAA": EVIL_GENE})
+    shards = {}
+    for name in dict.fromkeys(cells["shard"]):
+        shards[name] = tiny_store.read(np.flatnonzero(cells["shard"] == name))[:, :1]
+    write_store(folder / "store", shards, cells, ["<i>DNA</i>"])
+    truth = write_truth(folder / "truth.tsv", {EVIL_COMPLEX: (EVIL_GENE, "BBB"), "second": ("CCC", "DDD")})
+    train(folder / "store", folder / "run", tiny_config, truth=str(truth))
+    return Request(run=folder / "run", evaluate=QUICK)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A page being served."""
+
+    address: str
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[[Request], Site]]:
+    """Serve requests until the session ends."""
+    uvicorn = pytest.importorskip("uvicorn", reason="the explorer needs the extra `explore`")
+    from grape_ops.explore.server import listen, make_app
+
+    running = []
+
+    def start(request: Request) -> Site:
+        listener = listen("127.0.0.1", 0)
+        server = uvicorn.Server(uvicorn.Config(make_app(request), log_level="warning", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        return Site(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def site(serve: Callable[[Request], Site], request_: Request) -> Site:
+    return serve(request_)
+
+
+@pytest.fixture
+def copied(request_: Request, tmp_path: Path) -> Request:
+    """The run in a folder of its own, to be damaged."""
+    shutil.copytree(request_.run, tmp_path / "run")
+    store = request_.run / json.loads((request_.run / "run.json").read_text())["store"]
+    return replace(request_, run=tmp_path / "run", store=store.resolve())
+
+
+CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--enable-unsafe-swiftshader",  # WebGL without a graphics card
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1366,768",
+)
+
+
+@pytest.fixture(scope="session")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory, downloads: Path) -> Iterator[Any]:
+    pytest.importorskip("selenium", reason="the browser test needs selenium")
+    if CHROME is None or DRIVER is None:
+        pytest.skip("the browser test needs chromium and chromedriver on the PATH")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROME)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
+    yield driver
+    driver.quit()

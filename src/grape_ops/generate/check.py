@@ -4,7 +4,7 @@ Letters: n cells of a set, F features kept, C channels, H crop size.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -179,14 +179,14 @@ def _write_figures(
     views = channel_views(store.channels, np.concatenate([real, *knockouts]))
     painted = restyler.images(shown, restyler.styles(rows))
     files = shard_names((gene,) for gene in genes)
-    lines = table.set_index("gene_symbol")
+    lines = {line["gene_symbol"]: line for line in table.to_dict("records")}
     for gene, restyled, knockout in zip(genes, painted, knockouts, strict=True):
         own = values[values["gene_symbol"] == gene]
-        figure = phenotype_figure(gene, own, verdict(lines.loc[gene]), (real, restyled, knockout), views)
+        figure = phenotype_figure(gene, own, verdict(lines[gene]), (real, restyled, knockout), views)
         save_figure(figure, folder / files[(gene,)])
 
 
-def verdict(line: pd.Series) -> str:
+def verdict(line: Mapping[Any, Any]) -> str:
     """What the check says of a gene, in a few words; ``line`` is its row of the table."""
     if not line["told_apart"] or np.isnan(line["share"]):
         return f"{line['note']} (AUC {line['auc']:.2f}, q = {line['q_value']:.2g})"

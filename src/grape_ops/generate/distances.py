@@ -79,8 +79,11 @@ def bootstrap(
 
 
 def interval_around(value: float, drawn: np.ndarray, confidence: float) -> Interval:
-    """Percentiles of the draws (B,), shifted by their bias: resampled sets lie further apart than their originals."""
-    shifted = drawn - (drawn.mean() - value)
+    """Percentiles of the draws (B,), shifted by their bias: resampled sets lie further apart than their originals.
+
+    The bias is the median's: a ratio whose denominator comes near 0 in some draws has no mean to speak of.
+    """
+    shifted = drawn - (np.median(drawn) - value)
     low, high = np.quantile(shifted, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(value), float(min(low, value)), float(max(high, value)))
 

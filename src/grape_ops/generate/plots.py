@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SET_COLOURS = {"control": SOURCE_COLOUR, "restyled": RESTYLED_COLOUR, "knock-out": REAL_COLOUR}
+SHARES = (-2.0, 1.25)  # shown
 MOST_NAMED = 60  # genes whose names still fit beside their marks
 
 
@@ -107,8 +108,15 @@ def shares_figure(table: pd.DataFrame) -> "Figure":
         figure = new_figure(6.5, 1.5 + 0.2 * max(len(scored), 1))
         axis = figure.subplots()
         places = np.arange(len(scored))
-        axis.hlines(places, scored["share_low"], scored["share_high"], color=REAL_COLOUR, linewidth=1.6)
-        axis.plot(scored["share"], places, "o", color=REAL_COLOUR, markersize=5)
+        # Where there is little way to go, shares of it are of any size; what lies outside is marked at the edge.
+        left, right = SHARES
+        axis.hlines(
+            places, *(scored[name].clip(left, right) for name in ("share_low", "share_high")), color=REAL_COLOUR
+        )
+        axis.plot(scored["share"].clip(left, right), places, "o", color=REAL_COLOUR, markersize=5)
+        for edge, mark, beyond in ((left, "<", scored["share_low"] < left), (right, ">", scored["share_high"] > right)):
+            axis.plot(np.full(int(beyond.sum()), edge), places[beyond], mark, color=REAL_COLOUR, markersize=4)
+        axis.set_xlim(left - 0.05, right + 0.05)
         axis.set_yticks(places, scored["gene_symbol"], fontsize=8)
         axis.set(xlabel="share of the control-to-knock-out distance covered", ylim=(max(len(scored), 1) - 0.4, -0.6))
         axis.axvline(0, color="#888888", linewidth=0.8)
@@ -116,7 +124,15 @@ def shares_figure(table: pd.DataFrame) -> "Figure":
     else:
         figure = new_figure(6.5, 4.4)
         axis = figure.subplots()
-        axis.plot(scored["auc"], scored["share"], "o", color=REAL_COLOUR, markersize=4, alpha=0.6, markeredgewidth=0)
+        axis.plot(
+            scored["auc"],
+            scored["share"].clip(*SHARES),
+            "o",
+            color=REAL_COLOUR,
+            markersize=4,
+            alpha=0.6,
+            markeredgewidth=0,
+        )
         axis.set(xlabel="AUC of knock-out against control cells", ylabel="share of the distance covered")
         axis.axhline(0, color="#888888", linewidth=0.8)
         axis.axhline(1, color="#888888", linewidth=0.8, linestyle=":")

@@ -105,7 +105,7 @@ def write_figures(
 def maps_figure(maps: Mapping[str, "AnnData"], truth: GroundTruth | None, seed: int) -> "Figure":
     """Genes in the plane by several methods side by side, coloured by complex (Fig. 3)."""
     named = list(maps.items())[:MOST_PANELS]
-    columns = min(3, len(named))
+    columns = len(named) if len(named) <= 4 else 3
     rows = -(-len(named) // columns)
     groups = _groups([name for _, adata in named for name in adata.obs_names], truth)
     wide = min(4, max(1, columns + 1))
@@ -131,14 +131,9 @@ def _genes(axis: "Axes", plane: np.ndarray, names: np.ndarray, groups: Mapping[s
     known = {gene for genes in groups.values() for gene in genes}
     others = ~np.isin(names, list(known))
     # Genes of no known complex lie below, and do not hide the others.
-    axis.scatter(
-        plane[others, 0],
-        plane[others, 1],
-        s=10,
-        color=UNKNOWN,
-        linewidths=0,
-        label="no known complex" if known else "genes",
-    )
+    if others.any():
+        label = "no known complex" if known else "genes"
+        axis.scatter(plane[others, 0], plane[others, 1], s=10, color=UNKNOWN, linewidths=0, label=label)
     for index, (complex_, genes) in enumerate(groups.items()):
         own = np.isin(names, list(genes))
         colour, mark = COLOURS[index % len(COLOURS)], MARKS[index // len(COLOURS) % len(MARKS)]

@@ -110,9 +110,8 @@ def shares_figure(table: pd.DataFrame) -> "Figure":
         places = np.arange(len(scored))
         # Where there is little way to go, shares of it are of any size; what lies outside is marked at the edge.
         left, right = SHARES
-        axis.hlines(
-            places, *(scored[name].clip(left, right) for name in ("share_low", "share_high")), color=REAL_COLOUR
-        )
+        low, high = (scored[name].clip(left, right) for name in ("share_low", "share_high"))
+        axis.hlines(places, low, high, color=REAL_COLOUR)
         axis.plot(scored["share"].clip(left, right), places, "o", color=REAL_COLOUR, markersize=5)
         for edge, mark, beyond in ((left, "<", scored["share_low"] < left), (right, ">", scored["share_high"] > right)):
             axis.plot(np.full(int(beyond.sum()), edge), places[beyond], mark, color=REAL_COLOUR, markersize=4)

@@ -12,6 +12,7 @@ class FlatFieldSettings(Settings):
     """Retrospective flat-field correction (section 3.2, step 1)."""
 
     enabled: bool = Field(True, description="Correct uneven illumination.")
+    again: bool = Field(False, description="Correct tiles, too, that the screen's layout says are corrected already.")
     columns: tuple[str, ...] = Field((PLATE, WELL), description="Table columns over which one field is taken.")
     steps_per_radius: Positive = Field(
         20, description="The median is evaluated this often along its radius, and interpolated between."

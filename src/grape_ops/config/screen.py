@@ -70,6 +70,11 @@ class ScreenSettings(Settings):
     repeated_cells: Fate = Field("drop", description="Further rows of one cell, as a join with a repeated guide makes.")
     ghost_guides: Fate = Field("keep", description="Cells of guides with more cells than ghost_factor allows.")
     ghost_factor: float = Field(30.0, gt=1, description="Times the median guide's cells that make a guide a ghost.")
+    crop_scaling: Literal["auto", "full", "percentiles"] = Field(
+        "auto",
+        description="Ready crops: full takes their type's whole range (floats: 0 to 1), percentiles rescales them as "
+        "tiles are; auto rescales but uint8 and floats.",
+    )
     float_max: float | None = Field(
-        None, gt=0, description="Largest value of tiles or crops of floats; found from samples if unset."
+        None, gt=0, description="Largest value of tiles of floats; found from samples if unset."
     )

@@ -20,6 +20,7 @@ from grape_ops.preprocess.groups import TILE_KEY, batch_of_cells, group_of_tiles
 from grape_ops.preprocess.illumination import FIELDS_FILE
 from grape_ops.preprocess.measurement import Measurement, TileGroups, measure
 from grape_ops.preprocess.problems import Problems
+from grape_ops.preprocess.ready_crops import store_ready_crops
 from grape_ops.preprocess.selection import count_quality, name_places, select_cells
 from grape_ops.preprocess.shards import cut_shards
 from grape_ops.preprocess.workers import Workers, worker_count
@@ -78,6 +79,11 @@ def preprocess(
     GrapeOpsError : the screen has problems and ``on_problem`` is "stop", or ``out`` holds something else.
     """
     folder = Path(out)
+    if screen.read_crops is not None:
+        return PreprocessReport.of(store_ready_crops(screen, folder, settings, resume, overwrite))
+    if screen.corrected and not settings.flat_field.again:
+        none = settings.flat_field.model_copy(update={"enabled": False})
+        settings = settings.model_copy(update={"flat_field": none})
     missing = [column for column in _NEEDED if column not in screen.cells]
     if missing:
         raise GrapeOpsError(f"The screen's cell table lacks the columns {', '.join(missing)}.")
@@ -114,7 +120,7 @@ def _make(screen: Screen, folder: Path, plan: Plan, settings: PreprocessSettings
     quality = count_quality(screen, selection)
     quality |= {"tiles_in_screen": len(screen.tiles), "tiles_missing": len(missing_tiles)}
     quality |= {"tiles_unreadable": len(failed), "problems": problems.listed()}
-    quality |= {"table": as_records(screen.quality)}
+    quality |= {"tables": as_records(screen.quality)}
     quality |= {"flat_field": _agreement(screen, measurement, settings)}
     finish_store(
         folder,

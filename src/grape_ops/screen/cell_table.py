@@ -53,6 +53,7 @@ class TableReader:
     prepare : see ``Prepare``; ``adds`` names the columns it makes, ``needs`` those it reads.
     optional : those of our columns that the tables may lack; they become what ``fill`` says, or 0 and "1".
     library : guides and their genes, over the settings' own.
+    table_of : makes the table, where the one file is none itself.
     """
 
     files: Sequence[Path]
@@ -63,6 +64,7 @@ class TableReader:
     needs: Collection[str] = ()
     optional: Collection[str] = ()
     library: GuideLibrary | None = None
+    table_of: Callable[[], pd.DataFrame] | None = None
 
     def __post_init__(self) -> None:
         if self.library is None and self.settings.library:
@@ -123,14 +125,15 @@ class TableReader:
                     yield cells.reset_index(drop=True)
 
     def _tables(self, file: Path) -> Iterator[tuple[pd.DataFrame, dict[str, tuple[str, ...]]]]:
-        present = [*dict.fromkeys([*column_names(file), *self.adds])]
+        made = self.table_of() if self.table_of else None
+        present = [*dict.fromkeys([*(column_names(file) if made is None else made.columns), *self.adds])]
         optional = (*self.optional, GENE) if self.library else self.optional
         found = detect_columns(present, self.named, optional)
         wanted: set[str] | None = None
         if len(present) > MANY_COLUMNS:
             ours = {name for names in found.values() for name in names}
             wanted = ours | {*READ_BY_RULES, *MARKS, *self.needs, *self.settings.keep_columns}
-        for table in read_stretches(file, wanted):
+        for table in read_stretches(file, wanted) if made is None else [made]:
             yield (self.prepare(table, file) if self.prepare else table), found
 
     def _ours(self, table: pd.DataFrame, found: dict[str, tuple[str, ...]], file: Path) -> pd.DataFrame:

@@ -1,10 +1,11 @@
 """What a layout is: how one kind of folder is recognised, and how it becomes a Screen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from grape_ops.config import ScreenSettings
+from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.screen import Screen
 
 
@@ -22,3 +23,31 @@ class Layout:
     sentence: str
     recognise: Callable[[Path], bool]
     read: Callable[[Path, ScreenSettings, Path | None], Screen]
+
+
+def found_tables(root: Path, settings: ScreenSettings, patterns: Sequence[str], what: str) -> list[Path]:
+    """Find the cell tables of a screen: those that ``screen.cells`` names, or the first pattern that has any.
+
+    Parameters
+    ----------
+    patterns : searched at any depth if they name no folder.
+    what : what they are, for the message.
+
+    Raises
+    ------
+    GrapeOpsError : there are none.
+    """
+    if settings.cells:
+        named = Path(settings.cells)
+        base = Path(named.anchor) if named.is_absolute() else root
+        files = sorted(base.glob(str(named.relative_to(named.anchor))))
+        if not files:
+            raise GrapeOpsError(f"screen.cells names {settings.cells}, and there is no such table in {root}.")
+        return files
+    for pattern in patterns:
+        files = sorted(root.glob(pattern) if "/" in pattern else root.rglob(pattern))
+        # The files of a parquet table that is a folder bear its name, and are not tables of their own.
+        files = [file for file in files if not any(parent in files for parent in file.parents)]
+        if files:
+            return files
+    raise GrapeOpsError(f"There are no {what} in {root}; screen.cells names a table that lies elsewhere.")

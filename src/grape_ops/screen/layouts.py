@@ -4,18 +4,31 @@ from pathlib import Path
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.schema import SCREEN_FILE
+from grape_ops.screen.brieflow import BRIEFLOW
+from grape_ops.screen.funk2022 import FUNK2022
 from grape_ops.screen.layout import Layout
+from grape_ops.screen.ops_standard import OPS_STANDARD
+from grape_ops.screen.periscope import PERISCOPE
+from grape_ops.screen.scallops import SCALLOPS
 from grape_ops.screen.screen import Screen
 from grape_ops.screen.table import TABLE
 
 # In the order in which they are tried.
 LAYOUTS: dict[str, Layout] = {
+    "ops-standard": OPS_STANDARD,
+    "brieflow": BRIEFLOW,
+    "scallops": SCALLOPS,
+    "periscope": PERISCOPE,
+    "funk2022": FUNK2022,
     "table": TABLE,
 }
 
 
 def recognise_layout(root: Path) -> str | None:
     """Name the layout of a folder, or None if it looks like none."""
+    if (root / SCREEN_FILE).is_file():
+        return "table"  # whoever wrote it meant it
     return next((name for name, layout in LAYOUTS.items() if layout.recognise(root)), None)
 
 

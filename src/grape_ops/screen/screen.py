@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
+from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.cell_parts import CellParts
 from grape_ops.screen.quality import Tally
 
@@ -76,6 +77,8 @@ class Screen:
         GrapeOpsError naming the file when it cannot be read. See ``WindowedReader`` for reading less.
     quality : what reading the tables met: how many cells, kept or dropped, by which setting.
     parts : the cell table in files, one a (plate, well), if it was asked to be kept there.
+    corrected : whether the tiles are flat-fielded already.
+    crop_scaling : as the setting ``screen.crop_scaling``.
     read_crops : rows of the cell table -> ready crops, if the screen has those in place of tiles.
     """
 
@@ -86,6 +89,8 @@ class Screen:
     read_tile: TileReader
     quality: tuple[Tally, ...] = ()
     parts: CellParts | None = None
+    corrected: bool = False
+    crop_scaling: str = "auto"
     read_crops: CropReader | None = None
 
     @property
@@ -101,6 +106,16 @@ class Screen:
             return self.parts.read(plate, well)
         own = (self.cells["plate"] == plate) & (self.cells["well"] == well)
         return self.cells[own].reset_index(drop=True)
+
+
+def no_tiles() -> pd.DataFrame:
+    """Return the list of tiles of a screen of ready crops."""
+    return pd.DataFrame(columns=["plate", "well", "tile", "path"], dtype=object)
+
+
+def no_tile(tile: pd.Series) -> np.ndarray:
+    """Stand for the tile reader of a screen of ready crops."""
+    raise GrapeOpsError("This screen has ready crops and no tiles.")
 
 
 def tile_header(reader: TileReader, tile: pd.Series) -> TileHeader:

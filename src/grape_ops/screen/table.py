@@ -1,90 +1,281 @@
-"""Layout ``table``: a folder with ``screen.yaml``, a cell table and one multi-channel TIFF a tile.
+"""Layout ``table``: a cell table with tiles or ready crops, described by ``screen.yaml``.
 
 ``screen.yaml`` says where things are::
 
-    cells: cells.parquet                     # csv, tsv or parquet
+    cells: cells.parquet                     # csv, tsv, parquet or h5ad
     tiles: tiles/{plate}/{well}_{tile}.tif   # any column of the table; {channel} for one file a channel
     channels: [DNA, gammaH2AX, tubulin, actin]
-    columns: {sgRNA: my_guide_column}        # only where detection does not find them
+    columns: {sgRNA: my_guide_column}        # ours: theirs; only where detection does not find them
+
+or, in place of ``tiles``, ``crops``: one file a cell (``crops/{path}``, with a column of the table in braces), one
+array of all cells (npz, npy, zarr, h5sc; in the order of the table, or by the rows that ``crops_row`` names), or an
+LMDB store. A file of crops that tells all by itself (h5sc, LMDB, npz with arrays of labels), or that lies alone beside
+one table, needs no ``screen.yaml``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from grape_ops.config import ScreenSettings, read_yaml
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import SCREEN_FILE
+from grape_ops.schema import PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_table import TableReader
 from grape_ops.screen.channels import chosen_channels
+from grape_ops.screen.crop_files import (
+    CROP,
+    ArrayCrops,
+    FileCrops,
+    LmdbCrops,
+    count_channels,
+    h5sc_channels,
+    lmdb_table,
+    open_array,
+)
 from grape_ops.screen.layout import Layout
-from grape_ops.screen.screen import Screen
+from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
 from grape_ops.screen.tiff import TiffTiles, planes_of_pattern
 from grape_ops.screen.tile_pattern import TilePattern, list_tiles
 
-_NEEDED = ("cells", "tiles", "channels")
-_KNOWN = (*_NEEDED, "columns", "simulated")
+_KNOWN = ("cells", "tiles", "channels", "columns", "crops", "crops_array", "crops_row", "z_stack", "simulated")
+_TEXTS = ("cells", "tiles", "crops", "crops_array", "crops_row")
+_ARRAYS, _LMDB = (".npz", ".npy", ".zarr", ".h5sc"), (".lmdb", ".mdb")
+_TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".h5ad")
+_OPTIONAL_WITH_CROPS = (PLATE, WELL, TILE, Y, X)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What ``screen.yaml`` says, or what the folder alone tells."""
+
+    root: Path
+    keys: Mapping[str, Any] = field(default_factory=dict)
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, or None."""
+        return self.keys.get(key)
 
 
 def _recognise(root: Path) -> bool:
-    return (root / SCREEN_FILE).is_file() or root.name == SCREEN_FILE
+    return _described(root) is not None
+
+
+def _described(root: Path) -> Description | None:
+    """Take the description from ``screen.yaml``, or from what else there is; None if nothing tells."""
+    if root.name == SCREEN_FILE and root.is_file():
+        return Description(root.parent, _checked(root))
+    if (root / SCREEN_FILE).is_file():
+        return Description(root, _checked(root / SCREEN_FILE))
+    if root.suffix in (*_ARRAYS, *_LMDB) or (root / "data.mdb").is_file():
+        return Description(root.parent, {"crops": root.name})
+    if not root.is_dir():
+        return None
+    arrays = [path for path in sorted(root.iterdir()) if path.suffix in (*_ARRAYS, *_LMDB)]
+    arrays += [path.parent for path in sorted(root.glob("*/data.mdb"))]
+    tables = [path for path in sorted(root.iterdir()) if path.name.lower().endswith(_TABLES)]
+    if len(arrays) != 1 or len(tables) > 1:
+        return None
+    return Description(root, {"crops": arrays[0].name} | ({"cells": tables[0].name} if tables else {}))
 
 
 def read_table_layout(root: Path, settings: ScreenSettings, parts: Path | None = None) -> Screen:
-    """Open a folder of the layout ``table``.
+    """Open what a ``screen.yaml`` describes, or a file of crops that tells all by itself.
 
     Parameters
     ----------
-    root : the folder, or its ``screen.yaml``.
+    root : the folder, its ``screen.yaml``, or a file of crops.
     settings : ``columns`` wins over the ``columns`` of screen.yaml, and both over detection.
 
     Raises
     ------
     GrapeOpsError : the folder, the description or the cell table does not fit, with what mends it.
     """
-    root = root.parent if root.name == SCREEN_FILE else root
-    if not (root / SCREEN_FILE).is_file():
+    description = _described(root)
+    if description is None:
         raise GrapeOpsError(
-            f"There is no {SCREEN_FILE} in {root}. The layout `table` wants one with the keys {', '.join(_NEEDED)}; "
-            "another kind of folder needs another screen.layout."
+            f"There is no {SCREEN_FILE} in {root}. The layout `table` wants one with the keys cells, tiles, channels "
+            "(or crops in place of tiles); another kind of folder needs another screen.layout."
         )
-    description = _describe(root)
-    named = {**description.get("columns", {}), **settings.columns}
-    pattern = TilePattern(description["tiles"])
-    table = TableReader([root / description["cells"]], settings, named, needs=pattern.fields).read(parts)
-    channels = chosen_channels(tuple(description["channels"]), settings)
-    planes = planes_of_pattern(pattern, tuple(description["channels"]))
-    return Screen(
-        root=root,
-        channels=channels,
-        cells=table.cells,
-        tiles=list_tiles(root, pattern, table),
-        read_tile=TiffTiles(root, tuple(plane for name in channels for plane in planes if plane.channel == name)),
-        quality=table.quality,
-        parts=table.parts,
-    )
+    if settings.cells:
+        description = Description(description.root, {**description.keys, "cells": settings.cells})
+    read = _read_crops if description.get("crops") else _read_tiles
+    return read(description, settings, parts)
 
 
-def _describe(root: Path) -> Mapping[str, Any]:
-    file = root / SCREEN_FILE
+def _checked(file: Path) -> Mapping[str, Any]:
     description = read_yaml(file)
-    missing = [key for key in _NEEDED if key not in description]
+    needed = ("crops",) if "crops" in description else ("cells", "tiles", "channels")
+    missing = [key for key in needed if key not in description]
     unknown = [str(key) for key in description if key not in _KNOWN]
     if missing or unknown:
         problem = f"lacks {', '.join(missing)}" if missing else f"has the unknown keys {', '.join(unknown)}"
-        raise GrapeOpsError(f"{file} {problem}; its keys are {', '.join(_NEEDED)} and columns (optional).")
-    for key in ("cells", "tiles"):
-        if not isinstance(description[key], str):
+        raise GrapeOpsError(f"{file} {problem}; its keys are cells, tiles (or crops), channels and columns (optional).")
+    for key in _TEXTS:
+        if not isinstance(description.get(key, ""), str):
             raise GrapeOpsError(f"{file}: {key} must be a text, not {description[key]!r}.")
-    channels = description["channels"]
+    channels = description.get("channels", ["any"])
     if not isinstance(channels, list) or not channels or not all(isinstance(name, str) for name in channels):
         raise GrapeOpsError(f"{file}: channels must be a list of names, not {channels!r}.")
     if len(set(channels)) < len(channels):
         raise GrapeOpsError(f"{file}: a channel is named twice in {', '.join(channels)}.")
     columns = description.get("columns", {})
     if not isinstance(columns, dict):
-        raise GrapeOpsError(f"{file}: columns must map our names to columns of the table, not {columns!r}.")
+        raise GrapeOpsError(
+            f"{file}: columns must map our names to columns of the table, for example "
+            f"columns: {{sgRNA: my_guide_column}}, not {columns!r}."
+        )
     return description
 
 
-TABLE = Layout(f"a folder with a {SCREEN_FILE} that says where table and images are", _recognise, read_table_layout)
+def _read_tiles(description: Description, settings: ScreenSettings, parts: Path | None) -> Screen:
+    root, present = description.root, tuple(description.get("channels"))
+    named = {**(description.get("columns") or {}), **settings.columns}
+    pattern = TilePattern(description.get("tiles"))
+    table = TableReader([root / description.get("cells")], settings, named, needs=pattern.fields).read(parts)
+    channels = chosen_channels(present, settings)
+    planes = planes_of_pattern(pattern, present)
+    return Screen(
+        root=root,
+        channels=channels,
+        cells=table.cells,
+        tiles=list_tiles(root, pattern, table),
+        read_tile=TiffTiles(
+            root,
+            tuple(plane for name in channels for plane in planes if plane.channel == name),
+            stacked=bool(description.get("z_stack")),
+        ),
+        quality=table.quality,
+        parts=table.parts,
+    )
+
+
+def _read_crops(description: Description, settings: ScreenSettings, parts: Path | None) -> Screen:
+    root, crops = description.root, description.get("crops")
+    named = {**(description.get("columns") or {}), **settings.columns}
+    place, needs = _place(description)
+    if description.get("cells"):
+        reader = TableReader([root / description.get("cells")], settings, named, place, (CROP,), needs)
+    else:
+        reader = TableReader([root / crops], settings, named, place, (CROP,), needs, table_of=_own_table(description))
+    reader.optional = _OPTIONAL_WITH_CROPS
+    table = reader.read(parts)
+    names, read_crops = _crop_reader(description, table.distinct([CROP])[CROP].iloc[0], settings)
+    return Screen(
+        root=root,
+        channels=names,
+        cells=table.cells,
+        tiles=no_tiles(),
+        read_tile=no_tile,
+        quality=table.quality,
+        parts=table.parts,
+        corrected=True,
+        crop_scaling=settings.crop_scaling,
+        read_crops=read_crops,
+    )
+
+
+def _place(description: Description) -> tuple[Callable[[pd.DataFrame, Path], pd.DataFrame], tuple[str, ...]]:
+    """Tell how the column ``crop`` is made, and which columns it takes."""
+    crops, row_column = description.get("crops"), description.get("crops_row")
+    if "{" in crops:
+        pattern = TilePattern(crops)
+
+        def fill(table: pd.DataFrame, file: Path) -> pd.DataFrame:
+            missing = [name for name in pattern.fields if name not in table]
+            if missing:
+                raise GrapeOpsError(f"The pattern {crops!r} of crops names {', '.join(missing)}, which {file} lacks.")
+            values = table[list(pattern.fields)].astype(str).to_dict("records")
+            return table.assign(**{CROP: [pattern.fill({str(k): v for k, v in row.items()}) for row in values]})
+
+        return fill, pattern.fields
+    if _is_lmdb(description.root / crops):
+
+        def join(table: pd.DataFrame, _: Path) -> pd.DataFrame:
+            return table  # its keys are the crops' names
+
+        return join, ()
+    return _Rows(row_column), (row_column,) if row_column else ()
+
+
+@dataclass
+class _Rows:
+    """Numbers the rows of a table, over all of its stretches, or takes the numbers from a column."""
+
+    column: str | None
+    count: int = 0
+
+    def __call__(self, table: pd.DataFrame, file: Path) -> pd.DataFrame:
+        if self.column is not None:
+            if self.column not in table:
+                raise GrapeOpsError(f"crops_row in {SCREEN_FILE} names {self.column!r}, which {file} lacks.")
+            return table.assign(**{CROP: pd.to_numeric(table[self.column]).astype(np.int64)})
+        first, self.count = self.count, self.count + len(table)
+        return table.assign(**{CROP: np.arange(first, self.count)})
+
+
+def _is_lmdb(path: Path) -> bool:
+    return path.suffix in _LMDB or (path / "data.mdb").is_file()
+
+
+def _own_table(description: Description) -> Callable[[], pd.DataFrame] | None:
+    """Tell how a file of crops gives the table of its cells, for want of another one."""
+    crops = description.get("crops")
+    file = description.root / crops
+    if "{" in crops:
+        pattern = TilePattern(crops)
+        return lambda: pd.DataFrame(pattern.find(description.root, pattern.fields), columns=list(pattern.fields))
+    if _is_lmdb(file):
+        return lambda: lmdb_table(file)
+    if file.suffix == ".npz":
+        return lambda: _npz_table(file)
+    if file.suffix == ".h5sc":
+        return None  # the table of an AnnData file is read as any other
+    raise GrapeOpsError(f"{file} says nothing of its cells; name their table as cells in {SCREEN_FILE}.")
+
+
+def _npz_table(file: Path) -> pd.DataFrame:
+    """Take every array with one value a cell as a column."""
+    crops = open_array(file, "")
+    with np.load(file, allow_pickle=False) as content:
+        columns = {name: content[name] for name in content.files if content[name].shape == (len(crops),)}
+    if not columns:
+        raise GrapeOpsError(f"{file} has no arrays of labels; name the cells' table as cells in {SCREEN_FILE}.")
+    return pd.DataFrame(columns)
+
+
+def _crop_reader(
+    description: Description, first: object, settings: ScreenSettings
+) -> tuple[tuple[str, ...], CropReader]:
+    """Make the reader of the crops, and name its channels."""
+    root, crops = description.root, description.get("crops")
+    file, name = root / crops, description.get("crops_array") or ""
+    places: list[int] | None = None
+    names = description.get("channels")
+    if "{" in crops:
+        count = count_channels(root / str(first))
+    elif _is_lmdb(file):
+        count = len(names or ["gammaH2AX", "actin", "DNA", "tubulin"])
+        names = names or ["gammaH2AX", "actin", "DNA", "tubulin"]  # the authors' order
+    elif file.suffix == ".h5sc":
+        own, places = h5sc_channels(file)
+        names, count = names or own, len(own)
+    else:
+        count = open_array(file, name).shape[1]
+    present = tuple(names or [f"channel{index}" for index in range(count)])
+    if len(present) != count:
+        listed = ", ".join(present)
+        raise GrapeOpsError(f"The crops have {count} channels, and {SCREEN_FILE} names {len(present)}: {listed}.")
+    channels = chosen_channels(present, settings)
+    indices = tuple((places or range(count))[present.index(channel)] for channel in channels)
+    if "{" in crops:
+        return channels, FileCrops(root, indices, count)
+    return channels, LmdbCrops(file, indices, count) if _is_lmdb(file) else ArrayCrops(file, name, indices)
+
+
+TABLE = Layout(
+    f"a cell table with tiles or crops that {SCREEN_FILE} describes, or a file of crops", _recognise, read_table_layout
+)

@@ -54,6 +54,12 @@ class Plane:
     of: int = 1
 
 
+def count_planes(path: Path) -> int:
+    """Count the planes of a file that holds one picture of several channels."""
+    with tifffile.TiffFile(path) as file:
+        return int(np.prod(file.series[0].shape[:-2]))
+
+
 def planes_of_pattern(pattern: TilePattern, channels: tuple[str, ...]) -> tuple[Plane, ...]:
     """Place the channels in one file a tile, or with ``{channel}`` in the pattern in one file each."""
     if pattern.per_channel:

@@ -1,7 +1,7 @@
 """Tiles on disk: a path pattern with columns in braces, and which files it means."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -52,8 +52,8 @@ class TilePattern:
                 f"The tile pattern {self.text!r} cannot write the value {value!r} as {spec!r}."
             ) from None
 
-    def find(self, root: Path) -> Iterator[dict[str, str]]:
-        """Yield the plate, well and tile of every file of the folder that fits the pattern."""
+    def find(self, root: Path, fields: Sequence[str] = TILE_KEY) -> Iterator[dict[str, str]]:
+        """Yield the plate, well and tile, or what is asked for, of every file of the folder that fits the pattern."""
         glob, expression, seen = "", "", set()
         for literal, name, spec in self._parts():
             glob += re.sub(r"([*?[])", r"[\1]", literal)
@@ -71,7 +71,7 @@ class TilePattern:
             match = re.fullmatch(expression, path)
             # Numbers are padded as the pattern says, or the path that is listed would be that of no file.
             if match and self.fill(values := match.groupdict()) == path:
-                yield {name: str(int(values[name])) if name in numbers else values[name] for name in TILE_KEY}
+                yield {name: str(int(values[name])) if name in numbers else values[name] for name in fields}
 
     def _parts(self) -> list[tuple[str, str | None, str]]:
         try:
@@ -117,6 +117,11 @@ def list_tiles(root: Path, pattern: TilePattern, table: CellTable) -> pd.DataFra
         ]
         # By path: where numbers are padded, a table may call tile 7 "007".
         tiles = pd.concat([tiles, found[~found[PATH].isin(tiles[PATH])]], ignore_index=True)
+    return tile_table(tiles)
+
+
+def tile_table(tiles: pd.DataFrame) -> pd.DataFrame:
+    """Put tiles in order: by plate, well and tile, 10 after 9."""
     return tiles.sort_values(TILE_KEY, key=_natural).reset_index(drop=True)
 
 

@@ -1,0 +1,161 @@
+"""Tiles in OME-Zarr images: fields of an HCS plate, or stitched wells of any size; windows are read alone.
+
+Axes come from the image's metadata (NGFF 0.4 and 0.5); of time the first point is taken, of z the maximum.
+Legend: C channels, H x W tile.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import zarr
+from zarr.errors import GroupNotFoundError, NodeNotFoundError
+
+from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.screen import TileHeader, Window
+from grape_ops.screen.tile_pattern import PATH
+
+_AXES = {2: "yx", 3: "cyx", 4: "czyx", 5: "tczyx"}
+COUNTS = 65535  # floats become whole numbers up to this
+_DAMAGED = (OSError, ValueError, LookupError, RuntimeError, TypeError, NodeNotFoundError, GroupNotFoundError)
+_SAMPLE = 256  # pixels of the side of a sampled window
+
+
+@dataclass(frozen=True)
+class ZarrTiles:
+    """Reads tiles of a folder. It pickles, so that worker processes can read by themselves.
+
+    Attributes
+    ----------
+    root : folder that the paths of the tile table count from.
+    channels : which of an image's channels, in our order.
+    gain : what floats are multiplied by to become whole numbers; of no account for integers.
+    """
+
+    root: Path
+    channels: tuple[int, ...]
+    gain: float = 1.0
+
+    def __call__(self, tile: pd.Series) -> np.ndarray:
+        """Read a whole tile: -> (C, H, W) unsigned integers; wells of gigabytes are better read in windows."""
+        return self.read(tile, None, None)
+
+    def header(self, tile: pd.Series) -> TileHeader:
+        """Read the size of a tile."""
+        array, axes = self._open(tile)
+        height, width = array.shape[axes.index("y")], array.shape[axes.index("x")]
+        dtype = str(array.dtype) if array.dtype.kind == "u" and array.dtype.itemsize <= 2 else "uint16"
+        return TileHeader(len(self.channels), height, width, dtype)
+
+    def read(self, tile: pd.Series, channels: tuple[int, ...] | None, window: Window | None) -> np.ndarray:
+        """Read some channels (None: all) of a window (None: the whole tile): -> (c, h, w)."""
+        array, axes = self._open(tile)
+        wanted = self.channels if channels is None else tuple(self.channels[c] for c in channels)
+        try:
+            return np.stack([_counts(_plane(array, axes, channel, window), self.gain) for channel in wanted])
+        except _DAMAGED as error:
+            raise GrapeOpsError(f"The tile {tile[PATH]} cannot be read: {error or type(error).__name__}") from None
+
+    def _open(self, tile: pd.Series) -> tuple[Any, str]:
+        path = str(tile[PATH])
+        if not (self.root / path).exists():
+            raise GrapeOpsError(f"There is no tile {path}.")
+        array, axes = open_image(self.root / path, path)
+        present = array.shape[axes.index("c")] if "c" in axes else 1
+        if max(self.channels) >= present:
+            raise GrapeOpsError(
+                f"The tile {path} has {present} channels, where the screen's metadata name {max(self.channels) + 1}."
+            )
+        return array, axes
+
+
+def open_image(path: Path, name: str | None = None) -> tuple[Any, str]:
+    """Open an image at its full resolution: -> array and its axes, such as "tczyx".
+
+    Raises
+    ------
+    GrapeOpsError : there is no image, or it is damaged.
+    """
+    try:
+        node: Any = zarr.open(str(path), mode="r")
+        if isinstance(node, zarr.Array):
+            return node, _AXES[node.ndim]
+        scales = image_metadata(node).get("multiscales")
+        if scales:
+            array = node[scales[0]["datasets"][0]["path"]]
+            axes = [axis["name"] if isinstance(axis, dict) else axis for axis in scales[0].get("axes", [])]
+            return array, "".join(axes).lower() or _AXES[array.ndim]
+        array = node["0"]
+        return array, _AXES[array.ndim]
+    except _DAMAGED as error:
+        raise GrapeOpsError(f"The image {name or path} cannot be read: {error or type(error).__name__}") from None
+
+
+def image_metadata(node: Any) -> dict[str, Any]:
+    """Return the OME part of a zarr node's attributes, of NGFF 0.5 or 0.4."""
+    attributes = dict(node.attrs)
+    return dict(attributes.get("ome", attributes))
+
+
+def channel_names(path: Path) -> list[str]:
+    """Read the names of an image's channels from its metadata; empty if it tells none."""
+    node: Any = zarr.open(str(path), mode="r")
+    metadata: dict[str, Any]
+    for metadata in (image_metadata(node), dict(node.attrs)):
+        omero: Any = metadata.get("omero", {})
+        listed: Any = metadata.get("channels_metadata") or omero.get("channels") or []
+        if isinstance(listed, dict):
+            listed = listed.get("channels_metadata", listed.get("channels", []))
+        names = [channel.get("name") or channel.get("label") for channel in listed]
+        if names and all(names):
+            return [str(name) for name in names]
+    return []
+
+
+def gain_of_floats(paths: Iterable[Path], largest: float | None) -> float:
+    """Choose what pixels that are floats are multiplied by, from samples of some images; 1 for integers.
+
+    Floats up to 1 and those beyond 65,535 are spread over the whole range, camera counts stay what they are.
+    """
+    highest = 0.0
+    for path in paths:
+        array, axes = open_image(path)
+        if array.dtype.kind != "f":
+            continue
+        highest = max(highest, largest or _sampled_maximum(array, axes))
+    if not highest or 1 < highest <= COUNTS:
+        return 1.0
+    return COUNTS / (1.0 if highest <= 1 else highest)
+
+
+def _sampled_maximum(array: Any, axes: str) -> float:
+    height, width = array.shape[axes.index("y")], array.shape[axes.index("x")]
+    highest = 0.0
+    for channel in range(array.shape[axes.index("c")] if "c" in axes else 1):
+        for share in (0.25, 0.5, 0.75):
+            top, left = int(share * height), int(share * width)
+            window = Window(top, left, min(_SAMPLE, height - top), min(_SAMPLE, width - left))
+            highest = max(highest, float(np.nanmax(_plane(array, axes, channel, window), initial=0)))
+    return highest
+
+
+def _plane(array: Any, axes: str, channel: int, window: Window | None) -> np.ndarray:
+    """Read one channel: -> (h, w); further axes but z are taken at their first place."""
+    height, width = array.shape[axes.index("y")], array.shape[axes.index("x")]
+    top, left, h, w = window or (0, 0, height, width)
+    places = {"c": channel, "z": slice(None), "y": slice(top, top + h), "x": slice(left, left + w)}
+    image = np.asarray(array[tuple(places.get(axis, 0) for axis in axes)])
+    if "z" in axes:
+        image = image.max(axis=[axis for axis in axes if axis in "zyx"].index("z"))
+    return image
+
+
+def _counts(image: np.ndarray, gain: float) -> np.ndarray:
+    if image.dtype.kind == "u" and image.dtype.itemsize <= 2:
+        return image
+    if image.dtype.kind == "f":
+        image = np.rint(np.nan_to_num(image) * np.float32(gain))
+    return np.clip(image, 0, COUNTS).astype(np.uint16)

@@ -1,0 +1,199 @@
+"""One screen in six layouts: whatever folder it comes in, the same crops lie in the store."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from layout_writers import (
+    CHANNELS,
+    CROP,
+    PERISCOPE_CHANNELS,
+    SIZE,
+    Plain,
+    draw_screen,
+    write_brieflow,
+    write_funk2022,
+    write_ops_standard,
+    write_periscope,
+    write_scallops,
+    write_table,
+)
+
+from grape_ops.cells.store import CropStore
+from grape_ops.config import FlatFieldSettings, PreprocessSettings, ScreenSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.preprocess.pipeline import preprocess
+from grape_ops.screen.layouts import LAYOUTS, open_screen, recognise_layout
+from grape_ops.screen.screen import Screen, Window, read_window, tile_header
+
+PLAIN = ScreenSettings()
+SETTINGS = PreprocessSettings(crop_size=CROP, workers=1, flat_field=FlatFieldSettings(enabled=False))
+
+WRITERS: dict[str, tuple[str, Callable[[Path, Plain], None]]] = {
+    "table": ("table", write_table),
+    "funk2022": ("funk2022", write_funk2022),
+    "brieflow": ("brieflow", write_brieflow),
+    "ops-standard": ("ops-standard", write_ops_standard),
+    "ops-standard-stitched": ("ops-standard", lambda root, screen: write_ops_standard(root, screen, stitched=True)),
+    "scallops": ("scallops", write_scallops),
+    "periscope": ("periscope", write_periscope),
+}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plain, CropStore]:
+    """Return the drawn screen, and its store by way of the generic layout."""
+    root = tmp_path_factory.mktemp("reference")
+    screen = draw_screen()
+    write_table(root / "screen", screen)
+    preprocess(open_screen(root / "screen", PLAIN), root / "store", SETTINGS)
+    return screen, CropStore.open(root / "store")
+
+
+def opened(root: Path, name: str, screen: Plain, settings: ScreenSettings = PLAIN) -> Screen:
+    layout, write = WRITERS[name]
+    write(root / "screen", screen)
+    assert recognise_layout(root / "screen") == layout
+    return open_screen(root / "screen", settings)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_layout_gives_the_same_crop_store(name: str, tmp_path: Path, reference: tuple[Plain, CropStore]) -> None:
+    drawn, expected = reference
+    channels = PERISCOPE_CHANNELS if name == "periscope" else CHANNELS
+    screen = opened(tmp_path, name, drawn, ScreenSettings(channels=channels))
+    assert screen.channels == channels
+    report = preprocess(screen, tmp_path / "store", SETTINGS)
+    assert report.cells_kept == len(drawn.cells)
+    store = CropStore.open(tmp_path / "store")
+    if name == "periscope":  # a table a guide: the cells of a tile come in another order
+        place = ["shard", "tile", "y"]
+        order, theirs = (table.sort_values(place).index.to_numpy() for table in (store.cells, expected.cells))
+    else:
+        order = theirs = np.arange(len(drawn.cells))
+    np.testing.assert_array_equal(store.read(order), expected.read(theirs))
+    for column in ("sgRNA", "plate", "well", "is_control", "batch", "shard"):
+        assert store.cells[column][order].tolist() == expected.cells[column][theirs].tolist(), column
+    assert store.perturbations == expected.perturbations
+    np.testing.assert_array_equal(store.labels[order], expected.labels[theirs])
+    np.testing.assert_array_equal(store.control_mean, expected.control_mean)
+    np.testing.assert_array_equal(store.control_sd, expected.control_sd)
+    if name not in ("scallops", "ops-standard-stitched"):  # those lie in the pixels of the well
+        for column in ("tile", "y", "x"):
+            assert store.cells[column][order].tolist() == expected.cells[column][theirs].tolist(), column
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_layout_reads_windows_and_heads_of_tiles(name: str, tmp_path: Path) -> None:
+    drawn = draw_screen()
+    screen = opened(tmp_path, name, drawn)
+    reader = pickle.loads(pickle.dumps(screen.read_tile))
+    tile = screen.tiles.iloc[0]
+    whole = reader(tile)
+    side = SIZE * 2 if name in ("scallops", "ops-standard-stitched") else SIZE
+    assert whole.shape == (len(screen.channels), side, side) and whole.dtype == np.uint16
+    assert tile_header(reader, tile) == (len(screen.channels), side, side, "uint16")
+    window = Window(3, 40, 70, 33)
+    np.testing.assert_array_equal(read_window(reader, tile, window), whole[:, 3:73, 40:73])
+    np.testing.assert_array_equal(read_window(reader, tile, window, (2, 0)), whole[[2, 0], 3:73, 40:73])
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_layout_keeps_large_tables_in_parts(name: str, tmp_path: Path) -> None:
+    whole = opened(tmp_path, name, draw_screen())
+    parted = open_screen(tmp_path / "screen", PLAIN, parts=tmp_path / "parts")
+    assert parted.cells.empty and parted.wells == whole.wells and parted.quality == whole.quality
+    assert parted.tiles.equals(whole.tiles)
+    for place in whole.wells:
+        assert parted.cells_of(*place).equals(whole.cells_of(*place))
+
+
+def test_layout_funk2022_finds_stains_in_other_folders_and_divides_by_table(tmp_path: Path) -> None:
+    drawn = draw_screen(plates=("P1", "P2"))
+    write_funk2022(tmp_path, drawn)
+    mitotic = tmp_path / "mitotic-reclassified_cp_phenotype_normalized.parquet"
+    table = drawn.cells.iloc[:3].rename(columns={"gene_symbol": "gene_symbol_0", "sgRNA": "sgRNA_0"})
+    table.assign(cell_i=table.y + 5, cell_j=table.x).drop(columns=["y", "x"]).to_parquet(mitotic)
+    screen = open_screen(tmp_path, PLAIN)
+    assert len(screen.tiles) == 16 and len(screen.cells) == len(drawn.cells) + 3
+    assert screen.cells["class"].value_counts().to_dict() == {"interphase": len(drawn.cells), "mitotic": 3}
+    assert any(tally.what == "mitotic cells" and tally.fate == "kept" for tally in screen.quality)
+    last = screen.tiles.iloc[-1]
+    np.testing.assert_array_equal(screen.read_tile(last), drawn.tiles[last.plate, last.well, last.tile])
+    without = open_screen(tmp_path, ScreenSettings(mitotic="drop"))
+    assert len(without.cells) == len(drawn.cells)
+
+
+def test_layout_funk2022_reports_cut_off_files_and_folders_named_tif(tmp_path: Path) -> None:
+    write_funk2022(tmp_path, draw_screen())
+    cut, folder = sorted(tmp_path.rglob("*_A594_Site-1.tif"))
+    cut.write_bytes(cut.read_bytes()[:-2000])
+    folder.unlink()
+    folder.mkdir()
+    screen = open_screen(tmp_path, PLAIN)
+    tiles = screen.tiles[screen.tiles.tile == "1"]
+    with pytest.raises(GrapeOpsError, match="cut off"):
+        tile_header(screen.read_tile, tiles.iloc[0])
+    with pytest.raises(GrapeOpsError, match="cannot be read: it is cut off"):
+        screen.read_tile(tiles.iloc[0])
+    with pytest.raises(GrapeOpsError, match="is a folder, not a file"):
+        tile_header(screen.read_tile, tiles.iloc[1])
+
+
+def test_layout_brieflow_takes_one_combination_and_the_configured_controls(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    write_brieflow(tmp_path, Plain(drawn.cells.replace({"gene_symbol": {"nontargeting": "scramble_1"}}), drawn.tiles))
+    config = (tmp_path / "config.yml").read_text()
+    (tmp_path / "config.yml").write_text(config.replace("nontargeting", "scramble"))
+    screen = open_screen(tmp_path, PLAIN)
+    assert len(screen.cells) == len(drawn.cells)
+    assert screen.cells.is_control.sum() == (drawn.cells.gene_symbol == "nontargeting").sum()
+    assert screen.corrected
+
+
+def test_layout_brieflow_falls_back_to_merged_tables(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    write_brieflow(tmp_path, drawn)
+    merged = tmp_path / "merge/parquets"
+    merged.mkdir(parents=True)
+    for file in sorted((tmp_path / "aggregate/parquets").glob("*CeCl-all_ChCo-DAPI_GFP*")):
+        file.rename(merged / (file.name.split("_CeCl")[0] + "__merge_final.parquet"))
+    for file in (tmp_path / "aggregate/parquets").iterdir():
+        file.unlink()
+    assert len(open_screen(tmp_path, PLAIN).cells) == len(drawn.cells)
+
+
+def test_layout_scallops_keeps_good_cells_only(tmp_path: Path) -> None:
+    screen = opened(tmp_path, "scallops", draw_screen())
+    counts = {tally.what: (tally.count, tally.fate) for tally in screen.quality}
+    assert counts["cells with reads of other barcodes"] == (2, "dropped")
+    assert counts["cells whose barcode and phenotype images do not match"] == (2, "dropped")
+    keeping = open_screen(tmp_path / "screen", ScreenSettings(low_quality="keep"))
+    assert len(keeping.cells) == len(screen.cells) + 4
+
+
+def test_layout_periscope_shifts_each_channel(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    screen = opened(tmp_path, "periscope", drawn)
+    assert screen.channels == ("DNA", "ER", "Mito", "Phalloidin", "WGA")
+    tile = screen.tiles.iloc[0]
+    assert (tile.y_shift_DNA, tile.x_shift_DNA, tile.y_shift_ER) == (2, -3, -4)
+    np.testing.assert_array_equal(screen.read_tile(tile)[:4], drawn.tiles["P1", "A1", "0"])
+    assert any(tally.what == "cells whose call is not Perfect or Great" and tally.count for tally in screen.quality)
+
+
+def test_layout_ops_standard_joins_the_library_without_multiplying_cells(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    screen = opened(tmp_path, "ops-standard", drawn)
+    assert len(screen.cells) == len(drawn.cells)
+    assert set(screen.cells.gene_symbol) == {"KRAS", "NONO", "TP53", "non-targeting"}
+    repeated = next(tally for tally in screen.quality if tally.what == "rows of the library that repeat a guide")
+    assert repeated.count == 8 and repeated.fate == "merged"
+
+
+def test_layout_names_are_known_and_a_folder_of_none_is_told_all(tmp_path: Path) -> None:
+    assert set(LAYOUTS) == {"ops-standard", "funk2022", "brieflow", "scallops", "periscope", "table"}
+    with pytest.raises(GrapeOpsError, match="looks like none of the layouts"):
+        open_screen(tmp_path, PLAIN)

@@ -16,6 +16,7 @@ from grape_ops.cells.writer import shard_names
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.command import named_maps
 from grape_ops.evaluate.figures import CHANCE, COLOURS, sweep_figure
+from grape_ops.evaluate.maps import gene_map
 from grape_ops.generate.check import PHENOTYPE_TSV, VALUES_FILE, verdict
 from grape_ops.generate.draw import draw_cells, draw_matching
 from grape_ops.generate.figures import FORMATS, new_figure, save_figure
@@ -25,7 +26,7 @@ from grape_ops.generate.restyle import Restyler
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.report.material import Material, gather
 from grape_ops.report.projection import projections
-from grape_ops.schema import CONTROL_LABEL, UNS_METHOD
+from grape_ops.schema import UNS_METHOD
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -113,10 +114,9 @@ def maps_figure(maps: Mapping[str, "AnnData"], truth: GroundTruth | None, seed: 
     figure = new_figure(2.6 * columns + 0.4, 2.5 * rows + legend)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (method, adata) in zip(axes, named, strict=False):
-        names = np.array([name for name in adata.obs_names if name != CONTROL_LABEL])
-        vectors = np.asarray(adata[names].X, dtype=np.float64)
-        kind, plane = next(iter(projections(vectors, seed).items()))
-        _genes(axis, plane, names, groups)
+        genes = gene_map(adata, method)  # without controls
+        kind, plane = next(iter(projections(genes.vectors, seed).items()))
+        _genes(axis, plane, np.array(genes.genes), groups)
         axis.set_title(method, fontsize=9)
         axis.set_xlabel(kind.split(" ")[0], fontsize=7, color="#777777")
     for axis in axes[len(named) :]:

@@ -1,0 +1,113 @@
+"""What the phenotype check found, for the page: a table of genes, and what restyling left alone.
+
+The check itself takes minutes to hours (``grape-ops phenotype``); the page only reads what it wrote.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grape_ops.errors import GrapeOpsError
+from grape_ops.generate.check import FEATURES_TSV, PHENOTYPE_JSON, verdict
+from grape_ops.report.paper import read_table
+
+PHENOTYPE_DIR = "phenotype"
+# What should not change: (column, name, unit)
+CONTENT = (
+    ("structure", "structure kept (correlation)", ""),
+    ("surroundings", "surroundings kept (correlation)", ""),
+    ("nucleus_shift", "shift of the nucleus", " px"),
+    ("nucleus_turn", "turn of the nucleus", "°"),
+    ("nuclei_lost", "nuclei lost", ""),
+)
+
+
+@dataclass(frozen=True)
+class PhenotypeCheck:
+    """A phenotype check as its folder holds it.
+
+    Attributes
+    ----------
+    summary : ``phenotype.json``.
+    table : ``phenotype.tsv``, a row a gene.
+    features : ``features.tsv``, the top features of the genes.
+    """
+
+    summary: dict[str, Any]
+    table: pd.DataFrame
+    features: pd.DataFrame
+
+    @property
+    def scored(self) -> pd.DataFrame:
+        """Genes told from control whose way is long enough to take a share of."""
+        return self.table[self.table["told_apart"] & self.table["share"].notna()]
+
+    def verdicts(self) -> dict[str, str]:
+        """What the check says of each gene."""
+        return {str(line["gene_symbol"]): verdict(line) for line in self.table.to_dict("records")}
+
+
+def read_check(folder: Path, run_fingerprint: str, checkpoint: str) -> PhenotypeCheck:
+    """Read a check's folder.
+
+    Raises
+    ------
+    GrapeOpsError : it is not there or damaged, or was made for other cells or another checkpoint.
+    """
+    try:
+        summary = json.loads((folder / PHENOTYPE_JSON).read_text())
+        table, features = read_table(folder), pd.read_csv(folder / FEATURES_TSV, sep="\t", keep_default_na=False)
+    except FileNotFoundError:
+        raise GrapeOpsError(
+            f"There is no phenotype check at {folder.name}; `grape-ops phenotype RUN STORE` makes it."
+        ) from None
+    except (OSError, ValueError, KeyError) as error:
+        raise GrapeOpsError(f"The phenotype check in {folder} cannot be read: {error}") from None
+    if summary.get("store_fingerprint") != run_fingerprint or summary.get("checkpoint") != checkpoint:
+        raise GrapeOpsError(
+            f"The phenotype check in {folder.name} was made for another checkpoint or other cells; "
+            "`grape-ops phenotype` makes it anew."
+        )
+    return PhenotypeCheck(summary, table, features)
+
+
+def content_rows(check: PhenotypeCheck) -> list[tuple[str, str, str]]:
+    """What restyling should leave alone: (what, median over genes, two unrelated cells)."""
+    unrelated = check.summary.get("unrelated", {})
+    rows = []
+    for column, name, unit in CONTENT:
+        if column in check.table:
+            rows.append((name, _number(check.table[column].median(), unit), _number(unrelated.get(column), unit)))
+    return rows
+
+
+def check_rows(check: PhenotypeCheck) -> list[dict[str, Any]]:
+    """A row a gene for the page's table."""
+    top = {gene: part["feature"].tolist() for gene, part in check.features.groupby("gene_symbol", sort=False)}
+    return [
+        {
+            "gene": str(line["gene_symbol"]),
+            "auc": _rounded(line["auc"]),
+            "q": _rounded(line["q_value"], 6),
+            "share": _rounded(line["share"]),
+            "low": _rounded(line["share_low"]),
+            "high": _rounded(line["share_high"]),
+            "direction": _rounded(line["direction"]),
+            "note": str(line["note"]),
+            "features": top.get(line["gene_symbol"], []),
+        }
+        for line in check.table.to_dict("records")
+    ]
+
+
+def _rounded(value: Any, digits: int = 3) -> float | None:
+    return round(float(value), digits) if value is not None and np.isfinite(value) else None
+
+
+def _number(value: Any, unit: str) -> str:
+    known = value is not None and np.isfinite(value)
+    return f"{value:.2f}{unit}".replace("-", "−") if known else "–"

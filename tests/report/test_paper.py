@@ -1,0 +1,101 @@
+"""Figures for a paper: drawn from real results, in both formats, and what is missing is said."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from typer.testing import CliRunner
+
+from grape_ops.cli import app
+from grape_ops.errors import GrapeOpsError
+from grape_ops.generate.check import PHENOTYPE_TSV, VALUES_FILE
+from grape_ops.groundtruth import GroundTruth
+from grape_ops.report.paper import _groups, maps_figure, read_table, training_figure, write_figures
+from grape_ops.schema import CONTROL_LABEL
+
+
+def adata(names, seed=0):
+    vectors = np.random.default_rng(seed).normal(size=(len(names), 5)).astype(np.float32)
+    return AnnData(vectors, obs=pd.DataFrame(index=list(names)))
+
+
+@pytest.fixture(scope="module")
+def check_folder(tmp_path_factory):
+    """A phenotype check's files: one gene scored, one not told apart, named as tables dread it."""
+    folder = tmp_path_factory.mktemp("check")
+    lines = {
+        "gene_symbol": ["AAA", "NA"],
+        "note": ["", "not told from control"],
+        "told_apart": [True, False],
+        "auc": [0.9, 0.5],
+        "q_value": [1e-5, 0.6],
+        "share": [0.4, np.nan],
+        "share_low": [0.2, np.nan],
+        "share_high": [0.5, np.nan],
+    }
+    pd.DataFrame(lines).to_csv(folder / PHENOTYPE_TSV, sep="\t", index=False)
+    rng = np.random.default_rng(0)
+    parts = [
+        pd.DataFrame({"gene_symbol": "AAA", "set": name, "feature": feature, "value": rng.normal(size=30)})
+        for name in ("control", "restyled", "knock-out")
+        for feature in ("cell_AreaShape_Area", "nucleus_Intensity_MeanIntensity_DNA")
+    ]
+    pd.concat(parts).to_parquet(folder / VALUES_FILE)
+    return folder
+
+
+def test_everything_there_is_data_for(full_run, check_folder, tmp_path):
+    drawn, missing = write_figures(full_run.path, tmp_path / "out", phenotype=check_folder)
+    assert drawn == ["fig2_shares", "fig2_AAA", "fig3_maps", "fig5_training"]
+    assert list(missing) == ["fig4_clusters"] and "sweep" in missing["fig4_clusters"]
+    for name in drawn:
+        assert (tmp_path / "out" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_gene_called_na_is_a_gene(check_folder):
+    table = read_table(check_folder)
+    assert table["gene_symbol"].tolist() == ["AAA", "NA"] and table["told_apart"].tolist() == [True, False]
+    assert table["share"].tolist() == [0.4, pytest.approx(np.nan, nan_ok=True)]
+
+
+def test_the_command_says_what_it_could_not_draw(full_run, tmp_path):
+    result = CliRunner().invoke(app, ["figures", str(full_run.path), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0
+    assert "2 figures as PDF and PNG" in result.output and "not drawn: fig2: --phenotype names" in result.output
+
+
+def test_what_was_asked_for_must_be_there(full_run, check_folder, tmp_path):
+    with pytest.raises(GrapeOpsError, match="holds no phenotype check"):
+        write_figures(full_run.path, tmp_path / "out", phenotype=tmp_path)
+    with pytest.raises(GrapeOpsError, match="no gene ZZZ"):
+        write_figures(full_run.path, tmp_path / "out", phenotype=check_folder, genes=["ZZZ"])
+
+
+def test_genes_are_coloured_by_their_complex_and_the_control_is_left_out():
+    truth = GroundTruth.of("t", {"one": ("A", "B"), "two": ("C", "D"), "absent": ("X", "Y"), "lonely": ("E",)})
+    names = [*"ABCDE", CONTROL_LABEL]
+    figure = maps_figure({"first": adata(names), "second": adata(names[:4], 1)}, truth, 0)
+    panels = [axis for axis in figure.axes if axis.get_title()]
+    assert [axis.get_title() for axis in panels] == ["first", "second"]
+    counts = [{part.get_label(): len(part.get_offsets()) for part in axis.collections} for axis in panels]
+    assert counts[0] == {"no known complex": 1, "one": 2, "two": 2}
+    assert counts[1] == {"one": 2, "two": 2}
+
+
+def test_a_gene_of_two_complexes_is_drawn_once_and_the_largest_are_kept():
+    truth = GroundTruth.of("t", {"one": ("A", "B"), "two": ("B", "C", "D")})
+    assert _groups(list("ABCD"), truth) == {"one": ["A", "B"], "two": ["C", "D"]}
+    many = GroundTruth.of("t", {f"c{i}": (f"g{i}a", f"g{i}b", *([f"g{i}c"] if i % 2 else [])) for i in range(60)})
+    kept = _groups([gene for genes in many.complexes.values() for gene in genes], many)
+    assert len(kept) == 40 and sum(len(genes) == 3 for genes in kept.values()) == 30
+
+
+def test_training_with_and_without_the_filter():
+    lines = [{"step": s, "map": 0.2 + s / 100, "map_ema": None if s < 2 else 0.4, "map_chance": 0.1} for s in range(4)]
+    axis = training_figure([{"step": 0, "cycle": 1.0}, *lines]).axes[0]
+    drawn = {line.get_label(): line.get_ydata() for line in axis.lines}
+    assert set(drawn) == {"M, EMA", "M, no EMA", "chance"}
+    assert drawn["M, no EMA"].tolist() == pytest.approx([0.2, 0.21, 0.22, 0.23])
+    assert np.isnan(drawn["M, EMA"][:2]).all() and drawn["M, EMA"][2:].tolist() == [0.4, 0.4]
+    assert training_figure(lines[:1]) is None and training_figure([{"step": 1, "cycle": 1.0}]) is None

@@ -334,3 +334,17 @@ def test_tiles_of_another_kind_are_reported(screen, tmp_path, spoil, message):
     tifffile.imwrite(file, spoil(tifffile.imread(file)), photometric="minisblack")
     with pytest.raises(GrapeOpsError, match=message):
         preprocess(screen, tmp_path / "s", settings())
+
+
+def test_what_was_kept_and_dropped_is_told(screen, tmp_path):
+    spoilt = _missing_tile(screen)
+    with pytest.warns(UserWarning, match="Crops of 24 px cannot be trained on"):
+        report = preprocess(spoilt, tmp_path / "store", settings(on_problem="drop"))
+    told = str(report)
+    assert told.startswith(f"Kept {report.cells_kept} of 108 cells: 3 genes and ")
+    assert "Dropped 12 cells: tile missing or unreadable." in told
+    assert "Left out: 1 missing tiles." in told
+    assert "Flat field applied, of 3 groups of tiles: channel0 in " in told
+    assert "No flat field" in str(
+        preprocess(screen, tmp_path / "off", settings(flat_field={"enabled": False}, on_problem="drop"))
+    )

@@ -35,5 +35,6 @@ def preprocess(
 
     chosen = [f"screen.layout={layout}"] if layout else []
     settings = load_config(config, [*(overrides or ()), *chosen])
-    make_store(open_screen(screen, settings.screen), out, settings.preprocess, resume=resume, overwrite=overwrite)
+    opened = open_screen(screen, settings.screen)
+    say(str(make_store(opened, out, settings.preprocess, resume=resume, overwrite=overwrite)))
     say(f"Crop store: {out}")

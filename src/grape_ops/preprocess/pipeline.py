@@ -5,6 +5,7 @@ both read one tile at a time in each of several processes. What is finished is k
 """
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from grape_ops.schema import GENE, GUIDE, IS_CONTROL, QUALITY_FILE, UNFINISHED_D
 from grape_ops.screen.quality import as_records
 from grape_ops.screen.screen import Screen
 
+LEAST_CROP, CROP_UNIT = 32, 8  # what the networks take
 _NEEDED = (GENE, GUIDE, *TILE_KEY, Y, X, IS_CONTROL)
 
 
@@ -42,6 +44,22 @@ class PreprocessReport:
     genes: int
     batches: int
     quality: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Say in a few lines what was kept, what was dropped and why, and where light was corrected."""
+        lines = [
+            f"Kept {self.cells_kept:,} of {self.cells_in_table:,} cells: {self.genes:,} genes and "
+            f"{sum(self.quality['controls_per_batch'].values()):,} control cells in {self.batches:,} batches."
+        ]
+        lines += [f"Dropped {count:,} cells: {why}." for why, count in self.cells_dropped.items()]
+        lines += [f"Left out: {problem['count']:,} {problem['what']}." for problem in self.quality["problems"]]
+        fields = self.quality["flat_field"]
+        if fields["groups"]:
+            applied = ", ".join(f"{name} in {count}" for name, count in fields["applied"].items())
+            lines.append(f"Flat field applied, of {fields['groups']} groups of tiles: {applied}.")
+        else:
+            lines.append("No flat field applied: preprocess.flat_field.enabled is off.")
+        return "\n".join(lines)
 
     @classmethod
     def of(cls, quality: dict[str, Any]) -> "PreprocessReport":
@@ -84,6 +102,12 @@ def preprocess(
     if screen.corrected and not settings.flat_field.again:
         none = settings.flat_field.model_copy(update={"enabled": False})
         settings = settings.model_copy(update={"flat_field": none})
+    if settings.crop_size < LEAST_CROP or settings.crop_size % CROP_UNIT:
+        warnings.warn(
+            f"Crops of {settings.crop_size} px cannot be trained on: the networks take multiples of {CROP_UNIT} from "
+            f"{LEAST_CROP} px up (preprocess.crop_size).",
+            stacklevel=2,
+        )
     missing = [column for column in _NEEDED if column not in screen.cells]
     if missing:
         raise GrapeOpsError(f"The screen's cell table lacks the columns {', '.join(missing)}.")

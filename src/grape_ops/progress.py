@@ -27,7 +27,8 @@ def progress(label: str, total: int, unit: str = "it", done: int = 0) -> Iterato
 
     Yields
     ------
-    advance : call ``advance(n=1, note="")`` after ``n`` units; ``note`` is shown behind the rate.
+    advance : call ``advance(n=1, note="", fresh=True)`` after ``n`` units; ``note`` is shown behind the rate, for
+        which units that are not ``fresh``, done by an earlier call, do not count.
     """
     if sys.stderr.isatty():
         yield from _bar(label, total, unit, done)
@@ -50,12 +51,12 @@ def _bar(label: str, total: int, unit: str, done: int) -> Iterator[Callable[...,
     start = time.monotonic()
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total, completed=done, rate="", note="")
-        fresh = 0
+        made = 0
 
-        def advance(n: int = 1, note: str = "") -> None:
-            nonlocal fresh
-            fresh += n
-            rate = fresh / max(time.monotonic() - start, 1e-9)
+        def advance(n: int = 1, note: str = "", fresh: bool = True) -> None:
+            nonlocal made
+            made += n if fresh else 0
+            rate = made / max(time.monotonic() - start, 1e-9)
             bar.update(task, advance=n, rate=f"{rate:.3g} {unit}/s", note=note)
 
         yield advance
@@ -63,19 +64,20 @@ def _bar(label: str, total: int, unit: str, done: int) -> Iterator[Callable[...,
 
 def _lines(label: str, total: int, unit: str, done: int) -> Iterator[Callable[..., None]]:
     start = last = time.monotonic()
-    fresh = 0
+    made = 0
 
-    def advance(n: int = 1, note: str = "") -> None:
-        nonlocal fresh, last
-        fresh += n
+    def advance(n: int = 1, note: str = "", fresh: bool = True) -> None:
+        nonlocal made, done, last
+        made += n if fresh else 0
+        done += n
         now = time.monotonic()
-        finished = done + fresh >= total
+        finished = done >= total
         if not finished and now - last < PLAIN_LINE_SECONDS:
             return
         last = now
-        rate = fresh / max(now - start, 1e-9)
-        left = f"took {_clock(now - start)}" if finished else f"{_clock((total - done - fresh) / rate)} left"
-        line = f"{label}: {done + fresh}/{total} · {rate:.3g} {unit}/s · {left}"
+        rate = made / max(now - start, 1e-9)
+        left = f"took {_clock(now - start)}" if finished else f"{_clock((total - done) / max(rate, 1e-9))} left"
+        line = f"{label}: {done}/{total} · {rate:.3g} {unit}/s · {left}"
         sys.stderr.write(line + (f" · {note}" if note else "") + "\n")
         sys.stderr.flush()
 

@@ -145,7 +145,7 @@ DAMAGE = {
     "missing cells": (lambda s: (s / "cells.parquet").unlink(), r"cells\.parquet is missing"),
     "changed cells": (_change_a_cell, r"cells\.parquet is missing or changed"),
     "other number of cells": (lambda s: _edit(s, n_cells=3), "has not 3 rows"),
-    "missing statistics": (lambda s: _edit(s, batches=[]), "3 batches have no statistics"),
+    "missing statistics": (lambda s: _edit(s, batches=[]), "27 are of batches without statistics"),
 }
 
 

@@ -2,8 +2,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grape_ops.preprocess.crops import corner, cut, near_edge, outside
+from grape_ops.preprocess.crops import corner, near_edge, outside, reach
+from grape_ops.preprocess.crops import cut as cut_window
 from grape_ops.preprocess.illumination import FlatField
+from grape_ops.preprocess.intensity import Rescaling
 
 HEIGHT, WIDTH = 37, 45
 TILE = np.random.default_rng(0).integers(0, 65536, (2, HEIGHT, WIDTH), dtype=np.uint16)
@@ -12,6 +14,16 @@ RAW = np.float32([[0, 65535], [0, 65535]])  # stored pixels are the raw ones
 sizes = st.integers(1, 24)
 rows = st.floats(-0.5, HEIGHT - 0.51)
 columns = st.floats(-0.5, WIDTH - 0.51)
+
+
+def cut(tile, corners, size, edge, field, scale, kind):
+    """Crops from the window of the tile that they need, which must be those from the whole tile."""
+    shape, scaling = tile.shape[1:], Rescaling.between(scale, kind)
+    top, left, height, width = reach(corners, size, shape)
+    window = tile[:, top : top + height, left : left + width]
+    crops = cut_window(window, (top, left), shape, corners, size, edge, field, scaling)
+    assert (crops == cut_window(tile, (0, 0), shape, corners, size, edge, field, scaling)).all()
+    return crops
 
 
 def cut_at(y: float, x: float, size: int, edge: str, tile: np.ndarray = TILE) -> np.ndarray:

@@ -90,7 +90,7 @@ def test_dark_channel_gives_no_field():
 
 def test_large_tiles_are_thinned_out_and_still_found():
     size = 2000
-    assert lattice(size, size)[0].step == 2
+    assert lattice(size, size)[0].step == 4
     light = vignette(size)
     down, across = lattice(size, size)
     sparse = light[None, down, across]

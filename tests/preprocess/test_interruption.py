@@ -75,9 +75,10 @@ def test_kill_9_then_resume_is_byte_identical(finished, tmp_path, at_read):
         CropStore.open(tmp_path / "store")
     preprocess(screen, tmp_path / "store", settings(), resume=True)
     assert contents(tmp_path / "store") == finished[1]
-    # Finished tiles of the first pass, and finished shards of the second, were not read again.
+    # Finished tiles of the first pass were not read again, nor were finished shards of the second, but for the last
+    # one, which may not have been on the disk yet.
     spent = len(reads(screen.root)) - FIRST_PASS - TILES
-    assert 0 < spent <= (2 if at_read <= FIRST_PASS else 3)
+    assert 0 < spent <= (2 if at_read <= FIRST_PASS else 5)
 
 
 def test_killed_twice_with_two_workers(finished, tmp_path):

@@ -323,8 +323,8 @@ def test_tiles_of_different_size_cannot_share_a_field(tmp_path):
     ("spoil", "message"),
     [
         (lambda image: image[:1], "expected 2 channels"),
-        (lambda image: image.astype(np.float32), "expected one of uint8, uint16"),
-        (lambda image: (image >> 8).astype(np.uint8), "of different integer types"),
+        (lambda image: image.astype(np.float64), "expected one of uint8, uint16"),
+        (lambda image: (image >> 8).astype(np.uint8), "of different pixel types"),
     ],
 )
 def test_tiles_of_another_kind_are_reported(screen, tmp_path, spoil, message):

@@ -15,11 +15,14 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from grape_ops.cells.standardize import standardize
 from grape_ops.errors import GrapeOpsError
@@ -68,7 +71,8 @@ class CropStore:
     channels : names of the C channels.
     crop_size : S, height and width of a crop.
     pixel_max : largest value a stored pixel can have; it stands for 1.0.
-    cells : one row a crop, in our columns plus batch, shard, row and whatever else the user's table had.
+    cells : one row a crop, in our columns plus batch, shard, row and whatever else the user's table had; read when
+        it is first asked for, since all of a large screen's table may not fit into memory.
     perturbations : genes in alphabetical order, then ``CONTROL_LABEL``, which stands for all controls.
     labels : (N,) index into ``perturbations``.
     batches : names of the B batches.
@@ -77,24 +81,19 @@ class CropStore:
     meta : all of ``store.json``.
     """
 
-    def __init__(self, path: Path, meta: dict[str, Any], cells: pd.DataFrame, shards: dict[str, np.ndarray]):
+    def __init__(self, path: Path, meta: dict[str, Any], places: "_Places", shards: dict[str, np.ndarray]):
         self.path = path
         self.meta = meta
-        self.cells = cells
         self.channels: tuple[str, ...] = tuple(meta["channels"])
         self.crop_size: int = meta["crop_size"]
         self.pixel_type: str = meta["pixel_type"]
         self.pixel_max = PIXEL_TYPES[self.pixel_type]
-        names = list(shards)
-        self._shards = [shards[name] for name in names]
-        self._shard_codes = pd.Index(names).get_indexer(pd.Index(cells[SHARD]))
-        self._rows = cells[ROW].to_numpy(np.int64)
-
-        genes = cells[GENE].where(~cells[IS_CONTROL], CONTROL_LABEL)
-        self.perturbations = (*sorted(set(genes) - {CONTROL_LABEL}), CONTROL_LABEL)
-        self.labels = pd.Index(self.perturbations).get_indexer(pd.Index(genes)).astype(np.int64)
+        self._shards = list(shards.values())
+        self._shard_codes, self._rows = places.shard, places.row
+        self.perturbations = places.perturbations
+        self.labels = places.label
         self.batches: tuple[str, ...] = tuple(batch["name"] for batch in meta["batches"])
-        self.batch_codes = pd.Index(self.batches).get_indexer(pd.Index(cells[BATCH])).astype(np.int64)
+        self.batch_codes = places.batch
         self.control_mean = np.array([batch["mean"] for batch in meta["batches"]], dtype=np.float32)
         self.control_sd = np.array([batch["sd"] for batch in meta["batches"]], dtype=np.float32)
 
@@ -108,13 +107,18 @@ class CropStore:
         """
         folder = Path(path)
         meta = read_meta(folder)
-        cells = _read_cells(folder, meta)
+        places = _read_places(folder, meta)
         shards = {name: _open_shard(folder, name, meta) for name in meta["shards"]}
-        _check_places(folder, cells, shards, meta)
-        return cls(folder, meta, cells, shards)
+        _check_places(folder, places, shards)
+        return cls(folder, meta, places, shards)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """The whole table of cells."""
+        return pd.read_parquet(self.path / CELLS_FILE)
 
     def __len__(self) -> int:
-        return len(self.cells)
+        return len(self._rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process opens the files itself; sending the memory maps would copy every pixel.
@@ -187,18 +191,60 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _read_cells(folder: Path, meta: dict[str, Any]) -> pd.DataFrame:
+@dataclass(frozen=True)
+class _Places:
+    """Where each crop lies and what it is, without the rest of the table.
+
+    Attributes
+    ----------
+    shard : (N,) place of its shard in ``meta["shards"]``.
+    row : (N,) its row there.
+    label : (N,) index into ``perturbations``.
+    batch : (N,) index into the batches of ``meta``; -1 for one that is not there.
+    """
+
+    shard: np.ndarray
+    row: np.ndarray
+    label: np.ndarray
+    batch: np.ndarray
+    perturbations: tuple[str, ...]
+
+
+def _read_places(folder: Path, meta: dict[str, Any]) -> _Places:
+    """Go through the table of cells a stretch at a time."""
     for name, entry in meta["files"].items():
         if sha256_of(folder / name) != entry["sha256"]:
             raise _damaged(folder, f"{name} is missing or changed since it was written")
     try:
-        cells = pd.read_parquet(folder / CELLS_FILE)
+        table = pq.ParquetFile(folder / CELLS_FILE)
     except (OSError, ValueError) as error:
         raise _damaged(folder, f"{CELLS_FILE} cannot be read ({error})") from None
-    missing = [column for column in CELL_COLUMNS if column not in cells]
-    if missing or len(cells) != meta["n_cells"]:
+    n_cells = table.metadata.num_rows
+    missing = [column for column in CELL_COLUMNS if column not in table.schema_arrow.names]
+    if missing or n_cells != meta["n_cells"]:
         raise _damaged(folder, f"{CELLS_FILE} lacks columns {missing} or has not {meta['n_cells']} rows")
-    return cells
+    shards = pd.Index(list(meta["shards"]))
+    batches = pd.Index([batch["name"] for batch in meta["batches"]])
+    shard, row = np.empty(n_cells, np.int32), np.empty(n_cells, np.int64)
+    gene, batch = np.empty(n_cells, np.int64), np.empty(n_cells, np.int64)
+    codes = {CONTROL_LABEL: 0}
+    start = 0
+    for stretch in table.iter_batches(1 << 18, columns=[SHARD, ROW, GENE, BATCH, IS_CONTROL]):
+        here = slice(start, start := start + len(stretch))
+        shard[here] = shards.get_indexer(stretch[SHARD].to_pandas())
+        batch[here] = batches.get_indexer(stretch[BATCH].to_pandas())
+        row[here] = stretch[ROW].to_numpy()
+        own, names = pd.factorize(stretch[GENE].to_pandas())
+        known = np.array([codes.setdefault(name, len(codes)) for name in names], np.int64)
+        gene[here] = np.where(stretch[IS_CONTROL].to_numpy(zero_copy_only=False), 0, known[own])
+    # Codes in order of appearance become places in the alphabet, controls last.
+    present = np.zeros(len(codes), bool)
+    present[np.unique(gene)] = True
+    names = np.array(list(codes), object)
+    genes = sorted(name for name in names[1:][present[1:]])
+    perturbations = (*genes, CONTROL_LABEL)
+    label = pd.Index(perturbations).get_indexer(pd.Index(names)).astype(np.int64)[gene]
+    return _Places(shard, row, label, batch, perturbations)
 
 
 def _open_shard(folder: Path, name: str, meta: dict[str, Any]) -> np.ndarray:
@@ -218,12 +264,12 @@ def _open_shard(folder: Path, name: str, meta: dict[str, Any]) -> np.ndarray:
     return np.asarray(shard)  # a plain view of the map: taking one row costs a third of np.memmap's time
 
 
-def _check_places(folder: Path, cells: pd.DataFrame, shards: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
-    sizes = cells[SHARD].map({name: len(shard) for name, shard in shards.items()})
-    wrong = int((~(cells[ROW] < sizes) | (cells[ROW] < 0)).sum())
-    unknown = set(cells[BATCH]) - {batch["name"] for batch in meta["batches"]}
+def _check_places(folder: Path, places: _Places, shards: dict[str, np.ndarray]) -> None:
+    sizes = np.array([len(shard) for shard in shards.values()] + [0])
+    wrong = int(((places.row < 0) | (places.row >= sizes[places.shard])).sum())
+    unknown = int((places.batch < 0).sum())
     if wrong or unknown:
-        raise _damaged(folder, f"{wrong} cells point to no crop, {len(unknown)} batches have no statistics")
+        raise _damaged(folder, f"{wrong} cells point to no crop, {unknown} are of batches without statistics")
 
 
 def _damaged(folder: Path, what: str) -> GrapeOpsError:

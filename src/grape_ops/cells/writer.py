@@ -9,18 +9,30 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from grape_ops.cells.standardize import PixelSums, control_sums, merge_sums
 from grape_ops.cells.store import CELL_COLUMNS, FORMAT, PIXEL_TYPES, VERSION, sha256_of
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import BATCH, CELLS_FILE, IS_CONTROL, QUALITY_FILE, ROW, SHARD, SHARDS_DIR, STORE_FILE
+from grape_ops.schema import (
+    BATCH,
+    CELLS_FILE,
+    IS_CONTROL,
+    QUALITY_FILE,
+    ROW,
+    SHARD,
+    SHARDS_DIR,
+    STORE_FILE,
+)
 
 PARTIAL = ".partial"
 _RECORDED_PACKAGES = ("grape-ops", "numpy", "pandas", "pyarrow", "scipy", "scikit-image", "tifffile")
@@ -115,27 +127,41 @@ def put_crops(file: Path, offset: int, row: int, crops: np.ndarray) -> None:
 
 
 def finish_shard(folder: Path, name: str, cells: pd.DataFrame, marks: dict[str, Any]) -> dict[str, Any]:
-    """Sum up the controls, take the checksum, and give the shard its final name.
+    """Sum up the controls, take the checksum, and give the shard its final name; ``seal_shard`` comes after it.
 
     Parameters
     ----------
-    cells : the shard's part of the cell table, in the order of its rows.
+    cells : batch and is_control of the shard's cells, in the order of its rows.
     marks : kept in the shard's own JSON, to tell later whether it can be kept.
     """
-    partial = _partial(folder, name)
-    crops = np.asarray(np.load(partial, mmap_mode="r", allow_pickle=False))
+    partial, final = _partial(folder, name), shard_file(folder, name)
+    file = partial if partial.is_file() else final  # an earlier try may have come as far as renaming
+    crops = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
     sums = control_sums(crops, cells[BATCH].to_numpy(str), cells[IS_CONTROL].to_numpy(bool))
     record = marks | {
         "cells": len(crops),
-        "bytes": partial.stat().st_size,
-        "sha256": sha256_of(partial),
+        "bytes": file.stat().st_size,
+        "sha256": sha256_of(file),
         "controls": {batch: vars(part) for batch, part in sums.items()},
     }
-    with partial.open("r+b") as handle:
+    file.replace(final)
+    return record
+
+
+def seal_shard(folder: Path, name: str, record: dict[str, Any]) -> None:
+    """Force a shard to the disk, and only then mark it as finished."""
+    file = shard_file(folder, name)
+    with file.open("r+b") as handle:
         os.fsync(handle.fileno())
-    os.replace(partial, shard_file(folder, name))
-    write_json(shard_file(folder, name).with_suffix(".json"), record)
-    return read_shard_record(folder, name) or {}
+    write_json(file.with_suffix(".json"), record)
+
+
+def write_part(folder: Path, name: str, cells: pd.DataFrame) -> Path:
+    """Lay down a part of the cell table for ``finish_store``, and return where it lies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"cells-{name}.parquet"
+    cells.to_parquet(file, index=False)
+    return file
 
 
 def read_shard_record(folder: Path, name: str) -> dict[str, Any] | None:
@@ -150,7 +176,7 @@ def read_shard_record(folder: Path, name: str) -> dict[str, Any] | None:
 
 def finish_store(
     folder: Path,
-    cells: pd.DataFrame,
+    cells: pd.DataFrame | Sequence[Path],
     channels: tuple[str, ...],
     shards: dict[str, dict[str, Any]],
     pixel_type: str,
@@ -163,17 +189,20 @@ def finish_store(
 ) -> None:
     """Write the table, the quality counts and, last, ``store.json``.
 
-    ``beside`` names files that lie in the folder already and belong to the store. ``statistics`` are the batches of
-    the store that the cells were taken from, whose controls they are to be standardised by; without them, the
-    controls among the cells give the statistics.
+    Parameters
+    ----------
+    cells : the cell table, or files that ``write_part`` wrote, one behind the other.
+    beside : files that lie in the store's folder already and belong to it.
+    statistics : the batches of the store that the cells were taken from, whose controls they are to be standardised
+        by; without them, the controls among the cells give the statistics.
     """
+    for name, record in shards.items():
+        if not read_shard_record(folder, name):
+            seal_shard(folder, name, record)
+    n_cells, counts = _write_cells(folder / CELLS_FILE, cells)
     if statistics is None:
-        statistics = _control_statistics(cells, shards, PIXEL_TYPES[pixel_type])
-    batches = _batches(cells, statistics)
-    table = folder / CELLS_FILE
-    part = table.with_name(table.name + PARTIAL)
-    cells.to_parquet(part, index=False)
-    settle(part, table)
+        statistics = _control_statistics(counts, shards, PIXEL_TYPES[pixel_type])
+    batches = _batches(counts, statistics)
     write_json(folder / QUALITY_FILE, quality)
     files = {name: _entry(folder / name) for name in (CELLS_FILE, QUALITY_FILE, *beside)}
     meta = {
@@ -183,7 +212,7 @@ def finish_store(
         "crop_size": crop_size,
         "pixel_type": pixel_type,
         "pixel_max": PIXEL_TYPES[pixel_type],
-        "n_cells": len(cells),
+        "n_cells": n_cells,
         "batches": batches,
         "scaling": scaling,
         "provenance": provenance | {"versions": _versions()},
@@ -205,30 +234,50 @@ def shard_file(folder: Path, name: str) -> Path:
     return folder / SHARDS_DIR / f"{name}.npy"
 
 
-def _control_statistics(cells: pd.DataFrame, shards: dict[str, dict[str, Any]], pixel_max: int) -> list[dict[str, Any]]:
+def _write_cells(table: Path, cells: pd.DataFrame | Sequence[Path]) -> tuple[int, Counter[tuple[str, bool]]]:
+    """Write the cell table, one part in memory at a time; counts all cells, and those of each batch and kind."""
+    if isinstance(cells, pd.DataFrame):
+        whole = pa.Table.from_pandas(cells, preserve_index=False)
+        schema, parts = whole.schema, iter([whole])
+    else:
+        # A column may be empty, or hold whole numbers only, in one well and not in another.
+        schema = pa.unify_schemas([pq.read_schema(part) for part in cells], promote_options="permissive")
+        parts = (pq.read_table(part, partitioning=None).cast(schema) for part in cells)
+    counts: Counter[tuple[str, bool]] = Counter()
+    n_cells = 0
+    draft = table.with_name(table.name + PARTIAL)
+    with pq.ParquetWriter(draft, schema) as writer:
+        for part in parts:
+            writer.write_table(part)
+            n_cells += len(part)
+            kinds = part.select([BATCH, IS_CONTROL]).group_by([BATCH, IS_CONTROL]).aggregate([([], "count_all")])
+            for row in kinds.to_pylist():
+                counts[row[BATCH], row[IS_CONTROL]] += row["count_all"]
+    settle(draft, table)
+    return n_cells, counts
+
+
+def _control_statistics(
+    counts: Counter[tuple[str, bool]], shards: dict[str, dict[str, Any]], pixel_max: int
+) -> list[dict[str, Any]]:
     parts = [{name: PixelSums(**sums) for name, sums in record["controls"].items()} for record in shards.values()]
     sums = merge_sums(parts)
-    bare = sorted(set(cells[BATCH]) - set(sums))
+    bare = sorted({batch for batch, _ in counts} - set(sums))
     if bare:
         raise GrapeOpsError(f"{len(bare)} batches have no control cells, among them {', '.join(bare[:5])}.")
     found = ((name, *part.mean_and_sd(pixel_max)) for name, part in sums.items())
     return [{"name": name, "mean": mean, "sd": sd} for name, mean, sd in found]
 
 
-def _batches(cells: pd.DataFrame, statistics: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    n_cells = cells[BATCH].value_counts()
-    n_controls = cells.loc[cells[IS_CONTROL], BATCH].value_counts()
-    return [
-        {
-            "name": part["name"],
-            "cells": int(n_cells[part["name"]]),
-            "controls": int(n_controls.get(part["name"], 0)),
-            "mean": part["mean"],
-            "sd": part["sd"],
-        }
-        for part in statistics
-        if part["name"] in n_cells.index
-    ]
+def _batches(counts: Counter[tuple[str, bool]], statistics: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    batches = []
+    for part in statistics:
+        name = part["name"]
+        controls, others = counts[name, True], counts[name, False]
+        if controls + others:
+            numbers = {"cells": controls + others, "controls": controls}
+            batches.append({"name": name} | numbers | {"mean": part["mean"], "sd": part["sd"]})
+    return batches
 
 
 def _partial(folder: Path, name: str) -> Path:

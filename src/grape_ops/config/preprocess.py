@@ -14,6 +14,11 @@ class FlatFieldSettings(Settings):
     enabled: bool = Field(True, description="Correct uneven illumination.")
     again: bool = Field(False, description="Correct tiles, too, that the screen's layout says are corrected already.")
     columns: tuple[str, ...] = Field((PLATE, WELL), description="Table columns over which one field is taken.")
+    file: str | None = Field(
+        None,
+        description="Fields computed elsewhere, taken as they are: .npy or .tif of (channels, height, width), relative "
+        "to the screen's folder; what `columns` names may stand in braces (fields/{plate}.npy).",
+    )
     steps_per_radius: Positive = Field(
         20, description="The median is evaluated this often along its radius, and interpolated between."
     )

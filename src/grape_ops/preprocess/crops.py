@@ -9,7 +9,7 @@ Legend: N cells, C channels, H x W tile, S crop size.
 import numpy as np
 
 from grape_ops.preprocess.illumination import FlatField
-from grape_ops.preprocess.intensity import rescale
+from grape_ops.preprocess.intensity import Rescaling
 
 
 def corner(centre: np.ndarray, size: int) -> np.ndarray:
@@ -36,41 +36,62 @@ def near_edge(
 
 
 def cut(
-    tile: np.ndarray,
+    window: np.ndarray,
+    origin: tuple[int, int],
+    shape: tuple[int, int],
     corners: np.ndarray,
     size: int,
     edge: str,
     field: FlatField,
-    scale: np.ndarray,
-    pixel_type: str,
+    scaling: Rescaling,
 ) -> np.ndarray:
-    """Cut crops out of one tile; each depends on its own window only.
+    """Cut crops out of one window of a tile; each depends on its own pixels only.
 
     Parameters
     ----------
-    tile : (C, H, W) raw pixels.
-    corners : (N, 2) first row and column of each crop; may lie outside the tile.
+    window : (C, h, w) raw pixels, all that ``reach`` of the corners names.
+    origin : first row and column of the window in its tile.
+    shape : H and W of the tile.
+    corners : (N, 2) first row and column of each crop in the tile; may lie outside.
     edge : "reflect" or "zero" says what is put where a crop leaves the tile; with "drop" none does.
     field : the tile's flat field.
-    scale : (C, 2) the corrected values that become 0 and 1.
+    scaling : from corrected to stored values.
 
     Returns
     -------
-    (N, C, S, S) of ``pixel_type``.
+    (N, C, S, S) of the scaling's pixel type.
     """
-    crops = np.empty((len(corners), len(tile), size, size), dtype=pixel_type)
+    crops = np.empty((len(corners), len(window), size, size), dtype=scaling.pixel_type)
+    down, across = field.along(*(start + np.arange(n) for start, n in zip(origin, window.shape[1:], strict=True)))
     for crop, (top, left) in zip(crops, corners.tolist(), strict=True):
-        rows, columns = np.arange(top, top + size), np.arange(left, left + size)
-        inner_rows, inner_columns = _mirrored(rows, tile.shape[1]), _mirrored(columns, tile.shape[2])
-        if inner_rows is rows and inner_columns is columns:
-            pixels = tile[:, top : top + size, left : left + size]
-        else:
-            pixels = tile[:, inner_rows[:, None], inner_columns]
-        crop[...] = rescale(pixels / field.at(inner_rows, inner_columns), scale[:, 0], scale[:, 1], pixel_type)
+        lines, places = np.arange(top, top + size), np.arange(left, left + size)
+        inner_lines, inner_places = _mirrored(lines, shape[0]), _mirrored(places, shape[1])
+        rows, columns = _span(inner_lines, origin[0]), _span(inner_places, origin[1])
+        # Few passes over pixels that stay in the processor's cache.
+        pixels = scaling(np.divide(window[:, rows, columns], field.patch(down, across, rows, columns)))
+        if inner_lines is lines and inner_places is places:
+            crop[...] = pixels
+            continue
+        crop[...] = pixels[:, inner_lines[:, None] - inner_lines.min(), inner_places - inner_places.min()]
         if edge == "zero":
-            crop[:, inner_rows != rows] = 0
-            crop[:, :, inner_columns != columns] = 0
+            crop[:, inner_lines != lines] = 0
+            crop[:, :, inner_places != places] = 0
     return crops
+
+
+def reach(corners: np.ndarray, size: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the part of a tile (H, W) that these crops need, mirrored edges included."""
+    spans = []
+    for starts, length in zip(corners.T, shape, strict=True):
+        ends = [_mirrored(np.arange(start, start + size), length) for start in (starts.min(), starts.max())]
+        first = min(int(end.min()) for end in ends)
+        spans.append((first, max(int(end.max()) for end in ends) + 1 - first))
+    (top, height), (left, width) = spans
+    return top, left, height, width
+
+
+def _span(places: np.ndarray, origin: int) -> slice:
+    return slice(int(places.min()) - origin, int(places.max()) + 1 - origin)
 
 
 def _mirrored(places: np.ndarray, length: int) -> np.ndarray:

@@ -1,9 +1,10 @@
 """Which tiles share a flat field, which share percentiles, and which cells share a batch.
 
 All three are lists of table columns; a group is one combination of their values, joined by "|".
+Legend: N cells of a well, T tiles of the screen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,67 +16,116 @@ from grape_ops.screen.screen import Screen
 TILE_KEY = [PLATE, WELL, TILE]
 
 
-def tile_of_cells(screen: Screen) -> np.ndarray:
-    """Place of each cell's tile in ``screen.tiles``, -1 if it is not listed: (N,) int64."""
-    listed = pd.MultiIndex.from_frame(screen.tiles[TILE_KEY].astype(str))
-    if not listed.is_unique:
-        twice = listed[listed.duplicated()][0]
-        raise GrapeOpsError(f"The screen lists tile {' '.join(map(str, twice))} more than once.")
-    return listed.get_indexer(pd.MultiIndex.from_frame(screen.cells[TILE_KEY].astype(str)))
+def each_well(screen: Screen) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """Go through the cell table a (plate, well) at a time, so that it need not be in memory as a whole."""
+    if screen.parts is not None:
+        for place in screen.parts.wells:
+            yield place, screen.parts.read(*place)
+        return
+    for (plate, well), rows in screen.cells.groupby([PLATE, WELL], sort=True).indices.items():
+        yield (str(plate), str(well)), screen.cells.iloc[rows]
 
 
-def batch_of_cells(screen: Screen, tile_of_cell: np.ndarray, columns: Sequence[str]) -> np.ndarray:
+class TilePlaces:
+    """Finds the tiles of cells in the screen's list."""
+
+    def __init__(self, tiles: pd.DataFrame):
+        names = tiles[TILE_KEY].astype(str).reset_index(drop=True)
+        twice = names[names.duplicated()]
+        if len(twice):
+            raise GrapeOpsError(f"The screen lists tile {' '.join(twice.iloc[0])} more than once.")
+        self._of_well = {
+            (str(plate), str(well)): (pd.Index(own[TILE]), own.index.to_numpy(np.int64))
+            for (plate, well), own in names.groupby([PLATE, WELL])
+        }
+
+    def of(self, place: tuple[str, str], cells: pd.DataFrame) -> np.ndarray:
+        """Place of each cell's tile in the list, -1 if it is not listed: (N,) int64."""
+        if place not in self._of_well:
+            return np.full(len(cells), -1, np.int64)
+        names, places = self._of_well[place]
+        found = names.get_indexer(pd.Index(cells[TILE].astype(str)))
+        return np.where(found < 0, -1, places[found])
+
+
+def batch_of_cells(
+    tiles: pd.DataFrame, cells: pd.DataFrame, tile_of_cell: np.ndarray, columns: Sequence[str]
+) -> np.ndarray:
     """Name each cell's batch: (N,) strings."""
     parts = []
     for column in columns:
-        if column in screen.cells:
-            values = screen.cells[column]
-        elif column in screen.tiles:
-            values = screen.tiles[column].reindex(pd.RangeIndex(-1, len(screen.tiles))).iloc[tile_of_cell + 1]
+        if column in cells:
+            values = cells[column]
+        elif column in tiles:
+            values = tiles[column].reset_index(drop=True).reindex(pd.RangeIndex(-1, len(tiles))).iloc[tile_of_cell + 1]
         else:
-            raise _no_column(screen, column, "preprocess.batch_columns")
+            raise no_column(tiles, cells, column, "preprocess.batch_columns")
         empty = int(values.isna().sum())
         if empty:
             raise GrapeOpsError(
                 f"{empty} cells have no value in column {column!r}, which preprocess.batch_columns names."
             )
-        parts.append(values.astype(str).to_numpy())
-    return _joined(parts, len(screen.cells))
+        parts.append(values.astype(str).to_numpy(object))
+    return _joined(parts, len(cells))
 
 
-def group_of_tiles(screen: Screen, tile_of_cell: np.ndarray, columns: Sequence[str], setting: str) -> np.ndarray:
-    """Name each tile's group: (T,) strings; empty where a tile has no cells and only the cell table would know.
+class TileGrouping:
+    """Names each tile's group, from columns of the tile list and, as wells come by, of the cell table."""
 
-    Raises
-    ------
-    GrapeOpsError : a column is in no table, or takes several values within a tile.
-    """
-    parts = []
-    for column in columns:
-        if column in screen.tiles:
-            values = screen.tiles[column].reset_index(drop=True)
-        elif column in screen.cells:
-            values = _from_cells(screen, tile_of_cell, column, setting)
-        else:
-            raise _no_column(screen, column, setting)
-        parts.append(values.astype(object).where(values.notna(), "").astype(str).to_numpy())
-    names = _joined(parts, len(screen.tiles))
-    for part in parts:
-        names[part == ""] = ""
-    return names
+    def __init__(self, tiles: pd.DataFrame, columns: Sequence[str], setting: str):
+        self.tiles, self.columns, self.setting = tiles, columns, setting
+        self._values = {
+            name: tiles[name].to_numpy(object).copy() if name in tiles else np.full(len(tiles), None, object)
+            for name in columns
+        }
 
+    def take(self, cells: pd.DataFrame, tile_of_cell: np.ndarray) -> None:
+        """Learn from the cells of a well.
 
-def _from_cells(screen: Screen, tile_of_cell: np.ndarray, column: str, setting: str) -> pd.Series:
-    values = screen.cells[column].groupby(tile_of_cell)
-    several = values.nunique(dropna=False)
-    several = several[(several > 1) & (several.index >= 0)]
-    if len(several):
-        tile = " ".join(screen.tiles[TILE_KEY].iloc[several.index[0]].astype(str))
-        raise GrapeOpsError(
-            f"{setting} names column {column!r}, but it takes {several.iloc[0]} values within tile {tile} "
-            f"and varies within {len(several)} tiles; a tile has to belong to one group."
-        )
-    return values.first().reindex(range(len(screen.tiles)))
+        Raises
+        ------
+        GrapeOpsError : a column is in no table, or takes several values within a tile.
+        """
+        for column in self.columns:
+            if column in self.tiles:
+                continue
+            if column not in cells:
+                raise no_column(self.tiles, cells, column, self.setting)
+            values = cells[column].groupby(tile_of_cell)
+            several = values.nunique(dropna=False)
+            several = several[(several > 1) & (several.index >= 0)]
+            if len(several):
+                tile = " ".join(self.tiles[TILE_KEY].iloc[several.index[0]].astype(str))
+                raise GrapeOpsError(
+                    f"{self.setting} names column {column!r}, but it takes {several.iloc[0]} values within tile {tile} "
+                    f"and varies within {len(several)} tiles of this well; a tile has to belong to one group."
+                )
+            first = values.first()
+            first = first[first.index >= 0]
+            self._values[column][first.index.to_numpy()] = first.to_numpy(object)
+
+    def names(self, used: np.ndarray) -> np.ndarray:
+        """Name the groups: (T,) strings, empty where a tile has no cells and only the cell table would know.
+
+        Parameters
+        ----------
+        used : (T,) whether a tile has cells, and must have a group.
+        """
+        empty = np.zeros(len(self.tiles), bool)
+        parts = []
+        for values in self._values.values():
+            gaps = pd.isna(values) | (values == "")
+            empty |= gaps
+            parts.append(np.where(gaps, "", values.astype(str)).astype(object))
+        bare = np.flatnonzero(used & empty)
+        if len(bare):
+            tile = " ".join(self.tiles[TILE_KEY].iloc[bare[0]].astype(str))
+            raise GrapeOpsError(
+                f"{len(bare)} tiles, among them {tile}, have no value in a column that {self.setting} names."
+            )
+        names = _joined(parts, len(self.tiles))
+        names[empty] = ""
+        return names
 
 
 def _joined(parts: list[np.ndarray], length: int) -> np.ndarray:
@@ -87,6 +137,7 @@ def _joined(parts: list[np.ndarray], length: int) -> np.ndarray:
     return joined
 
 
-def _no_column(screen: Screen, column: str, setting: str) -> GrapeOpsError:
-    known = sorted({*screen.cells.columns, *screen.tiles.columns} - {"path"})
+def no_column(tiles: pd.DataFrame, cells: pd.DataFrame, column: str, setting: str) -> GrapeOpsError:
+    """Say that a setting names a column that is in neither table."""
+    known = sorted({*cells.columns, *tiles.columns} - {"path"})
     return GrapeOpsError(f"{setting} names column {column!r}; the tables have: {', '.join(map(str, known))}.")

@@ -6,37 +6,38 @@ counted on a lattice of pixels whose phase moves from tile to tile.
 Legend: C channels, H x W tile.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 BINS = 1 << 20  # 16 bins a grey level of a uint16 image
-# Pixels of a channel that are counted before a group is thinned out. The 99.9th percentile then rests on
-# 17,000 pixels above it, and lies within 0.001 of the range of where all pixels put it.
+# Pixels of a channel that are counted at most before a group is thinned out; at least two thirds of them then are.
+# The 99.9th percentile rests on more than 11,000 pixels above it, and lies within 0.001 of the range of where
+# all pixels put it (benchmarks/preprocess.py).
 COUNTED = 1 << 24
 
-
-def count_stride(pixels: int) -> int:
-    """Distance of the counted pixels, in a group with so many pixels in a channel."""
-    return max(1, int(np.sqrt(pixels / COUNTED)))
+Strides = tuple[int, int]
 
 
-def counted(position: int, stride: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def count_stride(pixels: int) -> Strides:
+    """Distances of the counted rows and columns, in a group with so many pixels in a channel."""
+    share = pixels / COUNTED
+    down = max(1, int(np.ceil(np.sqrt(share))))
+    return down, max(1, int(np.ceil(share / down)))
+
+
+def counted(position: int, stride: Strides, height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns that are counted of the tile at a position of its group."""
     # Steps of the golden ratio visit all phases evenly.
-    row, column = divmod(position * 0x9E3779B1 % (stride * stride), stride)
-    return np.arange(row, height, stride), np.arange(column, width, stride)
-
-
-def histogram(pixels: np.ndarray, limit: int) -> np.ndarray:
-    """Count corrected pixels between 0 and ``limit``: (C, m, n) float32 -> (C, BINS) int64."""
-    counts = np.zeros((len(pixels), BINS), dtype=np.int64)
-    count_into(counts, pixels, limit)
-    return counts
+    row, column = divmod(position * 0x9E3779B1 % (stride[0] * stride[1]), stride[1])
+    return slice(row, height, stride[0]), slice(column, width, stride[1])
 
 
 def count_into(counts: np.ndarray, pixels: np.ndarray, limit: int) -> None:
-    """Add corrected pixels to a histogram: (C, BINS) and (C, m, n)."""
-    places = (pixels.reshape(len(pixels), -1) * np.float32(BINS / (limit + 1))).astype(np.int64)
-    for channel, bins in zip(counts, places, strict=True):
+    """Add corrected pixels to a histogram, those beyond its ends to the outermost bins: (C, BINS) and (C, m, n)."""
+    for channel, image in zip(counts, pixels.reshape(len(pixels), -1), strict=True):
+        places = image * np.float32(BINS / (limit + 1))
+        bins = np.clip(places, 0, BINS - 1, out=places).astype(np.int64)
         if len(bins) < BINS // 8:  # few pixels: going through all the bins would take longer
             np.add.at(channel, bins, 1)
         else:
@@ -55,10 +56,31 @@ def percentiles(counts: np.ndarray, limit: int, shares: tuple[float, float]) -> 
     return (found * ((limit + 1) / BINS)).astype(np.float32)
 
 
-def rescale(pixels: np.ndarray, low: np.ndarray, high: np.ndarray, pixel_type: str) -> np.ndarray:
-    """Map [low, high] to the whole range of the integer type, and clip: (C, m, n), (C,), (C,) -> (C, m, n)."""
-    pixel_max = np.iinfo(pixel_type).max
-    # A channel without any contrast has an empty range; it becomes black instead of noise.
-    gain = np.where(high > low, pixel_max / np.maximum(high - low, 1e-9), 0).astype(np.float32)
-    scaled = (pixels.astype(np.float32) - low[:, None, None]) * gain[:, None, None]
-    return np.rint(np.clip(scaled, 0, pixel_max, out=scaled), out=scaled).astype(pixel_type)
+@dataclass(frozen=True)
+class Rescaling:
+    """Maps [low, high] of each channel to the whole range of an integer type, and clips.
+
+    Attributes
+    ----------
+    low, gain : (C, 1, 1) float32.
+    pixel_type : the integer type.
+    """
+
+    low: np.ndarray
+    gain: np.ndarray
+    pixel_type: str
+
+    @classmethod
+    def between(cls, scale: np.ndarray, pixel_type: str) -> "Rescaling":
+        """Map between the two values of each channel: (C, 2)."""
+        low, high = scale.astype(np.float64).T
+        # A channel without any contrast has an empty range; it becomes black instead of noise.
+        gain = np.where(high > low, np.iinfo(pixel_type).max / np.maximum(high - low, 1e-9), 0)
+        return cls(low.astype(np.float32)[:, None, None], gain.astype(np.float32)[:, None, None], pixel_type)
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Rescale corrected pixels in place, to whole numbers that fit the type: (C, m, n) float32."""
+        pixels -= self.low
+        pixels *= self.gain
+        np.clip(pixels, 0, np.iinfo(self.pixel_type).max, out=pixels)
+        return np.rint(pixels, out=pixels)

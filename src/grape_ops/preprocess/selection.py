@@ -1,6 +1,11 @@
-"""Which cells are cropped, where their crops lie in the store, and why the others are left out."""
+"""Which cells are cropped, where their crops lie in the store, and why the others are left out.
 
-from dataclasses import dataclass
+The cell table is gone through a well at a time. Legend: N cells of a well, T tiles of the screen.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,102 +14,158 @@ import pandas as pd
 from grape_ops.cells.writer import shard_names
 from grape_ops.config import PreprocessSettings
 from grape_ops.preprocess.crops import corner, near_edge, outside
+from grape_ops.preprocess.groups import TilePlaces, batch_of_cells, each_well
+from grape_ops.preprocess.measurement import LARGEST_TILE, WINDOW
 from grape_ops.preprocess.problems import Problems
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
 from grape_ops.screen.screen import Screen
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The cells of a store, in its order.
+@dataclass
+class Choice:
+    """How many cells are kept and dropped, over all wells.
 
     Attributes
     ----------
+    dropped : number of cells left out, by reason.
+    genes : kept cells of each gene, of each batch; all controls are one gene.
+    controls : kept controls of each batch.
+    bare : batches without controls, whose cells are left out as well.
+    wells : wells with cells that are kept.
+    """
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    genes: dict[str, Counter[str]] = field(default_factory=dict)
+    controls: Counter[str] = field(default_factory=Counter)
+    bare: set[str] = field(default_factory=set)
+    wells: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def kept(self) -> int:
+        """Number of cells that are kept."""
+        return sum(counts.total() for counts in self.genes.values())
+
+    def quality(self) -> dict[str, Any]:
+        """Count what was kept and dropped, over genes and batches."""
+        genes: Counter[str] = Counter()
+        for counts in self.genes.values():
+            genes.update(counts)
+        return {
+            "cells_in_table": self.kept + self.dropped.total(),
+            "cells_kept": self.kept,
+            "cells_dropped": dict(sorted(self.dropped.items())),
+            "cells_per_gene": dict(sorted(genes.items())),
+            "cells_per_batch": {name: counts.total() for name, counts in sorted(self.genes.items())},
+            "controls_per_batch": {name: self.controls[name] for name in sorted(self.genes)},
+        }
+
+
+@dataclass(frozen=True)
+class Well:
+    """The kept cells of a (plate, well), in the order of its shard.
+
+    Attributes
+    ----------
+    shard : name.
     cells : table with batch, shard and row.
     tile : (N,) place of each cell's tile in the screen's list.
+    window : (N,) number of the window of its tile that the crop's corner lies in; 0 but for large tiles.
     corners : (N, 2) first row and column of each crop in its tile.
-    dropped : number of cells left out, by reason.
     """
 
+    shard: str
     cells: pd.DataFrame
     tile: np.ndarray
+    window: np.ndarray
     corners: np.ndarray
-    dropped: dict[str, int]
 
 
-def select_cells(
-    screen: Screen,
-    tile_of_cell: np.ndarray,
-    batch: np.ndarray,
-    shapes: np.ndarray,
-    settings: PreprocessSettings,
-    problems: Problems,
-) -> Selection:
-    """Decide on every cell; the first reason that applies to it is the one that is counted.
+@dataclass(frozen=True)
+class Selector:
+    """Decides on every cell; the first reason that applies to it is the one that is counted.
 
-    Parameters
+    Attributes
     ----------
-    tile_of_cell : (N,) place of each cell's tile, -1 if it is not listed.
-    batch : (N,) batch names.
+    screen, settings, places : the screen, and what finds its tiles.
     shapes : (T, 2) height and width of each tile, 0 if it could not be read.
-    problems : takes note of cells outside their tile and batches without controls; tiles were noted before.
     """
-    cells = screen.cells.reset_index(drop=True)
-    y, x = cells[Y].to_numpy(np.float64), cells[X].to_numpy(np.float64)
-    height, width = np.where(tile_of_cell[:, None] >= 0, shapes[tile_of_cell], 0).T
-    reason = np.full(len(cells), "", dtype=object)
 
-    def leave_out(which: np.ndarray, why: str) -> np.ndarray:
-        fresh = which & (reason == "")
-        reason[fresh] = why
-        return fresh
+    screen: Screen
+    settings: PreprocessSettings
+    places: TilePlaces
+    shapes: np.ndarray
 
-    leave_out(cells[GENE].isna().to_numpy(), "no gene symbol")
-    leave_out(height == 0, "tile missing or unreadable")
-    astray = leave_out(outside(y, x, height, width), "outside its tile")
-    problems.add("cells outside their tile", name_places(cells[astray]))
-    if settings.edge == "drop":
-        margin = settings.edge_margin
-        leave_out(near_edge(y, x, height, width, settings.crop_size, margin), "too close to the tile's edge")
-    kept = reason == ""
-    bare = sorted(set(batch[kept]) - set(batch[kept & cells[IS_CONTROL].to_numpy(bool)]))
-    problems.add("batches without control cells", bare)
-    leave_out(np.isin(batch, bare), "batch without controls")
+    def choose(self, problems: Problems) -> Choice:
+        """Count what will be kept; notes cells outside their tile and batches without controls as problems."""
+        choice, astray = Choice(), []
+        for place, cells in each_well(self.screen):
+            _, batch, reason = self._judge(place, cells)
+            astray += name_places(cells[reason == "outside its tile"])
+            choice.dropped.update(reason[reason != ""].tolist())
+            kept = reason == ""
+            gene = cells[GENE].where(~cells[IS_CONTROL], CONTROL_LABEL)[kept]
+            for name, own in gene.groupby(batch[kept]):
+                choice.genes.setdefault(str(name), Counter()).update(own.tolist())
+            choice.controls.update(batch[kept & cells[IS_CONTROL].to_numpy(bool)].tolist())
+            if kept.any():
+                choice.wells.add(place)
+        problems.add("cells outside their tile", astray)
+        choice.bare = choice.genes.keys() - choice.controls.keys()
+        problems.add("batches without control cells", sorted(choice.bare))
+        lost = sum(choice.genes.pop(name).total() for name in choice.bare)
+        if lost:
+            choice.dropped["batch without controls"] = lost
+        return choice
 
-    dropped = _counts(pd.Series(reason[reason != ""]))
-    return _arranged(cells, reason == "", batch, tile_of_cell, settings.crop_size, dropped)
+    def wells(self, choice: Choice) -> Iterator[Well]:
+        """Arrange the kept cells of each well, in the order of shards."""
+        names = shard_names(choice.wells)
+        for place, cells in self._in_order(names):
+            tile, batch, reason = self._judge(place, cells)
+            kept = (reason == "") & ~np.isin(batch, list(choice.bare))
+            if kept.any():
+                yield self._arranged(cells[kept], tile[kept], batch[kept], names[place])
 
+    def _in_order(self, names: dict[tuple[str, str], str]) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+        places = sorted(names, key=names.__getitem__)
+        if self.screen.parts is not None:
+            for place in places:
+                yield place, self.screen.parts.read(*place)
+            return
+        rows = {(str(p), str(w)): rows for (p, w), rows in self.screen.cells.groupby([PLATE, WELL]).indices.items()}
+        for place in places:
+            yield place, self.screen.cells.iloc[rows[place]]
 
-def _arranged(
-    cells: pd.DataFrame, kept: np.ndarray, batch: np.ndarray, tile: np.ndarray, size: int, dropped: dict[str, int]
-) -> Selection:
-    table = cells[kept].assign(**{BATCH: batch[kept]})
-    names = shard_names(zip(table[PLATE], table[WELL], strict=True))
-    table[SHARD] = [names[place] for place in zip(table[PLATE], table[WELL], strict=True)]
-    # Cells of a tile lie together, tiles in the screen's order, cells of a tile in the table's.
-    order = np.lexsort((tile[kept], table[SHARD].to_numpy(str)))
-    table = table.iloc[order].reset_index(drop=True)
-    table[ROW] = table.groupby(SHARD).cumcount().astype(np.int64)
-    corners = np.stack([corner(table[axis].to_numpy(), size) for axis in (Y, X)], axis=1)
-    return Selection(table, tile[kept][order], corners.reshape(-1, 2), dropped)
+    def _judge(self, place: tuple[str, str], cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tile, batch and reason to leave it out ("" for none) of each cell: (N,), (N,), (N,)."""
+        tile = self.places.of(place, cells)
+        batch = batch_of_cells(self.screen.tiles, cells, tile, self.settings.batch_columns)
+        y, x = cells[Y].to_numpy(np.float64), cells[X].to_numpy(np.float64)
+        height, width = np.where(tile[:, None] >= 0, self.shapes[tile], 0).T
+        reason = np.full(len(cells), "", dtype=object)
 
+        def leave_out(which: np.ndarray, why: str) -> None:
+            reason[which & (reason == "")] = why
 
-def count_quality(screen: Screen, selection: Selection) -> dict[str, Any]:
-    """Count what was kept and dropped, over genes and batches."""
-    cells = selection.cells
-    genes = cells[GENE].where(~cells[IS_CONTROL], CONTROL_LABEL)
-    return {
-        "cells_in_table": len(screen.cells),
-        "cells_kept": len(cells),
-        "cells_dropped": selection.dropped,
-        "cells_per_gene": _counts(genes),
-        "cells_per_batch": _counts(cells[BATCH]),
-        "controls_per_batch": _counts(cells.loc[cells[IS_CONTROL], BATCH]),
-    }
+        leave_out(cells[GENE].isna().to_numpy(), "no gene symbol")
+        leave_out(height == 0, "tile missing or unreadable")
+        leave_out(outside(y, x, height, width), "outside its tile")
+        if self.settings.edge == "drop":
+            margin = self.settings.edge_margin
+            leave_out(near_edge(y, x, height, width, self.settings.crop_size, margin), "too close to the tile's edge")
+        return tile, batch, reason
 
-
-def _counts(values: pd.Series) -> dict[str, int]:
-    return {str(name): int(count) for name, count in values.value_counts().sort_index().items()}
+    def _arranged(self, cells: pd.DataFrame, tile: np.ndarray, batch: np.ndarray, shard: str) -> Well:
+        size = self.settings.crop_size
+        corners = np.stack([corner(cells[axis].to_numpy(), size) for axis in (Y, X)], axis=1).reshape(-1, 2)
+        down, across = np.maximum(corners, 0).T // WINDOW
+        height, width = self.shapes[tile].T
+        window = np.where(height * width > LARGEST_TILE, down * (-(-width // WINDOW)) + across, 0)
+        # Cells of a tile lie together, tiles in the screen's order, cells of a tile in the table's.
+        order = np.lexsort((window, tile))
+        table = cells.iloc[order].reset_index(drop=True)
+        table = table.assign(**{BATCH: batch[order], SHARD: shard, ROW: np.arange(len(table), dtype=np.int64)})
+        return Well(shard, table, tile[order], window[order], corners[order])
 
 
 def name_places(cells: pd.DataFrame) -> list[str]:

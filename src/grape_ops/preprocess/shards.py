@@ -1,13 +1,15 @@
 """Second pass over the tiles: crops are cut, and written to one shard for each (plate, well).
 
 A tile's crops lie together in its shard, so that each task writes a stretch of its own. When the last tile
-of a shard is done, the shard is checked, summed up and renamed; an interrupted run goes on behind it.
-Legend: N cells, C channels.
+of a shard is done, the shard is summed up, renamed, forced to the disk, and marked as finished; an interrupted
+run goes on behind it. Legend: N cells, C channels.
 """
 
 import hashlib
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,28 +18,30 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.cells.store import sha256_of
-from grape_ops.cells.writer import finish_shard, put_crops, read_shard_record, start_shard
+from grape_ops.cells.writer import finish_shard, put_crops, read_shard_record, seal_shard, start_shard, write_part
 from grape_ops.config import PreprocessSettings
-from grape_ops.preprocess.crops import cut
+from grape_ops.preprocess.crops import cut, reach
 from grape_ops.preprocess.illumination import FIELDS_FILE, FlatField, read_fields, write_fields
+from grape_ops.preprocess.intensity import Rescaling
 from grape_ops.preprocess.measurement import Measurement, TileGroups
-from grape_ops.preprocess.selection import Selection
+from grape_ops.preprocess.selection import Choice, Selector, Well
 from grape_ops.preprocess.workers import Task, Workers
 from grape_ops.progress import progress
-from grape_ops.schema import BATCH, IS_CONTROL, SHARD
-from grape_ops.screen.screen import Screen, TileReader
+from grape_ops.schema import BATCH, IS_CONTROL, UNFINISHED_DIR
+from grape_ops.screen.screen import TileReader, Window, read_window
 
 _CROPS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class Cutting:
-    """What becomes of one tile's cells.
+    """What becomes of the cells of one tile, or of one window of a large one.
 
     Attributes
     ----------
     shard, file, offset, row : where the crops go; see ``cells/writer.py``.
     corners : (N, 2) first row and column of each crop.
+    shape : H and W of the tile.
     group, scale : name of the tile's flat field, and its percentiles.
     """
 
@@ -46,6 +50,7 @@ class Cutting:
     offset: int
     row: int
     corners: np.ndarray
+    shape: tuple[int, int]
     group: str
     scale: np.ndarray
 
@@ -57,12 +62,16 @@ def cut_tile(
     fields: tuple[Path, str],
     settings: PreprocessSettings,
 ) -> tuple[str, int]:
-    """Read a tile, cut its crops, and write them into the unfinished shard; returns the shard and their number."""
-    tile = read_tile(row)
-    field = _fields(*fields)[cutting.group]
+    """Read what is needed of a tile and write its crops to the unfinished shard; returns the shard and their number."""
+    part = Window(*reach(cutting.corners, settings.crop_size, cutting.shape))
+    image = read_window(read_tile, row, None if part[2:] == cutting.shape else part)
+    if image.dtype.kind == "f":
+        image = np.nan_to_num(image)
+    flat = _fields(*fields)[cutting.group]
+    scaling = Rescaling.between(cutting.scale, settings.pixel_type)
     for first in range(0, len(cutting.corners), _CROPS_AT_ONCE):
         some = cutting.corners[first : first + _CROPS_AT_ONCE]
-        crops = cut(tile, some, settings.crop_size, settings.edge, field, cutting.scale, settings.pixel_type)
+        crops = cut(image, part[:2], cutting.shape, some, settings.crop_size, settings.edge, flat, scaling)
         put_crops(cutting.file, cutting.offset, cutting.row + first, crops)
     return cutting.shard, len(cutting.corners)
 
@@ -74,75 +83,101 @@ def _fields(folder: Path, checksum: str) -> dict[str, FlatField]:
     return read_fields(folder)
 
 
-def cut_shards(
-    screen: Screen,
-    out: Path,
-    selection: Selection,
-    groups: TileGroups,
-    measurement: Measurement,
-    settings: PreprocessSettings,
-    workers: Workers,
-) -> dict[str, dict[str, Any]]:
-    """Run the second pass, or what is left of it.
+@dataclass
+class _Unfinished:
+    """A shard that is being filled: cuttings left, what marks it as of these inputs, batch and kind of its cells."""
 
-    Returns
-    -------
-    what ``finish_shard`` noted of each shard.
+    left: int
+    marks: dict[str, Any]
+    cells: pd.DataFrame
+
+
+@dataclass
+class Cutter:
+    """Runs the second pass, or what is left of it.
+
+    Attributes
+    ----------
+    out : folder of the store.
+    records : what is known of each finished shard.
+    parts : the cell table of each shard.
     """
-    records: dict[str, dict[str, Any]] = {}
-    left: dict[str, int] = {}
-    marks: dict[str, dict[str, Any]] = {}
-    queue: deque[Task] = deque()
-    write_fields(out, measurement.fields)
-    fields = (out, sha256_of(out / FIELDS_FILE))
-    places = {str(shard): np.asarray(cells) for shard, cells in selection.cells.groupby(SHARD).indices.items()}
-    for shard, cells in places.items():
-        marks[shard] = {"shard": shard, "inputs": _digest(cells, selection, groups, measurement, settings)}
-        record = read_shard_record(out, shard)
-        if record and record.get("inputs") == marks[shard]["inputs"]:
-            records[shard] = record
-            continue
-        shape = (len(cells), len(screen.channels), settings.crop_size, settings.crop_size)
-        file, offset = start_shard(out, shard, shape, settings.pixel_type)
-        tiles = selection.tile[cells]
-        starts = np.flatnonzero(np.diff(tiles, prepend=-1))
-        left[shard] = len(starts)
-        for first, last in zip(starts.tolist(), [*starts[1:].tolist(), len(cells)], strict=True):
-            tile = int(tiles[first])
-            group, scale = groups.field[tile], measurement.scales[groups.scale[tile]]
-            cutting = Cutting(shard, file, offset, first, selection.corners[cells[first:last]], group, scale)
-            queue.append((cut_tile, (cutting, screen.read_tile, screen.tiles.iloc[tile], fields, settings)))
 
-    done = sum(record["cells"] for record in records.values())
-    with progress("Cutting crops", len(selection.cells), "crop", done) as advance:
-        for result in workers.run(queue):
-            if isinstance(result, dict):
-                records[result["shard"]] = result
+    selector: Selector
+    out: Path
+    groups: TileGroups
+    measurement: Measurement
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parts: list[Path] = field(default_factory=list)
+    _unfinished: dict[str, _Unfinished] = field(default_factory=dict)
+
+    def run(self, choice: Choice, workers: Workers) -> None:
+        """Cut all kept cells."""
+        write_fields(self.out, self.measurement.fields)
+        fields = (self.out, sha256_of(self.out / FIELDS_FILE))
+        first: deque[Task] = deque()
+        sealed: Future[None] | None = None
+        # Forcing a shard to the disk takes as long as making it; meanwhile the workers go on.
+        with progress("Cutting crops", choice.kept, "crop") as advance, ThreadPoolExecutor(1) as disk:
+            for result in workers.run(first, self._tasks(choice, fields, advance)):
+                if isinstance(result, dict):
+                    self.records[result["shard"]] = result
+                    if sealed:
+                        sealed.result()
+                    sealed = disk.submit(seal_shard, self.out, result["shard"], result)
+                    continue
+                shard, n_crops = result
+                advance(n_crops)
+                unfinished = self._unfinished[shard]
+                unfinished.left -= 1
+                if not unfinished.left:
+                    del self._unfinished[shard]
+                    first.append((finish_shard, (self.out, shard, unfinished.cells, unfinished.marks)))
+        if sealed:
+            sealed.result()
+
+    def _tasks(self, choice: Choice, fields: tuple[Path, str], advance: Any) -> Iterator[Task]:
+        """Make the tasks of a well when those before it are handed out: not all cells are in memory."""
+        screen, settings = self.selector.screen, self.selector.settings
+        for well in self.selector.wells(choice):
+            self.parts.append(write_part(self.out / UNFINISHED_DIR, well.shard, well.cells))
+            marks = {"shard": well.shard, "inputs": self._digest(well)}
+            record = read_shard_record(self.out, well.shard)
+            if record and record.get("inputs") == marks["inputs"]:
+                self.records[well.shard] = record
+                advance(len(well.cells), fresh=False)
                 continue
-            shard, n_crops = result
-            advance(n_crops)
-            left[shard] -= 1
-            if not left[shard]:
-                own = selection.cells.iloc[places[shard]][[BATCH, IS_CONTROL]]
-                queue.appendleft((finish_shard, (out, shard, own, marks[shard])))
-    return records
+            shape = (len(well.cells), len(screen.channels), settings.crop_size, settings.crop_size)
+            file, offset = start_shard(self.out, well.shard, shape, settings.pixel_type)
+            changes = np.diff(well.tile, prepend=-1) != 0
+            changes |= np.diff(well.window, prepend=-1) != 0
+            starts = np.flatnonzero(changes)
+            self._unfinished[well.shard] = _Unfinished(len(starts), marks, well.cells[[BATCH, IS_CONTROL]])
+            for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(well.cells)], strict=True):
+                tile = int(well.tile[start])
+                height, width = self.measurement.shapes[tile].tolist()
+                cutting = Cutting(
+                    well.shard,
+                    file,
+                    offset,
+                    start,
+                    well.corners[start:end],
+                    (height, width),
+                    self.groups.field[tile],
+                    self.measurement.scales[self.groups.scale[tile]],
+                )
+                yield cut_tile, (cutting, screen.read_tile, screen.tiles.iloc[tile], fields, settings)
 
-
-def _digest(
-    cells: np.ndarray,
-    selection: Selection,
-    groups: TileGroups,
-    measurement: Measurement,
-    settings: PreprocessSettings,
-) -> str:
-    """Fingerprint of everything a shard's bytes depend on, besides the tiles' pixels themselves."""
-    digest = hashlib.sha256(f"{settings.crop_size} {settings.edge} {settings.pixel_type}".encode())
-    tiles = selection.tile[cells]
-    digest.update(tiles.astype(np.int64).tobytes() + selection.corners[cells].tobytes())
-    for values in (selection.cells[BATCH], selection.cells[IS_CONTROL]):
-        digest.update("\n".join(values.iloc[cells].astype(str)).encode())
-    for tile in np.unique(tiles):
-        field = measurement.fields[groups.field[tile]]
-        for part in (field.grid, field.rows, field.columns, measurement.scales[groups.scale[tile]]):
-            digest.update(np.ascontiguousarray(part).tobytes())
-    return digest.hexdigest()
+    def _digest(self, well: Well) -> str:
+        """Fingerprint of everything a shard's bytes depend on, besides the tiles' pixels themselves."""
+        settings = self.selector.settings
+        digest = hashlib.sha256(f"{settings.crop_size} {settings.edge} {settings.pixel_type}".encode())
+        digest.update(well.tile.astype(np.int64).tobytes() + well.corners.tobytes())
+        for values in (well.cells[BATCH], well.cells[IS_CONTROL]):
+            digest.update("\n".join(values.astype(str)).encode())
+        tiles = np.unique(well.tile)
+        for group, scale in sorted({(self.groups.field[tile], self.groups.scale[tile]) for tile in tiles}):
+            flat = self.measurement.fields[group]
+            for part in (flat.grid, flat.rows, flat.columns, self.measurement.scales[scale]):
+                digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()

@@ -1,183 +1,288 @@
 """First pass over the tiles: what the flat fields and the percentiles are computed from.
 
-A block is a few tiles of one group, and one task. It leaves behind the sum of its tiles' pixels (two sums,
-over every other tile), its counted pixels, and, last, a note that it is finished. When all blocks of a group
-are there, the group's field is estimated, the counted pixels are corrected by it and go into histograms.
-Only whole numbers are added up, so that nothing depends on the order or the number of processes.
-Legend: C channels, H x W tile.
+A block is a few tiles of one group, or a few windows of one large tile, and one task. It leaves behind one file:
+the sum of its tiles' pixels on a lattice (two sums, over every other tile) and its counted pixels. When all
+blocks of a group are there, the group's field is estimated, the counted pixels are corrected by it and go into
+histograms. Blocks are added up in their own order, so that nothing depends on the number of processes.
+Legend: C channels, H x W tile, h x w window.
 """
 
 import json
+import os
+import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from grape_ops.cells.writer import write_json
 from grape_ops.config import FlatFieldSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.illumination import FlatField, estimate_field, lattice
 from grape_ops.preprocess.intensity import BINS, count_into, count_stride, counted
-from grape_ops.screen.screen import TileReader
+from grape_ops.screen.screen import TileReader, Window, read_window, tile_header
 
-TILE_TYPES = ("uint8", "uint16")
+TILE_TYPES = ("uint8", "uint16", "float32")
+# What the values of a floating-point image may reach at most: a power of two less one, so that bins fit together.
+_FLOAT_LIMITS = (1, 255, 65535, 2**24 - 1, 2**31 - 1)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A tile, or a window of a large one.
+
+    Attributes
+    ----------
+    tile : place in the screen's list of tiles.
+    position : place among the tiles that share both groups.
+    window : the part of the tile; None is all of it.
+    """
+
+    tile: int
+    position: int
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
 class Block:
-    """A few tiles that share flat field and percentiles.
+    """A few pieces that share flat field and percentiles.
 
     Attributes
     ----------
-    file : path of its files, without ending.
+    file : path of its result.
     group, scale : names of the flat field's and of the percentiles' group.
-    tiles : places in the screen's list of tiles.
-    first, of : place of its first tile in, and size of, what shares both groups.
+    pieces : all of one tile if any is a window.
+    of : number of tiles that share both groups.
     """
 
     file: Path
     group: str
     scale: str
-    tiles: tuple[int, ...]
-    first: int
+    pieces: tuple[Piece, ...]
     of: int
 
 
 @dataclass(frozen=True)
 class BlockNote:
-    """What became of a block: the tiles' shape, their largest possible value, and tiles that failed."""
+    """What became of a block or a group: the tiles' shape and type, their largest value, and tiles that failed."""
 
-    shape: tuple[int, int] | None
-    limit: int
-    unreadable: dict[int, str]
+    shape: tuple[int, int] | None = None
+    dtype: str = ""
+    limit: int = 0
+    unreadable: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, text: str) -> "BlockNote":
+        """Read what ``asdict`` made JSON of."""
+        note = json.loads(text)
+        shape = tuple(note["shape"]) if note["shape"] else None
+        return cls(shape, note["dtype"], note["limit"], {int(tile): why for tile, why in note["unreadable"].items()})
 
 
-def read_note(block: Block) -> BlockNote | None:
-    """Return what became of a block, or None if it is not finished."""
+def read_note(file: Path) -> BlockNote | None:
+    """Return what became of a block or a group, or None if it is not finished."""
     try:
-        note = json.loads(block.file.with_suffix(".json").read_text())
-    except (OSError, ValueError):
-        return None
-    shape = tuple(note["shape"]) if note["shape"] else None
-    return BlockNote(shape, note["limit"], {int(tile): why for tile, why in note["unreadable"].items()})
+        with np.load(file) as content:
+            return BlockNote.read(str(content["note"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None  # not there, or cut off when the machine went down
 
 
 def survey_block(block: Block, read_tile: TileReader, rows: pd.DataFrame, channels: int) -> tuple[Block, BlockNote]:
-    """Read the block's tiles, one in memory at a time, and write its files."""
+    """Read the block's pieces, one in memory at a time, and write its file."""
+    note = BlockNote()
     sums: np.ndarray | None = None
-    shape: tuple[int, int] | None = None
-    limit, unreadable = 0, {}
-    block.file.parent.mkdir(parents=True, exist_ok=True)
-    with block.file.with_suffix(".pixels").open("wb") as pixels:
-        for nth, tile_index in enumerate(block.tiles):
-            try:
-                tile = _checked(read_tile(rows.iloc[nth]), rows.iloc[nth], channels, shape, limit)
-            except GrapeOpsError as error:
-                unreadable[tile_index] = str(error)
-                continue
-            shape, limit = tile.shape[1:], np.iinfo(tile.dtype).max
-            down, across = lattice(*shape)
-            sparse = tile[:, down, across]
-            if sums is None:
-                sums = np.zeros((2, *sparse.shape), dtype=np.uint32)
-            # Two halves of the tiles, to see later whether they agree on the field.
-            position = block.first + nth
-            sums[position % 2] += sparse
-            lines, places = counted(position, count_stride(block.of * shape[0] * shape[1]), *shape)
-            np.save(pixels, tile[:, lines[:, None], places])
+    pixels: list[np.ndarray] = []
+    for piece, (_, row) in zip(block.pieces, rows.iterrows(), strict=True):
+        if piece.tile in note.unreadable:
+            continue
+        try:
+            image, shape = _read(piece, row, read_tile)
+            _check(image, shape, row, channels, note)
+        except GrapeOpsError as error:
+            note.unreadable[piece.tile] = str(error)
+            continue
+        whole = piece.window or Window(0, 0, *shape)
+        if sums is None:
+            size = [len(range(*part.indices(n))) for part, n in zip(lattice(*shape), shape, strict=True)]
+            sums = np.zeros((2, channels, *size), dtype=np.uint32 if image.dtype.kind == "u" else np.float64)
+        inside, (down, across) = _inside(lattice(*shape), whole)
+        # Two halves of the tiles, to see later whether they agree on the field.
+        sums[piece.position % 2, :, *inside] += image[:, down, across]
+        down, across = _inside(_counted(piece, block, shape), whole)[1]
+        sample = np.ascontiguousarray(image[:, down, across])
+        pixels.append(sample.reshape(channels, -1))
+        note = BlockNote(shape, str(image.dtype), max(note.limit, _limit(sample)), note.unreadable)
+    content: dict[str, Any] = {"note": json.dumps(asdict(note))}
     if sums is not None:
-        np.save(block.file.with_suffix(".npy"), sums)
-    note = BlockNote(shape, limit, unreadable)
-    write_json(block.file.with_suffix(".json"), vars(note))
+        content |= {"sums": sums, "pixels": np.concatenate(pixels, axis=1)}
+    _save(block.file, content)
     return block, note
 
 
-def finish_group(file: Path, blocks: Sequence[Block], channels: int, settings: FlatFieldSettings) -> None:
-    """Estimate the field of a group, count its corrected pixels, and write both to one file."""
-    notes = [note for block in blocks if (note := read_note(block))]
-    shapes = {note.shape for note in notes if note.shape}
-    if len({note.limit for note in notes if note.shape}) > 1:
-        raise GrapeOpsError(f"The tiles of {blocks[0].group} are of different integer types; convert them to one.")
+def finish_group(
+    file: Path, blocks: Sequence[Block], channels: int, settings: FlatFieldSettings, supplied: FlatField | None
+) -> None:
+    """Estimate the field of a group, or take the supplied one, count its corrected pixels, and write one file."""
+    notes = [read_note(block.file) for block in blocks]
+    failed = {tile: why for note in notes if note for tile, why in note.unreadable.items()}
+    readable = [(b, n) for b, n in zip(blocks, notes, strict=True) if n and n.shape and _is_whole(b, failed)]
+    if len({note.dtype for _, note in readable}) > 1:
+        raise GrapeOpsError(f"The tiles of {blocks[0].group} are of different pixel types; convert them to one.")
+    shapes = {note.shape for _, note in readable if note.shape}
     if len(shapes) > 1:
         raise GrapeOpsError(
             f"The tiles of {blocks[0].group} have different sizes ({', '.join(map(str, sorted(shapes)))}) and can "
             "not share a flat field; name a column that tells them apart in preprocess.flat_field.columns."
         )
-    content: dict[str, np.ndarray] = {}
+    note = BlockNote(unreadable=failed)
+    content: dict[str, Any] = {}
     if shapes:
-        field = _field(blocks, notes, shapes.pop(), settings) if settings.enabled else FlatField.none(channels)
-        content |= vars(field) | {"limit": np.array(max(note.limit for note in notes))}
-        for scale in sorted({block.scale for block in blocks}):
-            own = [b for b in blocks if b.scale == scale]
+        shape, dtype = shapes.pop(), readable[0][1].dtype
+        note = BlockNote(shape, dtype, max(n.limit for _, n in readable), failed)
+        if not settings.enabled:
+            flat = FlatField.none(channels)
+        else:
+            flat = _checked_field(supplied, channels, shape) if supplied else _field(readable, shape, settings)
+        content |= vars(flat)
+        for scale in sorted({block.scale for block, _ in readable}):
             counts = np.zeros((channels, BINS), dtype=np.int64)
-            for block in own:
-                _count_block(counts, block, field)
+            for block, own in readable:
+                if block.scale == scale:
+                    _count_block(counts, block, own, flat, note.limit)
             filled = np.flatnonzero(counts)
             content |= {f"bins:{scale}": filled, f"counts:{scale}": counts.ravel()[filled]}
-    part = file.with_suffix(".partial.npz")
-    np.savez(part, **content)  # type: ignore[arg-type]
-    part.replace(file)
+    _save(file, content | {"note": json.dumps(asdict(note))})
     for block in blocks:  # as long as the tiles themselves when there are few
-        block.file.with_suffix(".pixels").unlink(missing_ok=True)
+        block.file.unlink(missing_ok=True)
 
 
-def read_group(file: Path) -> tuple[FlatField, int, list[str]] | None:
-    """Return field, largest possible value and scales of a finished group; None without a readable tile."""
+def read_group(file: Path) -> tuple[FlatField, int, str, list[str]] | None:
+    """Return field, largest possible value, pixel type and scales of a finished group; None without a readable tile."""
     with np.load(file) as content:
         if "grid" not in content:
             return None
-        field = FlatField(*(content[name] for name in ("grid", "rows", "columns", "agreement")))
+        flat = FlatField(*(content[name] for name in ("grid", "rows", "columns", "agreement")))
         scales = [name.removeprefix("bins:") for name in content if name.startswith("bins:")]
-        return field, int(content["limit"]), scales
+        note = BlockNote.read(str(content["note"]))
+        return flat, note.limit, note.dtype, scales
 
 
-def add_counts(counts: np.ndarray, file: Path, scale: str) -> None:
-    """Add the pixels of a finished group that belong to a scale: (C, BINS) in place."""
+def add_counts(counts: np.ndarray, file: Path, scale: str, coarser: int) -> None:
+    """Add the pixels of a finished group that belong to a scale, whose bins are so many times as wide: (C, BINS)."""
     with np.load(file) as content:
-        counts.ravel()[content[f"bins:{scale}"]] += content[f"counts:{scale}"]
+        channel, place = np.divmod(content[f"bins:{scale}"], BINS)
+        np.add.at(counts, (channel, place // coarser), content[f"counts:{scale}"])
+
+
+def _read(piece: Piece, row: pd.Series, read_tile: TileReader) -> tuple[np.ndarray, tuple[int, int]]:
+    if piece.window is None:
+        image = read_tile(row)
+        shape = image.shape[1:] if image.ndim == 3 else (0, 0)
+    else:
+        header = tile_header(read_tile, row)
+        image, shape = read_window(read_tile, row, piece.window), (header.height, header.width)
+    if image.dtype.kind == "f":
+        image = np.nan_to_num(image)  # stitched images have no light between their tiles
+    return image, (int(shape[0]), int(shape[1]))
+
+
+def _check(image: np.ndarray, shape: tuple[int, int], row: pd.Series, channels: int, before: BlockNote) -> None:
+    where = f"tile {row['path']}"
+    if image.ndim != 3 or len(image) != channels:
+        raise GrapeOpsError(f"{where} has shape {image.shape}; expected {channels} channels, height, width")
+    if str(image.dtype) not in TILE_TYPES:
+        raise GrapeOpsError(f"{where} holds {image.dtype}; expected one of {', '.join(TILE_TYPES)}")
+    if before.shape is not None and shape != before.shape:
+        expected = " x ".join(map(str, before.shape))
+        raise GrapeOpsError(f"{where} is {shape[0]} x {shape[1]}; its neighbours are {expected}")
+    if before.dtype and str(image.dtype) != before.dtype:
+        raise GrapeOpsError(f"{where} holds {image.dtype}; its neighbours are of another pixel type")
+
+
+def _limit(sample: np.ndarray) -> int:
+    if sample.dtype.kind == "u":
+        return int(np.iinfo(sample.dtype).max)
+    largest = float(sample.max(initial=0))
+    return next((limit for limit in _FLOAT_LIMITS if largest <= limit), _FLOAT_LIMITS[-1])
+
+
+def _counted(piece: Piece, block: Block, shape: tuple[int, int]) -> tuple[slice, slice]:
+    return counted(piece.position, count_stride(block.of * shape[0] * shape[1]), *shape)
+
+
+def _inside(lines: tuple[slice, slice], window: Window) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Of a lattice of rows and columns, what lies in a window: places in the lattice, and in the window."""
+    in_lattice, in_window = [], []
+    for part, start, length in zip(lines, window[:2], window[2:], strict=True):
+        first = max(0, -(-(start - part.start) // part.step))
+        last = max(first, -(-(start + length - part.start) // part.step))
+        in_lattice.append(slice(first, last))
+        in_window.append(slice(part.start + first * part.step - start, length, part.step))
+    return (in_lattice[0], in_lattice[1]), (in_window[0], in_window[1])
+
+
+def _is_whole(block: Block, failed: dict[int, str]) -> bool:
+    return not any(piece.window and piece.tile in failed for piece in block.pieces)
 
 
 def _field(
-    blocks: Sequence[Block], notes: Sequence[BlockNote], shape: tuple[int, int], settings: FlatFieldSettings
+    readable: Sequence[tuple[Block, BlockNote]], shape: tuple[int, int], settings: FlatFieldSettings
 ) -> FlatField:
     total: np.ndarray | None = None
-    n_tiles = np.zeros(2)
-    for block, note in zip(blocks, notes, strict=True):
-        if note.shape is None:
-            continue
-        sums = np.load(block.file.with_suffix(".npy"))
-        total = sums.astype(np.uint64) if total is None else total + sums
-        for nth, tile in enumerate(block.tiles):
-            n_tiles[(block.first + nth) % 2] += tile not in note.unreadable
+    tiles: tuple[set[int], set[int]] = (set(), set())
+    for block, note in readable:
+        with np.load(block.file) as content:
+            sums = content["sums"]
+        total = sums.astype(np.float64 if sums.dtype.kind == "f" else np.uint64) if total is None else total + sums
+        for piece in block.pieces:
+            if piece.tile not in note.unreadable:
+                tiles[piece.position % 2].add(piece.tile)
     assert total is not None
+    even, odd = len(tiles[0]), len(tiles[1])
     # A lone tile, or one half unreadable: there is nothing to compare with.
-    halves = (total[0] / n_tiles[0], total[1] / n_tiles[1]) if n_tiles.all() else None
-    mean = total.sum(axis=0) / n_tiles.sum()
+    halves = (total[0] / even, total[1] / odd) if even and odd else None
+    mean = total.sum(axis=0) / (even + odd)
     return estimate_field(mean, halves, shape, settings.percentile, settings.steps_per_radius, settings.min_agreement)
 
 
-def _count_block(counts: np.ndarray, block: Block, field: FlatField) -> None:
-    note = read_note(block)
-    if note is None or note.shape is None:
-        return
-    stride = count_stride(block.of * note.shape[0] * note.shape[1])
-    with block.file.with_suffix(".pixels").open("rb") as pixels:
-        for nth, tile in enumerate(block.tiles):
-            if tile not in note.unreadable:
-                places = counted(block.first + nth, stride, *note.shape)
-                count_into(counts, np.load(pixels) / field.at(*places), note.limit)
+def _checked_field(supplied: FlatField, channels: int, shape: tuple[int, int]) -> FlatField:
+    there = (len(supplied.grid), int(supplied.rows[-1]) + 1, int(supplied.columns[-1]) + 1)
+    if there != (channels, *shape):
+        raise GrapeOpsError(
+            f"The flat field of preprocess.flat_field.file is of {there} (channels, height, width); the tiles are of "
+            f"{(channels, *shape)}."
+        )
+    return supplied
 
 
-def _checked(tile: np.ndarray, row: pd.Series, channels: int, shape: tuple[int, ...] | None, limit: int) -> np.ndarray:
-    where = f"tile {row['path']}"
-    if tile.ndim != 3 or len(tile) != channels:
-        raise GrapeOpsError(f"{where} has shape {tile.shape}; expected {channels} channels, height, width")
-    if str(tile.dtype) not in TILE_TYPES:
-        raise GrapeOpsError(f"{where} holds {tile.dtype}; expected one of {', '.join(TILE_TYPES)}")
-    if shape is not None and tile.shape[1:] != shape:
-        raise GrapeOpsError(f"{where} is {tile.shape[1]} x {tile.shape[2]}; its neighbours are {shape[0]} x {shape[1]}")
-    if shape is not None and np.iinfo(tile.dtype).max != limit:
-        raise GrapeOpsError(f"{where} holds {tile.dtype}; its neighbours are of another integer type")
-    return tile
+def _count_block(counts: np.ndarray, block: Block, note: BlockNote, flat: FlatField, limit: int) -> None:
+    assert note.shape is not None
+    with np.load(block.file) as content:
+        pixels = content["pixels"]
+    start = 0
+    for piece in block.pieces:
+        if piece.tile in note.unreadable:
+            continue
+        lines = _counted(piece, block, note.shape)
+        window = piece.window or Window(0, 0, *note.shape)
+        places = [
+            np.arange(part.start + origin, origin + length, part.step)
+            for part, origin, length in zip(_inside(lines, window)[1], window[:2], window[2:], strict=True)
+        ]
+        n_pixels = len(places[0]) * len(places[1])
+        sample = pixels[:, start : start + n_pixels].reshape(len(pixels), len(places[0]), len(places[1]))
+        start += n_pixels
+        if n_pixels:
+            count_into(counts, sample / flat.at(*places), limit)
+
+
+def _save(file: Path, content: dict[str, Any]) -> None:
+    # Its checksums tell a file that was cut off, so that it need not be forced to the disk. Two tries of the
+    # same task write two drafts.
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f"{file.stem}.{os.uname().nodename}-{os.getpid()}.partial.npz")
+    np.savez(draft, **content)
+    draft.replace(file)

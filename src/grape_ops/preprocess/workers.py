@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
@@ -44,24 +44,36 @@ class Workers:
         if self._lifeline:
             self._lifeline.close()
 
-    def run(self, queue: deque[Task]) -> Iterator[Any]:
-        """Work off a queue and yield each task's result when it is done, in any order.
+    def run(self, first: deque[Task], then: Iterable[Task] = ()) -> Iterator[Any]:
+        """Work off tasks and yield each one's result when it is done, in any order.
 
-        Whoever consumes the results may put further tasks into the queue meanwhile. Functions are found by
-        name in the other process, so they stand at the top of a module; their results should be small.
+        Functions are found by name in the other process, so they stand at the top of a module; their results
+        should be small.
+
+        Parameters
+        ----------
+        first : tasks that go before all others; whoever consumes the results may add some meanwhile.
+        then : further tasks, asked for one by one as workers become free.
         """
+        others = iter(then)
+
+        def following() -> Task | None:
+            return first.popleft() if first else next(others, None)
+
         if self.count == 1:
-            while queue:
-                function, arguments = queue.popleft()
+            while task := following():
+                function, arguments = task
                 yield function(*arguments)
             return
         pending: set[Future[Any]] = set()
         try:
-            while queue or pending:
+            while True:
                 # Few tasks are handed out ahead, so that what the consumer adds comes soon.
-                while queue and len(pending) < 2 * self.count:
-                    function, arguments = queue.popleft()
+                while len(pending) < 2 * self.count and (task := following()):
+                    function, arguments = task
                     pending.add(self._started().submit(function, *arguments))
+                if not pending:
+                    return
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()

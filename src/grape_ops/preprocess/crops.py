@@ -17,7 +17,7 @@ def corner(centre: np.ndarray, size: int) -> np.ndarray:
     return np.floor(np.asarray(centre, dtype=np.float64) + 0.5).astype(np.int64) - size // 2
 
 
-def outside(y: np.ndarray, x: np.ndarray, height: np.ndarray, width: np.ndarray) -> np.ndarray:
+def outside(y: np.ndarray, x: np.ndarray, height: np.ndarray | int, width: np.ndarray | int) -> np.ndarray:
     """Tell which centres lie in no pixel of their tile, unknown ones included: (N,) bool."""
     inside = (y >= -0.5) & (y < height - 0.5) & (x >= -0.5) & (x < width - 0.5)
     return ~inside  # the comparisons are false for NaN

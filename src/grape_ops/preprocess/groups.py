@@ -5,6 +5,7 @@ Legend: N cells of a well, T tiles of the screen.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,8 +23,14 @@ def each_well(screen: Screen) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
         for place in screen.parts.wells:
             yield place, screen.parts.read(*place)
         return
-    for (plate, well), rows in screen.cells.groupby([PLATE, WELL], sort=True).indices.items():
-        yield (str(plate), str(well)), screen.cells.iloc[rows]
+    for place, rows in rows_of_wells(screen.cells).items():
+        yield place, screen.cells.iloc[rows]
+
+
+def rows_of_wells(cells: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+    """Rows of each (plate, well) in a table in memory, sorted by well."""
+    indices: dict[Any, Any] = dict(cells.groupby([PLATE, WELL], sort=True).indices)
+    return {(str(plate), str(well)): rows for (plate, well), rows in indices.items()}
 
 
 class TilePlaces:

@@ -20,9 +20,11 @@ from grape_ops.config import FlatFieldSettings
 from grape_ops.errors import GrapeOpsError
 
 FIELDS_FILE = "flat_fields.npz"  # in a store
-FIRST_LEVELS, LEVELS = 16, 32
+ROUGH_LEVELS, LEVELS = 16, 32
+ROUGH_RADIUS = 15
 # Larger disks hold enough pixels when only every second, third ... one is taken.
-LATTICE_RADIUS = 60
+LATTICE_RADIUS, COMPARED_RADIUS = 60, 20
+DiskSums = Callable[[np.ndarray], np.ndarray]
 PATCH = 64  # places that are interpolated in one go
 
 
@@ -191,12 +193,16 @@ def estimate_field(
     """
     stride = lattice(*shape)[0].step
     radius = median_radius(*shape) / stride
-    step, coarse = (max(1, int(radius / n)) for n in (steps_per_radius, min(5, steps_per_radius)))
+    step = max(1, int(radius / steps_per_radius))
+    # Two halves are compared roughly.
+    sparse = max(1, int(radius / COMPARED_RADIUS))
+    coarse = max(1, int(radius / sparse / 5))
     fields, agreements = [], []
     for channel, picture in enumerate(mean):
         median = local_median(picture, radius, step)
         floor = np.percentile(median, percentile)
-        medians = [local_median(half[channel], radius, coarse) for half in halves or ()]
+        rough = [half[channel, sparse // 2 :: sparse, sparse // 2 :: sparse] for half in halves or ()]
+        medians = [local_median(half, radius / sparse, coarse) for half in rough]
         agreement = _agreement(*medians) if medians else 0.0
         trusted = agreement >= min_agreement and floor > 0
         fields.append(np.maximum(median / floor, 1) if trusted else np.ones_like(median))
@@ -210,37 +216,44 @@ def local_median(image: np.ndarray, radius: float, step: int) -> np.ndarray:
 
     Each block of pixels is counted by levels of brightness. The share of pixels under the disk that are
     darker than a level is then one convolution of a small picture, and the median lies where it crosses a
-    half: first between rough levels, then between fine ones over the range of what that gave.
+    half: first between rough levels of every few pixels, then between fine ones over the range of what that gave.
     """
     shape = tuple(-(-n // step) for n in image.shape)
     under_disk = _disk_sums(radius / step, shape)
-    sparse = image[:: max(1, step // 2), :: max(1, step // 2)]  # only to place the rough levels
-    levels = np.unique(np.quantile(sparse, np.linspace(0, 1, FIRST_LEVELS)))
-    if len(levels) == 1 and (image == levels[0]).all():
-        return np.full(shape, levels[0])
-    levels = np.unique([image.min(), *levels, image.max()])
+    lowest, highest = float(image.min()), float(image.max())
+    if lowest == highest:
+        return np.full(shape, lowest)
 
-    def crossing(levels: np.ndarray) -> np.ndarray:
-        counts = _counts_up_to(levels, image, step)
-        darker = under_disk(counts[:-1]) / under_disk(counts[-1])
+    def crossing(picture: np.ndarray, step: int, under_disk: DiskSums, levels: np.ndarray) -> np.ndarray:
+        counts = _counts_up_to(levels, picture, step)
+        darker = under_disk(counts[:-1]) / np.maximum(under_disk(counts[-1]), 1e-9)
         upper = np.clip((darker < 0.5).sum(axis=0), 1, len(levels) - 1)
         below, above = (np.take_along_axis(darker, k[None], axis=0)[0] for k in (upper - 1, upper))
         share = np.clip((0.5 - below) / np.maximum(above - below, 1e-9), 0, 1)
         return levels[upper - 1] + share * (levels[upper] - levels[upper - 1])
 
-    rough = crossing(levels)
-    lowest, highest = np.searchsorted(levels, [rough.min(), rough.max()])
-    return crossing(np.linspace(levels[max(lowest - 1, 0)], levels[min(highest, len(levels) - 1)], LEVELS))
+    thin = max(1, int(radius / ROUGH_RADIUS))
+    sparse = image[::thin, ::thin]
+    rough_step = max(1, int(radius / thin / 4))
+    rough_shape = tuple(-(-n // rough_step) for n in sparse.shape)
+    levels = np.unique([lowest, *np.quantile(sparse, np.linspace(0, 1, ROUGH_LEVELS)), highest])
+    rough = crossing(sparse, rough_step, _disk_sums(radius / thin / rough_step, rough_shape), levels)
+    # One rough level further on either side, since few pixels were looked at.
+    first, last = np.searchsorted(levels, [rough.min(), rough.max()])
+    first, last = max(first - 2, 0), min(last + 1, len(levels) - 1)
+    return crossing(image, step, under_disk, np.linspace(levels[first], levels[last], LEVELS))
 
 
 def _counts_up_to(levels: np.ndarray, image: np.ndarray, step: int) -> np.ndarray:
     """Count the pixels of each block that do not exceed each level, and last all: (L,), (h, w) -> (L + 1, a, b)."""
     rows, columns = (np.arange(n) // step for n in image.shape)
-    block = rows[:, None] * (columns[-1] + 1) + columns
-    level = np.searchsorted(levels, image.ravel())
-    shape = (rows[-1] + 1, columns[-1] + 1, len(levels) + 1)
-    counts = np.bincount(block.ravel() * shape[2] + level, minlength=int(np.prod(shape)))
-    return np.moveaxis(counts.reshape(shape).cumsum(axis=2), 2, 0).astype(np.float64)
+    shape = (len(levels) + 1, rows[-1] + 1, columns[-1] + 1)
+    block = (rows[:, None] * shape[2] + columns).astype(np.int32)
+    place = np.searchsorted(levels, image.ravel()).astype(np.int32)
+    place *= np.int32(shape[1] * shape[2])
+    place += block.ravel()
+    counts = np.bincount(place, minlength=int(np.prod(shape))).reshape(shape)
+    return counts.cumsum(axis=0).astype(np.float32)
 
 
 def _agreement(first: np.ndarray, second: np.ndarray) -> float:
@@ -265,9 +278,9 @@ def _block_means(values: np.ndarray, step: int) -> np.ndarray:
     return np.add.reduceat(values, starts) / np.diff([*starts, len(values)])
 
 
-def _disk_sums(radius: float, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
+def _disk_sums(radius: float, shape: tuple[int, ...]) -> DiskSums:
     """Make a function that sums pictures of this shape over a disk around each of their pixels."""
-    disk = _soft_disk(radius)
+    disk = _soft_disk(radius).astype(np.float32)
     half = len(disk) // 2
     padded = tuple(fft.next_fast_len(n + 2 * half, real=True) for n in shape)
     transform = fft.rfft2(disk, padded)

@@ -14,7 +14,7 @@ import pandas as pd
 from grape_ops.cells.writer import shard_names
 from grape_ops.config import PreprocessSettings
 from grape_ops.preprocess.crops import corner, near_edge, outside
-from grape_ops.preprocess.groups import TilePlaces, batch_of_cells, each_well
+from grape_ops.preprocess.groups import TilePlaces, batch_of_cells, each_well, rows_of_wells
 from grape_ops.preprocess.measurement import LARGEST_TILE, WINDOW
 from grape_ops.preprocess.problems import Problems
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
@@ -119,7 +119,7 @@ class Selector:
 
     def wells(self, choice: Choice) -> Iterator[Well]:
         """Arrange the kept cells of each well, in the order of shards."""
-        names = shard_names(choice.wells)
+        names = {(plate, well): name for (plate, well), name in shard_names(choice.wells).items()}
         for place, cells in self._in_order(names):
             tile, batch, reason = self._judge(place, cells)
             kept = (reason == "") & ~np.isin(batch, list(choice.bare))
@@ -132,7 +132,7 @@ class Selector:
             for place in places:
                 yield place, self.screen.parts.read(*place)
             return
-        rows = {(str(p), str(w)): rows for (p, w), rows in self.screen.cells.groupby([PLATE, WELL]).indices.items()}
+        rows = rows_of_wells(self.screen.cells)
         for place in places:
             yield place, self.screen.cells.iloc[rows[place]]
 
@@ -164,7 +164,7 @@ class Selector:
         # Cells of a tile lie together, tiles in the screen's order, cells of a tile in the table's.
         order = np.lexsort((window, tile))
         table = cells.iloc[order].reset_index(drop=True)
-        table = table.assign(**{BATCH: batch[order], SHARD: shard, ROW: np.arange(len(table), dtype=np.int64)})
+        table[BATCH], table[SHARD], table[ROW] = batch[order], shard, np.arange(len(table), dtype=np.int64)
         return Well(shard, table, tile[order], window[order], corners[order])
 
 

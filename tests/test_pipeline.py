@@ -139,7 +139,7 @@ def test_a_wrong_pipeline_file_is_said_at_once(tmp_path: Path, text: str, words:
 
 
 def test_a_missing_screen_is_said(tmp_path: Path):
-    with pytest.raises(GrapeOpsError, match="no screen folder"):
+    with pytest.raises(GrapeOpsError, match="There is no screen"):
         run_pipeline(write_plan(tmp_path, simulate=False, truth=None))
 
 

@@ -262,9 +262,9 @@ def _report(run: Path, page: Path, scores: Path | None, truth: str | None) -> No
 
 def _listing(screen: Path) -> Any:
     """Name, size and time of every file of a screen: what `up to date` means without reading terabytes."""
-    if not screen.is_dir():
-        raise GrapeOpsError(f"There is no screen folder {screen}. Set `screen` in the pipeline file.")
-    files = sorted(p for p in screen.rglob("*") if p.is_file())
+    if not screen.exists():
+        raise GrapeOpsError(f"There is no screen {screen}. Set `screen` in the pipeline file.")
+    files = sorted(p for p in (screen.rglob("*") if screen.is_dir() else [screen]) if p.is_file())
     if not files:
         raise GrapeOpsError(f"The screen folder {screen} is empty; its layout may need a {SCREEN_FILE}.")
     facts = [[str(p.relative_to(screen)), (s := p.stat()).st_size, s.st_mtime_ns] for p in files]

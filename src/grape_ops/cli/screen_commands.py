@@ -19,6 +19,24 @@ def simulate(out: Out, config: ConfigFile = None, overrides: Overrides = None) -
 
 
 @app.command()
+def inspect(
+    screen: Annotated[Path, typer.Argument(help="Folder of the screen, or a file of crops.")],
+    out: Annotated[Path, typer.Option("--out", help="Pipeline file to write.")] = Path("pipeline.yaml"),
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Recognise a screen's layout, say what it holds and what is doubtful, and write a pipeline file for it."""
+    from grape_ops.config import load_config
+    from grape_ops.screen.inspect import inspect_screen, write_pipeline
+
+    settings = load_config(config, overrides or ()).screen
+    found = inspect_screen(screen, settings)
+    say(str(found))
+    write_pipeline(found, screen, settings, out)
+    say(f"Pipeline: {out} (grape-ops run {out})")
+
+
+@app.command()
 def preprocess(
     screen: Annotated[Path, typer.Argument(help="Folder of the screen.")],
     out: Out,

@@ -244,8 +244,10 @@ def _scaled(crops: np.ndarray, scale: np.ndarray | None, pixel_type: str) -> np.
     if scale is not None:
         low, high = scale[..., 0, None, None], scale[..., 1, None, None]
         crops = np.where(high > low, (crops - low) / np.maximum(high - low, 1e-9), 0)
-    elif crops.dtype.kind != "f":
-        crops = crops / np.iinfo(crops.dtype).max
+    else:
+        # Not in the float16 of some files: it ends before the store's largest pixel does.
+        top_read = 1 if crops.dtype.kind == "f" else np.iinfo(crops.dtype).max
+        crops = crops.astype(np.float64) / top_read
     return np.rint(np.clip(crops, 0, 1) * top).astype(pixel_type)
 
 

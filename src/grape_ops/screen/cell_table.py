@@ -51,7 +51,7 @@ class TableReader:
     settings : which cells stay, and which columns.
     named : our name -> their column, where detection is not wanted.
     prepare : see ``Prepare``; ``adds`` names the columns it makes, ``needs`` those it reads.
-    optional : those of our columns that the tables may lack; they become what ``fill`` says, or 0 and "1".
+    optional : those of our columns that the tables may lack; plate, well and tile are then "1".
     library : guides and their genes, over the settings' own.
     table_of : makes the table, where the one file is none itself.
     """
@@ -146,7 +146,8 @@ class TableReader:
             if name not in ours:
                 ours[name] = value
         for axis in (Y, X):
-            ours[axis] = _numbers(table[found[axis][0]], file) if axis in found else 0.0
+            if axis in found:
+                ours[axis] = _numbers(table[found[axis][0]], file)
         if self.library:
             ours, tallies = self.library.look_up(ours, GENE in found)
             self._found.append(tallies)
@@ -159,7 +160,7 @@ class TableReader:
         ours[IS_CONTROL] = find_controls(table, ours[GENE], self.settings.control_pattern)
         if self.library:
             ours[IS_CONTROL] |= ours[GUIDE].isin(self.library.controls)
-        first = [*OUR_COLUMNS, *(name for name in OPTIONAL if name in ours)]
+        first = [name for name in (*OUR_COLUMNS, *OPTIONAL) if name in ours]
         extra = [column for column in table.columns if column not in (*first, IS_CONTROL)]
         return pd.concat([ours[first], table[extra], ours[[IS_CONTROL]]], axis=1)
 
@@ -209,7 +210,7 @@ def _numbers(values: pd.Series, path: Path) -> pd.Series:
 
 
 def _refuse_gaps(cells: pd.DataFrame, path: Path) -> None:
-    for column in (PLATE, WELL, TILE, Y, X):
+    for column in (name for name in (PLATE, WELL, TILE, Y, X) if name in cells):
         gaps = int(((cells[column] == "") | cells[column].isna()).sum())
         if gaps:
             raise GrapeOpsError(

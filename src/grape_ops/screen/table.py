@@ -75,7 +75,7 @@ def _described(root: Path) -> Description | None:
     if not root.is_dir():
         return None
     arrays = [path for path in sorted(root.iterdir()) if path.suffix in (*_ARRAYS, *_LMDB)]
-    arrays += [path.parent for path in sorted(root.glob("*/data.mdb"))]
+    arrays += [path.parent for path in sorted(root.glob("*/data.mdb")) if path.parent not in arrays]
     tables = [path for path in sorted(root.iterdir()) if path.name.lower().endswith(_TABLES)]
     if len(arrays) != 1 or len(tables) > 1:
         return None

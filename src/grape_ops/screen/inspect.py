@@ -1,0 +1,247 @@
+"""What a folder holds before anything is computed: the layout, counts, what is doubtful, and a ready pipeline file."""
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from grape_ops.config import ScreenSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.progress import progress
+from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, TILE, WELL, X, Y
+from grape_ops.screen.cell_rules import ghost_guides
+from grape_ops.screen.layouts import LAYOUTS, open_screen, recognise_layout
+from grape_ops.screen.quality import Tally
+from grape_ops.screen.screen import Screen, TileHeader, tile_header
+
+HEADS = 2000  # tiles whose heads are looked at; of more, every n-th
+FEW_CELLS, FEW_TILES = 50, 50
+_LIKE_CONTROLS = ("ctrl", "control", "scramble", "aavs1", "luciferase", "lacz", "egfp", "empty", "olfactory")
+_SHOWN = 5
+_WRITTEN = "# Written by `grape-ops inspect`"
+
+
+@dataclass
+class Inspection:
+    """What was found.
+
+    Attributes
+    ----------
+    layout : its name.
+    screen : as it was opened; its table lay in a temporary folder.
+    plates, wells, tiles, cells, controls : how many.
+    genes, guides : cells of each; controls are not among the genes.
+    quality : what reading the table met.
+    size : height and width of a tile or a crop, if one could be read.
+    doubts : sentences about what may be wrong, and which setting mends it.
+    """
+
+    layout: str
+    screen: Screen
+    plates: int = 0
+    wells: int = 0
+    tiles: int = 0
+    cells: int = 0
+    controls: int = 0
+    control_names: Counter[str] = field(default_factory=Counter)
+    genes: Counter[str] = field(default_factory=Counter)
+    guides: Counter[str] = field(default_factory=Counter)
+    quality: tuple[Tally, ...] = ()
+    size: tuple[int, int] | None = None
+    doubts: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Say all of it in lines."""
+        channels = ", ".join(self.screen.channels)
+        images = f"{self.tiles:,} tiles" if self.screen.read_crops is None else "ready crops"
+        size = f" of {self.size[0]:,} x {self.size[1]:,} px" if self.size else ""
+        lines = [
+            f"Layout: {self.layout} ({LAYOUTS[self.layout].sentence})",
+            f"Images: {self.plates:,} plates, {self.wells:,} wells, {images}{size}",
+            f"Channels: {channels}",
+            f"Cells: {self.cells:,}, of them {self.controls:,} controls ({_names(self.control_names)})",
+            f"Genes: {len(self.genes):,} with {len(self.guides):,} guides, those of controls included",
+        ]
+        if self.genes:
+            counts = np.array(list(self.genes.values()))
+            low, middle, high = np.percentile(counts, [5, 50, 95]).round().astype(int)
+            lines.append(
+                f"Cells of a gene: {counts.min():,} at least, {low:,} (5 %), {middle:,} (median), {high:,} (95 %), "
+                f"{counts.max():,} at most"
+            )
+        if self.quality:
+            lines.append("Table:")
+            lines += [f"  {tally.count:,} {tally.what}: {_fate(tally)}" for tally in self.quality]
+        lines.append("Doubtful:" if self.doubts else "Nothing is doubtful.")
+        lines += [f"  {doubt}" for doubt in self.doubts]
+        return "\n".join(lines)
+
+
+def _fate(tally: Tally) -> str:
+    return tally.fate + (f" ({tally.setting})" if tally.setting else "")
+
+
+def _names(counts: Counter[str]) -> str:
+    shown = [name for name, _ in counts.most_common(3)]
+    return ", ".join(shown) + (f" and {len(counts) - 3} more names" if len(counts) > 3 else "")
+
+
+def inspect_screen(root: Path, settings: ScreenSettings) -> Inspection:
+    """Look a screen over: its table as a whole, the heads of its tiles, no pixels.
+
+    Raises
+    ------
+    GrapeOpsError : the folder is of no layout, or its tables do not fit.
+    """
+    name = settings.layout if settings.layout != "auto" else recognise_layout(root) or "auto"
+    with tempfile.TemporaryDirectory() as parts:
+        screen = open_screen(root, settings, Path(parts))
+        found = Inspection(name, screen, tiles=len(screen.tiles), quality=screen.quality)
+        heads = _look_at_heads(screen, found) if screen.read_crops is None else {}
+        bare, astray = [], 0
+        for place in screen.wells:
+            cells = screen.cells_of(*place)
+            astray += _count_well(cells, heads, found)
+            if not cells[IS_CONTROL].any():
+                bare.append(" ".join(place))
+        if screen.read_crops is not None:
+            found.size = _crop_size(screen, found)
+    found.plates, found.wells = len({plate for plate, _ in screen.wells}), len(screen.wells)
+    if bare:
+        found.doubts.append(
+            f"{len(bare)} wells have no controls: {_listed(bare)}. They are left out unless preprocess.batch_columns "
+            f"joins them with others, for example [{PLATE}]."
+        )
+    if astray:
+        found.doubts.append(
+            f"{astray:,} cells lie outside their tile: are y and x the right columns (screen.columns), in tile pixels?"
+        )
+    found.doubts += _doubts(found, settings)
+    return found
+
+
+def _count_well(cells: pd.DataFrame, heads: dict[tuple[str, str, str], TileHeader], found: Inspection) -> int:
+    """Add a well to the counts; returns how many of its cells lie outside tiles whose size is known."""
+    control = cells[IS_CONTROL]
+    found.cells += len(cells)
+    found.controls += int(control.sum())
+    found.control_names.update(cells.loc[control, GENE].tolist())
+    found.genes.update(cells.loc[~control, GENE].tolist())
+    found.guides.update(cells[GUIDE].tolist())
+    astray = 0
+    for key, own in cells.groupby([PLATE, WELL, TILE]):
+        if head := heads.get((str(key[0]), str(key[1]), str(key[2]))):
+            inside = own[Y].between(-0.5, head.height - 0.5) & own[X].between(-0.5, head.width - 0.5)
+            astray += int((~inside).sum())
+    return astray
+
+
+def _look_at_heads(screen: Screen, found: Inspection) -> dict[tuple[str, str, str], TileHeader]:
+    """Read the heads of tiles, and note those that fail."""
+    step = -(-len(screen.tiles) // HEADS)
+    heads, failed = {}, []
+    with progress("Looking at tiles", -(-len(screen.tiles) // step), "tile") as advance:
+        for _, tile in screen.tiles.iloc[::step].iterrows():
+            try:
+                heads[str(tile[PLATE]), str(tile[WELL]), str(tile[TILE])] = tile_header(screen.read_tile, tile)
+            except GrapeOpsError as error:
+                failed.append(str(error))
+            advance()
+    if heads:
+        sizes = Counter((head.height, head.width) for head in heads.values())
+        found.size = sizes.most_common(1)[0][0]
+        if len(sizes) > 1:
+            listed = ", ".join(f"{height} x {width} ({count})" for (height, width), count in sizes.most_common())
+            found.doubts.append(f"Tiles differ in size: {listed}.")
+    if failed:
+        among = f" of {len(heads) + len(failed)} looked at" if step > 1 else ""
+        found.doubts.append(f"{len(failed)} tiles{among} are missing or unreadable: {_listed(failed)}")
+    return heads
+
+
+def _crop_size(screen: Screen, found: Inspection) -> tuple[int, int] | None:
+    cells = screen.cells_of(*screen.wells[0]).head(1)
+    assert screen.read_crops is not None
+    try:
+        crop = screen.read_crops(cells)
+    except GrapeOpsError as error:
+        found.doubts.append(f"The first crop cannot be read: {error}")
+        return None
+    return crop.shape[-2], crop.shape[-1]
+
+
+def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
+    doubts = []
+    screen = found.screen
+    few = [gene for gene, count in found.genes.items() if count < FEW_CELLS]
+    if few:
+        doubts.append(f"{len(few)} genes have fewer than {FEW_CELLS} cells: {_listed(few)}.")
+    alike = [gene for gene in found.genes if any(part in gene.lower() for part in _LIKE_CONTROLS)]
+    if alike:
+        doubts.append(f"{_listed(alike)} count as genes; if they are controls, set screen.control_pattern.")
+    ghosts = ghost_guides(pd.Series(found.guides), settings.ghost_factor)
+    if ghosts:
+        cells = sum(found.guides[guide] for guide in ghosts)
+        doubts.append(
+            f"{len(ghosts)} guides have more than {settings.ghost_factor:g} times the cells of the median guide "
+            f"({cells:,} cells): {_listed(sorted(ghosts))}. To leave them out: --set screen.ghost_guides=drop."
+        )
+    if screen.channels == tuple(f"channel{index}" for index in range(len(screen.channels))):
+        doubts.append("Nothing names the channels; they are called by their number.")
+    if screen.read_crops is None and not screen.corrected and found.tiles < FEW_TILES * found.wells:
+        doubts.append(
+            f"A well has {found.tiles / max(found.wells, 1):.0f} tiles on average, too few for a flat field of its "
+            f"own; pool wells with preprocess.flat_field.columns=[{PLATE}]."
+        )
+    return doubts
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def write_pipeline(found: Inspection, root: Path, settings: ScreenSettings, out: Path) -> None:
+    """Write a pipeline file that ``grape-ops run`` takes as it is.
+
+    Raises
+    ------
+    GrapeOpsError : a file of this name is there already, and not by us.
+    """
+    if out.exists() and not (out.is_file() and out.read_text().startswith(_WRITTEN)):
+        raise GrapeOpsError(f"{out} is there already, and was not written by inspect; give another --out.")
+    small = found.cells < 50_000
+    size = min(found.size) // 8 * 8 if found.size and found.screen.read_crops is not None else None
+    chosen: dict[str, Any] = settings.model_dump(mode="json", exclude_defaults=True) | {"layout": found.layout}
+    for name in ("library", "aliases"):
+        if chosen.get(name):
+            chosen[name] = str(Path(chosen[name]).resolve())
+    tree: dict[str, Any] = {"screen": chosen}
+    usual = 32 if small else 96
+    if size is not None and size < usual:
+        tree["preprocess"] = {"crop_size": size}
+    folder = out.resolve().parent
+    # Never within the screen: what is written there would count as a change of it.
+    inside = folder.is_relative_to(root.resolve())
+    above = "../" * (1 + len(folder.relative_to(root.resolve()).parts)) if inside else ""
+    plan = {
+        "screen": Path(os.path.relpath(root.resolve(), folder)).as_posix(),
+        "out": f"{above}{root.resolve().stem}_map",
+        "config": "small.yaml" if small else "paper.yaml",
+        "settings": tree,
+    }
+    lines = [
+        f"{_WRITTEN}: {found.cells:,} cells, {len(found.genes):,} genes, layout {found.layout}.",
+        f"# Channels: {', '.join(found.screen.channels)}.",
+        "# Known complexes to score by, such as truth: complexes-14x106, may be added.",
+        f"# {'small.yaml is for two CPU cores' if small else 'paper.yaml is the paper and wants a GPU'}.",
+    ]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("\n".join(lines) + "\n" + yaml.safe_dump(plan, sort_keys=False))

@@ -1,0 +1,191 @@
+"""Ready crops by the layouts table and scallops: every container gives the crops that were put into it."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import yaml
+import zarr
+from anndata import AnnData
+from layout_writers import CHANNELS, CROP, Plain, cut_crops, draw_screen
+
+from grape_ops.cells.store import CropStore
+from grape_ops.config import PreprocessSettings, ScreenSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.preprocess.pipeline import preprocess
+from grape_ops.screen.layouts import open_screen, recognise_layout
+
+PLAIN = ScreenSettings()
+SETTINGS = PreprocessSettings(crop_size=CROP, workers=1)
+CROPS_OF = ["gene_symbol", "sgRNA", "plate", "well"]
+
+
+def describe(root: Path, **keys: object) -> None:
+    (root / "screen.yaml").write_text(yaml.safe_dump(keys))
+
+
+def write_npz(root: Path, screen: Plain, crops: np.ndarray) -> None:
+    columns = {name: screen.cells[name].to_numpy(str) for name in CROPS_OF}
+    np.savez(root / "crops.npz", images=crops, outline=crops[:, 0], **columns)
+
+
+def write_npz_and_table(root: Path, screen: Plain, crops: np.ndarray) -> None:
+    np.savez(root / "crops.npz", images=crops[::-1], more=crops)
+    rows = np.arange(len(crops))[::-1]
+    screen.cells.assign(row=rows).to_csv(root / "metadata.csv", index=False)
+    describe(root, cells="metadata.csv", crops="crops.npz", crops_array="images", crops_row="row")
+
+
+def write_zarr(root: Path, screen: Plain, crops: np.ndarray) -> None:
+    zarr.create_array(root / "crops.zarr", data=crops, chunks=(7, 1, CROP, CROP))
+    screen.cells.to_parquet(root / "cells.parquet")
+
+
+def write_npy_files(root: Path, screen: Plain, crops: np.ndarray) -> None:
+    """One file a cell, all that is known of it in the name, as the authors of the paper share cells."""
+    (root / "cells").mkdir()
+    for index, (crop, cell) in enumerate(zip(crops, screen.cells.itertuples(), strict=True)):
+        name = f"{cell.gene_symbol};{cell.sgRNA};{cell.plate};{cell.well};{cell.tile};{index:03d}.npy"
+        np.save(root / "cells" / name, crop)
+    describe(root, crops="cells/{gene_symbol};{sgRNA};{plate};{well};{tile};{index}.npy")
+
+
+def write_tiff_files(root: Path, screen: Plain, crops: np.ndarray) -> None:
+    for index, crop in enumerate(crops):
+        tifffile.imwrite(root / f"{index}.tif", crop, photometric="minisblack")
+    screen.cells.assign(path=[f"{index}.tif" for index in range(len(crops))]).to_csv(root / "cells.csv", index=False)
+    describe(root, cells="cells.csv", crops="{path}")
+
+
+def write_h5sc(root: Path, screen: Plain, crops: np.ndarray) -> None:
+    """Write scPortrait's file: a mask before the channels, floats in [0, 1]."""
+    names = ["seg_all_nucleus", *CHANNELS]
+    var = pd.DataFrame({"channels": names, "channel_mapping": ["mask", *["image_channel"] * 4]}, index=list("01234"))
+    obs = screen.cells[CROPS_OF].assign(scportrait_cell_id=range(len(crops))).set_axis(map(str, range(len(crops))))
+    AnnData(obs=obs, var=var).write_h5ad(root / "cells.h5sc")
+    images = np.concatenate([np.ones_like(crops[:, :1]), crops / 65535], axis=1).astype(np.float16)
+    with h5py.File(root / "cells.h5sc", "a") as file:
+        file["obsm/single_cell_images"] = images
+
+
+def write_lmdb(root: Path, screen: Plain, crops: np.ndarray) -> None:
+    """Write the authors' store: float32 in [0, 1] under gene;guide;plate;well;tile;index."""
+    lmdb = pytest.importorskip("lmdb")
+    environment = lmdb.open(str(root / "cells.lmdb"), map_size=1 << 26)
+    with environment.begin(write=True) as transaction:
+        for index, (crop, cell) in enumerate(zip(crops, screen.cells.itertuples(), strict=True)):
+            key = f"{cell.gene_symbol};{cell.sgRNA};{cell.plate};{cell.well};{cell.tile};{index}"
+            transaction.put(key.encode(), (crop / 65535).astype(np.float32).tobytes())
+    environment.close()
+
+
+def write_scallops_crops(root: Path, screen: Plain, crops: np.ndarray) -> None:
+    """Write what extract-crops writes: a folder of crops and a table of the same name for each well."""
+    cells = screen.cells.assign(label=range(len(crops)))
+    for (plate, well), own in cells.groupby(["plate", "well"]):
+        folder = root / f"nuclei/{plate}-{well}"
+        folder.mkdir(parents=True)
+        for label in own.label:
+            tifffile.imwrite(folder / f"{label}.tiff", (crops[label] >> 8).astype(np.uint8), photometric="minisblack")
+        table = own.rename(columns={"sgRNA": "barcode_0"}).drop(columns=["plate", "well", "tile", "y", "x"])
+        table["crop_url"] = [f"/elsewhere/nuclei/{plate}-{well}/{label}.tiff" for label in own.label]
+        for corner in range(4):
+            table[f"crop-bbox-{corner}"] = 0
+        table.to_parquet(folder.with_suffix(".parquet"))
+
+
+WRITERS = {
+    "npz": (write_npz, "full"),
+    "npz and table": (write_npz_and_table, "full"),
+    "zarr": (write_zarr, "full"),
+    "npy files": (write_npy_files, "full"),
+    "tiff files": (write_tiff_files, "full"),
+    "h5sc": (write_h5sc, "auto"),
+    "lmdb": (write_lmdb, "auto"),
+    "scallops crops": (write_scallops_crops, "auto"),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_crop_layouts_give_the_crops_that_were_put_in(name: str, tmp_path: Path) -> None:
+    write, scaling = WRITERS[name]
+    drawn = draw_screen()
+    crops = cut_crops(drawn)
+    root = tmp_path / "screen"
+    root.mkdir()
+    write(root, drawn, crops)
+    assert recognise_layout(root) == ("scallops" if name == "scallops crops" else "table")
+    screen = open_screen(root, ScreenSettings(crop_scaling=scaling))
+    report = preprocess(screen, tmp_path / "store", SETTINGS)
+    assert report.cells_kept == len(drawn.cells) and report.cells_dropped == {}
+    store = CropStore.open(tmp_path / "store")
+    order, theirs = (
+        table.reset_index(drop=True).assign(first=first).sort_values([*CROPS_OF, "first"]).index.to_numpy()
+        for table, first in (
+            (store.cells, store.read(slice(None))[:, 1].sum((1, 2))),
+            (drawn.cells, crops[:, 1].sum((1, 2), dtype=float)),
+        )
+    )
+    tolerance = {"h5sc": 20, "scallops crops": 256}.get(name, 0)
+    np.testing.assert_allclose(store.read(order).astype(int), crops[theirs].astype(int), atol=tolerance)
+    for column in CROPS_OF:
+        assert store.cells[column][order].tolist() == drawn.cells[column][theirs].tolist(), column
+    if name in ("h5sc",):
+        assert store.channels == CHANNELS
+    if name == "lmdb":
+        assert store.channels == ("gammaH2AX", "actin", "DNA", "tubulin")
+
+
+def test_layout_table_rescales_raw_crops_by_percentiles(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    crops = cut_crops(drawn)
+    write_zarr(tmp_path, drawn, crops)
+    preprocess(open_screen(tmp_path, PLAIN), tmp_path / "store", SETTINGS)
+    store = CropStore.open(tmp_path / "store")
+    own = drawn.cells.well == "A1"
+    low, high = np.percentile(crops[own, 2], [0.1, 99.9])
+    expected = np.clip((crops[own, 2] - low) / (high - low), 0, 1)
+    found = store.read(np.flatnonzero(store.cells.well == "A1"))[:, 2] / 65535
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_layout_table_names_unreadable_crops_and_leaves_them_out_if_told(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    root = tmp_path / "screen"
+    root.mkdir()
+    write_tiff_files(root, drawn, cut_crops(drawn))
+    (root / "5.tif").write_bytes(b"not an image")
+    (root / "9.tif").unlink()
+    screen = open_screen(root, PLAIN)
+    with pytest.raises(GrapeOpsError, match=r"crop 5.tif cannot be read|no crop 9.tif"):
+        preprocess(screen, tmp_path / "store", SETTINGS.model_copy(update={"on_problem": "stop"}))
+    settings = SETTINGS.model_copy(update={"on_problem": "drop"})
+    report = preprocess(screen, tmp_path / "store", settings, resume=True)
+    assert report.cells_dropped == {"crop missing or unreadable": 2}
+    assert report.quality["problems"][0]["count"] == 2
+    store = CropStore.open(tmp_path / "store")
+    assert len(store.cells) == len(drawn.cells) - 2
+    store.verify()
+
+
+@pytest.mark.parametrize(
+    ("size", "keys", "message"),
+    [
+        (40, {}, "smaller than preprocess.crop_size"),
+        (CROP, {"channels": ["a", "b"]}, "have 4 channels, and screen.yaml names 2"),
+        (CROP, {"crops_row": "place"}, "crops_row in screen.yaml names 'place'"),
+        (CROP, {"crops_array": "pictures"}, "no array 'pictures'"),
+        (CROP, {"crops": "others.npz"}, "no file of crops"),
+    ],
+)
+def test_layout_table_tells_what_does_not_fit_in_crops(tmp_path: Path, size: int, keys: dict, message: str) -> None:
+    drawn = draw_screen()
+    np.savez(tmp_path / "crops.npz", images=cut_crops(drawn))
+    drawn.cells.to_csv(tmp_path / "cells.csv", index=False)
+    describe(tmp_path, **({"cells": "cells.csv", "crops": "crops.npz"} | keys))
+    settings = PreprocessSettings(crop_size=size, workers=1, on_problem="stop")
+    with pytest.raises(GrapeOpsError, match=message):
+        preprocess(open_screen(tmp_path, PLAIN), tmp_path / "store", settings)

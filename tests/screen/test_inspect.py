@@ -1,0 +1,96 @@
+"""``grape-ops inspect``: what it says of each layout, and that ``grape-ops run`` takes the file it writes."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from layout_writers import (
+    Plain,
+    draw_screen,
+    write_brieflow,
+    write_funk2022,
+    write_ops_standard,
+    write_periscope,
+    write_scallops,
+    write_table,
+)
+from typer.testing import CliRunner
+
+from grape_ops.cli import app
+from grape_ops.config import ScreenSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.pipeline import read_pipeline
+from grape_ops.screen.inspect import inspect_screen, write_pipeline
+
+PLAIN = ScreenSettings()
+WRITERS = {
+    "table": write_table,
+    "funk2022": write_funk2022,
+    "brieflow": write_brieflow,
+    "ops-standard": write_ops_standard,
+    "scallops": write_scallops,
+    "periscope": write_periscope,
+}
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_inspect_recognises_the_layout_and_writes_a_pipeline(layout: str, tmp_path: Path) -> None:
+    drawn = draw_screen()
+    root = tmp_path / "screen"
+    WRITERS[layout](root, drawn)
+    out = tmp_path / "plans" / "pipeline.yaml"
+    result = CliRunner().invoke(app, ["inspect", str(root), "--out", str(out)], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert f"Layout: {layout} " in result.output
+    tiles = 2 if layout == "scallops" else 8
+    assert f"1 plates, 2 wells, {tiles} tiles of " in result.output
+    assert "Cells: 64, of them 16 controls (" in result.output
+    assert "Genes: 3 with 8 guides" in result.output
+    assert "16 at least, 16 (5 %), 16 (median), 16 (95 %), 16 at most" in result.output
+    plan, config = read_pipeline(out)
+    assert (out.parent / plan.screen).resolve() == root.resolve()
+    assert config.screen.layout == layout
+    # A second look replaces what the first wrote, and nothing else.
+    assert CliRunner().invoke(app, ["inspect", str(root), "--out", str(out)]).exit_code == 0
+    out.write_text("screen: mine\n")
+    with pytest.raises(GrapeOpsError, match="not written by inspect"):
+        write_pipeline(inspect_screen(root, PLAIN), root, PLAIN, out)
+
+
+def test_inspect_tells_what_is_doubtful(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    cells = drawn.cells
+    cells.loc[cells.well == "A2", "gene_symbol"] = cells.gene_symbol.replace({"nontargeting": "AAVS1"})
+    cells.loc[3, "y"] = 5000.0
+    ghost = pd.DataFrame([{**cells.iloc[0], "y": 20 + n / 100} for n in range(400)]).assign(sgRNA="G" * 20)
+    write_table(tmp_path, Plain(pd.concat([cells, ghost], ignore_index=True), drawn.tiles))
+    (tmp_path / "tiles/P1/A1_0.tif").unlink()
+    (tmp_path / "tiles/P1/A2_3.tif").write_bytes(b"II*")
+    found = inspect_screen(tmp_path, PLAIN)
+    text = "\n".join(found.doubts)
+    for said in (
+        "1 wells have no controls: P1 A2",
+        "AAVS1 count as genes",
+        "1 guides have more than 30 times",
+        "2 tiles are missing or unreadable: There is no tile tiles/P1/A1_0.tif",
+        "genes have fewer than 50 cells",
+        "too few for a flat field",
+    ):
+        assert said in text, said
+
+
+def test_inspect_counts_cells_outside_their_tiles(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    drawn.cells.loc[3:4, "y"] = 5000.0
+    write_table(tmp_path, drawn)
+    assert any("2 cells lie outside their tile" in doubt for doubt in inspect_screen(tmp_path, PLAIN).doubts)
+
+
+def test_a_pipeline_file_within_the_screen_writes_outside_of_it(tmp_path: Path) -> None:
+    root = tmp_path / "screen"
+    write_table(root, draw_screen())
+    out = root / "plans" / "pipeline.yaml"
+    write_pipeline(inspect_screen(root, PLAIN), root, PLAIN, out)
+    plan = yaml.safe_load(out.read_text())
+    assert (out.parent / plan["out"]).resolve() == (tmp_path / "screen_map").resolve()

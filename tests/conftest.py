@@ -1,5 +1,7 @@
 """Small inputs that several tests share."""
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +82,16 @@ def make_store(path: Path, seed: int) -> None:
             )
         )
     write_store(path, shards, pd.concat(tables, ignore_index=True), ("DNA", "actin"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _heed_ctrl_c() -> Iterator[None]:
+    """Let processes that tests start die of Ctrl-C, although nohup or a background shell has it ignored here.
+
+    Children inherit an ignored signal, but never a handler: with one here, theirs is the default again.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

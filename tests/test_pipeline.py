@@ -99,7 +99,45 @@ def test_changed_settings_redo_what_depends_on_them_and_lose_nothing(done: Path,
     assert "simulate: up to date" in said
     assert "preprocess: up to date" in said
     assert "train: working" in said
-    assert (done / "run.outdated-1" / "run.json").read_text() == before
+    (aside,) = (done / "outdated").glob("train-*")
+    assert (aside / "run" / "run.json").read_text() == before
+    for scores in (done / "outdated").glob("evaluate-*"):
+        assert {p.name for p in scores.iterdir()} == {"scores.json", "scores.csv", "evaluation", "stamp.json"}
+        assert list((scores / "evaluation").glob("*.png"))
+
+    run_pipeline(write_plan(done))  # back to the first seed: nothing is computed again, and nothing piles up
+    said = capsys.readouterr().out
+    assert "brought back" in said
+    assert "working" not in said and "going on" not in said
+    assert (done / "run" / "run.json").read_text() == before
+    run_pipeline(write_plan(done, settings=SETTINGS | {"seed": 1}))
+    run_pipeline(write_plan(done))
+    assert "working" not in capsys.readouterr().out
+    assert len(list((done / "outdated").glob("train-*"))) == 1
+
+
+def test_fewer_steps_train_anew_and_keep_the_longer_run(done: Path, capsys: pytest.CaptureFixture[str]):
+    fewer = SETTINGS | {"train": SHORT_TRAINING | {"steps": 3}}
+    run_pipeline(write_plan(done, settings=fewer))
+    said = capsys.readouterr().out
+    assert "set aside" in said and "train: working" in said
+    assert [p.name for p in (done / "run" / "checkpoints").iterdir()] == ["step_00000003"]
+    run_pipeline(write_plan(done))
+    said = capsys.readouterr().out
+    assert "train: up to date" in said
+    assert (done / "run" / "checkpoints" / "step_00000006").is_dir()
+    more = SETTINGS | {"train": SHORT_TRAINING | {"steps": 8}}
+    run_pipeline(write_plan(done, settings=more))
+    assert "train: going on" in capsys.readouterr().out
+    assert (done / "run" / "checkpoints" / "step_00000008").is_dir()
+
+
+def test_what_no_step_made_is_left_alone(tmp_path: Path):
+    (tmp_path / "screen").mkdir()
+    (tmp_path / "screen" / "raw.tif").write_text("years of work")
+    with pytest.raises(GrapeOpsError, match="no step of this pipeline made it"):
+        run_pipeline(write_plan(tmp_path))
+    assert (tmp_path / "screen" / "raw.tif").read_text() == "years of work"
 
 
 def test_an_interrupted_training_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -123,19 +161,34 @@ def test_an_interrupted_training_goes_on(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("scren: x", "may say"),
+        ("scren: x", "did you mean screen"),
         ("- a", "keys and values"),
         ("settings: {train: {stepz: 1}}", r"train.stepz: there is no setting"),
         ("config: nowhere.yaml", "nowhere.yaml"),
         ("baselines: [word2vec]", "word2vec"),
-        ("positions: [4]", "positions"),
+        ("positions: [4]", "positions.0: must be 1, 2 or 3; it is 4"),
+        ("positions: []", "positions: must be a list with at least 1 entry"),
+        ("simulate: perhaps", "simulate: must be true or false; it is perhaps"),
+        ("baselines: random", "baselines: must be a list; it is random"),
+        ("settings: {train: {steps: many}}", "train.steps: must be a whole number; it is many"),
+        ("settings: {train: {steps: -1}}", "train.steps: must be more than 0; it is -1"),
+        ("train: {steps: 3}", "holds settings, and no pipeline"),
     ],
 )
 def test_a_wrong_pipeline_file_is_said_at_once(tmp_path: Path, text: str, words: str):
     file = tmp_path / "pipeline.yaml"
     file.write_text(text)
-    with pytest.raises(GrapeOpsError, match=words):
+    with pytest.raises(GrapeOpsError, match=words) as refused:
         read_pipeline(file)
+    assert "Input" not in str(refused.value)  # the validator's own words
+
+
+def test_a_file_that_is_no_text_is_said(tmp_path: Path):
+    (tmp_path / "cells.parquet").write_bytes(b"PAR1\xff\xfe\x00")
+    with pytest.raises(GrapeOpsError, match="is no text"):
+        read_pipeline(tmp_path / "cells.parquet")
+    with pytest.raises(GrapeOpsError, match="is a folder"):
+        read_pipeline(tmp_path)
 
 
 def test_a_missing_screen_is_said(tmp_path: Path):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from grape_ops.cells.batches import StandardizedCrops
-from grape_ops.cells.genes import gene_anndata, write_gene_vectors
+from grape_ops.cells.genes import check_vectors_place, gene_anndata, write_gene_vectors
 from grape_ops.cells.store import CropStore
 from grape_ops.config import EmbedSettings
 from grape_ops.errors import GrapeOpsError
@@ -125,6 +125,7 @@ def write_embedding(
     checkpoint: Path | None = None,
 ) -> None:
     """Write a run's gene vectors as an ``.h5ad``; what is not given is as its configuration says."""
+    check_vectors_place(out)
     config = open_run(run_path).config
     asked = {key: value for key, value in {"position": position, "ema": ema}.items() if value is not None}
     settings = EmbedSettings.model_validate(config.embed.model_dump() | asked)

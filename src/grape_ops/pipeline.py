@@ -1,14 +1,10 @@
 """All steps from one file: each is skipped while its inputs and settings are the ones it was done with.
 
-A step writes its stamp, ``.grape-ops/STEP.json`` in the output folder, before and after its work. A stamp that fits
-but is not finished makes the step go on; one that does not fit makes it start afresh, and what lay there is set
-aside, never deleted.
+``grape_ops.steps`` decides what is up to date; here stands which steps there are, and what each depends on.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +12,12 @@ import typer
 import yaml
 from pydantic import Field, ValidationError
 
-from grape_ops import __version__
-from grape_ops.config import Config, Settings, lay_over, parse_config, read_yaml
+from grape_ops.config import Config, Settings, lay_over, misfits, parse_config, read_yaml
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import SCORES_JSON, SCREEN_FILE, TRUTH_FILE
+from grape_ops.schema import SCORES_CSV, SCORES_JSON, SCREEN_FILE, TRUTH_FILE
+from grape_ops.steps import Step, do, sha256
 
-STAMPS_DIR = ".grape-ops"
+DETAILS_DIR = "evaluation"  # beside scores.json
 
 
 class PipelineFile(Settings):
@@ -39,36 +35,6 @@ class PipelineFile(Settings):
     settings: dict[str, Any] = Field(default_factory=dict, description="Settings over those of the file.")
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step of the pipeline.
-
-    Attributes
-    ----------
-    name : of the step and of its stamp.
-    inputs : what decides the result; JSON-able.
-    outputs : files or folders it makes.
-    act : does it; ``act(resume)`` goes on with a half-done result of the same inputs.
-    goal : how far it goes; another goal makes a finished step go on.
-    """
-
-    name: str
-    inputs: Any
-    outputs: tuple[Path, ...]
-    act: Callable[[bool], None]
-    goal: Any = None
-
-    @property
-    def identity(self) -> str:
-        """SHA-256 of the inputs: results of equal identity can be gone on with."""
-        return _sha256([__version__, self.inputs])
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of inputs and goal: what later steps depend on."""
-        return _sha256([self.identity, self.goal])
-
-
 def run_pipeline(file: Path) -> None:
     """Do the steps of a pipeline file that are not up to date.
 
@@ -77,9 +43,9 @@ def run_pipeline(file: Path) -> None:
     GrapeOpsError : the file does not fit, or a step's input does not.
     """
     plan, config = read_pipeline(file)
-    for step in _steps(plan, config, file.parent):
-        _do(step, stamps=file.parent / plan.out / STAMPS_DIR)
     out = file.parent / plan.out
+    for step in _steps(plan, config, file.parent):
+        do(step, out)
     if plan.truth is not None:
         from grape_ops.evaluate.benchmark import print_scores
 
@@ -104,12 +70,16 @@ def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
 
 def read_pipeline(file: Path) -> tuple[PipelineFile, Config]:
     """Read a pipeline file and resolve its configuration."""
+    content = read_yaml(file)
+    if content and set(content) <= set(Config.model_fields) and not set(content) & set(PipelineFile.model_fields):
+        raise GrapeOpsError(
+            f"{file} holds settings, and no pipeline. Write a pipeline file with `config: {file.name}` in it; "
+            "docs/pipeline.md shows one, and `grape-ops demo` writes one."
+        )
     try:
-        plan = PipelineFile.model_validate(read_yaml(file))
+        plan = PipelineFile.model_validate(content)
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        known = ", ".join(PipelineFile.model_fields)
-        raise GrapeOpsError(f"{file} does not fit; it may say {known}:\n" + "\n".join(lines)) from None
+        raise GrapeOpsError(f"{file} is no pipeline file that can be done:\n{misfits(error, PipelineFile)}") from None
     _check_baselines(plan.baselines)
     tree: dict[str, Any] = {}
     if plan.config is not None:
@@ -171,7 +141,7 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
         judged = Step(
             "evaluate",
             [inputs, judged_by, settings["evaluate"], config.seed],
-            (scores,),
+            (scores, out / SCORES_CSV, out / DETAILS_DIR),
             lambda _: _evaluate([file for file, _ in vectors], truth, out, config),
         )
         yield judged
@@ -199,7 +169,7 @@ def _what_decides(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _train_step(store: Path, run: Path, config: Config, truth: str | None, cut: Step) -> Step:
-    from grape_ops.train.run import decisive_settings
+    from grape_ops.train.run import decisive_settings, steps_done
 
     def act(resume: bool) -> None:
         from grape_ops.train.loop import train
@@ -208,7 +178,7 @@ def _train_step(store: Path, run: Path, config: Config, truth: str | None, cut: 
 
     # Not the truth: training is only watched by it.
     inputs = [cut.fingerprint, decisive_settings(config)]
-    return Step("train", inputs, (run,), act, goal=config.train.steps)
+    return Step("train", inputs, (run,), act, goal=config.train.steps, reached=steps_done)
 
 
 def _embed_step(run: Path, file: Path, position: int, config: Config, trained: Step) -> Step:
@@ -251,7 +221,7 @@ def _preprocess(screen: Path, store: Path, config: Config, resume: bool) -> None
 def _evaluate(files: list[Path], truth: str, out: Path, config: Config) -> None:
     from grape_ops.evaluate.command import evaluate_files
 
-    evaluate_files(files, truth, out, config.evaluate, config.seed)
+    evaluate_files(files, truth, out, config.evaluate, config.seed, details=out / DETAILS_DIR)
 
 
 def _report(run: Path, page: Path, scores: Path | None, truth: str | None) -> None:
@@ -268,36 +238,4 @@ def _listing(screen: Path) -> Any:
     if not files:
         raise GrapeOpsError(f"The screen folder {screen} is empty; its layout may need a {SCREEN_FILE}.")
     facts = [[str(p.relative_to(screen)), (s := p.stat()).st_size, s.st_mtime_ns] for p in files]
-    return _sha256(facts)
-
-
-def _do(step: Step, stamps: Path) -> None:
-    stamp = stamps / f"{step.name}.json"
-    record = json.loads(stamp.read_text()) if stamp.exists() else {}
-    begun = record.get("identity") == step.identity
-    if begun and record["finished"] == step.fingerprint and all(path.exists() for path in step.outputs):
-        typer.echo(f"{step.name}: up to date")
-        return
-    if not begun:
-        for path in step.outputs:
-            _set_aside(path)
-    typer.echo(f"{step.name}: {'going on' if begun else 'working'}")
-    stamps.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(json.dumps({"identity": step.identity, "finished": None}))
-    step.act(begun)
-    stamp.write_text(json.dumps({"identity": step.identity, "finished": step.fingerprint}))
-
-
-def _sha256(facts: Any) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _set_aside(path: Path) -> None:
-    """Rename what an outdated step left, so that nothing computed is lost."""
-    if not path.exists():
-        return
-    number = 1
-    while (aside := path.with_name(f"{path.name}.outdated-{number}")).exists():
-        number += 1
-    path.rename(aside)
-    typer.echo(f"  set aside: {aside} (made with other inputs or settings; delete it if you no longer need it)")
+    return sha256(facts)

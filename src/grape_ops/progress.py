@@ -14,6 +14,29 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
 
 
+def note(sentence: str) -> None:
+    """Say what a user should know while a job goes on."""
+    sys.stderr.write(f"Note: {sentence}\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def waiting(label: str) -> Iterator[None]:
+    """Show that something of unknown length is being done: a clock on a terminal, one plain line elsewhere."""
+    if not sys.stderr.isatty():
+        sys.stderr.write(f"{label} …\n")
+        sys.stderr.flush()
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        bar.add_task(label, total=None)
+        yield
+
+
 @contextmanager
 def progress(label: str, total: int, unit: str = "it", done: int = 0) -> Iterator[Callable[..., None]]:
     """Show how far a job of ``total`` units is.
@@ -39,17 +62,22 @@ def progress(label: str, total: int, unit: str = "it", done: int = 0) -> Iterato
 def _bar(label: str, total: int, unit: str, done: int) -> Iterator[Callable[..., None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
+    console = Console(stderr=True)
+    # Every column has a width of its own, and the note takes what is left: a bar that grows and shrinks with the
+    # numbers beside it cannot be read.
+    fixed = {"no_wrap": True, "overflow": "ellipsis"}
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.description}", table_column=Column(**fixed)),
+        BarColumn(bar_width=max(console.width // 5, 10)),
+        MofNCompleteColumn(table_column=Column(**fixed)),
+        TextColumn("{task.fields[rate]}", table_column=Column(width=len(unit) + 8, justify="right", **fixed)),
+        TimeRemainingColumn(table_column=Column(width=7, **fixed)),
+        TextColumn("{task.fields[note]}", markup=False, table_column=Column(ratio=1, **fixed)),
     )
     start = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=console, expand=True) as bar:
         task = bar.add_task(label, total=total, completed=done, rate="", note="")
         made = 0
 

@@ -24,6 +24,7 @@ COMPLEX = "complex"
 
 # AnnData of gene vectors: obs_names = gene symbols, X = vectors.
 UNS_METHOD = "method"
+UNS_MADE_BY = "made_by"
 OBS_N_CELLS = "n_cells"
 OBS_N_GUIDES = "n_guides"
 OBS_IS_CONTROL = "is_control"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from grape_ops.evaluate.comparison import (
 )
 from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.retrieval import average_precision
+from grape_ops.evaluate.scores import p_text
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.pairs import KnownPairs
@@ -167,7 +169,34 @@ def test_files_and_table(tmp_path, capsys):
     assert table["method"].tolist() == ["good", "part"] and {"map_value", "kmeans_nmi_mean"} <= set(table)
     print_scores(scores)
     printed = capsys.readouterr().out
-    assert f"{scores[0]['map']['value']:.3f}" in printed and "10 of 40 genes" in printed and "(40)" in printed
+    assert (
+        f"{scores[0]['map']['value']:.3f}" in printed
+        and "10 of 40 genes" in printed
+        and "of its 40 genes" in printed.replace("\n", " ")
+    )
+
+
+def test_the_table_reads_at_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    scores = judge({"a method of a long name": as_map(VECTORS, GENES), "other": as_map(NOISE, GENES)})
+    for entry in scores:
+        entry["map"]["p_value"] = 9.999e-5
+    print_scores(scores)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "…" not in printed and "<0.0001" in printed and "p < 0.0001" not in printed
+    first = scores[0]
+    shown = [first["map"]["value"], *(first["kmeans"][name]["mean"] for name in ("purity", "nmi", "ari"))]
+    line = next(line for line in printed.splitlines() if "a method" in line)
+    assert [f"{value:.3f}" for value in shown] == [word for word in line.split() if re.fullmatch(r"\d\.\d{3}", word)]
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(9.999e-5, "<0.0001"), (2e-4, "0.0002"), (0.0123, "0.012"), (0.5, "0.50"), (1.0, "1.00"), (None, "–")],
+)
+def test_p_values_as_text(p, text):
+    assert p_text(p) == text
 
 
 NAN = VECTORS.copy()

@@ -42,7 +42,7 @@ def test_the_folder_holds_scores_tables_and_figures(folder):
     assert [entry["method"] for entry in scores] == ["ours", "runs"] and scores[1]["n_runs"] == 2
     written = json.loads((folder / "out" / "scores.json").read_text())
     assert written[0]["truth_sha256"] == load_truth(folder / "truth.tsv").sha256
-    details = folder / "out" / "evaluation"
+    details = folder / "out"
     assert {path.name for path in details.iterdir()} >= {f"{name}.png" for name in FIGURES}
     genes = pd.read_csv(details / "genes.tsv", sep="\t")
     assert len(genes) == 60 and {"ap", "p_value", "q_value"} <= set(genes)
@@ -66,7 +66,7 @@ def test_names_of_maps(folder):
     for group in ("runs", "=a.h5ad", "runs="):
         with pytest.raises(GrapeOpsError, match="--group wants"):
             named_maps([], [group])
-    with pytest.raises(GrapeOpsError, match="no gene map"):
+    with pytest.raises(GrapeOpsError, match="there is nothing"):
         named_maps([folder / "absent.h5ad"], [])
     with pytest.raises(GrapeOpsError, match="not an AnnData"):
         named_maps([folder / "truth.tsv"], [])
@@ -123,3 +123,22 @@ def test_errors_come_without_a_traceback(folder, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 1 and "NOPE is not among the 30 genes" in capsys.readouterr().err
+
+
+def test_an_earlier_evaluation_is_replaced_and_said_and_a_foreign_folder_refused(folder, capsys):
+    arguments = ([folder / "run0.h5ad"], str(folder / "truth.tsv"), folder / "out", settings(), 0)
+    evaluate_files(*arguments)
+    evaluate_files(*arguments)
+    assert "was replaced" in capsys.readouterr().err
+    (folder / "out" / "scores.json").unlink()
+    before = {path.name for path in (folder / "out").iterdir()}
+    with pytest.raises(GrapeOpsError, match="holds other things than an evaluation"):
+        evaluate_files(*arguments)
+    assert {path.name for path in (folder / "out").iterdir()} == before
+
+
+def test_a_folder_in_place_of_vectors_says_what_it_is(folder):
+    (folder / "run").mkdir()
+    (folder / "run" / "run.json").write_text("{}")
+    with pytest.raises(GrapeOpsError, match="there is a run folder"):
+        evaluate_files([folder / "run"], str(folder / "truth.tsv"), folder / "out", settings(), 0)

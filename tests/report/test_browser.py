@@ -56,10 +56,14 @@ def open_page(browser: Browser, page: Path, scheme: str = "light", width: int = 
     wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
     features = [{"name": name, "value": value} for name, value in wanted.items()]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    size = {"width": width, "height": 768, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    set_width(browser, width)
     browser.get(page.resolve().as_uri())
     wait(browser, "return document.documentElement.dataset.ready === 'true'")
+
+
+def set_width(browser: Browser, width: int) -> None:
+    size = {"width": width, "height": 768, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
 def wait(browser: Browser, script: str) -> None:
@@ -95,6 +99,26 @@ def test_every_figure_is_drawn(opened, page):
         bars = "return document.querySelectorAll('#fig-%s .main-svg .bars').length"
         assert opened.execute_script(marks % name) + opened.execute_script(bars % name) > 0, name
     assert opened.execute_script("return document.querySelectorAll('.plot').length") == len(names)
+
+
+def test_figures_keep_their_heights_when_the_window_is_resized(opened, page):
+    names = figures_in(page)
+    height = "return document.querySelector('#fig-%s .main-svg').getBoundingClientRect().height"
+    width = "return document.querySelector('#fig-%s .main-svg').getBoundingClientRect().width"
+    before = {name: opened.execute_script(height % name) for name in names}
+    widths = {name: opened.execute_script(width % name) for name in names}
+    assert min(before.values()) >= 200
+    for pixels in (700, 420, 1366):
+        set_width(opened, pixels)
+        wait(opened, f"return document.querySelector('#fig-gene-map .main-svg').clientWidth < {pixels}")
+        place = "document.getElementById('fig-%s')"
+        for name in names:
+            follows = f"Math.abs({place}._fullLayout.width - {place}.clientWidth) < 2" % (name, name)
+            wait(opened, f"return {follows}")
+            assert opened.execute_script(height % name) == before[name], (name, pixels)
+        legend = opened.execute_script("return document.getElementById('fig-gene-map').layout.legend.orientation")
+        assert legend == ("h" if pixels < 800 else "v")
+    assert {name: opened.execute_script(width % name) for name in names} == widths
 
 
 def test_search_highlights_and_lists_neighbours(opened):
@@ -168,9 +192,11 @@ def test_light_and_dark(browser, page, scheme, other):
     assert browser.get_log("browser") == []
 
 
-@pytest.mark.parametrize("width", [1366, 800])
+@pytest.mark.parametrize("width", [1366, 800, 400, 360])
 def test_nothing_sticks_out(browser, page, width):
     open_page(browser, page, width=width)
+    # The page of a real run has longer names than this one.
+    browser.execute_script("document.querySelector('#gene option').textContent += ' · a complex of a long name'")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 

@@ -183,7 +183,7 @@ def test_a_dry_run_counts_times_and_writes_nothing(tiny_store, tiny_config, tmp_
     assert cost.seconds_per_step > 0
     assert cost.hours == pytest.approx(cost.seconds_per_step * 12 / 3600)
     checkpointed = estimate(tiny_store.path, changed(tiny_config, "train.activation_checkpointing=true"))
-    assert checkpointed.activations_gib < 0.8 * cost.activations_gib
+    assert checkpointed.memory.activations < 0.8 * cost.memory.activations
     print_estimate(tiny_store.path, tiny_config)
     assert "Nothing was written." in capsys.readouterr().out
     assert not list(tmp_path.iterdir())

@@ -20,6 +20,7 @@ from grape_ops.train.checkpoint import checkpoints, restore_nets
 from grape_ops.train.log import IntervalMean, check_finite, read_metrics
 from grape_ops.train.loop import train
 from grape_ops.train.run import open_run
+from grape_ops.train.stop import stop_signals
 
 
 def changed(config: Config, *overrides: str) -> Config:
@@ -135,6 +136,20 @@ def test_a_stop_signal_saves_and_says_how_to_go_on(tiny_store, tiny_config, tmp_
     assert "--resume" in said
     assert "Traceback" not in said
     assert len(checkpoints(tmp_path / "run")) == 1
+
+
+def test_an_ignored_ctrl_c_stays_ignored():
+    """Shells start background jobs so, and Ctrl-C is then meant for another program."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stop_signals() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop.number == 0
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.number == signal.SIGTERM
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_golden_trace(tiny_store, tiny_config, tmp_path):

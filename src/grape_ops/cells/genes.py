@@ -6,18 +6,20 @@ Letters: P perturbations, V length of a vector.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
 import pandas as pd
 
 from grape_ops.cells.store import CropStore
-from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import CONTROL_LABEL, GUIDE, OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_METHOD
+from grape_ops.places import claim_file, put_in_place
+from grape_ops.schema import CONTROL_LABEL, GUIDE, OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_MADE_BY, UNS_METHOD
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 BATCH_COMPOSITION = "batch_composition"
 BATCH_PREFIX = "cells in "
+MADE_BY = "grape-ops"
 
 
 def gene_table(store: CropStore) -> pd.DataFrame:
@@ -50,14 +52,33 @@ def gene_anndata(vectors: np.ndarray, table: pd.DataFrame, method: str) -> "AnnD
         shares, index=adata.obs_names, columns=[b.removeprefix(BATCH_PREFIX) for b in batches]
     )
     adata.uns[UNS_METHOD] = method
+    adata.uns[UNS_MADE_BY] = MADE_BY
     return adata
+
+
+def check_vectors_place(out: Path) -> None:
+    """Stop, before hours of work, where gene vectors may not be written.
+
+    Raises
+    ------
+    GrapeOpsError : there is a folder, or a file that holds something else than gene vectors of ours.
+    """
+    claim_file(out, "a file of gene vectors", example="genes.h5ad", is_ours=_is_ours)
+
+
+def _is_ours(file: Path) -> bool:
+    try:
+        with h5py.File(file) as content:
+            made_by = content[f"uns/{UNS_MADE_BY}"][()]
+    except (OSError, KeyError):
+        return False
+    return bool(made_by == MADE_BY.encode())
 
 
 def write_gene_vectors(adata: "AnnData", out: Path) -> None:
     """Write gene vectors as ``.h5ad``; the file appears when it is complete."""
-    if out.is_dir():
-        raise GrapeOpsError(f"{out} is a folder; name a file for the gene vectors, for example {out / 'genes.h5ad'}.")
+    check_vectors_place(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.name}.partial")
     adata.write_h5ad(draft)
-    draft.replace(out)
+    put_in_place(draft, out)

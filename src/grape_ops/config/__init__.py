@@ -18,7 +18,16 @@ from grape_ops.config.explore import ExploreSettings
 from grape_ops.config.features import FeatureSettings
 from grape_ops.config.generate import GenerateSettings
 from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
-from grape_ops.config.loading import dump_config, flatten, lay_over, load_config, parse_config, preset_names, read_yaml
+from grape_ops.config.loading import (
+    dump_config,
+    flatten,
+    lay_over,
+    load_config,
+    misfits,
+    parse_config,
+    preset_names,
+    read_yaml,
+)
 from grape_ops.config.model import GeneratorSettings, ModelSettings, TrunkSettings
 from grape_ops.config.preprocess import FlatFieldSettings, IntensitySettings, PreprocessSettings
 from grape_ops.config.screen import ScreenSettings, SimulateSettings
@@ -57,6 +66,7 @@ __all__ = [
     "flatten",
     "lay_over",
     "load_config",
+    "misfits",
     "parse_config",
     "preset_names",
     "read_yaml",

@@ -1,5 +1,6 @@
 """Reading a configuration: a file over the defaults, then ``--set a.b=c``; a tree back to YAML."""
 
+import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -37,18 +38,66 @@ def parse_config(tree: Mapping[str, Any], source: str) -> Config:
     try:
         return Config.model_validate(dict(tree))
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {_plain(e)}" for e in error.errors()]
-        raise GrapeOpsError(f"The settings in {source} do not fit:\n" + "\n".join(lines)) from None
+        raise GrapeOpsError(f"The settings in {source} do not fit:\n{misfits(error, Config)}") from None
 
 
-def _plain(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return f"there is no setting of this name here; there are: {', '.join(_known_keys(error['loc'][:-1]))}"
-    return f"{error['msg']} (was {error['input']!r})"
+# What a value has to be, by the validator's name of the misfit; braces take what the validator knows about it.
+_WANTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "a text",
+    "literal_error": "{expected}",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "{le:g} or less",
+    "dict_type": "keys and values",
+    "model_type": "keys and values",
+    "model_attributes_type": "keys and values",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "too_short": "a list with at least {min_length} entry",
+}
+_MOST_SHOWN = 60  # characters of a value that does not fit
 
 
-def _known_keys(branch: Iterable[Any]) -> list[str]:
-    model: type[BaseModel] = Config
+def misfits(error: ValidationError, model: type[BaseModel]) -> str:
+    """What does not fit in a tree of settings, a line each: the setting, what it has to be, and what it was."""
+    return "\n".join(f"  {_named(e)}{_in_words(e, model)}" for e in error.errors())
+
+
+def _named(error: Any) -> str:
+    name = ".".join(map(str, error["loc"]))
+    return f"{name}: " if name else ""
+
+
+def _in_words(error: Any, model: type[BaseModel]) -> str:
+    kind, facts = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = _known_keys(model, error["loc"][:-1])
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        guess = f" (did you mean {near[0]}?)" if near else ""
+        return f"there is no setting of this name here{guess}; there are: {', '.join(known)}"
+    if kind == "value_error":  # our own rules over several settings
+        return str(facts["error"])
+    value = _shortened(error["input"])
+    if kind in _WANTED:
+        return f"must be {_WANTED[kind].format(**facts)}; it is {value}"
+    return f"{error['msg']}; it is {value}"
+
+
+def _shortened(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
+    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…"
+
+
+def _known_keys(model: type[BaseModel], branch: Iterable[Any]) -> list[str]:
     for part in branch:
         annotation = model.model_fields[str(part)].annotation
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
@@ -64,9 +113,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not file.is_file() and preset.is_file():
         text = preset.read_text()
     elif file.is_file():
-        text = file.read_text()
+        text = _text_of(file)
+    elif file.is_dir():
+        raise GrapeOpsError(f"{path} is a folder; a YAML file is wanted.")
     else:
-        raise GrapeOpsError(f"There is no configuration file {path}; presets: {', '.join(preset_names())}.")
+        raise GrapeOpsError(f"There is no file {path}; presets that ship with it: {', '.join(preset_names())}.")
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -76,6 +127,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise GrapeOpsError(f"{path} must hold keys and values at its top, not a {type(tree).__name__}.")
     return tree
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise GrapeOpsError(f"{file} is no text; a YAML file is wanted.") from None
 
 
 def preset_names() -> list[str]:

@@ -25,12 +25,12 @@ from grape_ops.evaluate.scores import (
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.pairs import KnownPairs, load_pairs
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
-from grape_ops.schema import UNS_METHOD
+from grape_ops.places import claim_folder, what_lies_at
+from grape_ops.progress import note
+from grape_ops.schema import SCORES_JSON, UNS_METHOD
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-DETAILS_DIR = "evaluation"
 
 
 def read_map(path: Path) -> "AnnData":
@@ -43,7 +43,10 @@ def read_map(path: Path) -> "AnnData":
     import anndata
 
     if not path.is_file():
-        raise GrapeOpsError(f"There is no gene map {path}.")
+        raise GrapeOpsError(
+            f"Gene vectors are read from an .h5ad file, and at {path} there is {what_lies_at(path)}. "
+            "`grape-ops embed RUN --out genes.h5ad` makes one."
+        )
     try:
         with warnings.catch_warnings():
             # A gene twice is refused with a sentence later on.
@@ -63,6 +66,7 @@ def evaluate_files(
     *,
     pairs: Sequence[Path] = (),
     aliases: Path | None = None,
+    details: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Judge files of gene vectors and write everything there is to know.
 
@@ -70,21 +74,30 @@ def evaluate_files(
     ----------
     maps : one ``.h5ad`` a method; its name is ``uns["method"]``, else the file's.
     truth : a built-in name or a file.
-    out : folder for ``scores.json`` and ``scores.csv``; tables and figures go to ``evaluation/`` in it.
+    out : folder for ``scores.json`` and ``scores.csv``, and for tables and figures.
     settings, seed : of every number drawn.
     groups : ``NAME=A.h5ad,B.h5ad``: several runs of one method as one entry.
     pairs : lists of known pairs, for recall.
     aliases : table of other names of genes.
+    details : another folder for tables and figures.
 
     Returns
     -------
     The list that ``scores.json`` holds.
+
+    Raises
+    ------
+    GrapeOpsError : maps or truth cannot be judged, or ``out`` holds something that is no evaluation.
     """
+    if details is None:
+        claim_folder(out, "an evaluation", marker=SCORES_JSON)
     names = load_aliases(aliases) if aliases is not None else None
     lists = [load_pairs(path, names) for path in pairs]
     scores = evaluate_maps(named_maps(maps, groups), load_truth(truth), settings, seed, pairs=lists, aliases=names)
+    if (out / SCORES_JSON).is_file():
+        note(f"the earlier evaluation in {out} was replaced.")
     write_scores(scores, out)
-    write_details(scores, out / DETAILS_DIR)
+    write_details(scores, details or out)
     return scores
 
 

@@ -13,8 +13,9 @@ from grape_ops.schema import SCORES_CSV, SCORES_JSON
 if TYPE_CHECKING:
     from rich.table import Table
 
-LINE = 100  # width of the tables where there is no terminal
+LINE = 80  # width of the tables where there is no terminal, and what they fit into on one
 CLUSTER_COLUMNS = {"purity": "purity", "nmi": "NMI", "ami": "AMI", "ari": "ARI"}
+PRINTED_CLUSTERINGS = ("purity", "nmi", "ari")
 
 
 def write_scores(scores: Sequence[dict[str, Any]], out: Path) -> None:
@@ -131,6 +132,7 @@ def print_scores(scores: Sequence[dict[str, Any]]) -> None:
 
 def _printed_scores(scores: Sequence[dict[str, Any]]) -> "Table":
     """Two lines a method (score, spread or null), and the chance level."""
+    from rich import box
     from rich.markup import escape
     from rich.table import Table
 
@@ -138,38 +140,43 @@ def _printed_scores(scores: Sequence[dict[str, Any]]) -> "Table":
     table = Table(
         title=f"{escape(first['truth'])} · {first['n_genes']} genes in {first['n_complexes']} complexes · "
         f"k-means of {kmeans['n_genes']} genes, k = {kmeans['k']}, {kmeans['runs']} runs",
-        caption="second line: interval over complexes; ± sd over runs of k-means; mean R² of shuffled genes\n"
+        caption="second line: interval over complexes; ± sd over runs of k-means; mean R² of\nshuffled genes. "
         "–: not scored, not told by any map, or the same for all genes",
+        box=box.HORIZONTALS,
         show_lines=True,
+        padding=(0, 1, 0, 0),
     )
-    for name in ("method", "genes\n(own)", "mAP", "p", *CLUSTER_COLUMNS.values(), "batch\nR²", "cells\nR²"):
-        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=name != "method")
+    table.add_column("method", overflow="fold")
+    clusterings = (CLUSTER_COLUMNS[name] for name in PRINTED_CLUSTERINGS)
+    for name in ("mAP", "p", *clusterings, "batch\nR²", "cells\nR²"):
+        table.add_column(name, justify="right", no_wrap=True)
     for entry in scores:
         table.add_row(*(escape(cell) for cell in _cells(entry)))
     table.add_row(
         "chance\n(random maps)",
-        "",
         f"{first['map']['chance']:.3f}",
         "",
-        *(_spread(kmeans["random"][name]) for name in CLUSTER_COLUMNS),
+        *(_spread(kmeans["random"][name]) for name in PRINTED_CLUSTERINGS),
         style="dim",
     )
     return table
 
 
 def _printed_recall(scores: Sequence[dict[str, Any]]) -> "Table":
-    """A row a method and list of known pairs, chance in brackets."""
+    """A row a method and list of known pairs, and what chance finds."""
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title="\nknown pairs found in the tails of all cosines (chance)", box=None, padding=(0, 2, 0, 0))
+    table = Table(title="\nshare of known pairs in the tails of all cosines", box=None, padding=(0, 2, 0, 0))
     recall = recall_table(scores)
-    tests = list(dict.fromkeys(zip(recall["side"], recall["tail"], strict=True)))
-    for name in ("method", "pairs", "number", *(f"{side}\n{tail:.3g}" for side, tail in tests)):
+    tests = recall.drop_duplicates(["side", "tail"])
+    sides = zip(tests["side"], tests["tail"], strict=True)
+    for name in ("method", "pairs", "number", *(f"{side}\n{tail:.3g}" for side, tail in sides)):
         table.add_column(name, justify="left" if name in ("method", "pairs") else "right")
     for (method, pairs), part in recall.groupby(["method", "pairs"], sort=False):
-        cells = [f"{value:.3f} ({chance:.2f})" for value, chance in zip(part["value"], part["chance"], strict=True)]
-        table.add_row(escape(str(method)), escape(str(pairs)), str(part["n_pairs"].iloc[0]), *cells)
+        found = [f"{value:.3f}" for value in part["value"]]
+        table.add_row(escape(str(method)), escape(str(pairs)), str(part["n_pairs"].iloc[0]), *found)
+    table.add_row("chance", "", "", *(f"{chance:.3f}" for chance in tests["chance"]), style="dim")
     return table
 
 
@@ -178,21 +185,37 @@ def differences_in_words(scores: Sequence[dict[str, Any]]) -> list[str]:
     first, lines = scores[0]["method"], [line for line in scores[0]["differences"] if line["score"] == "map"]
     return [
         f"mAP, {first} minus {line['other']}: {line['value']:.3f} "
-        f"({line['low']:.3f} to {line['high']:.3f}), p = {line['p_value']:.2g}"
+        f"({line['low']:.3f} to {line['high']:.3f}), p {p_in_words(line['p_value'])}"
         for line in lines
     ]
 
 
+def p_text(value: float | None) -> str:
+    """A p-value as a reader takes it in: no powers of ten, and no more digits than it has meaning."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value < 1e-4:
+        return "<0.0001"
+    return f"{value:.4f}" if value < 1e-3 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def p_in_words(value: float | None) -> str:
+    """A p-value with its sign: "= 0.02" or "< 0.0001"."""
+    text = p_text(value)
+    return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
+
+
 def _cells(entry: dict[str, Any]) -> list[str]:
     runs = f"\n({entry['n_runs']} runs)" if entry["n_runs"] > 1 else ""
+    more = entry["n_genes_own"] > entry["n_genes"]
+    own = f"\n({entry['n_genes']} of its {entry['n_genes_own']} genes)" if more else ""
     score = entry["map"]
     seeds = f"\nruns ±{score['seed_sd']:.3f}" if entry["n_runs"] > 1 else ""
     return [
-        entry["method"] + runs,
-        f"{entry['n_genes']}\n({entry['n_genes_own']})",
+        entry["method"] + runs + own,
         f"{score['value']:.3f}\n{score['low']:.2f}–{score['high']:.2f}{seeds}",
-        f"{score['p_value']:.2g}",
-        *(_spread(entry["kmeans"][name]) for name in CLUSTER_COLUMNS),
+        p_text(score["p_value"]),
+        *(_spread(entry["kmeans"][name]) for name in PRINTED_CLUSTERINGS),
         *(_nuisance(entry["nuisance"][name]) for name in ("batch", "cells")),
     ]
 

@@ -16,16 +16,20 @@ import numpy as np
 from grape_ops import __version__
 from grape_ops.config import Config, dump_config, flatten
 from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.scores import p_in_words
+from grape_ops.places import claim_file, put_in_place
+from grape_ops.progress import waiting
 from grape_ops.report import figures
 from grape_ops.report.cells import cell_pictures
 from grape_ops.report.material import Material, gather
 from grape_ops.report.projection import nearest_genes, projections
 from grape_ops.report.quality import count_rows, dropped_rows, flat_field_text, problem_rows
-from grape_ops.report.scores import map_from_vectors, number, own_entry, p_text, score_table
+from grape_ops.report.scores import map_from_vectors, number, own_entry, score_table
 from grape_ops.report.summary import conclusions, what_was_done
 from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_METHOD
 
 NEIGHBOURS = 8
+GENERATOR = '<meta name="generator" content="grape-ops'  # by it we know a report of ours
 
 
 def write_report(
@@ -50,14 +54,20 @@ def write_report(
     ------
     GrapeOpsError : ``run_path`` is no run, or a store, scores or truth that was given cannot be used.
     """
-    if out.is_dir():
-        raise GrapeOpsError(f"{out} is a folder; name a file for the report, for example {out / 'report.html'}.")
+    claim_file(out, "a report", example="report.html", is_ours=_is_report)
     material = gather(run_path, out, store_path=store_path, scores=scores, truth=truth)
-    page = _render(_content(material))
+    content = _content(material)
+    with waiting("report: writing the page"):
+        page = _render(content)
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.name}.partial")
     draft.write_text(page, encoding="utf-8")
-    draft.replace(out)
+    put_in_place(draft, out)
+
+
+def _is_report(file: Path) -> bool:
+    with file.open("rb") as content:
+        return GENERATOR.encode() in content.read(4096)
 
 
 def _render(content: dict[str, Any]) -> str:
@@ -133,7 +143,7 @@ def _tiles(material: Material, own: Any) -> list[tuple[str, str, str]]:
     ]
     if own is not None:
         part = own["map"]
-        beside = f"chance {number(part.get('chance'))}, p = {p_text(part.get('p_value'))}"
+        beside = f"chance {number(part.get('chance'))}, p {p_in_words(part.get('p_value'))}"
         tiles.append(("mAP", number(part.get("value")), beside))
     elif (found := map_from_vectors(material)) is not None:
         tiles.append(("mAP", number(found[0]), f"chance {number(found[1])}"))

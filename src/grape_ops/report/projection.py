@@ -4,6 +4,8 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from grape_ops.progress import waiting
+
 # With fewer points a neighbour graph says nothing that principal components do not say better.
 FEWEST_FOR_UMAP = 12
 NEIGHBOURS = 10
@@ -18,7 +20,8 @@ def projections(vectors: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """
     found = {}
     if len(vectors) >= FEWEST_FOR_UMAP and find_spec("umap") is not None:
-        found["UMAP"] = umap(vectors, seed)
+        with waiting("gene map: UMAP (loading it takes up to half a minute)"):
+            found["UMAP"] = umap(vectors, seed)
     plane, share = principal_components(vectors)
     found[f"PCA ({share:.0%} of the variance)"] = plane
     return found

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from grape_ops.evaluate.retrieval import average_precision, chance_average_precision
+from grape_ops.evaluate.scores import p_text
 from grape_ops.groundtruth import membership
 from grape_ops.report.material import Material
 from grape_ops.schema import OBS_IS_CONTROL, UNS_METHOD
@@ -126,11 +127,6 @@ def map_from_vectors(material: Material) -> tuple[float, float, int] | None:
 def number(value: Any) -> str:
     """Three digits behind the point, or a dash for what is not known."""
     return "–" if value is None or not np.isfinite(value) else f"{value:.3f}".replace("-", "−")
-
-
-def p_text(value: Any) -> str:
-    """A p-value in two digits."""
-    return "–" if value is None or not np.isfinite(value) else f"{value:.2g}"
 
 
 def _means(entry: Mapping[str, Any]) -> list[Any]:

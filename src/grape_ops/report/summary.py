@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from grape_ops.evaluate.scores import p_in_words
 from grape_ops.report.material import Material
 from grape_ops.report.quality import FEW_CELLS
-from grape_ops.report.scores import map_from_vectors, number, own_entry, p_text
+from grape_ops.report.scores import map_from_vectors, number, own_entry
 from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
 
 SIGNIFICANT = 0.01
@@ -51,7 +52,7 @@ def _from_scores(own: Mapping[str, Any], material: Material, can: list[str], can
     value, chance, p = part.get("value"), part.get("chance"), part.get("p_value")
     score = (
         f"{_capital(str(own['method']))} finds genes of the same complex with a mean average precision of "
-        f"{number(value)}, where a random order reaches {number(chance)} (label permutation p = {p_text(p)}, "
+        f"{number(value)}, where a random order reaches {number(chance)} (label permutation p {p_in_words(p)}, "
         f"{own['n_genes']} genes)."
     )
     if p is not None and p < SIGNIFICANT:
@@ -70,8 +71,9 @@ def _from_scores(own: Mapping[str, Any], material: Material, can: list[str], can
         found = (nuisance or {}).get(key)
         if found and found["value"] > NUISANCE_SHARE and found["p_value"] < SIGNIFICANT:
             cannot.append(
-                f"Neighbouring genes {what} more than shuffled ones do (R² {found['value']:.2f}, p = "
-                f"{p_text(found['p_value'])}), so some closeness may come from the experiment instead of from biology."
+                f"Neighbouring genes {what} more than shuffled ones do (R² {found['value']:.2f}, "
+                f"p {p_in_words(found['p_value'])}), so some closeness may come from the experiment "
+                "instead of from biology."
             )
 
 

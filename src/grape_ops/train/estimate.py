@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from grape_ops.cells.batches import Batch, BatchLoader, Sampler, StandardizedCrops
@@ -16,7 +15,8 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, ModelSettings
 from grape_ops.nn.grape import Grape, build_grape
 from grape_ops.train.loop import fresh_state, iterate, start_engine
-from grape_ops.train.step import Objectives, Terms, frozen
+from grape_ops.train.memory import Need, crops_at_a_time, free_on, in_gib, memory_needed
+from grape_ops.train.step import Objectives
 
 TIMED_STEPS = 3
 # A batch of the paper's takes minutes and tens of GiB on a CPU. Time is proportional to the batch, so that fewer
@@ -32,16 +32,16 @@ class Estimate:
     ----------
     parameters : of each network.
     gmac : billions of multiply-adds of one forward pass of one crop through each network.
-    state_gib : weights, gradients, Adam's moments and the filter.
-    activations_gib : what one part of a batch keeps for the way back.
+    memory : what it takes on one device, in bytes.
+    memory_free : what is free there, in bytes.
     crops_timed, seconds_per_step : the timed batch, and its share scaled up to the whole batch.
     hours : all steps at that rate.
     """
 
     parameters: dict[str, int]
     gmac: dict[str, float]
-    state_gib: float
-    activations_gib: float
+    memory: Need
+    memory_free: int
     crops_timed: int
     seconds_per_step: float
     hours: float
@@ -61,21 +61,20 @@ def estimate(store_path: Path, config: Config) -> Estimate:
         checkpointing=settings.activation_checkpointing,
     )
     parameters = {name: _count(part) for name, part in nets.named_children()}
-    part = settings.batch_size // settings.accumulate
+    part = crops_at_a_time(config)
     gmac = multiply_adds(config.model, n, channels, size)
     crops = min(part, max(1, int(MOST_GMAC_ON_CPU / gmac["generator"]))) if fabric.device.type == "cpu" else part
     sampler = Sampler(store.labels, n, crops, config.seed, settings.sampling)
     loader = BatchLoader(
         StandardizedCrops(store, fabric.device), sampler, augment=settings.augment, noise_dim=config.model.noise_dim
     )
-    seconds, activations = _time_steps(nets, config, fabric, [loader.fetch(step) for step in range(TIMED_STEPS + 1)])
+    seconds = _time_steps(nets, config, fabric, [loader.fetch(step) for step in range(TIMED_STEPS + 1)])
     per_step = seconds * settings.batch_size / crops
-    copies = 4 + settings.ema.enabled  # weights, gradients, two moments, filter
     return Estimate(
         parameters,
         gmac,
-        4 * copies * sum(parameters.values()) / 2**30,
-        activations * part / crops / 2**30,
+        memory_needed(store, config),
+        free_on(fabric.device),
         crops,
         per_step,
         per_step * settings.steps / 3600,
@@ -108,11 +107,10 @@ def multiply_adds(settings: ModelSettings, n_perturbations: int, channels: int, 
     return counts
 
 
-def _time_steps(nets: Grape, config: Config, fabric: Fabric, batches: list[Batch]) -> tuple[float, int]:
-    """Median seconds of a step, the first left out, and the bytes kept for the way back."""
+def _time_steps(nets: Grape, config: Config, fabric: Fabric, batches: list[Batch]) -> float:
+    """Median seconds of a step, the first left out."""
     state = fresh_state(nets, config, fabric)
     objectives = Objectives(config.train.loss, config.train.compile, fabric.autocast)
-    kept = _bytes_kept(state.nets, batches[0], objectives, fabric)
     seconds = []
     for batch in batches:
         start = time.perf_counter()
@@ -120,36 +118,7 @@ def _time_steps(nets: Grape, config: Config, fabric: Fabric, batches: list[Batch
         if fabric.device.type == "cuda":
             torch.cuda.synchronize(fabric.device)
         seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[1:])), kept
-
-
-def _bytes_kept(nets: Grape, batch: Batch, objectives: Objectives, fabric: Fabric) -> int:
-    """Bytes that the generator's half of a step keeps for the way back, weights left out."""
-    own = {p.untyped_storage().data_ptr() for p in nets.parameters()}
-    kept: dict[int, int] = {}
-    most = 0
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    def descend(loss: Tensor, _: Terms) -> None:
-        """Count what an objective keeps on top of the repainting; it is freed before the next."""
-        nonlocal most
-        most = max(most, sum(kept.values()))
-        kept.clear()
-        kept.update(repainting)
-        fabric.backward(loss)
-
-    with saved_tensors_hooks(note, lambda tensor: tensor):
-        style, fake = objectives.restyled(nets, batch)
-        repainting = dict(kept)
-        with frozen(nets.discriminator):
-            objectives.descend_generator(nets, batch, style, fake, descend)
-    nets.zero_grad()
-    return most
+    return float(np.median(seconds[1:]))
 
 
 def _count(part: nn.Module | None) -> int:
@@ -171,8 +140,10 @@ def print_estimate(store_path: Path, config: Config) -> None:
     console.print(table)
     rate = settings.batch_size / cost.seconds_per_step
     lines = (
-        f"memory: {cost.state_gib:.2f} GiB of weights, gradients, moments and filter; about "
-        f"{cost.activations_gib:.1f} GiB of activations (batch {settings.batch_size} in {settings.accumulate} part(s))",
+        f"memory: {in_gib(cost.memory.state)} of weights, gradients, moments and filter; about "
+        f"{in_gib(cost.memory.activations)} of activations ({crops_at_a_time(config):,} crops at a time); "
+        f"{in_gib(cost.memory_free)} are free"
+        + ("" if cost.memory.total <= cost.memory_free else ", which is TOO LITTLE: `train` will say what helps"),
         f"time: {cost.seconds_per_step:.3g} s a step ({rate:.0f} images/s), from {TIMED_STEPS} steps of "
         f"{cost.crops_timed} crops; {settings.steps:,} steps take about {_duration(cost.hours)}",
         "Nothing was written.",

@@ -17,6 +17,7 @@ from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
 from grape_ops.train.checkpoint import TrainingState, restore, save_checkpoint
 from grape_ops.train.ema import WeightAverage
+from grape_ops.train.fit import check_fit
 from grape_ops.train.log import IntervalMean, MetricsLog, check_finite
 from grape_ops.train.optimizers import make_optimizers
 from grape_ops.train.run import Run, open_run, prepare_run
@@ -46,6 +47,7 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     store = CropStore.open(store_path)
     judge = Judge.of(store.perturbations, truth) if truth else None
     fabric = start_engine(settings)
+    first_alone(fabric, lambda: check_fit(store, config, fabric.device))
     first_alone(fabric, lambda: prepare_run(out, store, config, truth, resume))
     run = open_run(out)
 

@@ -25,6 +25,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, dump_config, flatten, parse_config, read_yaml
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import Grape, build_grape
+from grape_ops.places import claim_folder
 from grape_ops.schema import RUN_CONFIG_FILE, RUN_FILE, STORE_FILE
 from grape_ops.train.checkpoint import checkpoints
 
@@ -101,7 +102,8 @@ def prepare_run(out: Path, store: CropStore, config: Config, truth: str | None, 
 
     Raises
     ------
-    GrapeOpsError : the folder holds a run and ``resume`` is off, or it was begun with other settings or cells.
+    GrapeOpsError : the folder holds a run and ``resume`` is off, it was begun with other settings or cells, or it
+        holds something that is no run.
     """
     if not (out / RUN_FILE).exists():
         return _create(out, store, config, truth)
@@ -109,7 +111,7 @@ def prepare_run(out: Path, store: CropStore, config: Config, truth: str | None, 
         raise GrapeOpsError(f"{out} holds a run already. Give --resume to go on with it, or another --out.")
     run = open_run(out)
     _refuse_changes(run, config, store)
-    reached = max((int(path.name[5:]) for path in checkpoints(out)), default=0)
+    reached = steps_done(out)
     if reached > config.train.steps:
         raise GrapeOpsError(
             f"{out} has been trained for {reached} steps already, more than train.steps={config.train.steps}. "
@@ -120,9 +122,13 @@ def prepare_run(out: Path, store: CropStore, config: Config, truth: str | None, 
     return Run(out, config, run.record, run.genes)
 
 
+def steps_done(out: Path) -> int:
+    """Steps behind the last checkpoint in a run folder; 0 if there is none."""
+    return max((int(path.name[5:]) for path in checkpoints(out)), default=0)
+
+
 def _create(out: Path, store: CropStore, config: Config, truth: str | None) -> Run:
-    if out.exists() and not out.is_dir():
-        raise GrapeOpsError(f"{out} is a file; name a folder for the run.")
+    claim_folder(out, "a run", ours=(GENES_FILE, RUN_CONFIG_FILE))  # what a crash in here leaves
     out.mkdir(parents=True, exist_ok=True)
     genes = gene_table(store)
     genes.to_parquet(out / GENES_FILE)

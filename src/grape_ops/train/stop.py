@@ -15,7 +15,10 @@ class StopSignal:
 
 @contextmanager
 def stop_signals() -> Iterator[StopSignal]:
-    """Note Ctrl-C and SIGTERM instead of dying of them; a second Ctrl-C interrupts at once."""
+    """Note Ctrl-C and SIGTERM instead of dying of them; a second Ctrl-C interrupts at once.
+
+    A signal that the parent had ignored, as nohup and shells do for background jobs, stays ignored.
+    """
     received = StopSignal()
     if threading.current_thread() is not threading.main_thread():
         yield received  # only the main thread may handle signals
@@ -23,9 +26,11 @@ def stop_signals() -> Iterator[StopSignal]:
 
     def note(number: int, _: FrameType | None) -> None:
         received.number = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.SIGINT in heeded:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is not signal.SIG_IGN]
+    before = {s: signal.signal(s, note) for s in heeded}
     try:
         yield received
     finally:

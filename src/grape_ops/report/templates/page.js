@@ -36,15 +36,21 @@
     modeBarButtons: [name === "gene-map" ? ["zoom2d", "pan2d", "resetScale2d", "toImage"] : ["toImage"]],
     toImageButtonOptions: { format: "svg", filename: name },
   });
+  let mapIsNarrow = false; // its legend is then below it, for want of room beside it
+  const isNarrow = (place) => place.clientWidth < 760;
   const draw = (name) => {
     const place = document.getElementById("fig-" + name);
     if (!place) return Promise.resolve();
     const figure = coloured(figures[name]);
-    const narrow = name === "gene-map" && place.clientWidth < 760;
-    if (narrow) figure.layout.legend = { ...figure.layout.legend, orientation: "h", x: 0, y: -0.02, yanchor: "top" };
+    if (name === "gene-map") mapIsNarrow = isNarrow(place);
+    if (name === "gene-map" && mapIsNarrow) figure.layout.legend = { ...figure.layout.legend, orientation: "h", x: 0, y: -0.02, yanchor: "top" };
     place.style.height = figure.layout.height + "px"; // what a resize of the window fits the figure into
     return Plotly.react(place, figure.data, figure.layout, config(name));
   };
+  window.addEventListener("resize", () => {
+    const place = document.getElementById("fig-gene-map");
+    if (place && isNarrow(place) !== mapIsNarrow) draw("gene-map");
+  });
   const drawAll = () => Promise.all(Object.keys(figures).map(draw));
   const applyTheme = () => {
     root.dataset.theme = theme();

@@ -1,0 +1,44 @@
+"""Whether settings and cells fit each other, said before a run folder is made."""
+
+import torch
+
+from grape_ops.cells.store import CropStore
+from grape_ops.config import Config
+from grape_ops.progress import note
+from grape_ops.train.memory import refuse_too_large
+
+
+def check_fit(store: CropStore, config: Config, device: torch.device) -> None:
+    """Refuse what cannot be trained, and say what will train but hardly was meant.
+
+    Raises
+    ------
+    GrapeOpsError : the networks cannot take the store's crops, or memory does not suffice.
+    """
+    refuse_too_large(store, config, device)
+    for sentence in mismatches(store, config):
+        note(sentence)
+
+
+def mismatches(store: CropStore, config: Config) -> list[str]:
+    """Sentences on settings that were made for other cells than these."""
+    found = []
+    made_for, have = config.preprocess.crop_size, store.crop_size
+    if made_for != have:
+        found.append(
+            f"The store's crops are {have} px, but these settings are for crops of {made_for} px "
+            f"(preprocess.crop_size), and so are the networks' depth and width. Training goes on with {have} px. "
+            "Give the settings the store was made with; presets are paper.yaml for 96 px and small.yaml for 32 px."
+        )
+    batch, n_cells = config.train.batch_size, len(store)
+    if batch > n_cells:
+        found.append(
+            f"train.batch_size={batch:,} is more than the {n_cells:,} cells of the store: every batch holds cells "
+            f"more than once, which costs time and teaches nothing. Set it to {_below(n_cells)} or less."
+        )
+    return found
+
+
+def _below(n: int) -> int:
+    """The largest power of two that is not above n."""
+    return 1 << (n.bit_length() - 1)

@@ -65,16 +65,19 @@ def _bar(label: str, total: int, unit: str, done: int) -> Iterator[Callable[...,
     from rich.table import Column
 
     console = Console(stderr=True)
+
     # Every column has a width of its own, and the note takes what is left: a bar that grows and shrinks with the
     # numbers beside it cannot be read.
-    fixed = {"no_wrap": True, "overflow": "ellipsis"}
+    def place(width: int | None = None, ratio: int | None = None) -> Column:
+        return Column(width=width, ratio=ratio, no_wrap=True, overflow="ellipsis")
+
     columns = (
-        TextColumn("{task.description}", table_column=Column(**fixed)),
+        TextColumn("{task.description}", table_column=place()),
         BarColumn(bar_width=max(console.width // 5, 10)),
-        MofNCompleteColumn(table_column=Column(**fixed)),
-        TextColumn("{task.fields[rate]}", table_column=Column(width=len(unit) + 8, justify="right", **fixed)),
-        TimeRemainingColumn(table_column=Column(width=7, **fixed)),
-        TextColumn("{task.fields[note]}", markup=False, table_column=Column(ratio=1, **fixed)),
+        MofNCompleteColumn(table_column=place()),
+        TextColumn("{task.fields[rate]}", table_column=place(width=len(unit) + 8)),
+        TimeRemainingColumn(table_column=place(width=7)),
+        TextColumn("{task.fields[note]}", markup=False, table_column=place(ratio=1)),
     )
     start = time.monotonic()
     with Progress(*columns, console=console, expand=True) as bar:

@@ -88,3 +88,19 @@ def test_a_run_without_checkpoints_or_filter_says_so(run, tmp_path):
         embed(tmp_path / "run", EmbedSettings())
     with pytest.raises(GrapeOpsError, match="not a run folder"):
         embed(tmp_path, EmbedSettings())
+
+
+def test_our_earlier_vectors_are_replaced_and_said_and_those_of_others_refused(run, tmp_path, capsys):
+    out = tmp_path / "genes.h5ad"
+    write_embedding(run.path, out, position=1)
+    write_embedding(run.path, out, position=2)
+    assert "was replaced" in capsys.readouterr().err
+    assert anndata.read_h5ad(out).uns["method"] == "grape F(M)"
+    foreign = anndata.AnnData(np.ones((2, 3), np.float32))
+    foreign.uns["method"] = "years of work"
+    foreign.write_h5ad(tmp_path / "mine.h5ad")
+    (tmp_path / "notes.txt").write_text("notes")
+    for name in ("mine.h5ad", "notes.txt"):
+        with pytest.raises(GrapeOpsError, match="is not a file of gene vectors of grape-ops"):
+            write_embedding(run.path, tmp_path / name)
+    assert anndata.read_h5ad(tmp_path / "mine.h5ad").uns["method"] == "years of work"

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from grape_ops.cli import app
 from grape_ops.errors import GrapeOpsError
-from grape_ops.pipeline import read_pipeline, run_pipeline
+from grape_ops.pipeline import read_pipeline, run_demo, run_pipeline
 
 ROOT = Path(__file__).parent.parent
 SMALL_SCREEN = {
@@ -130,6 +131,24 @@ def test_fewer_steps_train_anew_and_keep_the_longer_run(done: Path, capsys: pyte
     run_pipeline(write_plan(done, settings=more))
     assert "train: going on" in capsys.readouterr().out
     assert (done / "run" / "checkpoints" / "step_00000008").is_dir()
+
+
+def test_the_demo_keeps_an_edited_pipeline_file_and_refuses_foreign_folders(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr("grape_ops.pipeline.run_pipeline", lambda file: None)
+    run_demo(tmp_path / "demo")
+    file = tmp_path / "demo" / "pipeline.yaml"
+    first = file.read_text()
+    run_demo(tmp_path / "demo")
+    assert "anew" not in capsys.readouterr().err
+    file.write_text(first + "positions: [3]\n")
+    run_demo(tmp_path / "demo")
+    assert "anew" in capsys.readouterr().err
+    (kept,) = (tmp_path / "demo" / "outdated").iterdir()
+    assert "positions: [3]" in kept.read_text() and file.read_text() == first
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "x.txt").write_text("x")
+    with pytest.raises(GrapeOpsError, match="other things than the demo"):
+        run_demo(tmp_path / "mine")
 
 
 def test_what_no_step_made_is_left_alone(tmp_path: Path):
@@ -256,6 +275,24 @@ def test_a_truth_of_other_genes_is_said(done: Path, tmp_path: Path):
     result = CliRunner().invoke(app, arguments)
     assert "No two genes of the store share a complex" in str(result.exception)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_readmes_commands_can_be_done_one_after_the_other(done: Path, tmp_path: Path, monkeypatch):
+    """On a screen already preprocessed and trained, with the README's own lines."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("store", "run"):
+        shutil.copytree(done / name, tmp_path / name)
+    block = (ROOT / "README.md").read_text().split("```")[5]
+    lines = [line.split("#")[0].split() for line in block.splitlines() if line.startswith("grape-ops")]
+    assert [line[1] for line in lines] == ["preprocess", "train", "embed", "baseline", "evaluate", "report"]
+    for _, command, *arguments in lines[2:]:
+        arguments = [str(done / "screen" / "truth.tsv") if a == "complexes-14x106" else a for a in arguments]
+        quick = ["--set", "evaluate.permutations=100"] if command == "evaluate" else []
+        result = CliRunner().invoke(app, [command, *arguments, *quick])
+        assert result.exit_code == 0, result.exception
+    assert (tmp_path / "evaluation" / "scores.json").is_file()
+    assert not (tmp_path / "evaluation" / "evaluation").exists()
+    assert "statistics" in (tmp_path / "report.html").read_text()
 
 
 def test_the_readmes_commands_exist():

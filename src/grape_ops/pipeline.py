@@ -14,9 +14,12 @@ from pydantic import Field, ValidationError
 
 from grape_ops.config import Config, Settings, lay_over, misfits, parse_config, read_yaml
 from grape_ops.errors import GrapeOpsError
+from grape_ops.places import claim_folder
+from grape_ops.progress import note
 from grape_ops.schema import SCORES_CSV, SCORES_JSON, SCREEN_FILE, TRUTH_FILE
-from grape_ops.steps import Step, do, sha256
+from grape_ops.steps import OUTDATED_DIR, Step, do, sha256
 
+PIPELINE_FILE = "pipeline.yaml"  # of the demo
 DETAILS_DIR = "evaluation"  # beside scores.json
 
 
@@ -58,13 +61,19 @@ def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
     settings: dict[str, Any] = {}
     for override in overrides:
         lay_over(settings, override)
+    claim_folder(out, "the demo", marker=PIPELINE_FILE)
     out.mkdir(parents=True, exist_ok=True)
     plan = {"simulate": True, "screen": "screen", "truth": f"screen/{TRUTH_FILE}", "config": "small.yaml"}
-    file = out / "pipeline.yaml"
-    file.write_text(
-        "# Everything `grape-ops demo` does; `grape-ops run` on this file does it again.\n"
-        + yaml.safe_dump(plan | ({"settings": settings} if settings else {}), sort_keys=False)
+    file = out / PIPELINE_FILE
+    text = "# Everything `grape-ops demo` does; `grape-ops run` on this file does it again.\n" + yaml.safe_dump(
+        plan | ({"settings": settings} if settings else {}), sort_keys=False
     )
+    if file.exists() and (earlier := file.read_text()) != text:
+        kept = out / OUTDATED_DIR / f"pipeline-{sha256(earlier)[:8]}.yaml"
+        kept.parent.mkdir(exist_ok=True)
+        file.replace(kept)
+        note(f"{file} is written anew; the earlier one is {kept}. `grape-ops run` would have done it as it was.")
+    file.write_text(text)
     run_pipeline(file)
 
 

@@ -159,6 +159,18 @@ def test_what_was_asked_for_must_be_there(full_run, tmp_path):
     assert not out.exists()
 
 
+def test_a_page_of_others_is_refused_and_ours_replaced(full_run, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    out.write_text("<html>my home page</html>")
+    with pytest.raises(GrapeOpsError, match="is not a report of grape-ops"):
+        write_report(full_run.path, out)
+    assert "home page" in out.read_text()
+    out.unlink()
+    write_report(full_run.path, out)
+    write_report(full_run.path, out)
+    assert "was replaced" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '[{"method": "x"}]', '{"a": 1}'])
 def test_scores_that_are_none_become_a_sentence(full_run, tmp_path, content):
     (tmp_path / "scores.json").write_text(content)

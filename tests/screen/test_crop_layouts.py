@@ -177,15 +177,18 @@ def test_layout_table_names_unreadable_crops_and_leaves_them_out_if_told(tmp_pat
         (40, {}, "smaller than preprocess.crop_size"),
         (CROP, {"channels": ["a", "b"]}, "have 4 channels, and screen.yaml names 2"),
         (CROP, {"crops_row": "place"}, "crops_row in screen.yaml names 'place'"),
+        (CROP, {"crops_row": "tile"}, "64 cells name only 4 different crops by 'tile'"),
+        (CROP, {"crops_array": "few"}, "has 9 crops, and the cell table 64 rows"),
         (CROP, {"crops_array": "pictures"}, "no array 'pictures'"),
         (CROP, {"crops": "others.npz"}, "no file of crops"),
     ],
 )
 def test_layout_table_tells_what_does_not_fit_in_crops(tmp_path: Path, size: int, keys: dict, message: str) -> None:
     drawn = draw_screen()
-    np.savez(tmp_path / "crops.npz", images=cut_crops(drawn))
+    np.savez(tmp_path / "crops.npz", images=cut_crops(drawn), few=cut_crops(drawn)[:9])
     drawn.cells.to_csv(tmp_path / "cells.csv", index=False)
-    describe(tmp_path, **({"cells": "cells.csv", "crops": "crops.npz"} | keys))
+    described = {"cells": "cells.csv", "crops": "crops.npz", "crops_array": "images"}
+    describe(tmp_path, **(described | keys))
     settings = PreprocessSettings(crop_size=size, workers=1, on_problem="stop")
     with pytest.raises(GrapeOpsError, match=message):
         preprocess(open_screen(tmp_path, PLAIN), tmp_path / "store", settings)

@@ -40,7 +40,8 @@ def test_inspect_recognises_the_layout_and_writes_a_pipeline(layout: str, tmp_pa
     root = tmp_path / "screen"
     WRITERS[layout](root, drawn)
     out = tmp_path / "plans" / "pipeline.yaml"
-    result = CliRunner().invoke(app, ["inspect", str(root), "--out", str(out)], catch_exceptions=False)
+    words = ["inspect", str(root), "--out", str(out), "--set", "train.steps=7"]
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
     assert result.exit_code == 0
     assert f"Layout: {layout} " in result.output
     tiles = 2 if layout == "scallops" else 8
@@ -50,7 +51,7 @@ def test_inspect_recognises_the_layout_and_writes_a_pipeline(layout: str, tmp_pa
     assert "16 at least, 16 (5 %), 16 (median), 16 (95 %), 16 at most" in result.output
     plan, config = read_pipeline(out)
     assert (out.parent / plan.screen).resolve() == root.resolve()
-    assert config.screen.layout == layout
+    assert config.screen.layout == layout and config.train.steps == 7
     # A second look replaces what the first wrote, and nothing else.
     assert CliRunner().invoke(app, ["inspect", str(root), "--out", str(out)]).exit_code == 0
     out.write_text("screen: mine\n")

@@ -32,7 +32,7 @@ def inspect(
     settings = load_config(config, overrides or ()).screen
     found = inspect_screen(screen, settings)
     say(str(found))
-    write_pipeline(found, screen, settings, out)
+    write_pipeline(found, screen, settings, out, overrides or ())
     say(f"Pipeline: {out} (grape-ops run {out})")
 
 

@@ -55,7 +55,8 @@ class PreprocessSettings(Settings):
         None, ge=0, description="With edge=drop: least distance of a centre from the tile's edge; half a crop if unset."
     )
     batch_columns: tuple[str, ...] = Field(
-        (PLATE, WELL), min_length=1, description="Table columns that make a batch; each batch needs controls."
+        (PLATE, WELL),
+        description="Table columns that make a batch, all cells one if []; each needs controls.",
     )
     flat_field: FlatFieldSettings = FlatFieldSettings()
     intensity: IntensitySettings = IntensitySettings()

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from grape_ops.config import ScreenSettings
+from grape_ops.config import ScreenSettings, lay_over
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, TILE, WELL, X, Y
@@ -208,8 +208,14 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def write_pipeline(found: Inspection, root: Path, settings: ScreenSettings, out: Path) -> None:
+def write_pipeline(
+    found: Inspection, root: Path, settings: ScreenSettings, out: Path, overrides: Iterable[str] = ()
+) -> None:
     """Write a pipeline file that ``grape-ops run`` takes as it is.
+
+    Parameters
+    ----------
+    overrides : further settings ``a.b=c`` to be written down.
 
     Raises
     ------
@@ -223,10 +229,13 @@ def write_pipeline(found: Inspection, root: Path, settings: ScreenSettings, out:
     for name in ("library", "aliases"):
         if chosen.get(name):
             chosen[name] = str(Path(chosen[name]).resolve())
-    tree: dict[str, Any] = {"screen": chosen}
+    tree: dict[str, Any] = {}
+    for override in overrides:
+        lay_over(tree, override)
+    tree["screen"] = chosen
     usual = 32 if small else 96
     if size is not None and size < usual:
-        tree["preprocess"] = {"crop_size": size}
+        tree["preprocess"] = {"crop_size": size} | tree.get("preprocess", {})
     folder = out.resolve().parent
     # Never within the screen: what is written there would count as a change of it.
     inside = folder.is_relative_to(root.resolve())

@@ -24,7 +24,7 @@ import pandas as pd
 from grape_ops.config import ScreenSettings, read_yaml
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, SCREEN_FILE, TILE, WELL, X, Y
-from grape_ops.screen.cell_table import TableReader
+from grape_ops.screen.cell_table import CellTable, TableReader
 from grape_ops.screen.channels import chosen_channels
 from grape_ops.screen.crop_files import (
     CROP,
@@ -163,6 +163,7 @@ def _read_crops(description: Description, settings: ScreenSettings, parts: Path 
         reader = TableReader([root / crops], settings, named, place, (CROP,), needs, table_of=_own_table(description))
     reader.optional = _OPTIONAL_WITH_CROPS
     table = reader.read(parts)
+    _check_rows(place, table, description)
     names, read_crops = _crop_reader(description, table.distinct([CROP])[CROP].iloc[0], settings)
     return Screen(
         root=root,
@@ -215,6 +216,26 @@ class _Rows:
             return table.assign(**{CROP: pd.to_numeric(table[self.column]).astype(np.int64)})
         first, self.count = self.count, self.count + len(table)
         return table.assign(**{CROP: np.arange(first, self.count)})
+
+
+def _check_rows(place: object, table: CellTable, description: Description) -> None:
+    """Make sure that rows of the table and crops of an array are the same cells."""
+    cells = len(table.parts) if table.parts else len(table.cells)
+    different = len(table.distinct([CROP]))
+    if different < cells:
+        source = description.get("crops_row") or description.get("crops")
+        raise GrapeOpsError(
+            f"{cells} cells name only {different} different crops by {source!r}: several cells cannot share one. Is it "
+            "the right column? Without crops_row, crops are taken in the order of the table."
+        )
+    if isinstance(place, _Rows) and place.column is None:
+        file = description.root / description.get("crops")
+        crops = open_array(file, description.get("crops_array") or "").shape[0]
+        if crops != place.count:
+            raise GrapeOpsError(
+                f"{file} has {crops} crops, and the cell table {place.count} rows; name the column that tells each "
+                f"cell's row as crops_row in {SCREEN_FILE}."
+            )
 
 
 def _is_lmdb(path: Path) -> bool:

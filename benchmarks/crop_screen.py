@@ -1,0 +1,64 @@
+"""Ready crops through the command line, as a user has them: ``inspect``, ``run``, a report with a montage."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from grape_ops.cells.store import CropStore
+
+
+def data_folder(name: str) -> Path:
+    """Return a folder of real data: beside the project, or where GRAPE_OPS_DATA says."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("GRAPE_OPS_DATA", beside)) / name
+    if not folder.is_dir():
+        raise SystemExit(f"The folder {name} is not there; set GRAPE_OPS_DATA to the folder that holds it.")
+    return folder.resolve()
+
+
+def run_crops(folder: Path, description: dict[str, Any], settings: list[str]) -> Path:
+    """Describe crops by a ``screen.yaml`` in ``folder``, inspect them and run the pipeline file that comes of it."""
+    screen = folder / "screen"
+    screen.mkdir(parents=True, exist_ok=True)
+    (screen / "screen.yaml").write_text(yaml.safe_dump(description))
+    pipeline = folder / "pipeline.yaml"
+    chosen = [word for setting in settings for word in ("--set", setting)]
+    for words in (["inspect", screen, "--out", pipeline, *chosen], ["run", pipeline]):
+        subprocess.run([sys.executable, "-m", "grape_ops", *map(str, words)], check=True)
+    return folder / "screen_map"
+
+
+def figures_of(out: Path, originals: np.ndarray) -> dict[str, Any]:
+    """Sum up a run: what came in, whether the pixels are the originals', and whether training got anywhere.
+
+    Parameters
+    ----------
+    originals : (N, C, S, S) in [0, 1], the crops as they were given, in the order of the store.
+    """
+    store = CropStore.open(out / "store")
+    deviation = np.abs(store.read(slice(None)) / store.pixel_max - originals).max()
+    lines = [json.loads(line) for line in (out / "run" / "metrics.jsonl").read_text().splitlines()]
+    cycle = [line["cycle"] for line in lines if "cycle" in line]
+    report = out / "report.html"
+    return {
+        "crops": len(store),
+        "channels": list(store.channels),
+        "perturbations": len(store.perturbations),
+        "largest_pixel_deviation": float(deviation),
+        "training_steps": lines[-1]["step"],
+        "cycle_loss_first": cycle[0],
+        "cycle_loss_last": cycle[-1],
+        "report_bytes": report.stat().st_size,
+    }
+
+
+def trimmed(crops: np.ndarray, size: int) -> np.ndarray:
+    """Cut the middle out of crops: (..., H, W) -> (..., S, S)."""
+    top, left = ((length - size) // 2 for length in crops.shape[-2:])
+    return crops[..., top : top + size, left : left + size]

@@ -151,6 +151,21 @@ def test_the_demo_keeps_an_edited_pipeline_file_and_refuses_foreign_folders(tmp_
         run_demo(tmp_path / "mine")
 
 
+def test_the_folder_of_a_pipeline_is_no_place_for_another_evaluation(done: Path):
+    before = (done / "scores.json").read_bytes()
+    arguments = [
+        "evaluate",
+        str(done / "genes.h5ad"),
+        "--truth",
+        str(done / "screen" / "truth.tsv"),
+        "--out",
+        str(done),
+    ]
+    result = CliRunner().invoke(app, arguments)
+    assert "belongs to a pipeline" in str(result.exception)
+    assert (done / "scores.json").read_bytes() == before
+
+
 def test_what_no_step_made_is_left_alone(tmp_path: Path):
     (tmp_path / "screen").mkdir()
     (tmp_path / "screen" / "raw.tif").write_text("years of work")
@@ -192,6 +207,7 @@ def test_an_interrupted_training_goes_on(tmp_path: Path, capsys: pytest.CaptureF
         ("settings: {train: {steps: many}}", "train.steps: must be a whole number; it is many"),
         ("settings: {train: {steps: -1}}", "train.steps: must be more than 0; it is -1"),
         ("train: {steps: 3}", "holds settings, and no pipeline"),
+        ("simulate: {seed: 1}\ntrain: {steps: 3}", "holds settings, and no pipeline"),
     ],
 )
 def test_a_wrong_pipeline_file_is_said_at_once(tmp_path: Path, text: str, words: str):

@@ -61,7 +61,7 @@ def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
     settings: dict[str, Any] = {}
     for override in overrides:
         lay_over(settings, override)
-    claim_folder(out, "the demo", marker=PIPELINE_FILE)
+    claim_folder(out, "the demo", marker=PIPELINE_FILE, in_pipeline=True)
     out.mkdir(parents=True, exist_ok=True)
     plan = {"simulate": True, "screen": "screen", "truth": f"screen/{TRUTH_FILE}", "config": "small.yaml"}
     file = out / PIPELINE_FILE
@@ -80,7 +80,7 @@ def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
 def read_pipeline(file: Path) -> tuple[PipelineFile, Config]:
     """Read a pipeline file and resolve its configuration."""
     content = read_yaml(file)
-    if content and set(content) <= set(Config.model_fields) and not set(content) & set(PipelineFile.model_fields):
+    if set(content) <= set(Config.model_fields) and not set(content) <= set(PipelineFile.model_fields):
         raise GrapeOpsError(
             f"{file} holds settings, and no pipeline. Write a pipeline file with `config: {file.name}` in it; "
             "docs/pipeline.md shows one, and `grape-ops demo` writes one."

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import note
-from grape_ops.schema import QUALITY_FILE, RUN_FILE, SCORES_JSON, SCREEN_FILE, STORE_FILE
+from grape_ops.schema import QUALITY_FILE, RUN_FILE, SCORES_JSON, SCREEN_FILE, STAMPS_DIR, STORE_FILE
 
 # What a folder of ours is, by the file that only it has.
 _KINDS = {
@@ -28,7 +28,9 @@ def what_lies_at(path: Path) -> str:
     return kind or ("a folder" if any(path.iterdir()) else "an empty folder")
 
 
-def claim_folder(folder: Path, what: str, *, ours: Collection[str] = (), marker: str | None = None) -> None:
+def claim_folder(
+    folder: Path, what: str, *, ours: Collection[str] = (), marker: str | None = None, in_pipeline: bool = False
+) -> None:
     """Stop before writing into somebody's folder.
 
     Parameters
@@ -37,6 +39,7 @@ def claim_folder(folder: Path, what: str, *, ours: Collection[str] = (), marker:
     what : the result, in words.
     ours : names of files and folders that may lie there, since they are ours.
     marker : name of the file that makes a folder an earlier result of the same kind, which is replaced.
+    in_pipeline : whether it may be the folder of a pipeline, whose results are not to be replaced one by one.
 
     Raises
     ------
@@ -46,6 +49,8 @@ def claim_folder(folder: Path, what: str, *, ours: Collection[str] = (), marker:
         raise GrapeOpsError(f"{folder} is a file; name a folder for {what} with --out.")
     if not folder.is_dir():
         return
+    if (folder / STAMPS_DIR).is_dir() and not in_pipeline:
+        raise GrapeOpsError(f"{folder} belongs to a pipeline. Name another folder for {what} with --out.")
     if marker is not None and (folder / marker).is_file():
         return
     others = sorted(p.name for p in folder.iterdir() if p.name not in ours and not p.name.startswith("."))

@@ -51,3 +51,6 @@ CHECKPOINTS_DIR = "checkpoints"
 # Files of an evaluation.
 SCORES_JSON = "scores.json"
 SCORES_CSV = "scores.csv"
+
+# Folder of a pipeline: the stamps of its steps.
+STAMPS_DIR = ".grape-ops"

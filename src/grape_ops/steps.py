@@ -18,8 +18,8 @@ import typer
 
 from grape_ops import __version__
 from grape_ops.errors import GrapeOpsError
+from grape_ops.schema import STAMPS_DIR
 
-STAMPS_DIR = ".grape-ops"
 OUTDATED_DIR = "outdated"
 _STAMP = "stamp.json"  # beside the results in a folder of outdated/
 

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from grape_ops.cells.standardize import standardize
 from grape_ops.errors import GrapeOpsError
+from grape_ops.places import what_lies_at
 from grape_ops.schema import (
     BATCH,
     CELLS_FILE,
@@ -164,7 +165,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise GrapeOpsError(f"There is no crop store at {folder}: `grape-ops preprocess` makes one.")
     if not file.is_file():
         begun = any((folder / name).is_dir() for name in (SHARDS_DIR, UNFINISHED_DIR))
-        state = "half-written: go on with --resume" if begun else "no crop store"
+        kind = what_lies_at(folder)
+        other = f" but {kind}" if kind.startswith(("a run", "an evaluation", "a screen")) else ""
+        state = "half-written: go on with --resume" if begun else f"no crop store{other}"
         raise GrapeOpsError(f"The folder {folder} is {state} ({STORE_FILE} is written last and is not there).")
     try:
         meta = json.loads(file.read_text())

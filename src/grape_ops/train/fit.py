@@ -1,21 +1,12 @@
-"""Whether settings and cells fit each other, said before a run folder is made."""
-
-import torch
+"""Settings that were made for other cells than the store's: they train, but hardly were meant."""
 
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.progress import note
-from grape_ops.train.memory import refuse_too_large
 
 
-def check_fit(store: CropStore, config: Config, device: torch.device) -> None:
-    """Refuse what cannot be trained, and say what will train but hardly was meant.
-
-    Raises
-    ------
-    GrapeOpsError : the networks cannot take the store's crops, or memory does not suffice.
-    """
-    refuse_too_large(store, config, device)
+def say_mismatches(store: CropStore, config: Config) -> None:
+    """Say what will train but hardly was meant."""
     for sentence in mismatches(store, config):
         note(sentence)
 

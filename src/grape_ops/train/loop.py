@@ -17,8 +17,9 @@ from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
 from grape_ops.train.checkpoint import TrainingState, restore, save_checkpoint
 from grape_ops.train.ema import WeightAverage
-from grape_ops.train.fit import check_fit
+from grape_ops.train.fit import say_mismatches
 from grape_ops.train.log import IntervalMean, MetricsLog, check_finite
+from grape_ops.train.memory import refuse_too_large
 from grape_ops.train.optimizers import make_optimizers
 from grape_ops.train.run import Run, open_run, prepare_run
 from grape_ops.train.step import Objectives, Terms, frozen
@@ -47,8 +48,9 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     store = CropStore.open(store_path)
     judge = Judge.of(store.perturbations, truth) if truth else None
     fabric = start_engine(settings)
-    first_alone(fabric, lambda: check_fit(store, config, fabric.device))
+    first_alone(fabric, lambda: refuse_too_large(store, config, fabric.device))
     first_alone(fabric, lambda: prepare_run(out, store, config, truth, resume))
+    first_alone(fabric, lambda: say_mismatches(store, config))
     run = open_run(out)
 
     # The networks, their optimisers, and where to begin.

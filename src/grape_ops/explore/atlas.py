@@ -56,7 +56,7 @@ class Atlas:
     Attributes
     ----------
     sheets : maps, the run's own first.
-    genes : all symbols of the run and the maps, sorted.
+    genes, number : all symbols of the run and the maps, sorted, and their numbers.
     montage, no_montage : pictures of cells, or why there are none.
     no_painter : why cells cannot be repainted; empty if they can.
     """
@@ -70,11 +70,12 @@ class Atlas:
         self.pairs: list[KnownPairs] = [load_pairs(path, aliases) for path in request.pairs]
         self.sheets = _sheets(self.material, request, aliases, self.seed)
         renamed = aliases.rename(self.material.genes)
-        names = self.material.run.genes.index.tolist()
-        self._rows = {renamed[gene]: names.index(gene) for gene in self.material.genes}
+        row = {gene: place for place, gene in enumerate(self.material.run.genes.index)}
+        self._rows = {renamed[gene]: row[gene] for gene in self.material.genes}
         self.genes = sorted(set(self._rows).union(*(sheet.genes for sheet in self.sheets)))
+        self.number = {gene: number for number, gene in enumerate(self.genes)}
         self.truth = _renamed(self.material.truth, aliases)
-        self.aliases = {alias: symbol for alias, symbol in aliases.symbol.items() if symbol in set(self.genes)}
+        self.aliases = {alias: symbol for alias, symbol in aliases.symbol.items() if symbol in self.number}
         self.aliases |= {old: new for old, new in renamed.items() if old != new}
         self.painter, self.no_painter = _painter(self.material)
         self.montage = (
@@ -100,7 +101,7 @@ class Atlas:
             "aliases": self.aliases,
             "maps": [{"name": sheet.name, "runs": len(sheet.runs), "genes": len(sheet.genes)} for sheet in self.sheets],
             "complexes": [
-                {"name": name, "genes": [self.genes.index(gene) for gene in genes if gene in set(self.genes)]}
+                {"name": name, "genes": [self.number[gene] for gene in genes if gene in self.number]}
                 for name, genes in (self.truth.complexes.items() if self.truth else ())
             ],
             "truth": self.truth.name if self.truth else None,
@@ -125,12 +126,11 @@ class Atlas:
     def sheet(self, number: int) -> dict[str, Any]:
         """A map: its genes, positions and columns."""
         sheet = self._sheet(number)
-        place = {gene: index for index, gene in enumerate(self.genes)}
         n = len(sheet.genes)
         with self._lock:
             planes = sheet.planes
         return {
-            "genes": [place[gene] for gene in sheet.genes],
+            "genes": [self.number[gene] for gene in sheet.genes],
             "planes": [{"name": name, "x": _short(p[:n, 0]), "y": _short(p[:n, 1])} for name, p in planes.items()],
             "controls": [
                 {

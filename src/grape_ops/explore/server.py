@@ -6,6 +6,7 @@ browser sends ever becomes a path. Answers are computed in threads, the networks
 
 import ipaddress
 import socket
+import time
 import webbrowser
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
@@ -18,6 +19,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.explore.atlas import Atlas, Request
 from grape_ops.explore.documents import ADDRESSES, as_json, document
 from grape_ops.explore.page import POLICY, content_type, error_page, page_files
+from grape_ops.machine import core_count
 
 try:
     import uvicorn
@@ -29,6 +31,7 @@ except ImportError:
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 KEPT = 512  # pictures and cards kept in memory
+SLOW = 0.1  # seconds a crop may take on one thread
 MOST_GENES = 100_000  # in one request for a file
 
 Number = Annotated[int, Path(ge=0)]
@@ -179,10 +182,10 @@ def serve(request: Request, host: str, port: int, *, browse: bool, say: Callable
             f"Warning: {host} is reached from other machines. Whoever can reach the port sees the whole screen; "
             "there is no password."
         )
-    torch.set_num_threads(1)  # one crop at a time: more threads make small networks slower
     app = make_app(request, hosts)
     try:
         app.state.shelf.atlas().warm()
+        _choose_threads(app.state.shelf.atlas())
     except GrapeOpsError as error:
         say(f"Error: {error} The page says so too; load it again when it is mended.")
     config = uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False)
@@ -190,6 +193,19 @@ def serve(request: Request, host: str, port: int, *, browse: bool, say: Callable
     if browse:
         webbrowser.open(address)
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _choose_threads(atlas: Atlas) -> None:
+    """One thread paints a crop quicker than several, unless the networks are large."""
+    torch.set_num_threads(1)
+    if atlas.painter is None:
+        return
+    cells = atlas.pictures().controls(0)[:1]
+    atlas.painter.paint(cells, 0, 0, [1.0])  # the first pass also allocates
+    start = time.perf_counter()
+    atlas.painter.paint(cells, 0, 0, [1.0])
+    if time.perf_counter() - start > SLOW:
+        torch.set_num_threads(core_count())
 
 
 def is_loopback(host: str) -> bool:
@@ -204,11 +220,8 @@ def listen(host: str, port: int) -> socket.socket:
     """Take a port, 0 for a free one, before anything slow is done."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
         raise GrapeOpsError(
             f"The page cannot be served at {host}, port {port}: {error}. `--port 0` takes a free port."
         ) from None
-    return listener

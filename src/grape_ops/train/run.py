@@ -26,10 +26,22 @@ from grape_ops.config import Config, dump_config, flatten, parse_config, read_ya
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import Grape, build_grape
 from grape_ops.places import claim_folder
-from grape_ops.schema import RUN_CONFIG_FILE, RUN_FILE, STORE_FILE
+from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, RUN_CONFIG_FILE, RUN_FILE, STORE_FILE
 from grape_ops.train.checkpoint import checkpoints
 
 GENES_FILE = "genes.parquet"
+_RECORD = (
+    "started",
+    "command",
+    "versions",
+    "commit",
+    "seed",
+    "store",
+    "store_fingerprint",
+    "channels",
+    "crop_size",
+    "truth",
+)
 _VERSIONS_OF = ("grape-ops", "torch", "lightning-fabric", "numpy", "anndata")
 
 
@@ -93,6 +105,10 @@ def open_run(path: Path) -> Run:
         genes = pd.read_parquet(path / GENES_FILE)
     except (OSError, ValueError) as error:
         raise GrapeOpsError(f"The run folder {path} is damaged: {error}") from None
+    missing = [key for key in _RECORD if not isinstance(record, dict) or key not in record]
+    missing += [column for column in (OBS_N_CELLS, OBS_N_GUIDES, OBS_IS_CONTROL) if column not in genes]
+    if missing:
+        raise GrapeOpsError(f"{path} is no run of grape-ops, or a damaged one: it does not say {', '.join(missing)}.")
     config = parse_config(read_yaml(path / RUN_CONFIG_FILE), source=str(path / RUN_CONFIG_FILE))
     return Run(path, config, record, genes)
 

@@ -46,6 +46,7 @@ function sharedClose(card, maps) {
 }
 
 function neighbourhood(card, s) {
+  if (!card.maps.length) return [];
   const shown = s.other === null ? [s.map] : [s.map, s.other];
   const both = shown.length === 2 && shown.every((map) => card.maps[map]);
   const shared = both ? sharedClose(card, shown) : new Set();

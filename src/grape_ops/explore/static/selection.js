@@ -15,7 +15,7 @@ export async function draw() {
   $("tab-selection").textContent = s.selection.length ? `Selection (${count(s.selection.length)})` : "Selection";
   if (s.tab !== "selection") return;
   if (!s.selection.length) return void panel.replaceChildren(empty("Nothing is selected", "Draw a lasso round some dots, paste a list of genes above, or click a name in the legend. Shift-click adds one gene."));
-  const sheet = await atlas.sheet(s.map);
+  const sheet = atlas.overview.maps.length ? await atlas.sheet(s.map) : { columns: [], row: new Map() };
   if (mine !== round) return;
   const cells = sheet.columns.find((column) => column.key === "n_cells");
   const rows = s.selection.slice(0, ROWS).map((gene) => {

@@ -1,0 +1,393 @@
+"""The explorer in a real browser, as a biologist would use it; every test ends without a console message."""
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anndata
+import pytest
+
+from grape_ops.explore.static_site import write_static
+
+selenium = pytest.importorskip("selenium", reason="the browser test needs selenium")
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+
+Browser = Any
+
+
+def wait(browser: Browser, script: str) -> Any:
+    return WebDriverWait(browser, 20, poll_frequency=0.03).until(lambda b: b.execute_script("return " + script), script)
+
+
+def text(browser: Browser, selector: str) -> str:
+    return browser.find_element(By.CSS_SELECTOR, selector).text
+
+
+def visit(browser: Browser, address: str, scheme: str = "light", width: int = 1366) -> None:
+    features = [
+        {"name": "prefers-color-scheme", "value": scheme},
+        {"name": "prefers-reduced-motion", "value": "reduce"},
+    ]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    size = {"width": width, "height": 768, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get("about:blank")  # another part after # alone would not load the page anew
+    browser.get(address)
+    wait(browser, "document.documentElement.dataset.ready === 'true'")
+
+
+def shot(browser: Browser, selector: str) -> str:
+    """What a canvas shows."""
+    return browser.execute_script(f"return document.querySelector({selector!r}).toDataURL()")
+
+
+@pytest.fixture
+def page(browser, site) -> Iterator[Browser]:
+    visit(browser, site.address)
+    yield browser
+    assert browser.get_log("browser") == []
+
+
+def look_up(browser: Browser, words: str) -> None:
+    box = browser.find_element(By.ID, "search")
+    box.send_keys(words)
+    wait(browser, "!document.getElementById('suggestions').hidden")
+    box.send_keys(Keys.ENTER)
+
+
+def test_the_page_opens_with_map_legend_and_a_hint(page):
+    assert page.title == "screen-one – gene map"
+    assert len(page.execute_script("return document.querySelector('.plot').data[0].x")) == 4
+    assert [chip.text.split("\n")[0] for chip in page.find_elements(By.CSS_SELECTOR, "#legend .chip")] == [
+        "first complex",
+        "second",
+    ]
+    assert "Pick a gene" in text(page, "#panel-gene")
+
+
+@pytest.mark.parametrize("words", ["bbb", "BB"])
+def test_search_opens_the_gene_card(page, words):
+    look_up(page, words)
+    wait(page, "document.getElementById('panel-gene').dataset.gene === 'BBB'")
+    card = text(page, "#panel-gene")
+    assert "first complex · 12 cells · 2 guides" in card and "Nearest genes in grape M" in card
+    assert len(page.find_elements(By.CSS_SELECTOR, ".neighbours tbody tr")) == 3
+    assert len(page.find_elements(By.CSS_SELECTOR, ".guides tbody tr")) == 2
+    assert "#gene=BBB" in page.current_url
+    links = page.find_elements(By.CSS_SELECTOR, ".links a")
+    assert links and all("BBB" in link.get_attribute("href") for link in links)
+
+
+def test_an_alias_finds_its_gene(page):
+    look_up(page, "oldname")
+    wait(page, "document.getElementById('panel-gene').dataset.gene === 'CCC'")
+
+
+def test_a_list_selects_its_genes_and_names_the_unknown(page):
+    look_up(page, "aaa, DDD;NOPE")
+    wait(page, "document.getElementById('tab-selection').textContent === 'Selection (2)'")
+    assert "not in this run: NOPE" in text(page, "#status")
+    assert [row.text for row in page.find_elements(By.CSS_SELECTOR, "#panel-selection td:first-child")] == [
+        "AAA",
+        "DDD",
+    ]
+    assert page.execute_script("return document.querySelector('.plot').data[0].selectedpoints") == [0, 3]
+
+
+def test_a_pasted_column_of_a_spreadsheet_is_a_list(page):
+    page.execute_script(
+        "const data = new DataTransfer(); data.setData('text', 'AAA\\nBBB\\nCCC\\n');"
+        "const box = document.getElementById('search'); box.focus();"
+        "box.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }))"
+    )
+    wait(page, "document.getElementById('suggestions').textContent.includes('Select 3 genes')")
+
+
+def test_a_word_nobody_knows_is_said_to_be_unknown(page):
+    page.find_element(By.ID, "search").send_keys("qqq")
+    wait(page, "document.getElementById('suggestions').textContent.includes('No gene, complex or cluster like qqq')")
+
+
+def test_a_click_on_a_dot_opens_its_card_and_a_neighbour_leads_on(page):
+    page.execute_script(
+        "const points = [{ curveNumber: 0, customdata: 2 }];"
+        "document.querySelector('.plot').emit('plotly_click', { points, event: {} })"
+    )
+    wait(page, "document.getElementById('panel-gene').dataset.gene === 'CCC'")
+    neighbour = page.find_element(By.CSS_SELECTOR, ".neighbours .gene")
+    name = neighbour.text
+    neighbour.click()
+    wait(page, f"document.getElementById('panel-gene').dataset.gene === {json.dumps(name)}")
+
+
+def test_lasso_selects(page):
+    page.find_element(By.CSS_SELECTOR, "[data-drag='lasso']").click()
+    wait(page, "document.querySelector('.plot').layout.dragmode === 'lasso'")
+    box = page.find_element(By.CSS_SELECTOR, ".plot .nsewdrag").rect
+    corners = [(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.02)]
+    points = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in corners]
+
+    def mouse(kind: str, x: float, y: float) -> None:
+        event = {"type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
+        page.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+
+    mouse("mousePressed", *points[0])
+    for point in points[1:]:
+        mouse("mouseMoved", *point)
+    mouse("mouseReleased", *points[-1])
+    wait(page, "document.getElementById('tab-selection').textContent === 'Selection (4)'")
+
+
+def test_undo_redo_and_a_shared_link(page, site):
+    look_up(page, "AAA")
+    look_up(page, "DDD")
+    wait(page, "document.getElementById('panel-gene').dataset.gene === 'DDD'")
+    page.find_element(By.ID, "undo").click()
+    wait(page, "document.getElementById('panel-gene').dataset.gene === 'AAA'")
+    page.find_element(By.TAG_NAME, "body").send_keys(Keys.CONTROL, Keys.SHIFT, "z")
+    wait(page, "document.getElementById('panel-gene').dataset.gene === 'DDD'")
+    visit(page, site.address + "#colour=n_cells&gene=CCC&selection=AAA,BBB&tab=selection&compare=1")
+    assert Select(page.find_element(By.ID, "colour")).first_selected_option.text == "cells"
+    assert len(page.find_elements(By.CSS_SELECTOR, ".plot")) == 2
+    assert "2 genes selected" in text(page, "#panel-selection")
+    assert page.find_elements(By.CSS_SELECTOR, "#legend .scale")
+
+
+def test_a_link_of_another_run_does_no_harm(page, site):
+    visit(
+        page,
+        site.address + "#map=9&compare=44&gene=%E0%A4%A&selection=X,<img>,AAA&tab=elsewhere&channels=00&mix=9&layout=7",
+    )
+    assert len(page.find_elements(By.CSS_SELECTOR, ".plot")) == 1
+    assert page.execute_script("return document.querySelector('.plot').data[0].selectedpoints") == [0]
+
+
+def test_colours_follow_the_column(page):
+    colours = "JSON.stringify(document.querySelector('.plot').data[0].marker.color)"
+    before = page.execute_script("return " + colours)
+    Select(page.find_element(By.ID, "colour")).select_by_visible_text("share in P1|A1")
+    wait(page, f"{colours} !== {json.dumps(before)}")
+    Select(page.find_element(By.ID, "colour")).select_by_visible_text("cluster")
+    wait(page, "document.getElementById('legend').textContent.includes('cluster 1')")
+
+
+def test_keys(page):
+    page.find_element(By.CSS_SELECTOR, ".plot").send_keys(Keys.ARROW_RIGHT)
+    wait(page, "document.getElementById('panel-gene').dataset.gene === 'AAA'")
+    page.find_element(By.CSS_SELECTOR, ".plot").send_keys(Keys.ENTER)
+    wait(page, "document.getElementById('tab-selection').textContent === 'Selection (1)'")
+    body = page.find_element(By.TAG_NAME, "body")
+    body.send_keys("3")
+    wait(page, "!document.getElementById('panel-clusters').hidden")
+    body.send_keys(Keys.ESCAPE)
+    wait(page, "document.getElementById('tab-selection').textContent === 'Selection'")
+    body.send_keys("/")
+    assert page.switch_to.active_element.get_attribute("id") == "search"
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    page.find_element(By.TAG_NAME, "body").send_keys("?")
+    wait(page, "document.getElementById('keys').open")
+
+
+def test_montage_pins_controls_and_shows_each_guide(page, site):
+    visit(page, site.address + "#gene=BBB&tab=cells")
+    wait(page, "document.querySelectorAll('.cellrow').length === 4")
+    kinds = [row.get_attribute("class").split()[1] for row in page.find_elements(By.CSS_SELECTOR, ".cellrow")]
+    assert kinds == ["control", "restyled", "knockout", "knockout"]
+    control = page.find_element(By.CSS_SELECTOR, ".cellrow.control")
+    assert control.value_of_css_property("position") == "sticky"
+    assert "5 µm" in control.text
+    assert len(page.find_elements(By.CSS_SELECTOR, ".cellrow.restyled canvas")) == 4
+    assert shot(page, ".cellrow.control canvas") != shot(page, ".cellrow.restyled canvas")
+
+
+def test_channels_composites_other_cells_and_full_size(page, site):
+    visit(page, site.address + "#gene=BBB&tab=cells")
+    wait(page, "document.querySelectorAll('.cellrow').length === 4")
+    both = shot(page, ".cellrow.control canvas")
+    page.find_element(By.XPATH, "//*[@id='panel-cells']//button[text()='actin']").click()
+    wait(page, f"document.querySelector('.cellrow.control canvas').toDataURL() !== {json.dumps(both)}")
+    grey = "[...document.querySelector('.cellrow.control canvas').getContext('2d').getImageData(9, 9, 1, 1).data]"
+    r, g, b, _ = page.execute_script("return " + grey)
+    assert r == g == b
+    page.find_element(By.XPATH, "//*[@id='panel-cells']//button[text()='Composite']").click()
+    wait(page, f"document.querySelector('.cellrow.control canvas').toDataURL() === {json.dumps(both)}")
+    page.find_element(By.XPATH, "//button[text()='Other cells']").click()
+    wait(page, f"document.querySelector('.cellrow.control canvas').toDataURL() !== {json.dumps(both)}")
+    page.find_element(By.CSS_SELECTOR, ".cellrow.knockout .cell").click()
+    wait(page, "document.getElementById('large').open")
+    assert [f.text for f in page.find_elements(By.CSS_SELECTOR, "#large figcaption")] == ["Composite", "DNA", "actin"]
+    assert "plate P1, well A" in text(page, "#large")
+
+
+def test_a_cell_is_repainted_live(page, site):
+    visit(page, site.address + "#gene=BBB&tab=cells")
+    shown = "document.getElementById('paint-made')?.dataset.shown"
+    wait(page, f"{shown} === '1/0/null/1'")
+    first = shot(page, "#paint-made canvas")
+    # The last picture of the strip is the gene itself.
+    wait(page, "document.querySelectorAll('#strip canvas').length === 3")
+    assert page.execute_script("return [...document.querySelectorAll('#strip canvas')].at(-1).toDataURL()") == first
+    page.find_element(By.ID, "mix").send_keys(Keys.HOME)
+    wait(page, f"{shown} === '1/0/null/0'")
+    assert shot(page, "#paint-made canvas") != first
+    start = page.find_element(By.ID, "from")
+    start.clear()
+    start.send_keys("ddd", Keys.TAB)
+    wait(page, f"{shown} === '1/0/3/0'")
+    assert "restyled to DDD" in text(page, "#paint-words")
+    page.execute_script("document.querySelectorAll('.pick')[2].click()")
+    wait(page, f"{shown} === '1/2/3/0'")
+    assert page.find_elements(By.CSS_SELECTOR, ".slot.picked")
+    start = page.find_element(By.ID, "from")
+    start.clear()
+    start.send_keys("NOPE", Keys.TAB)
+    wait(page, "document.getElementById('status').textContent.includes('NOPE is not a gene')")
+
+
+def test_clusters_are_listed_and_select_their_genes(page, site):
+    pytest.importorskip("igraph", reason="Leiden needs igraph")
+    visit(page, site.address + "#tab=clusters")
+    wait(page, "document.querySelectorAll('.cluster').length >= 1")
+    assert "FDR" in text(page, "#panel-clusters") and "first complex" in text(page, "#panel-clusters")
+    page.find_element(By.CSS_SELECTOR, ".cluster header button").click()
+    wait(page, "document.getElementById('tab-selection').textContent.startsWith('Selection (')")
+
+
+def test_two_maps_side_by_side(page, site):
+    visit(page, site.address + "#gene=AAA")
+    page.find_element(By.ID, "compare").click()
+    wait(
+        page, "document.querySelectorAll('.plot').length === 2 && document.querySelectorAll('.neighbours').length === 2"
+    )
+    assert "of the 3 nearest genes are the same in both maps" in text(page, "#agreement")
+    assert [title.text for title in page.find_elements(By.CSS_SELECTOR, ".plotname")] == ["grape M", "other (3 runs)"]
+    page.find_element(By.ID, "compare").click()
+    wait(page, "document.querySelectorAll('.plot').length === 1")
+
+
+def test_exports(page, site, downloads):
+    visit(page, site.address + "#selection=BBB,DDD&tab=selection")
+
+    def export(kind: str, name: str) -> Path:
+        page.find_element(By.CSS_SELECTOR, "#export summary").click()
+        page.find_element(By.CSS_SELECTOR, f"[data-export='{kind}']").click()
+        WebDriverWait(page, 20, poll_frequency=0.05).until(lambda _: (downloads / name).is_file(), name)
+        return downloads / name
+
+    lines = export("tsv", "genes.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["gene_symbol", "BBB", "DDD"]
+    assert lines[0].split("\t")[1:2] == ["complex"] and "n_cells" in lines[0] and lines[0].endswith("cluster")
+    assert list(anndata.read_h5ad(export("h5ad", "genes.h5ad")).obs_names) == ["BBB", "DDD"]
+    assert export("png", "map.png").read_bytes().startswith(b"\x89PNG")
+    svg = export("svg", "map.svg").read_text()
+    assert "<svg" in svg and "BBB" in svg
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_light_and_dark(page, site, scheme):
+    visit(page, site.address, scheme)
+    root = "document.documentElement.dataset.theme"
+    paper = "return getComputedStyle(document.body).backgroundColor"
+    ink = "document.querySelector('.plot').layout.font.color"
+    before, first = page.execute_script(paper), page.execute_script("return " + ink)
+    assert page.execute_script("return " + root) == scheme
+    page.find_element(By.ID, "theme").click()
+    wait(page, f"{ink} !== {json.dumps(first)}")
+    assert page.execute_script(paper) != before
+    page.execute_script("localStorage.clear()")
+
+
+@pytest.mark.parametrize("width", [1366, 800, 390])
+@pytest.mark.parametrize("tab", ["gene", "cells", "clusters", "selection"])
+def test_nothing_sticks_out(page, site, width, tab):
+    visit(page, f"{site.address}#gene=AAA&selection=AAA,BBB&compare=1&tab={tab}", width=width)
+    wait(page, f"document.getElementById('panel-{tab}').children.length > 1")
+    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_names_stay_text(browser, serve, hostile):
+    site = serve(hostile)
+    for tab in ("gene", "cells", "clusters", "selection"):
+        evil = "%3Cimg%20src%3Dx%20onerror%3D%22document.title%3D'broken'%22%3E"
+        visit(browser, f"{site.address}#gene={evil}&selection={evil},BBB&tab={tab}")
+        wait(browser, f"document.getElementById('panel-{tab}').textContent.includes('<img src=x')")
+    browser.find_element(By.ID, "search").send_keys("<img")
+    wait(browser, "!document.getElementById('suggestions').hidden")
+    browser.execute_script("Plotly.Fx.hover(document.querySelector('.plot'), [{ curveNumber: 0, pointNumber: 0 }])")
+    wait(browser, "document.querySelector('.hoverlayer').textContent.includes('<img src=x')")
+    assert browser.title != "broken"
+    assert browser.execute_script("return document.querySelectorAll('[onerror], body script, i > i').length") == 0
+    assert browser.get_log("browser") == []
+
+
+def test_empty_states_say_what_brings_more(browser, serve, copied):
+    import shutil
+
+    shutil.rmtree(copied.run / "checkpoints")
+    site = serve(replace(copied, groups=(), maps=(), aliases=None, truth=None))
+    visit(browser, site.address + "#gene=AAA&tab=cells")
+    assert "There is no map yet" in text(browser, "#plots") and "no checkpoint" in text(browser, "#plots")
+    wait(browser, "document.querySelectorAll('.cellrow').length === 3")
+    assert "no checkpoint" in text(browser, ".repaint")
+    browser.find_element(By.ID, "tab-clusters").click()
+    assert "There are no clusters" in text(browser, "#panel-clusters")
+    browser.find_element(By.ID, "tab-selection").click()
+    assert "Nothing is selected" in text(browser, "#panel-selection")
+    assert str(copied.run) not in browser.page_source
+    assert browser.get_log("browser") == []
+
+
+def test_a_run_that_cannot_be_opened_gets_a_page(browser, serve, tmp_path, request_):
+    site = serve(replace(request_, run=tmp_path, groups=()))
+    browser.get(site.address)
+    assert "This run cannot be explored" in text(browser, "h1")
+    assert "is not a run folder" in text(browser, "#message")
+    assert all("500" in line["message"] for line in browser.get_log("browser"))
+
+
+def test_a_server_that_has_gone_is_told(page, site):
+    page.execute_script("window.fetch = () => Promise.reject(new TypeError('gone'))")
+    look_up(page, "DDD")
+    wait(page, "document.getElementById('panel-gene').textContent.includes('does not answer any more')")
+
+
+@pytest.fixture(scope="module")
+def static_site(request_, tmp_path_factory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("static") / "page"
+    write_static(request_, folder)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder.parent)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/page/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_static_page_in_a_folder_of_any_server(browser, static_site, downloads):
+    visit(browser, static_site + "#gene=BBB&tab=cells&mix=0.5")
+    wait(browser, "document.querySelectorAll('.cellrow').length === 4")
+    wait(browser, "document.getElementById('paint-made')?.dataset.shown === '1/0/null/0.5'")
+    assert not browser.find_elements(By.XPATH, "//button[text()='Other cells']")
+    browser.find_element(By.ID, "mix").send_keys(Keys.END)
+    wait(browser, "document.getElementById('paint-made').dataset.shown === '1/0/null/1'")
+    browser.execute_script("document.querySelectorAll('.pick')[3].click()")
+    wait(browser, "document.getElementById('paint-words')?.textContent.includes('control cells 1 to 2')")
+    for tab in ("gene", "clusters", "selection"):
+        browser.find_element(By.ID, f"tab-{tab}").click()
+        wait(browser, f"document.getElementById('panel-{tab}').children.length >= 1")
+    browser.find_element(By.ID, "compare").click()
+    wait(browser, "document.querySelectorAll('.plot').length === 2")
+    assert browser.get_log("browser") == []

@@ -19,6 +19,7 @@ from grape_ops.cli import screen_commands  # noqa: F401
 from grape_ops.cli import train_commands  # noqa: F401
 from grape_ops.cli import judge_commands  # noqa: F401
 from grape_ops.cli import generate_commands  # noqa: F401
+from grape_ops.cli import benchmark_commands  # noqa: F401
 from grape_ops.cli import page_commands  # noqa: F401
 from grape_ops.cli import explore_commands  # noqa: F401
 from grape_ops.cli import whole_commands  # noqa: F401
@@ -66,6 +67,8 @@ def _way_on() -> str:
     ways = {
         "preprocess": "The same command with --resume goes on; nothing finished is computed again.",
         "train": "The same command with --resume goes on.",
+        "benchmark": "The same command goes on where it stopped.",
+        "ablate": "The same command goes on where it stopped.",
         "run": "The same command goes on where it stopped.",
         "demo": "The same command goes on where it stopped.",
     }

@@ -1,0 +1,62 @@
+"""Commands that hold methods against each other."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grape_ops.cli.app import AliasTable, ConfigFile, Out, Overrides, Pairs, Truth, app, say
+
+Store = Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Runs of each method that draws anything.")]
+Jobs = Annotated[int, typer.Option(min=0, help="Jobs beside each other; 0: one per core, or per GPU.")]
+
+Work = Annotated[
+    Path | None, typer.Option(help="Folder of the jobs, OUT/work if unset; commands that share it share trainings.")
+]
+
+
+@app.command()
+def benchmark(
+    store: Store,
+    truth: Truth = "complexes-14x106",
+    out: Out = Path("benchmark"),
+    method: Annotated[list[str] | None, typer.Option(help="A method; repeatable. All that can run if none.")] = None,
+    maps: Annotated[list[str] | None, typer.Option("--map", metavar="NAME=H5AD", help="Vectors of your own.")] = None,
+    seeds: Seeds = 3,
+    jobs: Jobs = 0,
+    work: Work = None,
+    pairs: Pairs = None,
+    aliases: AliasTable = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Run GRAPE and all baselines on the same cells and judge them (the paper's Table 1); goes on where it stopped."""
+    from grape_ops.config import load_config
+    from grape_ops.contest.benchmark import named_files, run_benchmark
+
+    known, tree, given = truth or "complexes-14x106", load_config(config, overrides or ()), named_files(maps or ())
+    chosen = {"methods": method or (), "maps": given, "seeds": seeds, "at_a_time": jobs, "work": work}
+    say(run_benchmark(store, known, out, tree, **chosen, pairs=pairs or (), aliases=aliases))  # type: ignore[arg-type]
+    say(f"Scores: {out}")
+
+
+@app.command()
+def ablate(
+    store: Store,
+    truth: Truth = "complexes-14x106",
+    out: Out = Path("ablations"),
+    ablation: Annotated[list[str] | None, typer.Option(help="Name or YAML file; repeatable. All if none.")] = None,
+    seeds: Seeds = 3,
+    jobs: Jobs = 0,
+    work: Work = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train GRAPE with one thing changed at a time and compare (the paper's Table 2); goes on where it stopped."""
+    from grape_ops.config import load_config
+    from grape_ops.contest.ablations import run_ablations
+
+    known, tree = truth or "complexes-14x106", load_config(config, overrides or ())
+    say(run_ablations(store, known, out, tree, ablations=ablation or (), seeds=seeds, at_a_time=jobs, work=work))
+    say(f"Scores: {out}")

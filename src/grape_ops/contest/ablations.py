@@ -1,0 +1,132 @@
+"""Table 2: GRAPE with one thing changed at a time, against the reference.
+
+An ablation is a YAML file with only the keys it changes; its first line, a comment, says what it is. Those that ship
+are in ``grape_ops/configs/ablations``. Ablations of the read-out share the reference's training.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from grape_ops.baselines.grape import WITHOUT_EMA
+from grape_ops.cells.store import CropStore
+from grape_ops.config import Config, parse_config
+from grape_ops.contest.benchmark import TABLE_FILE, WORK_DIR, Entrant, judge
+from grape_ops.contest.cost import mean_cost
+from grape_ops.contest.jobs import Job, do_jobs
+from grape_ops.contest.tables import ablation_table
+from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.command import DETAILS_DIR, write_details
+from grape_ops.evaluate.scores import write_scores
+from grape_ops.groundtruth.truth import load_truth
+
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One change.
+
+    Attributes
+    ----------
+    name : of the file.
+    meaning : its first line.
+    config : the reference's settings with the change.
+    """
+
+    name: str
+    meaning: str
+    config: Config
+
+
+def ablation_names() -> list[str]:
+    """Names of the ablations that ship."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _shipped().iterdir() if entry.name.endswith(".yaml"))
+
+
+def read_ablation(name: str, reference: Config) -> Ablation:
+    """Lay an ablation, by its name or a file of the user's, over the reference's settings."""
+    file = Path(name)
+    shipped = _shipped() / f"{name}.yaml"
+    if file.is_file():
+        text = file.read_text()
+    elif shipped.is_file():
+        text = shipped.read_text()
+    else:
+        raise GrapeOpsError(f"There is no ablation {name}; there are: {', '.join(ablation_names())}, or a YAML file.")
+    try:
+        changes = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise GrapeOpsError(f"The ablation {name} is not valid YAML: {error}") from None
+    if not isinstance(changes, dict):
+        raise GrapeOpsError(f"The ablation {name} changes nothing: it must hold the keys that differ.")
+    first = text.splitlines()[0]
+    meaning = first.removeprefix("#").strip() if first.startswith("#") else file.stem
+    config = parse_config(_over(reference.model_dump(mode="json"), changes), source=f"the ablation {name}")
+    return Ablation(file.stem, meaning, config)
+
+
+def run_ablations(
+    store_path: Path,
+    truth: str,
+    out: Path,
+    config: Config,
+    *,
+    ablations: Sequence[str] = (),
+    seeds: int = 3,
+    at_a_time: int = 0,
+    work: Path | None = None,
+) -> str:
+    """Train GRAPE as it is and with each change, and compare; what is done already is not done again.
+
+    Parameters
+    ----------
+    store_path, truth, out, config, seeds, at_a_time, work : as for ``run_benchmark``; ``config`` is the reference.
+    ablations : names or files; all that ship if none.
+
+    Returns
+    -------
+    The table as text; ``scores.json`` and its details are in ``out``.
+    """
+    if seeds < 1:
+        raise GrapeOpsError(f"At least one seed is needed; got {seeds}.")
+    store, known = CropStore.open(store_path), load_truth(truth)
+    read = [read_ablation(name, config) for name in ablations or ablation_names()]
+    same = [ablation.name for ablation in read if ablation.config == config]
+    compared = [Ablation(REFERENCE, "as configured", config), *(a for a in read if a.config != config)]
+    drawn = range(config.seed, config.seed + seeds)
+    folder = work or out / WORK_DIR
+    jobs = {a.name: [Job.of("grape", seed, a.config, store, folder) for seed in drawn] for a in compared}
+    # Changes of the read-out only have the reference's jobs, which are done once.
+    do_jobs(list({job.folder: job for part in jobs.values() for job in part}.values()), store, "Ablations", at_a_time)
+    entrants = {a.name: _entrant(a.config, jobs[a.name]) for a in compared}
+    scores = judge(entrants, known, config)
+    write_scores(scores, out)
+    write_details(scores, out / DETAILS_DIR)
+    text = ablation_table(scores, {a.name: a.meaning for a in compared})
+    if same:
+        text += f"The reference has these already, so they are no ablation of it: {', '.join(same)}.\n"
+    (out / TABLE_FILE).write_text(text)
+    return text
+
+
+def _entrant(config: Config, jobs: Sequence[Job]) -> Entrant:
+    filtered = config.embed.ema or not config.train.ema.enabled
+    read_out = f"grape {config.embed.position}" + ("" if filtered else WITHOUT_EMA)
+    return Entrant([job.maps()[read_out] for job in jobs], mean_cost([job.cost() for job in jobs]))
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both = dict(below)
+    for key, value in above.items():
+        old = both.get(key)
+        both[key] = _over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return both
+
+
+def _shipped() -> Any:
+    return resources.files("grape_ops") / "configs" / "ablations"

@@ -1,0 +1,195 @@
+"""Table 1 and Fig. 4: all methods on the same cells, with their cost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grape_ops.baselines import BASELINES
+from grape_ops.cells.store import CropStore
+from grape_ops.config import Config
+from grape_ops.contest.cost import mean_cost
+from grape_ops.contest.jobs import Job, do_jobs
+from grape_ops.contest.tables import benchmark_table
+from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.benchmark import evaluate_maps
+from grape_ops.evaluate.command import DETAILS_DIR, read_map, write_details
+from grape_ops.evaluate.scores import write_scores
+from grape_ops.groundtruth.aliases import Aliases, load_aliases
+from grape_ops.groundtruth.pairs import load_pairs
+from grape_ops.groundtruth.truth import GroundTruth, load_truth
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+METHODS = (*BASELINES, "grape")
+# Methods that draw nothing give the same vectors with every seed.
+_NOTHING_DRAWN = {"statistics", "engineered", "profiles", "gene2vec"}
+TABLE_FILE = "table.txt"
+COMMON_DIR = "common"
+WORK_DIR = "work"
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """What enters the table under one name: vectors of each run, what a run costs, and what to know of it."""
+
+    maps: "list[AnnData]"
+    cost: dict[str, float] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def run_benchmark(
+    store_path: Path,
+    truth: str,
+    out: Path,
+    config: Config,
+    *,
+    methods: Sequence[str] = (),
+    maps: Mapping[str, Path] | None = None,
+    seeds: int = 3,
+    at_a_time: int = 0,
+    pairs: Sequence[Path] = (),
+    aliases: Path | None = None,
+    work: Path | None = None,
+) -> str:
+    """Run methods on the cells of a store and judge them; what is done already is not done again.
+
+    Parameters
+    ----------
+    store_path, truth, out : the cells, known complexes (name or file), and the folder for everything that comes out.
+    config : all settings.
+    methods : of ``METHODS``; if none, all that need no file, and those whose file is set.
+    maps : further gene vectors: name -> .h5ad.
+    seeds : runs of each method that draws anything, with the seeds from ``config.seed`` on.
+    at_a_time : jobs beside each other; 0 takes one per core or GPU.
+    pairs, aliases : as for ``evaluate``.
+    work : folder of the jobs; ``out/work`` if None. Calls that share it share trainings.
+
+    Returns
+    -------
+    The table as text; ``scores.json`` and its details are in ``out``.
+    """
+    store, known = CropStore.open(store_path), load_truth(truth)
+    names = load_aliases(aliases) if aliases else None
+    given = {name: read_map(path) for name, path in (maps or {}).items()}
+    jobs = _jobs(chosen_methods(methods, config), config, seeds, store, work or out / WORK_DIR)
+    do_jobs(jobs, store, "Benchmark", at_a_time)
+    entrants = gathered(jobs) | {name: Entrant([adata]) for name, adata in given.items()}
+    entrants = dict(sorted(entrants.items(), key=lambda item: not item[0].startswith("grape ")))
+    return _judged(entrants, known, out, config, pairs, names)
+
+
+def named_files(given: Sequence[str]) -> dict[str, Path]:
+    """Read ``NAME=FILE.h5ad`` words."""
+    named: dict[str, Path] = {}
+    for word in given:
+        name, equals, file = (part.strip() for part in word.partition("="))
+        if not (name and equals and file):
+            raise GrapeOpsError(f"--map wants NAME=FILE.h5ad; got {word!r}.")
+        if name in named or name.startswith("grape ") or name in METHODS:
+            raise GrapeOpsError(f"--map {word}: the name {name} is taken; choose another.")
+        named[name] = Path(file)
+    return named
+
+
+def chosen_methods(methods: Sequence[str], config: Config) -> list[str]:
+    """Check the methods asked for, or choose all that can run."""
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        raise GrapeOpsError(f"There is no method {', '.join(unknown)}; there are: {', '.join(METHODS)}.")
+    own = config.baselines
+    wants_file = {"gene2vec": own.gene2vec.vectors is None, "profiles": own.profiles.table is None}
+    return list(methods) or [method for method in METHODS if not wants_file.get(method, False)]
+
+
+def gathered(jobs: Sequence[Job]) -> dict[str, Entrant]:
+    """Bring the runs of each method together."""
+    maps: dict[str, list[AnnData]] = {}
+    costs: dict[str, list[dict[str, float]]] = {}
+    notes: dict[str, dict[str, None]] = {}
+    for job in jobs:
+        for name, adata in job.maps().items():
+            maps.setdefault(name, []).append(adata)
+            costs.setdefault(name, []).append(job.cost())
+            notes.setdefault(name, {}).update(dict.fromkeys(job.done["notes"]))
+    return {name: Entrant(runs, mean_cost(costs[name]), tuple(notes[name])) for name, runs in maps.items()}
+
+
+def _jobs(methods: Sequence[str], config: Config, seeds: int, store: CropStore, work: Path) -> list[Job]:
+    if seeds < 1:
+        raise GrapeOpsError(f"At least one seed is needed; got {seeds}.")
+    return [
+        Job.of(method, seed, config, store, work)
+        for method in methods
+        for seed in range(config.seed, config.seed + (1 if method in _NOTHING_DRAWN else seeds))
+    ]
+
+
+def _judged(
+    entrants: dict[str, Entrant],
+    truth: GroundTruth,
+    out: Path,
+    config: Config,
+    pairs: Sequence[Path],
+    aliases: Aliases | None,
+) -> str:
+    """Judge those that have all genes together; with those that lack some, all again on the common genes."""
+    whole, partial = split_by_coverage(entrants, truth, aliases)
+    tables = [_written(whole, truth, out, config, pairs, aliases)]
+    if partial:
+        lack = f"{', '.join(partial)} lack some genes of the truth that others have."
+        try:
+            shared = _written(entrants, truth, out / COMMON_DIR, config, pairs, aliases)
+            tables.append(f"{lack} On the genes that all have:\n\n{shared}")
+        except GrapeOpsError as error:  # too few genes are common: that is no reason to lose the table of the others
+            tables.append(f"{lack} The genes that all have cannot be judged: {error}\n")
+    text = "\n".join(tables)
+    (out / TABLE_FILE).write_text(text)
+    return text
+
+
+def _written(
+    entrants: dict[str, Entrant],
+    truth: GroundTruth,
+    folder: Path,
+    config: Config,
+    pairs: Sequence[Path],
+    aliases: Aliases | None,
+) -> str:
+    """Judge entrants together, write everything into a folder, and make the table."""
+    scores = judge(entrants, truth, config, pairs, aliases)
+    write_scores(scores, folder)
+    write_details(scores, folder / DETAILS_DIR)
+    return benchmark_table(scores, {name: entrant.notes for name, entrant in entrants.items()})
+
+
+def judge(
+    entrants: Mapping[str, Entrant],
+    truth: GroundTruth,
+    config: Config,
+    pairs: Sequence[Path] = (),
+    aliases: Aliases | None = None,
+) -> list[dict[str, Any]]:
+    """Score entrants as ``evaluate`` does, the cost of each beside its scores."""
+    lists = [load_pairs(path, aliases) for path in pairs]
+    maps = {name: entrant.maps for name, entrant in entrants.items()}
+    scores = evaluate_maps(maps, truth, config.evaluate, config.seed, pairs=lists, aliases=aliases)
+    return [{**entry, "cost": entrants[entry["method"]].cost} for entry in scores]
+
+
+def split_by_coverage(
+    entrants: dict[str, Entrant], truth: GroundTruth, aliases: Aliases | None
+) -> tuple[dict[str, Entrant], dict[str, Entrant]]:
+    """Part entrants that have every gene of the truth that any of them has from those that lack some."""
+    renamed = aliases.symbol if aliases else {}
+    known = {renamed.get(gene, gene) for gene in truth.genes}
+    genes = {
+        name: set.intersection(*({renamed.get(str(g), str(g)) for g in run.obs_names} for run in entrant.maps)) & known
+        for name, entrant in entrants.items()
+    }
+    every = set().union(*genes.values())
+    whole = {name: entrant for name, entrant in entrants.items() if genes[name] == every}
+    if not whole:  # nobody has all: judge everybody on what is common
+        return entrants, {}
+    return whole, {name: entrant for name, entrant in entrants.items() if name not in whole}

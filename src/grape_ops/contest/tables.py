@@ -1,0 +1,127 @@
+"""Tables 1 and 2 as text of 80 columns."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+WIDTH = 80
+_NAME = 19
+_SCORES = ("purity", "nmi", "ari")
+
+
+def benchmark_table(scores: Sequence[dict[str, Any]], notes: Mapping[str, Sequence[str]]) -> str:
+    """Table 1: a line a method, chance below, and the first method's differences to the others."""
+    lines = [_title(scores), ""]
+    lines += [_row("", "runs", "mAP", "interval", "purity", "NMI", "ARI", "CPU", "GPU", "MiB"), "-" * WIDTH]
+    for entry in scores:
+        score, cost = entry["map"], entry["cost"]
+        lines += _named(
+            entry["method"],
+            str(entry["n_runs"]),
+            f"{score['value']:.3f}",
+            f"{score['low']:.2f}–{score['high']:.2f}",
+            *(_number(entry["kmeans"][name]["mean"]) for name in _SCORES),
+            *(_cost(cost) if cost else ("–", "–", "–")),
+        )
+        if entry["n_runs"] > 1:
+            spread = (_spread(entry["kmeans"][name].get("seed_sd")) for name in _SCORES)
+            lines.append(_row("", "", _spread(score["seed_sd"]), "", *spread, "", "", ""))
+    lines += ["-" * WIDTH, _chance(scores[0]), ""]
+    lines += _wrapped(
+        "± is the sd over runs (seeds); the interval is that of the mean over runs, by drawing complexes. CPU: time of "
+        "one run, over all cores; – : made elsewhere. GRAPE's read-outs share one training and its cost."
+    )
+    lines += [line for method in notes for note in notes[method] for line in _wrapped(f"{method}: {note}.")]
+    return "\n".join([*lines, "", *_differences(scores[0]), ""])
+
+
+def ablation_table(scores: Sequence[dict[str, Any]], meanings: Mapping[str, str]) -> str:
+    """Table 2: a line an ablation, with its difference to the reference, the first of the scores."""
+    reference = scores[0]["method"]
+    lines = [_title(scores), ""]
+    lines += [_wide("", "runs", "mAP", "purity", "NMI", "ARI", "mAP minus reference", "p"), "-" * WIDTH]
+    for entry in scores:
+        gap = next((d for d in entry["differences"] if d["other"] == reference and d["score"] == "map"), None)
+        lines += _wide_named(
+            entry["method"],
+            str(entry["n_runs"]),
+            f"{entry['map']['value']:.3f}",
+            *(_number(entry["kmeans"][name]["mean"]) for name in _SCORES),
+            "" if gap is None else f"{gap['value']:+.3f} ({gap['low']:+.2f} to {gap['high']:+.2f})",
+            "" if gap is None else f"{gap['p_value']:.2g}",
+        )
+        if entry["n_runs"] > 1:
+            spread = (_spread(entry["kmeans"][name].get("seed_sd")) for name in _SCORES)
+            lines.append(_wide("", "", _spread(entry["map"]["seed_sd"]), *spread, "", ""))
+    kmeans = scores[0]["kmeans"]["random"]
+    chance = [f"{scores[0]['map']['chance']:.3f}", *(_number(kmeans[name]["mean"]) for name in _SCORES)]
+    lines += ["-" * WIDTH, _wide("chance", "", *chance, "", ""), ""]
+    lines += _wrapped(
+        "± is the sd over runs (seeds); differences with intervals and p-values by paired bootstrap over complexes."
+    )
+    lines += [line for name, meaning in meanings.items() for line in _wrapped(f"{name}: {meaning}")]
+    return "\n".join([*lines, ""])
+
+
+def _title(scores: Sequence[dict[str, Any]]) -> str:
+    first = scores[0]
+    return f"{first['truth']}: {first['n_genes']} genes in {first['n_complexes']} complexes, k = {first['kmeans']['k']}"
+
+
+def _row(name: str, *cells: str) -> str:
+    widths = (4, 7, 10, 7, 7, 7, 6, 6, 6)
+    return (name.ljust(_NAME) + "".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))).rstrip()
+
+
+def _named(name: str, *cells: str) -> list[str]:
+    # A long name has a line of its own.
+    return [_row(name, *cells)] if len(name) < _NAME else [name[:WIDTH], _row("", *cells)]
+
+
+def _wide(name: str, *cells: str) -> str:
+    widths = (4, 7, 7, 7, 7, 23, 7)
+    return (name.ljust(18) + "".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))).rstrip()
+
+
+def _wide_named(name: str, *cells: str) -> list[str]:
+    return [_wide(name, *cells)] if len(name) < 18 else [name[:WIDTH], _wide("", *cells)]
+
+
+def _chance(entry: dict[str, Any]) -> str:
+    kmeans = (_number(entry["kmeans"]["random"][name]["mean"]) for name in _SCORES)
+    return _row("chance", "", f"{entry['map']['chance']:.3f}", "", *kmeans, "", "", "")
+
+
+def _cost(cost: dict[str, float]) -> tuple[str, str, str]:
+    gpu = _duration(cost["gpu_s"]) if cost["gpu_s"] else "–"
+    return _duration(cost["cpu_s"] + cost.get("reused_cpu_s", 0)), gpu, f"{cost['peak_mib']:.0f}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.3f}"
+
+
+def _spread(value: float | None) -> str:
+    return "" if value is None or value != value else f"±{value:.3f}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ")
+
+
+def _differences(entry: dict[str, Any]) -> list[str]:
+    gaps = [gap for gap in entry["differences"] if gap["score"] == "map"]
+    width = max((len(gap["other"]) for gap in gaps), default=0)
+    lines = [
+        f"  {gap['other']:{width}}  {gap['value']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f}), "
+        f"p = {gap['p_value']:.2g}"
+        for gap in gaps
+    ]
+    return [f"mAP, {entry['method']} minus", *lines] if lines else []

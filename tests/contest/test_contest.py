@@ -1,0 +1,115 @@
+"""The benchmark and the ablations, end to end on a tiny store; jobs that are done, fail or change."""
+
+import json
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from grape_ops.config import Config, parse_config
+from grape_ops.contest import ablation_names, run_ablations, run_benchmark
+from grape_ops.contest.ablations import read_ablation
+from grape_ops.contest.benchmark import chosen_methods, named_files
+from grape_ops.contest.cost import mean_cost, total_cost
+from grape_ops.contest.jobs import Job, do_jobs
+from grape_ops.contest.tables import WIDTH
+from grape_ops.errors import GrapeOpsError
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config) -> Config:
+    tree = tiny_config.model_dump()
+    quick = {"permutations": 50, "kmeans_runs": 5, "bootstrap": 50, "sweep_max": 4, "leiden_runs": 2, "shuffles": 5}
+    changes = {"train": tree["train"] | {"steps": 3}, "embed": {"cells_per_gene": 4}, "evaluate": quick}
+    return parse_config(tree | changes, "test")
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory) -> str:
+    file = tmp_path_factory.mktemp("truth") / "truth.tsv"
+    file.write_text("gene_symbol\tcomplex\nAAA\tone\nCCC\tone\nBBB\ttwo\nDDD\ttwo\nAAA\tthree\nBBB\tthree\n")
+    return str(file)
+
+
+def widest(table: str) -> int:
+    return max(len(line) for line in table.splitlines())
+
+
+def test_a_benchmark_is_run_judged_and_gone_on_with(tiny_store, config, truth, tmp_path):
+    own = anndata.AnnData(np.eye(3, dtype=np.float32), obs=pd.DataFrame(index=["AAA", "BBB", "CCC"]))
+    own.write_h5ad(tmp_path / "own.h5ad")
+    out, maps = tmp_path / "out", {"my model": tmp_path / "own.h5ad"}
+    methods = ("random", "grape")
+    table = run_benchmark(tiny_store.path, truth, out, config, methods=methods, maps=maps, seeds=1, at_a_time=1)
+
+    scores = {entry["method"]: entry for entry in json.loads((out / "scores.json").read_text())}
+    assert next(iter(scores)) == "grape 1" and {"random", "grape 3, no EMA"} < set(scores)
+    cost = scores["grape 2"]["cost"]
+    assert cost["wall_s"] > 0 and cost["cpu_s"] > 0 and cost["peak_mib"] > 100 and cost["gpu_s"] == 0
+    assert widest(table) <= WIDTH and "mAP, grape 1 minus" in table
+    assert (out / "table.txt").read_text() == table and (out / "evaluation/sweep.tsv").is_file()
+    # A map without all genes is judged beside the others on the genes they share.
+    assert "my model" not in scores and "my model lack some genes" in table
+    common = json.loads((out / "common/scores.json").read_text())
+    assert {e["n_genes"] for e in common} == {3} and len(common) == len(scores) + 1
+
+    done = {file: file.stat().st_mtime_ns for file in out.glob("work/*/done.json")}
+    assert len(done) == 2
+    longer = config.model_copy(update={"train": config.train.model_copy(update={"steps": 4})})
+    own[:2].write_h5ad(tmp_path / "few.h5ad")
+    few = {"few genes": tmp_path / "few.h5ad"}
+    table = run_benchmark(tiny_store.path, truth, out, longer, methods=methods, maps=few, seeds=1, at_a_time=1)
+    assert "few genes lack some genes of the truth that others have. The genes that all have cannot be judged" in table
+    again = {file: file.stat().st_mtime_ns for file in out.glob("work/*/done.json")}
+    assert done.items() <= again.items() and len(again) == 3  # only GRAPE's settings changed; nothing was lost
+
+
+def test_ablations_share_the_references_training(tiny_store, config, truth, tmp_path):
+    mine = tmp_path / "half_cycle.yaml"
+    mine.write_text("# half the cycle loss\ntrain: {loss: {cycle: 0.5}}\n")
+    same = tmp_path / "same.yaml"
+    same.write_text("train: {augment: true}\n")
+    table = run_ablations(
+        tiny_store.path, truth, tmp_path, config, ablations=["position_2", str(mine), str(same)], seeds=2
+    )
+    assert len(list(tmp_path.glob("work/*/done.json"))) == 4
+    scores = {entry["method"]: entry for entry in json.loads((tmp_path / "scores.json").read_text())}
+    assert list(scores) == ["reference", "position_2", "half_cycle"] and scores["reference"]["n_runs"] == 2
+    assert "half_cycle: half the cycle loss" in table and "no ablation of it: same" in table
+    assert widest(table) <= WIDTH and "±" in table
+
+
+def test_a_job_that_fails_says_why_and_the_others_stay(tiny_store, config, tmp_path):
+    jobs = [Job.of(method, 0, config, tiny_store, tmp_path) for method in ("gene2vec", "random")]
+    with pytest.raises(GrapeOpsError, match="1 of 2 jobs failed; the others are done.*\n.*gene2vec.vectors=FILE"):
+        do_jobs(jobs, tiny_store, "test", 1)
+    assert not jobs[0].done and list(jobs[1].maps()) == ["random"]
+
+
+def test_what_is_asked_for_is_checked_first(config):
+    assert "gene2vec" not in chosen_methods((), config) and "engineered" in chosen_methods((), config)
+    with pytest.raises(GrapeOpsError, match="no method grap; there are: random"):
+        chosen_methods(["grap"], config)
+    with pytest.raises(GrapeOpsError, match="the name grape 1 is taken"):
+        named_files(["grape 1=x.h5ad"])
+    with pytest.raises(GrapeOpsError, match="wants NAME=FILE.h5ad"):
+        named_files(["x.h5ad"])
+    with pytest.raises(GrapeOpsError, match="no ablation nothing; there are: attention"):
+        read_ablation("nothing", config)
+
+
+@pytest.mark.parametrize("name", ablation_names())
+def test_every_shipped_ablation_changes_the_papers_settings(name):
+    ablation = read_ablation(name, Config())
+    assert ablation.meaning and ablation.meaning != name
+    paper_has_it = {"no_augmentation"}  # the paper trains without; small.yaml with
+    assert (ablation.config != Config()) == (name not in paper_has_it)
+
+
+def test_costs_of_attempts_add_up_and_of_runs_are_averaged(tmp_path):
+    log = tmp_path / "costs.jsonl"
+    line = {"wall_s": 2.0, "cpu_s": 3.0, "gpu_s": 0.0, "peak_mib": 100.0, "gpu_peak_mib": 0.0}
+    log.write_text("\n".join(json.dumps(part) for part in (line, line | {"peak_mib": 50.0})))
+    assert total_cost(log) == line | {"wall_s": 4.0, "cpu_s": 6.0}
+    assert mean_cost([line, line | {"cpu_s": 5.0, "peak_mib": 300.0}]) == line | {"cpu_s": 4.0, "peak_mib": 300.0}

@@ -10,7 +10,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.contest.cost import mean_cost
 from grape_ops.contest.jobs import Job, do_jobs
-from grape_ops.contest.tables import benchmark_table
+from grape_ops.contest.tables import benchmark_table, wrapped
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.benchmark import evaluate_maps
 from grape_ops.evaluate.command import DETAILS_DIR, read_map, write_details
@@ -141,9 +141,9 @@ def _judged(
         lack = f"{', '.join(partial)} lack some genes of the truth that others have."
         try:
             shared = _written(entrants, truth, out / COMMON_DIR, config, pairs, aliases)
-            tables.append(f"{lack} On the genes that all have:\n\n{shared}")
+            tables.append("\n".join([*wrapped(f"{lack} On the genes that all have:"), "", shared]))
         except GrapeOpsError as error:  # too few genes are common: that is no reason to lose the table of the others
-            tables.append(f"{lack} The genes that all have cannot be judged: {error}\n")
+            tables.append("\n".join([*wrapped(f"{lack} The genes that all have cannot be judged: {error}"), ""]))
     text = "\n".join(tables)
     (out / TABLE_FILE).write_text(text)
     return text

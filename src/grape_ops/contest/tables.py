@@ -27,11 +27,11 @@ def benchmark_table(scores: Sequence[dict[str, Any]], notes: Mapping[str, Sequen
             spread = (_spread(entry["kmeans"][name].get("seed_sd")) for name in _SCORES)
             lines.append(_row("", "", _spread(score["seed_sd"]), "", *spread, "", "", ""))
     lines += ["-" * WIDTH, _chance(scores[0]), ""]
-    lines += _wrapped(
+    lines += wrapped(
         "± is the sd over runs (seeds); the interval is that of the mean over runs, by drawing complexes. CPU: time of "
         "one run, over all cores; – : made elsewhere. GRAPE's read-outs share one training and its cost."
     )
-    lines += [line for method in notes for note in notes[method] for line in _wrapped(f"{method}: {note}.")]
+    lines += [line for method in notes for note in notes[method] for line in wrapped(f"{method}: {note}.")]
     return "\n".join([*lines, "", *_differences(scores[0]), ""])
 
 
@@ -56,10 +56,10 @@ def ablation_table(scores: Sequence[dict[str, Any]], meanings: Mapping[str, str]
     kmeans = scores[0]["kmeans"]["random"]
     chance = [f"{scores[0]['map']['chance']:.3f}", *(_number(kmeans[name]["mean"]) for name in _SCORES)]
     lines += ["-" * WIDTH, _wide("chance", "", *chance, "", ""), ""]
-    lines += _wrapped(
+    lines += wrapped(
         "± is the sd over runs (seeds); differences with intervals and p-values by paired bootstrap over complexes."
     )
-    lines += [line for name, meaning in meanings.items() for line in _wrapped(f"{name}: {meaning}")]
+    lines += [line for name, meaning in meanings.items() for line in wrapped(f"{name}: {meaning}")]
     return "\n".join([*lines, ""])
 
 
@@ -112,7 +112,8 @@ def _spread(value: float | None) -> str:
     return "" if value is None or value != value else f"±{value:.3f}"
 
 
-def _wrapped(text: str) -> list[str]:
+def wrapped(text: str) -> list[str]:
+    """Break a paragraph into lines of the tables' width."""
     return textwrap.wrap(text, WIDTH, subsequent_indent="  ")
 
 

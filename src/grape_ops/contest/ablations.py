@@ -15,14 +15,15 @@ import yaml
 from grape_ops.baselines.grape import WITHOUT_EMA
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, parse_config
-from grape_ops.contest.benchmark import TABLE_FILE, WORK_DIR, Entrant, judge
+from grape_ops.contest.benchmark import DETAILS_DIR, OURS, TABLE_FILE, WORK_DIR, Entrant, judge
 from grape_ops.contest.cost import mean_cost
 from grape_ops.contest.jobs import Job, do_jobs
 from grape_ops.contest.tables import ablation_table
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.command import DETAILS_DIR, write_details
+from grape_ops.evaluate.command import write_details
 from grape_ops.evaluate.scores import write_scores
 from grape_ops.groundtruth.truth import load_truth
+from grape_ops.places import claim_folder
 
 REFERENCE = "reference"
 
@@ -94,6 +95,7 @@ def run_ablations(
     """
     if seeds < 1:
         raise GrapeOpsError(f"At least one seed is needed; got {seeds}.")
+    claim_folder(out, "ablations", ours=OURS)
     store, known = CropStore.open(store_path), load_truth(truth)
     read = [read_ablation(name, config) for name in ablations or ablation_names()]
     same = [ablation.name for ablation in read if ablation.config == config]

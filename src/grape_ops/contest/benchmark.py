@@ -13,11 +13,13 @@ from grape_ops.contest.jobs import Job, do_jobs
 from grape_ops.contest.tables import benchmark_table, wrapped
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.benchmark import evaluate_maps
-from grape_ops.evaluate.command import DETAILS_DIR, read_map, write_details
+from grape_ops.evaluate.command import read_map, write_details
 from grape_ops.evaluate.scores import write_scores
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.pairs import load_pairs
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
+from grape_ops.places import claim_folder
+from grape_ops.schema import SCORES_CSV, SCORES_JSON
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -28,6 +30,8 @@ _NOTHING_DRAWN = {"statistics", "engineered", "profiles", "gene2vec"}
 TABLE_FILE = "table.txt"
 COMMON_DIR = "common"
 WORK_DIR = "work"
+DETAILS_DIR = "evaluation"
+OURS = (TABLE_FILE, WORK_DIR, DETAILS_DIR, COMMON_DIR, SCORES_JSON, SCORES_CSV)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def run_benchmark(
     -------
     The table as text; ``scores.json`` and its details are in ``out``.
     """
+    claim_folder(out, "a benchmark", ours=OURS)
     store, known = CropStore.open(store_path), load_truth(truth)
     names = load_aliases(aliases) if aliases else None
     given = {name: read_map(path) for name, path in (maps or {}).items()}

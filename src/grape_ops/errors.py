@@ -4,6 +4,9 @@ Raise them with a message in the user's words: what is missing, what was there, 
 command line prints the message without a traceback and exits with the exception's code.
 """
 
+# Exit code of a command that did its work, but had to leave out tiles, crops, cells or batches.
+LEFT_OUT = 3
+
 
 class GrapeOpsError(Exception):
     """Something about the user's input, settings or files is wrong, and the message says what mends it."""

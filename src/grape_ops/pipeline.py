@@ -13,10 +13,10 @@ import yaml
 from pydantic import Field, ValidationError
 
 from grape_ops.config import Config, Settings, lay_over, misfits, parse_config, read_yaml
-from grape_ops.errors import GrapeOpsError
+from grape_ops.errors import LEFT_OUT, GrapeOpsError
 from grape_ops.places import claim_folder
 from grape_ops.progress import note
-from grape_ops.schema import SCORES_CSV, SCORES_JSON, SCREEN_FILE, TRUTH_FILE
+from grape_ops.schema import QUALITY_FILE, QUALITY_TABLE, SCORES_CSV, SCORES_JSON, SCREEN_FILE, TRUTH_FILE
 from grape_ops.steps import OUTDATED_DIR, Step, do, sha256
 
 PIPELINE_FILE = "pipeline.yaml"  # of the demo
@@ -54,6 +54,9 @@ def run_pipeline(file: Path) -> None:
 
         print_scores(json.loads((out / SCORES_JSON).read_text()))
     typer.echo(f"Report: {out / 'report.html'}")
+    if json.loads((out / "store" / QUALITY_FILE).read_text())["problems"]:
+        typer.echo(f"Some tiles, cells or batches were left out: {out / 'store' / QUALITY_TABLE}")
+        raise typer.Exit(LEFT_OUT)
 
 
 def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:

@@ -16,7 +16,7 @@ from grape_ops.screen.screen import Screen
 
 
 def settings(**changes: object) -> PreprocessSettings:
-    return PreprocessSettings.model_validate({"crop_size": 24, "workers": 1} | changes)
+    return PreprocessSettings.model_validate({"crop_size": 24, "workers": 1, "on_problem": "stop"} | changes)
 
 
 @pytest.fixture
@@ -42,6 +42,8 @@ def test_store_holds_every_cell_away_from_the_edge(screen, tmp_path):
         "cells.parquet",
         "flat_fields.npz",
         "quality.json",
+        "quality.tsv",
+        "quality.tsv",
         "shards",
         "store.json",
     ]
@@ -175,19 +177,19 @@ def _no_gene(screen: Screen) -> Screen:
 
 
 PROBLEMS = {
-    "missing tile": (_missing_tile, r"1 missing tiles: tiles/P1_A1_1\.tif", "tile missing or unreadable", 12),
-    "truncated tile": (_cut_tile, r"1 unreadable tiles: P1_A1_1\.tif cannot be read", "tile missing or unreadable", 12),
+    "missing tile": (_missing_tile, r"1 missing tile: tiles/P1_A1_1\.tif", "tile missing or unreadable", 12),
+    "truncated tile": (_cut_tile, r"1 unreadable tile: P1_A1_1\.tif cannot be read", "tile missing or unreadable", 12),
     "tile that is not listed": (
         _unlisted,
-        "1 tiles that only the cell table names: P1 A1 1",
+        "1 tile that only the cell table names: P1 A1 1",
         "tile missing or unreadable",
         12,
     ),
     "cells outside": (_astray, r"3 cells outside their tile: \(4000, ", "outside its tile", 3),
-    "no controls": (_no_controls, r"1 batches without control cells: P1\|A2", "batch without controls", 36),
+    "no controls": (_no_controls, r"1 batch without control cells: P1\|A2", "batch without controls", 36),
     "controls at the edge": (
         _controls_at_the_edge,
-        r"1 batches without control cells: P1\|A2",
+        r"1 batch without control cells: P1\|A2",
         "batch without controls",
         27,
     ),
@@ -231,7 +233,7 @@ def test_a_mended_tile_is_taken_up_again(screen, tmp_path):
     good = (screen.root / "tiles/P2_A1_2.tif").read_bytes()
     preprocess(screen, tmp_path / "good", settings())
     (screen.root / "tiles/P2_A1_2.tif").write_bytes(good[:700])
-    with pytest.raises(GrapeOpsError, match="1 unreadable tiles"):
+    with pytest.raises(GrapeOpsError, match="1 unreadable tile:"):
         preprocess(screen, tmp_path / "store", settings())
     (screen.root / "tiles/P2_A1_2.tif").write_bytes(good)
     preprocess(screen, tmp_path / "store", settings(), resume=True)
@@ -269,7 +271,7 @@ def test_half_written_stores_want_a_word(screen, tmp_path):
     out = tmp_path / "store"
     (screen.root / "tiles/P1_A2_0.tif").rename(tmp_path / "away.tif")
     screen.tiles.loc[3, "path"] = "tiles/P1_A2_0.{tif}"  # found missing only when it is read
-    with pytest.raises(GrapeOpsError, match="unreadable tiles"):
+    with pytest.raises(GrapeOpsError, match="unreadable tile"):
         preprocess(screen, out, settings())
     with pytest.raises(GrapeOpsError, match="half-written store: go on with --resume, or start again"):
         preprocess(screen, out, settings())
@@ -343,7 +345,7 @@ def test_what_was_kept_and_dropped_is_told(screen, tmp_path):
     told = str(report)
     assert told.startswith(f"Kept {report.cells_kept} of 108 cells: 3 genes and ")
     assert "Dropped 12 cells: tile missing or unreadable." in told
-    assert "Left out: 1 missing tiles." in told
+    assert "Left out: 1 missing tile." in told
     assert "Flat field applied, of 3 groups of tiles: channel0 in " in told
     assert "No flat field" in str(
         preprocess(screen, tmp_path / "off", settings(flat_field={"enabled": False}, on_problem="drop"))

@@ -122,6 +122,6 @@ def test_the_counts_reach_the_store(tmp_path: Path) -> None:
     settings = PreprocessSettings(crop_size=32, workers=1, flat_field=FlatFieldSettings(enabled=False))
     report = preprocess(opened(tmp_path / "screen", table), tmp_path / "store", settings)
     assert {"what": "cells of unknown genes", "count": 5, "fate": "dropped", "setting": "screen.unknown_genes"} in (
-        report.quality["tables"]
+        report.quality["table"]
     )
     assert len(CropStore.open(tmp_path / "store").cells) == 59

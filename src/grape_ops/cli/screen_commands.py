@@ -54,5 +54,6 @@ def preprocess(
     chosen = [f"screen.layout={layout}"] if layout else []
     settings = load_config(config, [*(overrides or ()), *chosen])
     opened = open_screen(screen, settings.screen)
-    say(str(make_store(opened, out, settings.preprocess, resume=resume, overwrite=overwrite)))
-    say(f"Crop store: {out}")
+    report = make_store(opened, out, settings.preprocess, resume=resume, overwrite=overwrite)
+    say(f"{report}\nCrop store: {out}")
+    raise typer.Exit(report.exit_code)

@@ -62,6 +62,9 @@ class PreprocessSettings(Settings):
     intensity: IntensitySettings = IntensitySettings()
     pixel_type: Literal["uint16", "uint8"] = Field("uint16", description="Integer type of the stored crops.")
     on_problem: Literal["stop", "drop"] = Field(
-        "stop", description="Batch without controls, missing or unreadable tile, cell outside its tile: stop or drop."
+        "drop",
+        description="Batch without controls, missing or unreadable tile or crop, cell outside its tile: stop, or drop "
+        "what is affected and go on; the exit code is then 3.",
     )
+    most_lost: Share = Field(0.5, description="Share of the cells that on_problem=drop may cost before it stops too.")
     workers: int = Field(0, ge=0, description="Worker processes; 0 takes one per core.")

@@ -12,10 +12,11 @@ from typing import Any
 
 from grape_ops.cells.writer import finish_store
 from grape_ops.config import PreprocessSettings
-from grape_ops.errors import GrapeOpsError
+from grape_ops.errors import LEFT_OUT
 from grape_ops.preprocess.illumination import FIELDS_FILE
 from grape_ops.preprocess.measurement import Measurement, measure
 from grape_ops.preprocess.problems import Problems
+from grape_ops.preprocess.quality_table import quality_records, refuse_nothing, write_quality_table
 from grape_ops.preprocess.ready_crops import store_ready_crops
 from grape_ops.preprocess.selection import Selector
 from grape_ops.preprocess.shards import Cutter
@@ -23,7 +24,7 @@ from grape_ops.preprocess.tables import Tables, look_over
 from grape_ops.preprocess.workers import Workers, worker_count
 from grape_ops.preprocess.workplace import Plan, claim, tidy
 from grape_ops.schema import QUALITY_FILE, UNFINISHED_DIR
-from grape_ops.screen.quality import as_records
+from grape_ops.screen.quality import counted
 from grape_ops.screen.screen import Screen
 
 LEAST_CROP, CROP_UNIT = 32, 8  # what the networks take
@@ -46,8 +47,13 @@ class PreprocessReport:
             f"Kept {self.cells_kept:,} of {self.cells_in_table:,} cells: {self.genes:,} genes and "
             f"{sum(self.quality['controls_per_batch'].values()):,} control cells in {self.batches:,} batches."
         ]
-        lines += [f"Dropped {count:,} cells: {why}." for why, count in self.cells_dropped.items()]
-        lines += [f"Left out: {problem['count']:,} {problem['what']}." for problem in self.quality["problems"]]
+        lines += [f"Dropped {counted(count, 'cells')}: {why}." for why, count in self.cells_dropped.items()]
+        lines += [f"Left out: {counted(problem['count'], problem['what'])}." for problem in self.quality["problems"]]
+        lines += [
+            f"The table had {counted(entry['count'], entry['what'])}: {entry['fate']}."
+            for entry in self.quality.get("table", [])
+            if entry["setting"].startswith("screen.")
+        ]
         fields = self.quality["flat_field"]
         if fields["groups"]:
             applied = ", ".join(f"{name} in {count}" for name, count in fields["applied"].items())
@@ -55,6 +61,11 @@ class PreprocessReport:
         else:
             lines.append("No flat field applied.")
         return "\n".join(lines)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 if problems made it leave something out."""
+        return LEFT_OUT if self.quality["problems"] else 0
 
     @classmethod
     def of(cls, quality: dict[str, Any]) -> "PreprocessReport":
@@ -119,8 +130,8 @@ def _make(
     """Run both passes and write the store; returns the quality counts."""
     problems = Problems(settings.on_problem)
     tables.report(screen, problems)
-    if settings.on_problem == "stop" and not any((folder / UNFINISHED_DIR).glob("*.npz")):
-        tables.glance(screen, problems)
+    if not any((folder / UNFINISHED_DIR).glob("*.npz")):
+        tables.look_at_heads(screen, problems, settings)
     problems.settle()
 
     measurement = measure(screen, tables.groups, folder / UNFINISHED_DIR, settings, workers)
@@ -129,15 +140,17 @@ def _make(
     selector = Selector(screen, settings, tables.places, measurement.shapes)
     choice = selector.choose(problems)
     problems.settle()
-    if not choice.kept:
-        raise GrapeOpsError(f"No cell is left to crop; of {tables.n_cells} cells: {dict(choice.dropped)}.")
+    refuse_nothing(choice.kept, tables.n_cells, choice.dropped)
+    lost = choice.dropped.total() - choice.dropped["too close to the tile's edge"]
+    problems.refuse_ruin(lost, tables.n_cells, settings.most_lost)
 
     cutter = Cutter(selector, folder, tables.groups, measurement)
     cutter.run(choice, workers)
     quality = choice.quality()
     quality |= {"tiles_in_screen": len(screen.tiles), "tiles_missing": len(tables.missing_tiles)}
     quality |= {"tiles_unreadable": len(failed), "problems": problems.listed()}
-    quality |= {"tables": as_records(screen.quality)}
+    quality |= {"table": quality_records(screen, choice.dropped, problems)}
+    write_quality_table(folder, quality["table"])
     quality |= {"flat_field": _agreement(screen, measurement, settings)}
     finish_store(
         folder,

@@ -23,6 +23,7 @@ from grape_ops.cells.writer import shard_names, write_store
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.problems import Problems
+from grape_ops.preprocess.quality_table import quality_records, refuse_nothing, write_quality_table
 from grape_ops.preprocess.workers import Task, Workers, worker_count
 from grape_ops.preprocess.workplace import Plan, claim, tidy
 from grape_ops.progress import progress
@@ -41,7 +42,6 @@ from grape_ops.schema import (
     WELL,
 )
 from grape_ops.screen.crop_files import CROP
-from grape_ops.screen.quality import as_records
 from grape_ops.screen.screen import CropReader, Screen
 
 _AT_ONCE = 256
@@ -102,8 +102,10 @@ def store_ready_crops(
     reason[cells[BATCH].isin(bare)] = "batch without controls"
     reason[list(lost)] = "crop missing or unreadable"
     kept = cells[reason == ""].copy()
-    if kept.empty:
-        raise GrapeOpsError(f"No crop is left of {len(cells)}; for example {next(iter(lost.values()), 'no controls')}.")
+    dropped = _counts(reason[reason != ""])
+    problems.settle()
+    refuse_nothing(len(kept), len(cells), dropped)
+    problems.refuse_ruin(len(cells) - len(kept), len(cells), settings.most_lost)
     rows = kept.groupby(SHARD).cumcount()
     whole = {shard: np.load(job.file, mmap_mode="r") for shard, job in jobs.items() if (kept[SHARD] == shard).any()}
     place = cells.groupby(SHARD).cumcount()[kept.index]  # row of a kept crop among all of its well
@@ -111,7 +113,8 @@ def store_ready_crops(
         shard: array if (own := kept[SHARD] == shard).sum() == len(array) else array[place[own].to_numpy()]
         for shard, array in whole.items()
     }
-    quality = _quality(screen, cells, kept, reason, problems)
+    quality = _quality(screen, cells, kept, dropped, problems)
+    write_quality_table(out, quality["table"])
     finished = out / UNFINISHED_DIR / "store"
     shutil.rmtree(finished, ignore_errors=True)
     write_store(
@@ -286,19 +289,19 @@ def count_well(job: WellJob, groups: pd.Series) -> tuple[int, dict[str, np.ndarr
 
 
 def _quality(
-    screen: Screen, cells: pd.DataFrame, kept: pd.DataFrame, reason: pd.Series, problems: Problems
+    screen: Screen, cells: pd.DataFrame, kept: pd.DataFrame, dropped: dict[str, int], problems: Problems
 ) -> dict[str, Any]:
     genes = kept[GENE].where(~kept[IS_CONTROL], CONTROL_LABEL)
     return {
         "cells_in_table": len(cells),
         "cells_kept": len(kept),
-        "cells_dropped": _counts(reason[reason != ""]),
+        "cells_dropped": dropped,
         "cells_per_gene": _counts(genes),
         "cells_per_batch": _counts(kept[BATCH]),
         "controls_per_batch": _counts(kept.loc[kept[IS_CONTROL], BATCH]),
         "problems": problems.listed(),
         "flat_field": {"groups": 0, "applied": {}, "not_applied": []},
-        "tables": as_records(screen.quality),
+        "table": quality_records(screen, dropped, problems),
     }
 
 

@@ -17,8 +17,9 @@ from grape_ops.preprocess.groups import TILE_KEY, TileGrouping, TilePlaces, batc
 from grape_ops.preprocess.measurement import TileGroups
 from grape_ops.preprocess.problems import Problems
 from grape_ops.preprocess.selection import name_places
+from grape_ops.progress import progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, X, Y
-from grape_ops.screen.screen import Screen, tile_header
+from grape_ops.screen.screen import Screen, WindowedReader, tile_header
 
 NEEDED = (GENE, GUIDE, *TILE_KEY, Y, X, IS_CONTROL)
 
@@ -56,8 +57,31 @@ class Tables:
         if problems.on_problem == "stop":  # otherwise they are counted once the cells are chosen
             problems.add("batches without control cells", self.bare)
 
-    def glance(self, screen: Screen, problems: Problems) -> None:
-        """Compare the cells of one tile with its size: wrong coordinates must not show after hours of reading only."""
+    def look_at_heads(self, screen: Screen, problems: Problems, settings: PreprocessSettings) -> None:
+        """Read the heads of all tiles, no pixels: what fits nowhere must not show after hours of reading only."""
+        if isinstance(screen.read_tile, WindowedReader):
+            failed: dict[str, list[str]] = {}
+            looked_at = [tile for tile in range(len(screen.tiles)) if tile not in self.missing_tiles]
+            with progress("Looking at tiles", len(looked_at), "tile") as advance:
+                for tile in looked_at:
+                    row = screen.tiles.iloc[tile]
+                    try:
+                        screen.read_tile.header(row)
+                    except GrapeOpsError as error:
+                        # Messages that differ in nothing but the path are one.
+                        failed.setdefault(str(error).replace(str(row["path"]), ""), []).append(str(error))
+                    advance()
+            count = sum(map(len, failed.values()))
+            if settings.on_problem == "stop" or count > settings.most_lost * len(screen.tiles):
+                told = [
+                    why[0] + (f" (and {len(why) - 1} more such)" if len(why) > 1 else "") for why in failed.values()
+                ]
+                problems.add("unreadable tiles", told, count)
+                problems.refuse_ruin(count, len(screen.tiles), settings.most_lost)
+        self._glance(screen, problems, settings)
+
+    def _glance(self, screen: Screen, problems: Problems, settings: PreprocessSettings) -> None:
+        """Compare the cells of one tile with its size."""
         if self.first is None:
             return
         tile, cells = self.first
@@ -67,7 +91,9 @@ class Tables:
             return  # the first pass reads all tiles, and reports all that cannot be read
         astray = outside(cells[Y].to_numpy(float), cells[X].to_numpy(float), header.height, header.width)
         what = f"cells outside their tile, in the first tile of {header.height} x {header.width} pixels alone"
-        problems.add(what, name_places(cells[astray]))
+        if settings.on_problem == "stop" or astray.mean() > settings.most_lost:
+            problems.add(what, name_places(cells[astray]))
+            problems.refuse_ruin(int(astray.sum()), len(cells), settings.most_lost)
 
 
 def look_over(screen: Screen, settings: PreprocessSettings) -> Tables:

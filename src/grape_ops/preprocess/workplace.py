@@ -10,11 +10,11 @@ from grape_ops.cells.writer import write_json
 from grape_ops.config import PreprocessSettings, flatten
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.illumination import FIELDS_FILE
-from grape_ops.schema import CELLS_FILE, QUALITY_FILE, SHARDS_DIR, STORE_FILE, UNFINISHED_DIR
+from grape_ops.schema import CELLS_FILE, QUALITY_FILE, QUALITY_TABLE, SHARDS_DIR, STORE_FILE, UNFINISHED_DIR
 
 PLAN_FILE = "plan.json"
 # They decide how the work is done and whether it goes on, not what comes out.
-FREE_TO_CHANGE = ("workers", "on_problem")
+FREE_TO_CHANGE = ("workers", "on_problem", "most_lost")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def clear(out: Path) -> None:
     """Remove a store, finished or not, and nothing else."""
     if not out.exists():
         return
-    own = {STORE_FILE, CELLS_FILE, QUALITY_FILE, FIELDS_FILE, SHARDS_DIR, UNFINISHED_DIR}
+    own = {STORE_FILE, CELLS_FILE, QUALITY_FILE, QUALITY_TABLE, FIELDS_FILE, SHARDS_DIR, UNFINISHED_DIR}
     foreign = [name for name in _names(out) if name.removesuffix(".partial") not in own]
     if foreign:
         raise GrapeOpsError(f"{out} holds what is not part of a crop store ({foreign[0]}); give another --out.")

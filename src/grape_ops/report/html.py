@@ -23,7 +23,7 @@ from grape_ops.report import figures
 from grape_ops.report.cells import cell_pictures
 from grape_ops.report.material import Material, gather
 from grape_ops.report.projection import nearest_genes, projections
-from grape_ops.report.quality import count_rows, dropped_rows, flat_field_text, problem_rows
+from grape_ops.report.quality import count_rows, dropped_rows, flat_field_text, problem_rows, table_rows
 from grape_ops.report.scores import map_from_vectors, number, own_entry, score_table
 from grape_ops.report.summary import conclusions, what_was_done
 from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_METHOD
@@ -112,6 +112,7 @@ def _content(material: Material) -> dict[str, Any]:
         "no_cells": no_pictures,
         "dropped": dropped_rows(material.quality),
         "problems": problem_rows(material.quality),
+        "quality_table": table_rows(material.quality),
         "flat_field": flat_field_text(material.quality),
         "counts": count_rows(material),
         "changed": changed_settings(run.config),

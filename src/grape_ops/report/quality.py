@@ -10,7 +10,7 @@ from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
 Rows = list[tuple[str, str]]
 
 # Keys of quality.json that have a place of their own on the page.
-_PLACED = {"cells_in_table", "cells_kept", "cells_dropped", "problems", "flat_field"}
+_PLACED = {"cells_in_table", "cells_kept", "cells_dropped", "problems", "flat_field", "table"}
 FEW_CELLS = 50  # of a gene; its vector rests on little
 
 
@@ -48,6 +48,14 @@ def dropped_rows(quality: dict[str, Any]) -> Rows:
     rows = [("in the cell table", f"{total:,}")]
     rows += [(f"left out: {reason}", _with_share(n, total)) for reason, n in dropped.items()]
     return [*rows, ("in the crop store", _with_share(quality.get("cells_kept", total - sum(dropped.values())), total))]
+
+
+def table_rows(quality: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """What was met in tables and images: (what, how many, kept or dropped, by which setting)."""
+    return [
+        (str(entry["what"]), f"{entry['count']:,}", str(entry["fate"]), str(entry["setting"]))
+        for entry in quality.get("table", [])
+    ]
 
 
 def problem_rows(quality: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -1,5 +1,6 @@
 """What reading a screen's tables met: how many of what, kept or dropped, and which setting decides."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -23,6 +24,18 @@ class Tally:
     count: int
     fate: Literal["kept", "dropped", "merged", "renamed", "noted"]
     setting: str = ""
+
+
+def counted(count: int, what: str) -> str:
+    """Write a count with its plural, or for one with the singular: (1, "cells outside their tile") -> "1 cell ..."."""
+    if count == 1:
+        what = re.sub(r"batches|(?:cell|tile|crop|row|guide|gene|well)s\b", _singular, what, count=1)
+        what = what.replace(" their ", " its ", 1)
+    return f"{count:,} {what}"
+
+
+def _singular(plural: re.Match[str]) -> str:
+    return plural.group().removesuffix("es") if plural.group() == "batches" else plural.group().removesuffix("s")
 
 
 def merge_tallies(parts: Iterable[Iterable[Tally]]) -> tuple[Tally, ...]:

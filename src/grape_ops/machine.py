@@ -1,6 +1,9 @@
 """What this process may use of the machine."""
 
 import os
+import signal
+import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
@@ -27,3 +30,23 @@ def free_memory() -> int:
         except (OSError, ValueError):  # no such version here, or "max": no limit
             continue
     return free
+
+
+def follow_parent(lifeline: Connection) -> None:
+    """Let this worker process end with its parent, however that ends; what a pool's ``initializer`` calls.
+
+    Parameters
+    ----------
+    lifeline : the receiving end of a pipe that nothing is ever sent through, and whose other end the parent holds.
+    """
+    # Ctrl-C reaches all processes of the terminal; the parent alone decides what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+
+
+def _die_with_parent(lifeline: Connection) -> None:
+    # Nothing is ever sent: the wait ends when the other end is closed, by the parent or by its death.
+    try:
+        lifeline.recv()
+    except (EOFError, OSError):
+        os._exit(1)

@@ -1,9 +1,6 @@
 """Several processes that work off a queue of tasks, and die with their parent."""
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -12,7 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.machine import core_count
+from grape_ops.machine import core_count, follow_parent
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -88,19 +85,7 @@ class Workers:
             # Not a fork: the parent may hold threads and locks of other libraries.
             context = multiprocessing.get_context("spawn")
             listening, self._lifeline = context.Pipe(duplex=False)
-            self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_start, initargs=(listening,))
+            self._pool = ProcessPoolExecutor(
+                self.count, mp_context=context, initializer=follow_parent, initargs=(listening,)
+            )
         return self._pool
-
-
-def _start(lifeline: Connection) -> None:
-    # Ctrl-C reaches all processes of the terminal; the parent alone decides what becomes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
-
-
-def _die_with_parent(lifeline: Connection) -> None:
-    # Nothing is ever sent: the wait ends when the other end is closed, by the parent or by its death.
-    try:
-        lifeline.recv()
-    except (EOFError, OSError):
-        os._exit(1)

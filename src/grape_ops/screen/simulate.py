@@ -6,7 +6,6 @@ tile has its own random stream, so the number of worker processes changes nothin
 
 import multiprocessing
 import shutil
-import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import yaml
 
 from grape_ops.config import SimulateSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.machine import core_count
+from grape_ops.machine import core_count, follow_parent
 from grape_ops.progress import progress
 from grape_ops.schema import (
     CELLS_FILE,
@@ -213,9 +212,6 @@ def _map(jobs: list[TileJob], workers: int) -> Iterator[np.ndarray]:
         return
     # Spawned, not forked: the caller may hold threads of torch, which a forked child would deadlock on.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c_to_the_parent) as pool:
+    lifeline, held = context.Pipe(duplex=False)  # workers end with this process even if it is killed outright
+    with held, ProcessPoolExecutor(workers, context, follow_parent, (lifeline,)) as pool:
         yield from pool.map(make_tile, jobs)
-
-
-def _leave_ctrl_c_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

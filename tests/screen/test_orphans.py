@@ -1,0 +1,44 @@
+"""Workers of a simulation end with their parent, even if that is killed outright."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+# Starts a simulation that would take minutes, and kills itself as soon as its workers have made a first tile.
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+from grape_ops.config import SimulateSettings
+from grape_ops.screen import simulate
+import psutil
+
+class Advance:
+    def __enter__(self): return self
+    def __exit__(self, *_): pass
+    def __call__(self):
+        print(*[child.pid for child in psutil.Process().children(recursive=True)], flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+simulate.progress = lambda *_: Advance()
+if __name__ == "__main__":
+    settings = SimulateSettings(plates=8, wells_per_plate=8, cells_per_gene=4000, tile_size=256)
+    simulate.simulate_screen(Path(sys.argv[1]), settings, workers=2)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is of Unix")
+def test_workers_of_a_simulation_end_with_their_killed_parent(tmp_path: Path) -> None:
+    script = tmp_path / "kill_me.py"
+    script.write_text(SCRIPT)
+    parent = subprocess.run([sys.executable, script, tmp_path / "screen"], stdout=subprocess.PIPE, env=os.environ)
+    assert parent.returncode == -signal.SIGKILL
+    children = [psutil.Process(int(pid)) for pid in parent.stdout.split() if psutil.pid_exists(int(pid))]
+    gone, alive = psutil.wait_procs(children, timeout=30)
+    for process in alive:
+        process.kill()
+    assert not alive, f"{len(alive)} of {len(gone) + len(alive)} workers outlived their parent"

@@ -43,3 +43,18 @@ def write_controls(folder: Path, n: int) -> CropStore:
 @pytest.fixture(scope="session")
 def controls(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
     return write_controls(tmp_path_factory.mktemp("controls") / "store", 240)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> list[str]:
+    """Settings of a training of two steps on 40-px crops."""
+    return [
+        "train.steps=2",
+        "train.batch_size=8",
+        "train.checkpoint_every=2",
+        "train.evaluate_every=0",
+        "model.generator.width=4",
+        "model.discriminator={width: 4, max_width: 8, blocks: 3}",
+        "model.style_encoder={width: 4, max_width: 8, blocks: 3}",
+        "embed.cells_per_gene=8",
+    ]

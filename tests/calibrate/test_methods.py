@@ -9,18 +9,6 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import CalibrateSettings, load_config
 from grape_ops.errors import GrapeOpsError
 
-# 40-px drawn crops take a network with fewer halvings.
-TINY = [
-    "train.steps=2",
-    "train.batch_size=8",
-    "train.checkpoint_every=2",
-    "train.evaluate_every=0",
-    "model.generator.width=4",
-    "model.discriminator={width: 4, max_width: 8, blocks: 3}",
-    "model.style_encoder={width: 4, max_width: 8, blocks: 3}",
-    "embed.cells_per_gene=8",
-]
-
 
 @pytest.fixture(scope="module")
 def planted(controls: CropStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -39,8 +27,10 @@ def test_a_baseline_is_made_once(planted: Path, tmp_path: Path) -> None:
     assert file.stat().st_mtime_ns == made
 
 
-def test_grape_is_read_at_every_position_and_its_main_one_bears_its_name(planted: Path, tmp_path: Path) -> None:
-    files = write_vectors("grape", planted, tmp_path, load_config("small.yaml", [*TINY, "embed.position=2"]))
+def test_grape_is_read_at_every_position_and_its_main_one_bears_its_name(
+    planted: Path, tmp_path: Path, tiny: list[str]
+) -> None:
+    files = write_vectors("grape", planted, tmp_path, load_config("small.yaml", [*tiny, "embed.position=2"]))
     assert list(files) == ["grape", "grape position 1", "grape position 3"]
     assert read_h5ad(files["grape"]).uns["grape"]["position"] == 2
 

@@ -18,6 +18,7 @@ from grape_ops.errors import GrapeOpsError, Interrupted
 from grape_ops.cli import screen_commands  # noqa: F401
 from grape_ops.cli import train_commands  # noqa: F401
 from grape_ops.cli import judge_commands  # noqa: F401
+from grape_ops.cli import calibrate_commands  # noqa: F401
 from grape_ops.cli import generate_commands  # noqa: F401
 from grape_ops.cli import benchmark_commands  # noqa: F401
 from grape_ops.cli import page_commands  # noqa: F401
@@ -69,6 +70,7 @@ def _way_on() -> str:
         "train": "The same command with --resume goes on.",
         "benchmark": "The same command goes on where it stopped.",
         "ablate": "The same command goes on where it stopped.",
+        "calibrate": "The same command goes on; no finished map is made again.",
         "run": "The same command goes on where it stopped.",
         "demo": "The same command goes on where it stopped.",
     }

@@ -1,5 +1,7 @@
 """Settings of planted effects: how pseudo-genes are drawn from a screen's own control cells."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from grape_ops.config.base import NonNegative, Positive, Settings, Share
@@ -25,3 +27,13 @@ class CalibrateSettings(Settings):
         2.0, ge=0.01, description="Dirichlet concentration of a gene over batches: small values confound the two."
     )
     nucleus_channel: str = Field("", description="Channel that shows the nucleus; empty: the one named so.")
+    effect_sizes: tuple[NonNegative, ...] = Field((0.5, 1.0, 2.0, 3.0), description="Curve: effect sizes to plant.")
+    cells_tried: tuple[Positive, ...] = Field((25, 50, 150), description="Curve: cells per gene to try.")
+    penetrances: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.2, 0.4, 0.8), description="Curve: penetrances to try."
+    )
+    screens: Positive = Field(3, description="Planted screens at each point of a curve, each from a seed of its own.")
+    detected: float = Field(
+        0.5, gt=0, lt=1, description="Recovery that counts as detected: mAP between chance, 0, and perfection, 1."
+    )
+    keep_stores: bool = Field(False, description="Keep the planted crop stores; a seed makes each of them again.")

@@ -89,7 +89,7 @@ def run_store(run: Run, store_path: Path | None = None) -> CropStore:
     path = store_path or run.store_path
     if not path.exists():
         raise GrapeOpsError(f"The run's crop store is no longer at {path}. Say where it is with --store.")
-    store = CropStore.open(path)
+    store = CropStore.open(path, run.config.train.unit)
     if store_fingerprint(store) != run.record["store_fingerprint"]:
         raise GrapeOpsError(f"{path} is not the crop store that {run.path} was trained on: their contents differ.")
     return store

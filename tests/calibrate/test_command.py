@@ -39,11 +39,11 @@ def test_the_command_writes_curves_and_limits_and_goes_on(controls: CropStore, t
     answer = CliRunner().invoke(app, [*call, "--methods", "statistics,random"])
     assert answer.exit_code == 0, answer.output
     assert "Least effect" in answer.output and "statistics" in answer.output
-    table = pd.read_csv(out / "recovery.tsv", sep="\t").set_index(["method", "varied", "effect_size"])
-    recovered = table["recovered"]
-    assert recovered["statistics", "effect_size", 4] > 0.5
-    assert abs(recovered["statistics", "effect_size", 0]) < 0.35
-    assert (recovered["random"].abs() < 0.45).all()
+    table = pd.read_csv(out / "recovery.tsv", sep="\t")
+    graded = table[table["varied"] == "effect_size"].set_index(["method", "effect_size"])["recovered"]
+    assert graded["statistics", 4] > 0.5
+    assert abs(graded["statistics", 0]) < 0.35
+    assert (table.loc[table["method"] == "random", "recovered"].abs() < 0.45).all()
     limits = pd.read_csv(out / "detection_limit.tsv", sep="\t").set_index(["method", "varied"])
     assert limits.loc[("statistics", "effect_size"), "sense"] == "at"
     assert 0 < limits.loc[("statistics", "effect_size"), "limit"] < 4

@@ -25,13 +25,12 @@ from grape_ops.calibrate.figures import recovery_figure
 from grape_ops.calibrate.methods import refuse_unknown, write_vectors
 from grape_ops.calibrate.planted_store import TRAITS_FILE, Source, read_source, write_planted_store
 from grape_ops.calibrate.recovery import METRICS, recovery
+from grape_ops.calibrate.settled import refuse_other_settings
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_json
-from grape_ops.config import Config, flatten
-from grape_ops.errors import GrapeOpsError
+from grape_ops.config import CalibrateSettings, Config
 from grape_ops.groundtruth import load_truth
 from grape_ops.schema import TRUTH_FILE
-from grape_ops.train.run import decisive_settings, store_fingerprint
 
 RECORD_FILE = "calibration.json"
 DONE_FILE = "maps.json"  # method -> its maps; a planted screen's list of what is finished
@@ -61,7 +60,7 @@ def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config:
     refuse_unknown(methods)
     store = CropStore.open(store_path)
     curves = curve_points(config.calibrate)
-    _begin(out, store, config)
+    refuse_other_settings(out / RECORD_FILE, store, config, _planted_settings(config.calibrate))
     points = sorted({point for curve in curves.values() for point in curve})
     screens = [(point, config.seed + number) for point in points for number in range(config.calibrate.screens)]
     planter = _Planter(store, config, points)
@@ -102,28 +101,10 @@ class _Planter:
         write_planted_store(self._source, point.settings(settings), seed, out)
 
 
-def _begin(out: Path, store: CropStore, config: Config) -> None:
-    """Note what the calibration is begun with, or refuse to go on with something else."""
-    if out.exists() and not out.is_dir():
-        raise GrapeOpsError(f"{out} is a file; name a folder for the calibration.")
-    planted = {k: v for k, v in config.calibrate.model_dump(mode="json").items() if k not in _MAY_CHANGE}
-    parts = {name: config.model_dump(mode="json")[name] for name in ("baselines", "features", "embed")}
-    settings = flatten({"calibrate": planted, **parts}) | decisive_settings(config)
-    now = json.loads(json.dumps({"store": store_fingerprint(store), "settings": settings}))
-    file = out / RECORD_FILE
-    if not file.is_file():
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(file, now)
-        return
-    before = json.loads(file.read_text())
-    if before["store"] != now["store"]:
-        raise GrapeOpsError(f"{out} was begun on other cells than {store.path} holds. Give another --out.")
-    keys = sorted({*before["settings"], *now["settings"]})
-    gone = [(key, before["settings"].get(key), now["settings"].get(key)) for key in keys]
-    changed = [f"  {key}: was {was}, is {is_now}" for key, was, is_now in gone if was != is_now]
-    if changed:
-        lines = "\n".join(changed)
-        raise GrapeOpsError(f"{out} was begun with other settings:\n{lines}\nSet them back, or give another --out.")
+def _planted_settings(settings: CalibrateSettings) -> dict[str, Any]:
+    """The settings that must stay as they are when points are added."""
+    tree = settings.model_dump(mode="json")
+    return {f"calibrate.{key}": value for key, value in tree.items() if key not in _MAY_CHANGE}
 
 
 def _maps(folder: Path, methods: Sequence[str], planter: _Planter, point: Point, seed: int) -> dict[str, Path]:

@@ -1,7 +1,9 @@
 """The detection curves as one figure, drawn from the table of recovery alone."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from grape_ops.calibrate.curve import VARIED
@@ -49,3 +51,18 @@ def recovery_figure(table: pd.DataFrame, detected: float) -> "Figure":
 
 def _held(curve: pd.DataFrame, name: str) -> str:
     return f"{curve[name].iloc[0]:g}"
+
+
+def similarities_figure(pairs: Mapping[str, np.ndarray], table: pd.DataFrame) -> "Figure":
+    """Cosines of all pairs of genes in the maps of both halves, a panel a method: (pairs, 2) each."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * len(pairs) + 0.4, 3.6), layout="constrained")
+    axes = figure.subplots(1, len(pairs), squeeze=False)[0]
+    for axis, (method, cosines), colour in zip(axes, pairs.items(), COLOURS * len(pairs), strict=False):
+        size = float(np.clip(4000 / len(cosines), 0.5, 12))
+        axis.scatter(*cosines.T, s=size, color=colour, alpha=0.5, linewidths=0, rasterized=True)
+        row = table.set_index("method").loc[method]
+        axis.set(title=f"{method}: {row['correlation']:.2f}", xlabel="cosine, first half", ylabel="cosine, second half")
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -45,6 +45,7 @@ from grape_ops.schema import (
 
 FORMAT = "grape-ops crop store"
 VERSION = 1
+UNITS = {"gene": GENE, "guide": GUIDE}  # what a perturbation is -> the column that names it
 PIXEL_TYPES = {"uint16": 65535, "uint8": 255}
 CELL_COLUMNS = (GENE, GUIDE, PLATE, WELL, IS_CONTROL, BATCH, SHARD, ROW)
 _KEYS = (
@@ -74,7 +75,8 @@ class CropStore:
     pixel_max : largest value a stored pixel can have; it stands for 1.0.
     cells : one row a crop, in our columns plus batch, shard, row and whatever else the user's table had; read when
         it is first asked for, since all of a large screen's table may not fit into memory.
-    perturbations : genes in alphabetical order, then ``CONTROL_LABEL``, which stands for all controls.
+    unit : what a perturbation is, "gene" or "guide".
+    perturbations : genes, or guides, in alphabetical order, then ``CONTROL_LABEL``, which stands for all controls.
     labels : (N,) index into ``perturbations``.
     batches : names of the B batches.
     batch_codes : (N,) index into ``batches``.
@@ -82,8 +84,9 @@ class CropStore:
     meta : all of ``store.json``.
     """
 
-    def __init__(self, path: Path, meta: dict[str, Any], places: "_Places", shards: dict[str, np.ndarray]):
+    def __init__(self, path: Path, meta: dict[str, Any], places: "_Places", shards: dict[str, np.ndarray], unit: str):
         self.path = path
+        self.unit = unit
         self.meta = meta
         self.channels: tuple[str, ...] = tuple(meta["channels"])
         self.crop_size: int = meta["crop_size"]
@@ -99,8 +102,10 @@ class CropStore:
         self.control_sd = np.array([batch["sd"] for batch in meta["batches"]], dtype=np.float32)
 
     @classmethod
-    def open(cls, path: str | Path) -> "CropStore":
+    def open(cls, path: str | Path, unit: str = "gene") -> "CropStore":
         """Open a store after cheap checks: the table is what was written, and no shard was cut off.
+
+        With ``unit="guide"`` each guide is a perturbation of its own.
 
         Raises
         ------
@@ -108,10 +113,10 @@ class CropStore:
         """
         folder = Path(path)
         meta = read_meta(folder)
-        places = _read_places(folder, meta)
+        places = _read_places(folder, meta, UNITS[unit])
         shards = {name: _open_shard(folder, name, meta) for name in meta["shards"]}
         _check_places(folder, places, shards)
-        return cls(folder, meta, places, shards)
+        return cls(folder, meta, places, shards, unit)
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -123,7 +128,7 @@ class CropStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process opens the files itself; sending the memory maps would copy every pixel.
-        return CropStore.open, (self.path,)
+        return CropStore.open, (self.path, self.unit)
 
     def read(self, indices: Index) -> np.ndarray:
         """Read stored pixels: (n,) indices in any order -> (n, C, S, S) integers in that order."""
@@ -213,8 +218,8 @@ class _Places:
     perturbations: tuple[str, ...]
 
 
-def _read_places(folder: Path, meta: dict[str, Any]) -> _Places:
-    """Go through the table of cells a stretch at a time."""
+def _read_places(folder: Path, meta: dict[str, Any], column: str) -> _Places:
+    """Go through the table of cells a stretch at a time; ``column`` names the perturbations."""
     for name, entry in meta["files"].items():
         if sha256_of(folder / name) != entry["sha256"]:
             raise _damaged(folder, f"{name} is missing or changed since it was written")
@@ -232,12 +237,12 @@ def _read_places(folder: Path, meta: dict[str, Any]) -> _Places:
     gene, batch = np.empty(n_cells, np.int64), np.empty(n_cells, np.int64)
     codes = {CONTROL_LABEL: 0}
     start = 0
-    for stretch in table.iter_batches(1 << 18, columns=[SHARD, ROW, GENE, BATCH, IS_CONTROL]):
+    for stretch in table.iter_batches(1 << 18, columns=[SHARD, ROW, column, BATCH, IS_CONTROL]):
         here = slice(start, start := start + len(stretch))
         shard[here] = shards.get_indexer(stretch[SHARD].to_pandas())
         batch[here] = batches.get_indexer(stretch[BATCH].to_pandas())
         row[here] = stretch[ROW].to_numpy()
-        own, names = pd.factorize(stretch[GENE].to_pandas())
+        own, names = pd.factorize(stretch[column].to_pandas())
         known = np.array([codes.setdefault(name, len(codes)) for name in names], np.int64)
         gene[here] = np.where(stretch[IS_CONTROL].to_numpy(zero_copy_only=False), 0, known[own])
     # Codes in order of appearance become places in the alphabet, controls last.

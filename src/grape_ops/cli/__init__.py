@@ -71,6 +71,7 @@ def _way_on() -> str:
         "benchmark": "The same command goes on where it stopped.",
         "ablate": "The same command goes on where it stopped.",
         "calibrate": "The same command goes on; no finished map is made again.",
+        "trust": "The same command goes on; no finished map is made again.",
         "run": "The same command goes on where it stopped.",
         "demo": "The same command goes on where it stopped.",
     }

@@ -1,4 +1,4 @@
-"""The command that says how small an effect a screen finds."""
+"""Commands that say how much of a map can be believed."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,3 +24,19 @@ def calibrate(
 
     say(calibrate_store(store, out, methods.split(","), load_config(config, overrides or ())))
     say(f"Curves: {out / 'recovery.png'}; tables: {out / 'recovery.tsv'}, {out / 'detection_limit.tsv'}")
+
+
+@app.command()
+def trust(
+    store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
+    out: Out = Path("trust"),
+    methods: Annotated[str, typer.Option(help="Methods, with commas: baselines by name, and grape.")] = "grape",
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Make the map twice, from disjoint halves of the cells: do the two agree, and on which genes?"""
+    from grape_ops.calibrate.halves import split_half
+    from grape_ops.config import load_config
+
+    say(split_half(store, out, methods.split(","), load_config(config, overrides or ())))
+    say(f"Genes to believe: {out / 'genes.tsv'}; figure: {out / 'similarities.png'}")

@@ -19,11 +19,14 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it would cost: size, memory, time.")
     ] = False,
+    unit: Annotated[
+        str | None, typer.Option(help="What a row of M stands for: gene, or guide; else train.unit.")
+    ] = None,
 ) -> None:
     """Train GRAPE on a crop store; with a truth, mAP along training is logged but never learnt from."""
     from grape_ops.config import load_config
 
-    settings = load_config(config, overrides or ())
+    settings = load_config(config, [*(overrides or ()), *([f"train.unit={unit}"] if unit else [])])
     if dry_run:
         from grape_ops.train.estimate import print_estimate
 

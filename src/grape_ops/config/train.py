@@ -46,6 +46,9 @@ class EmaSettings(Settings):
 class TrainSettings(Settings):
     """Training (section 3.5), and how it is carried out."""
 
+    unit: Literal["gene", "guide"] = Field(
+        "gene", description="What a row of M stands for; guide: do guides of one gene find each other?"
+    )
     steps: Positive = Field(100_000, description="Iterations.")
     batch_size: Positive = Field(256, description="Crops in an iteration.")
     sampling: Literal["balanced", "uniform"] = Field(

@@ -18,6 +18,7 @@ from grape_ops.progress import progress
 from grape_ops.train.checkpoint import TrainingState, restore, save_checkpoint
 from grape_ops.train.ema import WeightAverage
 from grape_ops.train.fit import say_mismatches
+from grape_ops.train.guides import refuse_truth_of_genes
 from grape_ops.train.log import IntervalMean, MetricsLog, check_finite
 from grape_ops.train.memory import refuse_too_large
 from grape_ops.train.optimizers import make_optimizers
@@ -45,7 +46,8 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     """
     # The cells, the engine, and the folder.
     settings = config.train
-    store = CropStore.open(store_path)
+    store = CropStore.open(store_path, settings.unit)
+    refuse_truth_of_genes(store, truth)
     judge = Judge.of(store.perturbations, truth) if truth else None
     fabric = start_engine(settings)
     first_alone(fabric, lambda: refuse_too_large(store, config, fabric.device))

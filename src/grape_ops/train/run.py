@@ -28,6 +28,7 @@ from grape_ops.nn.grape import Grape, build_grape
 from grape_ops.places import claim_folder
 from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, RUN_CONFIG_FILE, RUN_FILE, STORE_FILE
 from grape_ops.train.checkpoint import checkpoints
+from grape_ops.train.guides import GUIDES_FILE, guide_groups
 
 GENES_FILE = "genes.parquet"
 _RECORD = (
@@ -144,9 +145,11 @@ def steps_done(out: Path) -> int:
 
 
 def _create(out: Path, store: CropStore, config: Config, truth: str | None) -> Run:
-    claim_folder(out, "a run", ours=(GENES_FILE, RUN_CONFIG_FILE))  # what a crash in here leaves
+    claim_folder(out, "a run", ours=(GENES_FILE, GUIDES_FILE, RUN_CONFIG_FILE))  # what a crash in here leaves
     out.mkdir(parents=True, exist_ok=True)
     genes = gene_table(store)
+    if store.unit == "guide":
+        guide_groups(store).to_csv(out / GUIDES_FILE, sep="\t", index=False)
     genes.to_parquet(out / GENES_FILE)
     _write(out / RUN_CONFIG_FILE, dump_config(config))
     record = {

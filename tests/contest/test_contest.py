@@ -1,13 +1,17 @@
 """The benchmark and the ablations, end to end on a tiny store; jobs that are done, fail or change."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
 
-from grape_ops.config import Config, parse_config
+from grape_ops.config import Config, dump_config, parse_config
 from grape_ops.contest import ablation_names, run_ablations, run_benchmark
 from grape_ops.contest.ablations import read_ablation
 from grape_ops.contest.benchmark import chosen_methods, named_files
@@ -74,14 +78,46 @@ def test_ablations_share_the_references_training(tiny_store, config, truth, tmp_
     mine.write_text("# half the cycle loss\ntrain: {loss: {cycle: 0.5}}\n")
     same = tmp_path / "same.yaml"
     same.write_text("train: {augment: true}\n")
-    table = run_ablations(
-        tiny_store.path, truth, tmp_path, config, ablations=["position_2", str(mine), str(same)], seeds=2
-    )
-    assert len(list(tmp_path.glob("work/*/done.json"))) == 4
-    scores = {entry["method"]: entry for entry in json.loads((tmp_path / "scores.json").read_text())}
-    assert list(scores) == ["reference", "position_2", "half_cycle"] and scores["reference"]["n_runs"] == 2
+    out = tmp_path / "out"
+    table = run_ablations(tiny_store.path, truth, out, config, ablations=["position_2", str(mine), str(same)], seeds=2)
+    assert len(list(out.glob("work/*/done.json"))) == 2
+    scores = {entry["method"]: entry for entry in json.loads((out / "scores.json").read_text())}
+    assert list(scores) == ["reference", "position_2", "half_cycle"] and scores["half_cycle"]["cost"]["cpu_s"] > 0
     assert "half_cycle: half the cycle loss" in table and "no ablation of it: same" in table
-    assert widest(table) <= WIDTH and "±" in table
+    assert widest(table) <= WIDTH
+
+
+def test_stopped_ablations_go_on(tiny_store, config, truth, tmp_path):
+    endless = config.model_copy(update={"train": config.train.model_copy(update={"steps": 100_000})})
+    (tmp_path / "config.yaml").write_text(dump_config(endless))
+    options = ["--truth", truth, "--config", "config.yaml", "--out", "out", "--seeds", "1", "--ablation", "position_2"]
+    command = [sys.executable, "-m", "grape_ops", "ablate", str(tiny_store.path), *options]
+    for attempt, number in enumerate((signal.SIGINT, signal.SIGTERM), start=1):
+        before = saved_steps(tmp_path)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        while process.poll() is None and saved_steps(tmp_path) <= before:
+            os.sched_yield()
+        process.send_signal(number)
+        said = process.communicate()[1]
+        assert process.returncode == 128 + number and "The same command goes on where it stopped" in said
+        (folder,) = tmp_path.glob("out/work/*")
+        assert len((folder / "costs.jsonl").read_text().splitlines()) == attempt
+        assert not (folder / "done.json").exists()
+    steps = [json.loads(line)["step"] for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps))  # no step was done twice
+
+
+def saved_steps(folder) -> int:
+    """Steps behind the last checkpoint of the only job."""
+    return max((int(path.name[5:]) for path in folder.glob("out/work/*/run/checkpoints/step_*")), default=0)
+
+
+def test_somebody_elses_folder_is_left_alone(tiny_store, config, truth, tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    for act in (run_benchmark, run_ablations):
+        with pytest.raises(GrapeOpsError, match="holds other things.*thesis.tex"):
+            act(tiny_store.path, truth, tmp_path, config)
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_job_that_fails_says_why_and_the_others_stay(tiny_store, config, tmp_path):

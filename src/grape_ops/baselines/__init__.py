@@ -3,6 +3,8 @@
 A baseline is one function in one file and one line in ``BASELINES``.
 """
 
+import hashlib
+import json
 from pathlib import Path
 
 from grape_ops.baselines.classifier import classifier_vectors
@@ -13,10 +15,11 @@ from grape_ops.baselines.profiles import profile_vectors
 from grape_ops.baselines.random import random_vectors
 from grape_ops.baselines.statistics import image_statistics
 from grape_ops.baselines.task import NOTES, Baseline, Task
-from grape_ops.cells.genes import write_gene_vectors
+from grape_ops.cells.genes import check_vectors_place, write_gene_vectors
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
+from grape_ops.train.run import decisive_settings, store_fingerprint
 
 BASELINES: dict[str, Baseline] = {
     "random": random_vectors,
@@ -40,7 +43,8 @@ def write_baseline(
     ----------
     method : a name in ``BASELINES``.
     store : folder of a crop store.
-    out : file to write; what an interrupted call can go on from is kept beside it, in ``NAME.work``.
+    out : file to write; what an interrupted call can go on from is kept in a folder ``NAME.work-…`` beside it, one
+        for each set of cells, settings and seed.
     seed : of whatever the baseline draws.
     config : all settings; the defaults if None.
 
@@ -53,9 +57,10 @@ def write_baseline(
     if seed < 0:
         raise GrapeOpsError(f"The seed must be 0 or more; got {seed}.")
     out = Path(out)
-    if out.is_dir():
-        raise GrapeOpsError(f"{out} is a folder; name a file for the gene vectors, for example {out / 'genes.h5ad'}.")
-    task = Task(CropStore.open(store), config or Config(), seed, out.with_name(f"{out.stem}.work"))
-    adata = BASELINES[method](task)
+    check_vectors_place(out)
+    cells, config = CropStore.open(store), config or Config()
+    facts = [store_fingerprint(cells), seed, decisive_settings(config), config.baselines.model_dump(mode="json")]
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
+    adata = BASELINES[method](Task(cells, config, seed, out.with_name(f"{out.stem}.work-{key}")))
     write_gene_vectors(adata, out)
     return [str(note) for note in adata.uns.get(NOTES, [])]

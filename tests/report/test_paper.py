@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from grape_ops.cli import app
 from grape_ops.errors import GrapeOpsError
-from grape_ops.generate.check import PHENOTYPE_TSV, VALUES_FILE
+from grape_ops.generate.check import PHENOTYPE_TSV, VALUES_FILE, read_table
 from grape_ops.groundtruth import GroundTruth
-from grape_ops.report.paper import _groups, maps_figure, read_table, training_figure, write_figures
+from grape_ops.report.paper import _groups, maps_figure, training_figure, write_figures
 from grape_ops.schema import CONTROL_LABEL
 
 

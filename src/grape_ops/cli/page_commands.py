@@ -14,12 +14,13 @@ def report(
     out: Out = Path("report.html"),
     store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
     scores: Annotated[Path | None, typer.Option(help="scores.json made by `evaluate`.")] = None,
+    phenotype: Annotated[Path | None, typer.Option(help="Folder made by `phenotype`.")] = None,
     truth: Truth = None,
 ) -> None:
-    """Write one self-contained page: scores, training curves, gene map, restyled cells, data quality."""
+    """Write one self-contained page: scores, gene map, clusters, restyled cells, training, data quality."""
     from grape_ops.report.html import write_report
 
-    write_report(run, out, store_path=store, scores=scores, truth=truth)
+    write_report(run, out, store_path=store, scores=scores, truth=truth, phenotype=phenotype)
     say(f"Report: {out}")
 
 

@@ -186,6 +186,15 @@ def _write_figures(
         save_figure(figure, folder / files[(gene,)])
 
 
+def read_table(folder: Path) -> pd.DataFrame:
+    """Read ``phenotype.tsv``: no gene symbol and no note is ever taken for a missing number."""
+    table = pd.read_csv(folder / PHENOTYPE_TSV, sep="\t", keep_default_na=False, na_values={})
+    numbers = [name for name in table.columns if name not in ("gene_symbol", "note", "told_apart")]
+    table[numbers] = table[numbers].replace("", np.nan).astype(float)
+    table["told_apart"] = table["told_apart"].astype(str) == "True"
+    return table
+
+
 def verdict(line: Mapping[Any, Any]) -> str:
     """What the check says of a gene, in a few words; ``line`` is its row of the table."""
     if not line["told_apart"] or np.isnan(line["share"]):

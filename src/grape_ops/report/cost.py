@@ -12,11 +12,11 @@ Rows = list[tuple[str, str]]
 
 
 def cost_rows(material: Material) -> Rows:
-    """Time, arithmetic and size: (what, how much)."""
+    """How much was computed, and how long it took: (what, how much)."""
     run = material.run
     batch, steps, planned = run.config.train.batch_size, material.step, run.config.train.steps
     rows = [
-        ("steps x cells in a step", f"{steps:,} x {batch:,} = {steps * batch:,} cells"),
+        ("steps × cells in a step", f"{steps:,} × {batch:,} = {steps * batch:,} cells"),
         ("cells seen, in rounds over all cells", f"{steps * batch / max(int(run.genes['n_cells'].sum()), 1):,.3g}"),
     ]
     rate = median_rate(material.metrics)
@@ -25,14 +25,21 @@ def cost_rows(material: Material) -> Rows:
         rows.append(("training time at that rate", duration(steps * batch / rate)))
         if steps < planned:
             rows.append(("still to come", duration((planned - steps) * batch / rate)))
+    return rows
+
+
+def network_rows(material: Material) -> list[tuple[str, str, str]]:
+    """Size and arithmetic of each network: (name, weights, millions of multiply-adds for one pass of a cell)."""
+    run = material.run
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in run.build().named_children()}
-    rows.append(("weights", f"{sum(counts.values()):,}"))
-    rows += [(f"of these: {name.replace('_', ' ')}", f"{count:,}") for name, count in counts.items() if count]
     sizes = (len(run.genes), len(run.record["channels"]), run.record["crop_size"])
     work = multiply_adds(run.config.model, *sizes)
-    per_cell = ", ".join(f"{name.replace('_', ' ')} {gmac:,.3g}" for name, gmac in work.items())
-    rows.append(("one pass of a cell, billions of multiply-adds", per_cell))
-    return rows
+    rows = [
+        (name.replace("_", " "), f"{count:,}", f"{1000 * work[name]:,.3g}" if name in work else "–")
+        for name, count in counts.items()
+        if count
+    ]
+    return [*rows, ("all", f"{sum(counts.values()):,}", f"{1000 * sum(work.values()):,.3g}")]
 
 
 def median_rate(metrics: Sequence[Mapping[str, Any]]) -> float | None:

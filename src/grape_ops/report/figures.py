@@ -12,6 +12,7 @@ import numpy as np
 
 Figure = dict[str, Any]
 
+SHARES = (-2.0, 1.25)
 COLOURS = 10  # --c0 to --c9
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 LOSS_NAMES = {
@@ -188,6 +189,45 @@ def cells_per_batch(batches: Sequence[str], cells: Sequence[int], controls: Sequ
     figure["layout"]["barmode"] = "stack"
     # Names of many batches would only overlap; pointing at a bar tells its name.
     figure["layout"]["xaxis"] |= {"type": "category", "showticklabels": len(batches) <= 24, "automargin": True}
+    return figure
+
+
+def phenotype_shares(
+    genes: Sequence[str],
+    auc: Sequence[float],
+    share: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    told: Sequence[str],
+) -> Figure:
+    """How well each gene is told from control, and how much of the way to it restyling covers (as in Fig. 2).
+
+    Where the way is short any share of it is possible: what lies outside ``SHARES`` is drawn at the edge.
+    """
+    shown, lower, upper = (np.clip(part, *SHARES) for part in (share, low, high))
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "genes",
+        "x": [round(float(value), 4) for value in auc],
+        "y": shown.round(4).tolist(),
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": np.maximum(upper - shown, 0).round(4).tolist(),
+            "arrayminus": np.maximum(shown - lower, 0).round(4).tolist(),
+            "color": "var(--faint)",
+            "thickness": 1.2,
+            "width": 0,
+        },
+        "hovertext": [f"<b>{plain(gene)}</b><br>{plain(text)}" for gene, text in zip(genes, told, strict=True)],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "marker": {"size": 10, "color": colour(0), "line": {"width": 1, "color": "var(--surface)"}},
+    }
+    figure = _figure([trace], "knock-out told from control cells (AUC)", "share of the way covered")
+    figure["layout"]["shapes"] += [_level(0.0, "var(--muted)"), _level(1.0, "var(--muted)")]
+    figure["layout"]["yaxis"] |= {"range": [SHARES[0] - 0.1, SHARES[1] + 0.1], "zeroline": False}
+    figure["layout"] |= {"showlegend": False, "hovermode": "closest", "height": 380}
     return figure
 
 

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.generate.check import FEATURES_TSV, PHENOTYPE_JSON, verdict
-from grape_ops.report.paper import read_table
+from grape_ops.generate.check import FEATURES_TSV, PHENOTYPE_JSON, read_table, verdict
 
 PHENOTYPE_DIR = "phenotype"
 # What should not change: (column, name, unit)
@@ -85,27 +84,19 @@ def content_rows(check: PhenotypeCheck) -> list[tuple[str, str, str]]:
     return rows
 
 
-def check_rows(check: PhenotypeCheck) -> list[dict[str, Any]]:
-    """A row a gene for the page's table."""
-    top = {gene: part["feature"].tolist() for gene, part in check.features.groupby("gene_symbol", sort=False)}
-    return [
-        {
-            "gene": str(line["gene_symbol"]),
-            "auc": _rounded(line["auc"]),
-            "q": _rounded(line["q_value"], 6),
-            "share": _rounded(line["share"]),
-            "low": _rounded(line["share_low"]),
-            "high": _rounded(line["share_high"]),
-            "direction": _rounded(line["direction"]),
-            "note": str(line["note"]),
-            "features": top.get(line["gene_symbol"], []),
-        }
-        for line in check.table.to_dict("records")
-    ]
+def top_features(check: PhenotypeCheck) -> dict[str, list[str]]:
+    """Names of each gene's top features."""
+    return {str(gene): part["feature"].tolist() for gene, part in check.features.groupby("gene_symbol", sort=False)}
 
 
-def _rounded(value: Any, digits: int = 3) -> float | None:
-    return round(float(value), digits) if value is not None and np.isfinite(value) else None
+def gene_cells(check: PhenotypeCheck) -> dict[str, tuple[str, str]]:
+    """What the table of genes says of each gene: AUC, and share covered or why there is none."""
+    found = {}
+    for line in check.table.to_dict("records"):
+        auc = "–" if np.isnan(line["auc"]) else f"{line['auc']:.2f}"
+        covered = f"{line['share']:.0%}".replace("-", "−") if not np.isnan(line["share"]) else str(line["note"])
+        found[str(line["gene_symbol"])] = (auc, covered)
+    return found
 
 
 def _number(value: Any, unit: str) -> str:

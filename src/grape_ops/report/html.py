@@ -21,6 +21,9 @@ from grape_ops.places import claim_file, put_in_place
 from grape_ops.progress import waiting
 from grape_ops.report import figures
 from grape_ops.report.cells import cell_pictures
+from grape_ops.report.cost import cost_rows, network_rows
+from grape_ops.report.generation import content_rows, gene_cells, top_features
+from grape_ops.report.genes import gene_tables
 from grape_ops.report.material import Material, gather
 from grape_ops.report.projection import nearest_genes, projections
 from grape_ops.report.quality import count_rows, dropped_rows, flat_field_text, problem_rows, table_rows
@@ -30,6 +33,7 @@ from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_METH
 
 NEIGHBOURS = 8
 GENERATOR = '<meta name="generator" content="grape-ops'  # by it we know a report of ours
+PIECES = ("vectors", "store", "truth", "scores", "check")
 
 
 def write_report(
@@ -39,6 +43,7 @@ def write_report(
     store_path: Path | None = None,
     scores: Path | None = None,
     truth: str | None = None,
+    phenotype: Path | None = None,
 ) -> None:
     """Write the page about a run.
 
@@ -49,13 +54,14 @@ def write_report(
     store_path : the run's crop store, if it has moved. Without a store the page has no pictures of cells.
     scores : scores.json; if not given, one beside ``out`` or the run is taken.
     truth : name or file of known complexes; if not given, the one the run was trained with.
+    phenotype : folder written by ``grape-ops phenotype``; if not given, one beside ``out`` or the run is taken.
 
     Raises
     ------
-    GrapeOpsError : ``run_path`` is no run, or a store, scores or truth that was given cannot be used.
+    GrapeOpsError : ``run_path`` is no run, or a store, scores, truth or check that was given cannot be used.
     """
     claim_file(out, "a report", example="report.html", is_ours=_is_report)
-    material = gather(run_path, out, store_path=store_path, scores=scores, truth=truth)
+    material = gather(run_path, out, store_path=store_path, scores=scores, truth=truth, phenotype=phenotype)
     content = _content(material)
     with waiting("report: writing the page"):
         page = _render(content)
@@ -105,9 +111,13 @@ def _content(material: Material) -> dict[str, Any]:
         "tiles": _tiles(material, own),
         "scores": score_table(material.scores, own) if material.scores else None,
         "no_own": bool(material.scores) and own is None,
-        "missing": {piece: material.missing.get(piece, "") for piece in ("vectors", "store", "truth", "scores")},
+        "missing": {piece: material.missing.get(piece, "") for piece in PIECES},
         "map": known,
         "figures": _figures(material, known),
+        "tables": gene_tables(material),
+        "check": _check(material),
+        "cost": cost_rows(material),
+        "networks": network_rows(material),
         "cells": pictures,
         "no_cells": no_pictures,
         "dropped": dropped_rows(material.quality),
@@ -162,12 +172,40 @@ def _figures(material: Material, known: dict[str, Any] | None) -> dict[str, figu
         "training-map": figures.map_along_training(material.metrics),
         "complexes": figures.complex_scores(material.scores or []),
         "gene-map": known["figure"] if known else None,
+        "shares": _shares(material),
         "cells-per-gene": figures.cells_per_gene(material.run.genes.loc[material.genes, OBS_N_CELLS].tolist()),
         "cells-per-batch": figures.cells_per_batch(
             material.batches, counts.sum(axis=0).tolist(), counts[is_control].sum(axis=0).tolist()
         ),
     }
     return {name: figure for name, figure in found.items() if figure is not None}
+
+
+def _check(material: Material) -> dict[str, Any] | None:
+    """What the phenotype check found, in words and numbers."""
+    check = material.check
+    if check is None:
+        return None
+    return {
+        "n_genes": len(check.table),
+        "n_told": int(check.table["told_apart"].sum()),
+        "n_scored": len(check.scored),
+        "n_features": len(check.summary["features"]),
+        "cells": check.summary["settings"]["cells"],
+        "content": content_rows(check),
+        "genes": gene_cells(check),
+        "verdicts": check.verdicts(),
+        "features": top_features(check),
+    }
+
+
+def _shares(material: Material) -> figures.Figure | None:
+    if material.check is None or material.check.scored.empty:
+        return None
+    scored, verdicts = material.check.scored, material.check.verdicts()
+    names = scored["gene_symbol"].tolist()
+    share, low, high = (scored[name].to_numpy() for name in ("share", "share_low", "share_high"))
+    return figures.phenotype_shares(names, scored["auc"].tolist(), share, low, high, [verdicts[gene] for gene in names])
 
 
 def _gene_map(material: Material) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.embed import embed, run_store
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth import GroundTruth, load_truth
+from grape_ops.report.generation import PHENOTYPE_DIR, PhenotypeCheck, read_check
 from grape_ops.schema import METRICS_FILE, OBS_IS_CONTROL, QUALITY_FILE, SCORES_JSON
 from grape_ops.train.checkpoint import read_state
 from grape_ops.train.log import read_metrics
@@ -40,7 +41,8 @@ class Material:
     store, quality : the crop store and its quality counts.
     truth : known complexes.
     scores : the list a scores.json holds.
-    missing : for each of "vectors", "store", "truth" and "scores" that is None, a sentence why.
+    check : what `grape-ops phenotype` found.
+    missing : for each of "vectors", "store", "truth", "scores" and "check" that is None, a sentence why.
     """
 
     run: Run
@@ -52,6 +54,7 @@ class Material:
     quality: dict[str, Any]
     truth: GroundTruth | None
     scores: list[dict[str, Any]] | None
+    check: PhenotypeCheck | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -80,7 +83,15 @@ class Material:
         return [name for name, genes in known.items() if gene in genes]
 
 
-def gather(run_path: Path, out: Path, *, store_path: Path | None, scores: Path | None, truth: str | None) -> Material:
+def gather(
+    run_path: Path,
+    out: Path,
+    *,
+    store_path: Path | None,
+    scores: Path | None,
+    truth: str | None,
+    phenotype: Path | None = None,
+) -> Material:
     """Collect what a report shows.
 
     Raises
@@ -116,6 +127,7 @@ def gather(run_path: Path, out: Path, *, store_path: Path | None, scores: Path |
         quality=_quality(store),
         truth=known,
         scores=look("scores", scores is not None, lambda: _scores(scores, out, run_path, known)),
+        check=look("check", phenotype is not None, lambda: _check(phenotype, out, run)),
         missing=missing,
     )
 
@@ -156,6 +168,19 @@ def _scores(asked: Path | None, out: Path, run_path: Path, truth: GroundTruth | 
             f"{truth.name}, so they are left out; `--scores` takes them nevertheless."
         )
     return entries
+
+
+def _check(asked: Path | None, out: Path, run: Run) -> PhenotypeCheck:
+    places = [asked] if asked else [folder / PHENOTYPE_DIR for folder in (out.parent, run.path.parent, run.path)]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        what = (
+            f"There is no folder {asked}"
+            if asked
+            else f"There is no folder {PHENOTYPE_DIR} beside the report or the run"
+        )
+        raise GrapeOpsError(f"{what}; `grape-ops phenotype` makes it, and `--phenotype` says where it is.")
+    return read_check(found, run.record["store_fingerprint"], (run.latest_checkpoint() or Path()).name)
 
 
 def _is_entry(entry: Any) -> bool:

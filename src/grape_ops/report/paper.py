@@ -17,7 +17,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.command import named_maps
 from grape_ops.evaluate.figures import CHANCE, COLOURS, sweep_figure
 from grape_ops.evaluate.maps import gene_map
-from grape_ops.generate.check import PHENOTYPE_TSV, VALUES_FILE, verdict
+from grape_ops.generate.check import PHENOTYPE_TSV, VALUES_FILE, read_table, verdict
 from grape_ops.generate.draw import draw_cells, draw_matching
 from grape_ops.generate.figures import FORMATS, new_figure, save_figure
 from grape_ops.generate.pictures import channel_views
@@ -238,15 +238,6 @@ def _check(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"{folder} holds no phenotype check; `grape-ops phenotype RUN STORE --out {folder}` does it."
         )
     return read_table(folder), pd.read_parquet(folder / VALUES_FILE)
-
-
-def read_table(folder: Path) -> pd.DataFrame:
-    """Read ``phenotype.tsv``: no gene symbol and no note is ever taken for a missing number."""
-    table = pd.read_csv(folder / PHENOTYPE_TSV, sep="\t", keep_default_na=False, na_values={})
-    numbers = [name for name in table.columns if name not in ("gene_symbol", "note", "told_apart")]
-    table[numbers] = table[numbers].replace("", np.nan).astype(float)
-    table["told_apart"] = table["told_apart"].astype(str) == "True"
-    return table
 
 
 def written(drawn: Sequence[str], missing: Mapping[str, str], out: Path) -> str:

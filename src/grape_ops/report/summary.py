@@ -12,6 +12,8 @@ from grape_ops.report.scores import map_from_vectors, number, own_entry
 from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
 
 SIGNIFICANT = 0.01
+MEMORY_GAP = 0.5  # of logits; D then finds seen cells e^0.5 = 1.6 times as likely to be real
+SURROUNDINGS_KEPT = 0.5  # correlation
 NUISANCE_SHARE = 0.1  # of the variance; below it a significant nuisance is too small to worry about
 
 
@@ -42,7 +44,8 @@ def conclusions(material: Material) -> tuple[list[str], list[str]]:
         _from_scores(own, material, can, cannot)
     else:
         _without_scores(material, can, cannot)
-    _from_training(material, cannot)
+    _from_check(material, can, cannot)
+    _from_training(material, can, cannot)
     _from_data(material, cannot)
     return can, cannot
 
@@ -69,6 +72,8 @@ def _from_scores(own: Mapping[str, Any], material: Material, can: list[str], can
     nuisance = own.get("nuisance") if isinstance(own.get("nuisance"), Mapping) else {}
     for key, what in (("batch", "share batches"), ("cells", "have similar numbers of cells")):
         found = (nuisance or {}).get(key)
+        if found and found["p_value"] >= SIGNIFICANT:
+            can.append(f"Neighbouring genes {what} no more than shuffled ones do (p = {found['p_value']:.2g}).")
         if found and found["value"] > NUISANCE_SHARE and found["p_value"] < SIGNIFICANT:
             cannot.append(
                 f"Neighbouring genes {what} more than shuffled ones do (R² {found['value']:.2f}, "
@@ -111,7 +116,7 @@ def _without_scores(material: Material, can: list[str], cannot: list[str]) -> No
     )
 
 
-def _from_training(material: Material, cannot: list[str]) -> None:
+def _from_training(material: Material, can: list[str], cannot: list[str]) -> None:
     planned = material.run.config.train.steps
     if material.step < planned:
         cannot.append(
@@ -128,7 +133,62 @@ def _from_training(material: Material, cannot: list[str]) -> None:
                 f"mAP was highest at step {lines[peak]['step']:,} ({number(values[peak])}) and fell to "
                 f"{number(values[-1])}: a sign of overfitting. Picking that step by its mAP would use the answer."
             )
+    _from_memory(material, can, cannot)
     cannot.append("One training run says nothing about how much another seed would change the map.")
+
+
+def _from_memory(material: Material, can: list[str], cannot: list[str]) -> None:
+    """Whether D knows the cells it has trained on: overfitting that needs no truth to be seen."""
+    lines = [line for line in material.metrics if line.get("d_seen_logit") is not None]
+    if not lines:
+        return
+    gap = float(np.mean([line["d_seen_logit"] - line["d_unseen_logit"] for line in lines[-3:]]))
+    if gap > MEMORY_GAP:
+        cannot.append(
+            f"The discriminator has begun to memorise: its logit is {gap:.2f} higher for cells it has trained on than "
+            "for cells of the same genes it has never seen, a sign of overfitting."
+        )
+    else:
+        can.append(
+            "The discriminator judges cells it has never seen like those it has trained on (logits differ by "
+            f"{_signed(gap)}): no sign that it memorises."
+        )
+
+
+def _from_check(material: Material, can: list[str], cannot: list[str]) -> None:
+    """What the phenotype check allows to say of restyled cells."""
+    check = material.check
+    if check is None:
+        return
+    table, scored = check.table, check.scored
+    untold = int((~table["told_apart"]).sum())
+    if untold:
+        cannot.append(
+            f"The cells of {untold:,} of {len(table):,} genes cannot be told from control cells; neither their place "
+            "in the map nor their restyled cells say what their knock-out does."
+        )
+    nearer, no_nearer = int((scored["share_low"] > 0).sum()), int((scored["share_high"] <= 0).sum())
+    scope = f"of {len(scored):,} genes told from control"
+    if nearer:
+        can.append(
+            f"Restyled cells of {nearer:,} {scope} are nearer to the real knock-outs than control cells are, beyond "
+            "the spread over cells."
+        )
+    if no_nearer:
+        cannot.append(
+            f"Restyled cells of {no_nearer:,} {scope} are no nearer to the real knock-outs than control cells are: "
+            "they are no pictures of the phenotype."
+        )
+    kept = float(table["surroundings"].median()) if "surroundings" in table else np.nan
+    if kept < SURROUNDINGS_KEPT:
+        cannot.append(
+            f"Restyled cells do not keep their surroundings (correlation {_signed(kept)} where 1 is unchanged), so "
+            "what differs from the control cell is not the phenotype alone."
+        )
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _from_data(material: Material, cannot: list[str]) -> None:

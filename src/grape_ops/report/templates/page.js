@@ -10,6 +10,7 @@
   const figures = read("data-figures");
   const map = read("data-map");
   const cells = read("data-cells");
+  const check = read("data-check");
 
   // ---------------------------------------------------------------------------------------- light and dark
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -222,7 +223,10 @@
       panels.replaceChildren(...(view === "all" ? all : [view]).map((which) => group(which, gene)));
       views.querySelectorAll("button").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.view === String(view))));
       caption.textContent = gene.name + (gene.complexes.length ? " (" + gene.complexes.join(", ") + ")" : "") + ", "
-        + gene.n_cells.toLocaleString("en") + " cells in the screen. Columns of the two upper rows are the same cells.";
+        + gene.n_cells.toLocaleString("en") + " cells in the screen. Columns of the two upper rows are the same cells."
+        + (check && check.verdicts[gene.name] ? " Phenotype check: " + check.verdicts[gene.name] + "." : "");
+      const top = (check && check.features[gene.name]) || [];
+      if (top.length) caption.textContent += " Features that tell its cells from control: " + top.join(", ").replace(/_/g, " ") + ".";
     };
     showGene = (at) => { picker.value = String((at + cells.genes.length) % cells.genes.length); show(); };
     picker.addEventListener("change", show);

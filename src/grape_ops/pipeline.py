@@ -34,6 +34,9 @@ class PipelineFile(Settings):
         (1, 2), min_length=1, description="Positions of gene vectors, the main one, which the report shows, first."
     )
     baselines: tuple[str, ...] = Field(("random", "statistics"), description="Baselines scored on the same cells.")
+    phenotype: bool = Field(
+        False, description="Check whether restyled cells show the phenotypes of the knock-outs (minutes to hours)."
+    )
     config: str | None = Field(None, description="Configuration file or preset.")
     settings: dict[str, Any] = Field(default_factory=dict, description="Settings over those of the file.")
 
@@ -158,6 +161,9 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
         )
         yield judged
         inputs.append(judged.fingerprint)
+    if plan.phenotype:
+        yield (checked := _phenotype_step(run, store, out / "phenotype", config, trained))
+        inputs.append(checked.fingerprint)
     page = out / "report.html"
     yield Step("report", inputs, (page,), lambda _: _report(run, page, scores, truth))
 
@@ -215,6 +221,16 @@ def _baseline_step(method: str, store: Path, file: Path, config: Config, cut: St
 
     own = config.model_dump(mode="json", include={"seed", "features", "baselines"})
     return Step(f"baseline-{method}", [cut.fingerprint, method, own], (file,), act)
+
+
+def _phenotype_step(run: Path, store: Path, folder: Path, config: Config, trained: Step) -> Step:
+    def act(_: bool) -> None:
+        from grape_ops.generate.check import write_check
+
+        write_check(run, store, folder, config.generate, config.features, seed=config.seed)
+
+    own = config.model_dump(mode="json", include={"seed", "generate", "features"})
+    return Step("phenotype", [trained.fingerprint, own], (folder,), act)
 
 
 def _simulate(screen: Path, config: Config) -> None:

@@ -77,7 +77,7 @@ def test_what_cannot_be_done_is_said(tiny_run, tiny_store, tmp_path):
         write_transfer(tiny_run.path, tiny_store.path, tmp_path / "a", SETTINGS, genes=["aab"])
     (tmp_path / "file").mkdir()
     (tmp_path / "file" / "x").touch()
-    with pytest.raises(GrapeOpsError, match="in use"):
+    with pytest.raises(GrapeOpsError, match="holds other things than restyled cells"):
         write_transfer(tiny_run.path, tiny_store.path, tmp_path / "file", SETTINGS)
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from grape_ops.cells.writer import write_store
 from grape_ops.config import Config, EvaluateSettings, lay_over, load_config, parse_config
 from grape_ops.embed import embed
 from grape_ops.evaluate.benchmark import evaluate_maps, write_scores
+from grape_ops.generate.check import FEATURES_TSV, PHENOTYPE_JSON, PHENOTYPE_TSV, VALUES_FILE
 from grape_ops.groundtruth import load_truth
 from grape_ops.schema import GENE
 from grape_ops.train.loop import train
@@ -65,6 +67,45 @@ def full_run(tiny_store: CropStore, settings: Config, tmp_path_factory: pytest.T
     scores = evaluate_maps({"grape M": vectors, "statistics": other}, load_truth(str(truth)), quick, 0)
     write_scores(scores, folder)
     return run
+
+
+@pytest.fixture(scope="session")
+def check_folder(full_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A phenotype check of the full run: one gene scored, the others not told apart, one named as tables dread it."""
+    folder = tmp_path_factory.mktemp("check")
+    genes = ["AAA", "BBB", "CCC", "NA"]
+    one = [0.4, np.nan, np.nan, np.nan]
+    lines = {
+        "gene_symbol": genes,
+        "note": ["", *["not told from control"] * 3],
+        "told_apart": [True, False, False, False],
+        "auc": [0.9, 0.5, 0.51, 0.48],
+        "q_value": [1e-5, 0.6, 0.6, 0.6],
+        "share": one,
+        "share_low": [0.2, np.nan, np.nan, np.nan],
+        "share_high": [0.5, np.nan, np.nan, np.nan],
+        "surroundings": -0.2,
+    }
+    pd.DataFrame(lines).to_csv(folder / PHENOTYPE_TSV, sep="\t", index=False)
+    rng = np.random.default_rng(0)
+    features = ("cell_AreaShape_Area", "nucleus_Intensity_MeanIntensity_DNA")
+    parts = [
+        pd.DataFrame({"gene_symbol": "AAA", "set": name, "feature": feature, "value": rng.normal(size=30)})
+        for name in ("control", "restyled", "knock-out")
+        for feature in features
+    ]
+    pd.concat(parts).to_parquet(folder / VALUES_FILE)
+    pd.DataFrame({"gene_symbol": "AAA", "feature": features}).to_csv(folder / FEATURES_TSV, sep="\t", index=False)
+    latest = full_run.latest_checkpoint()
+    summary = {
+        "checkpoint": latest.name if latest else "",
+        "store_fingerprint": full_run.record["store_fingerprint"],
+        "features": list(features),
+        "settings": {"cells": 30},
+        "unrelated": {"surroundings": 0.1},
+    }
+    (folder / PHENOTYPE_JSON).write_text(json.dumps(summary))
+    return folder
 
 
 @pytest.fixture(scope="session")

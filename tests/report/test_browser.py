@@ -77,9 +77,9 @@ def figures_in(page: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def page(full_run, tmp_path_factory) -> Path:
+def page(full_run, check_folder, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("browser") / "report.html"
-    write_report(full_run.path, out)
+    write_report(full_run.path, out, phenotype=check_folder)
     return out
 
 
@@ -93,7 +93,7 @@ def opened(browser, page) -> Iterator[Browser]:
 def test_every_figure_is_drawn(opened, page):
     names = figures_in(page)
     expected = {"adversarial", "reconstruction", "logits", "training-map", "gene-map", "cells-per-gene"}
-    assert expected | {"complexes", "cells-per-batch"} == set(names)
+    assert expected | {"complexes", "cells-per-batch", "shares"} == set(names)
     for name in names:
         marks = "return document.querySelectorAll('#fig-%s .main-svg .trace').length"
         bars = "return document.querySelectorAll('#fig-%s .main-svg .bars').length"
@@ -134,6 +134,31 @@ def test_search_highlights_and_lists_neighbours(opened):
     box.clear()
     box.send_keys("zzz")
     assert "No gene" in found.text
+
+
+def test_the_table_of_genes_is_searched_and_sorted(opened):
+    rows = "[...document.querySelectorAll('#table-genes tbody tr')].filter(r => !r.hidden)"
+    shown = f"return {rows}.map(r => r.cells[0].textContent.trim())"
+    assert opened.execute_script(shown) == ["AAA", "BBB", "CCC", "DDD"]
+    box, found = opened.find_element(By.ID, "table-search"), opened.find_element(By.ID, "table-found")
+    box.send_keys("second")
+    assert opened.execute_script(shown) == ["CCC", "DDD"] and found.text == "2 of 4 genes"
+    box.clear()
+    box.send_keys("aa, dd")
+    assert opened.execute_script(shown) == ["AAA", "DDD"]
+    box.clear()
+    box.send_keys("cluster 99")
+    assert opened.execute_script(shown) == []
+    box.clear()
+    box.send_keys(" ")
+    heading = opened.find_elements(By.CSS_SELECTOR, "#table-genes thead button")
+    opened.execute_script("arguments[0].click()", heading[0])
+    assert opened.execute_script(shown) == ["AAA", "BBB", "CCC", "DDD"]
+    opened.execute_script("arguments[0].click()", heading[0])
+    assert opened.execute_script(shown) == ["DDD", "CCC", "BBB", "AAA"]
+    opened.execute_script("document.querySelector('[data-gene=CCC]').click()")
+    assert opened.find_element(By.ID, "search").get_attribute("value") == "CCC"
+    assert "CCC" in opened.find_element(By.ID, "found").text
 
 
 def test_projection_changes_the_positions(browser, full_run, tmp_path, monkeypatch):

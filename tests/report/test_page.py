@@ -93,7 +93,7 @@ def test_names_are_escaped(hostile_run, tmp_path):
     write_report(hostile_run.path, tmp_path / "report.html")
     found = read(tmp_path / "report.html")
     assert not [attributes for _, attributes in found.tags if "onerror" in attributes]
-    assert sum(tag == "script" for tag, _ in found.tags) == 5
+    assert sum(tag == "script" for tag, _ in found.tags) == 6
     assert EVIL_METHOD in found.text and EVIL_COMPLEX in found.text and EVIL_GENE in found.text
     assert ("option", {"value": EVIL_GENE}) in found.tags
 
@@ -212,3 +212,44 @@ def test_null_scores_are_dashes(full_run, tmp_path):
     (tmp_path / "scores.json").write_text(json.dumps(entries))
     write_report(full_run.path, tmp_path / "report.html")
     assert f"chance {entries[0]['map']['chance']:.3f}, p = –" in read(tmp_path / "report.html").text
+
+
+def test_genes_clusters_and_cost_are_tables_without_a_script(page):
+    raw, text = page.read_text(encoding="utf-8"), read(page).text
+    body = raw[raw.index('id="table-genes"') : raw.index("</table>", raw.index('id="table-genes"'))]
+    assert re.findall(r'data-gene="(\w+)"', body) == ["AAA", "BBB", "CCC", "DDD"]
+    assert all(name in body for name in ("first", "second"))
+    assert len(re.findall(r'class="faint">-?\d\.\d\d<', body)) == 4 * 3  # the three other genes of each
+    assert "Cost of the training" in text and "8 × 8 = 64 cells" in text
+    assert "style encoder" in text and "Clusters are Leiden's" in text
+
+
+def test_a_phenotype_check_is_shown_if_it_belongs_to_the_run(full_run, check_folder, tmp_path):
+    write_report(full_run.path, tmp_path / "report.html", phenotype=check_folder)
+    text = read(tmp_path / "report.html").text
+    assert "tells the knock-out cells of 1 of 4 genes" in " ".join(text.split())
+    assert "Restyled cells of 1 of 1 genes told from control are nearer" in text
+    assert "The cells of 3 of 4 genes cannot be told from control cells" in text
+    assert "do not keep their surroundings (correlation −0.20" in text
+    raw = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert ">0.90</td><td>40%</td>" in raw and ">not told from control</td>" in raw
+
+
+def test_a_check_of_another_checkpoint_is_refused_if_asked_for_and_left_out_if_found(full_run, check_folder, tmp_path):
+    shutil.copytree(check_folder, tmp_path / "phenotype")
+    file = tmp_path / "phenotype" / "phenotype.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"checkpoint": "step_00000001"}))
+    with pytest.raises(GrapeOpsError, match="another checkpoint"):
+        write_report(full_run.path, tmp_path / "report.html", phenotype=tmp_path / "phenotype")
+    write_report(full_run.path, tmp_path / "report.html")
+    text = read(tmp_path / "report.html").text
+    assert "made for another checkpoint" in text and "Restyled cells of" not in text
+
+
+def test_a_discriminator_that_memorises_is_named(full_run, tmp_path):
+    shutil.copytree(full_run.path, tmp_path / "run")
+    with (tmp_path / "run" / METRICS_FILE).open("a") as metrics:
+        for step in (9, 10, 11):
+            metrics.write(json.dumps({"step": step, "d_seen_logit": 2.0, "d_unseen_logit": 1.1}) + "\n")
+    write_report(tmp_path / "run", tmp_path / "report.html")
+    assert "has begun to memorise: its logit is 0.90 higher" in read(tmp_path / "report.html").text

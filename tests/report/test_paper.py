@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from grape_ops.cli import app
 from grape_ops.errors import GrapeOpsError
-from grape_ops.generate.check import PHENOTYPE_TSV, VALUES_FILE, read_table
+from grape_ops.generate.check import read_table
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.report.paper import _groups, maps_figure, training_figure, write_figures
 from grape_ops.schema import CONTROL_LABEL
@@ -17,31 +17,6 @@ from grape_ops.schema import CONTROL_LABEL
 def adata(names, seed=0):
     vectors = np.random.default_rng(seed).normal(size=(len(names), 5)).astype(np.float32)
     return AnnData(vectors, obs=pd.DataFrame(index=list(names)))
-
-
-@pytest.fixture(scope="module")
-def check_folder(tmp_path_factory):
-    """A phenotype check's files: one gene scored, one not told apart, named as tables dread it."""
-    folder = tmp_path_factory.mktemp("check")
-    lines = {
-        "gene_symbol": ["AAA", "NA"],
-        "note": ["", "not told from control"],
-        "told_apart": [True, False],
-        "auc": [0.9, 0.5],
-        "q_value": [1e-5, 0.6],
-        "share": [0.4, np.nan],
-        "share_low": [0.2, np.nan],
-        "share_high": [0.5, np.nan],
-    }
-    pd.DataFrame(lines).to_csv(folder / PHENOTYPE_TSV, sep="\t", index=False)
-    rng = np.random.default_rng(0)
-    parts = [
-        pd.DataFrame({"gene_symbol": "AAA", "set": name, "feature": feature, "value": rng.normal(size=30)})
-        for name in ("control", "restyled", "knock-out")
-        for feature in ("cell_AreaShape_Area", "nucleus_Intensity_MeanIntensity_DNA")
-    ]
-    pd.concat(parts).to_parquet(folder / VALUES_FILE)
-    return folder
 
 
 def test_everything_there_is_data_for(full_run, check_folder, tmp_path):
@@ -55,8 +30,9 @@ def test_everything_there_is_data_for(full_run, check_folder, tmp_path):
 
 def test_a_gene_called_na_is_a_gene(check_folder):
     table = read_table(check_folder)
-    assert table["gene_symbol"].tolist() == ["AAA", "NA"] and table["told_apart"].tolist() == [True, False]
-    assert table["share"].tolist() == [0.4, pytest.approx(np.nan, nan_ok=True)]
+    assert table["gene_symbol"].tolist() == ["AAA", "BBB", "CCC", "NA"]
+    assert table["told_apart"].tolist() == [True, False, False, False]
+    assert table["share"].tolist() == pytest.approx([0.4, np.nan, np.nan, np.nan], nan_ok=True)
 
 
 def test_the_command_says_what_it_could_not_draw(full_run, tmp_path):

@@ -28,6 +28,7 @@ from grape_ops.generate.phenotype import FEWEST_CELLS, FeatureSpace, direction_a
 from grape_ops.generate.pictures import channel_views
 from grape_ops.generate.plots import phenotype_figure, shares_figure
 from grape_ops.generate.restyle import Restyler
+from grape_ops.places import claim_folder
 from grape_ops.progress import progress
 
 PHENOTYPE_TSV = "phenotype.tsv"
@@ -94,6 +95,8 @@ def write_check(
     -------
     What ``phenotype.json`` holds.
     """
+    ours = (PHENOTYPE_TSV, FEATURES_TSV, VALUES_FILE, FIGURES_DIR)  # what an interrupted call may have left
+    claim_folder(out, "a phenotype check", ours=ours, marker=PHENOTYPE_JSON)
     restyler = Restyler.open(run_path, store_path, ema=settings.ema, batch_size=settings.batch_size)
     store, names = restyler.store, restyler.names
     rows = [gene_row(names, gene) for gene in dict.fromkeys(genes)] or list(range(len(names) - 1))
@@ -199,7 +202,7 @@ def verdict(line: Mapping[Any, Any]) -> str:
     """What the check says of a gene, in a few words; ``line`` is its row of the table."""
     if not line["told_apart"] or np.isnan(line["share"]):
         return f"{line['note']} (AUC {line['auc']:.2f}, q = {line['q_value']:.2g})"
-    interval = f"{line['share_low']:.0%} to {line['share_high']:.0%}"
+    interval = f"{line['share_low']:.0%} to {line['share_high']:.0%}".replace("-", "−")
     if line["share"] > 0:
         return f"restyling covers {line['share']:.0%} of the way to the knock-out ({interval}); AUC {line['auc']:.2f}"
     return f"restyled cells are no nearer to the knock-out than control cells ({interval}); AUC {line['auc']:.2f}"

@@ -21,6 +21,7 @@ from grape_ops.generate.figures import save_figure
 from grape_ops.generate.pictures import channel_views
 from grape_ops.generate.plots import change_figure, strip_figure
 from grape_ops.generate.restyle import Restyler
+from grape_ops.places import claim_folder
 from grape_ops.progress import progress
 
 CHANGES_TSV = "changes.tsv"
@@ -54,6 +55,7 @@ def write_directions(
     """
     if not genes:
         raise GrapeOpsError("Name at least one gene with --genes A,B.")
+    claim_folder(out, "gene directions", marker=DIRECTIONS_JSON)
     restyler = Restyler.open(run_path, store_path, ema=settings.ema, batch_size=settings.batch_size)
     store, names = restyler.store, restyler.names
     start = gene_row(names, source)

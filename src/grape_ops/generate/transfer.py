@@ -17,11 +17,11 @@ from grape_ops import __version__
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import finish_shard, finish_store, put_crops, shard_names, start_shard
 from grape_ops.config import GenerateSettings
-from grape_ops.errors import GrapeOpsError
 from grape_ops.generate.draw import draw_cells, draw_matching, gene_row
 from grape_ops.generate.figures import cells_figure, overview_figure, save_figure
 from grape_ops.generate.pictures import channel_views
 from grape_ops.generate.restyle import Restyler
+from grape_ops.places import claim_folder
 from grape_ops.progress import progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, ROW, SHARD
 
@@ -63,8 +63,7 @@ def write_transfer(
     ------
     GrapeOpsError : the folder is in use, a gene is unknown, or the store is not the run's.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise GrapeOpsError(f"{out} is in use; give a new or empty folder with --out.")
+    claim_folder(out, "restyled cells")
     restyler = Restyler.open(run_path, store_path, ema=settings.ema, batch_size=settings.batch_size)
     store, names = restyler.store, restyler.names
     origin = gene_row(names, source)

@@ -15,6 +15,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.generate.check import FEATURES_TSV, PHENOTYPE_JSON, read_table, verdict
 
 PHENOTYPE_DIR = "phenotype"
+WIDE = 1.0  # an interval over more than the whole way says nothing
 # What should not change: (column, name, unit)
 CONTENT = (
     ("structure", "structure kept (correlation)", ""),
@@ -90,11 +91,13 @@ def top_features(check: PhenotypeCheck) -> dict[str, list[str]]:
 
 
 def gene_cells(check: PhenotypeCheck) -> dict[str, tuple[str, str]]:
-    """What the table of genes says of each gene: AUC, and share covered or why there is none."""
+    """What the table of genes says of each gene: AUC, and share covered or why there is none to tell."""
     found = {}
     for line in check.table.to_dict("records"):
         auc = "–" if np.isnan(line["auc"]) else f"{line['auc']:.2f}"
-        covered = f"{line['share']:.0%}".replace("-", "−") if not np.isnan(line["share"]) else str(line["note"])
+        wide = line["share_high"] - line["share_low"] > WIDE
+        share = "uncertain" if wide else f"{line['share']:.0%}".replace("-", "−")
+        covered = str(line["note"]) if np.isnan(line["share"]) else share
         found[str(line["gene_symbol"])] = (auc, covered)
     return found
 

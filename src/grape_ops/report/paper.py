@@ -24,6 +24,7 @@ from grape_ops.generate.pictures import channel_views
 from grape_ops.generate.plots import phenotype_figure, shares_figure
 from grape_ops.generate.restyle import Restyler
 from grape_ops.groundtruth import GroundTruth
+from grape_ops.places import claim_folder
 from grape_ops.report.material import Material, gather
 from grape_ops.report.projection import projections
 from grape_ops.schema import UNS_METHOD
@@ -73,6 +74,8 @@ def write_figures(
     -------
     names of the figures drawn, and for each figure that was not, why.
     """
+    earlier = [file.name for file in out.iterdir() if file.name.startswith("fig")] if out.is_dir() else []
+    claim_folder(out, "figures", ours=earlier)
     material = gather(run_path, out / "figures", store_path=store_path, scores=scores, truth=truth)
     known = _check(phenotype) if phenotype is not None else None
     drawn: list[str] = []

@@ -46,7 +46,7 @@ def conclusions(material: Material) -> tuple[list[str], list[str]]:
         _without_scores(material, can, cannot)
     _from_check(material, can, cannot)
     _from_training(material, can, cannot)
-    _from_data(material, cannot)
+    _from_data(material, can, cannot)
     return can, cannot
 
 
@@ -191,14 +191,19 @@ def _signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def _from_data(material: Material, cannot: list[str]) -> None:
+def _from_data(material: Material, can: list[str], cannot: list[str]) -> None:
     cells = material.run.genes.loc[material.genes, OBS_N_CELLS].to_numpy()
     few = int((cells < FEW_CELLS).sum())
+    each = (
+        f"{int(cells.min()):,} to {int(cells.max()):,} cells each, median {np.median(cells):,.0f}" if len(cells) else ""
+    )
     if few:
         cannot.append(
-            f"{few:,} gene{_s(few)} {'has' if few == 1 else 'have'} fewer than {FEW_CELLS} cells; "
+            f"{few:,} of {len(cells):,} genes {'has' if few == 1 else 'have'} fewer than {FEW_CELLS} cells ({each}); "
             f"{'its vector rests' if few == 1 else 'their vectors rest'} on little."
         )
+    elif each:
+        can.append(f"No gene's vector rests on fewer than {FEW_CELLS} cells ({each}).")
     if len(material.batches) == 1:
         cannot.append("There is one batch only, so effects of the experiment cannot be told from effects of genes.")
 

@@ -8,20 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from grape_ops.cells.store import CropStore
 from grape_ops.embed import trained_nets
+from grape_ops.generate.pictures import ChannelView, composite_colours
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.report import projection
-from grape_ops.report.cells import (
-    CELLS,
-    Channel,
-    cell_pictures,
-    choose_genes,
-    composite_colours,
-    draw_controls,
-    draw_matching,
-    strips,
-)
+from grape_ops.report.cells import CELLS, cell_pictures, choose_genes, strips
 from grape_ops.report.figures import complex_scores, map_along_training
 from grape_ops.report.material import Material, gather
 from grape_ops.report.projection import nearest_genes, principal_components, projections
@@ -51,21 +42,10 @@ def test_genes_are_shown_by_turns_over_complexes(material):
     assert names[0] in ("AAA", "BBB")
 
 
-def test_cells_are_drawn_by_seed_and_from_matching_batches(tiny_store: CropStore):
-    controls = draw_controls(tiny_store, 3)
-    assert len(set(controls.tolist())) == CELLS
-    assert set(tiny_store.labels[controls]) == {len(tiny_store.perturbations) - 1}
-    assert np.bincount(tiny_store.batch_codes[controls]).tolist() == [3, 3]
-    np.testing.assert_array_equal(controls, draw_controls(tiny_store, 3))
-    drawn = draw_matching(tiny_store, 1, controls, 3)
-    assert set(tiny_store.labels[drawn]) == {1} and len(set(drawn.tolist())) == CELLS
-    np.testing.assert_array_equal(tiny_store.batch_codes[drawn], tiny_store.batch_codes[controls])
-
-
 def test_a_picture_shows_pixels_between_the_limits():
     crops = np.zeros((2, 1, 8, 8), np.float32)
     crops[0, 0, 0, 0], crops[1] = -5.0, 2.0
-    (uri,) = strips(crops, [Channel("DNA", "#ffffff", -1.0, 1.0)])
+    (uri,) = strips(crops, [ChannelView("DNA", "#ffffff", -1.0, 1.0)])
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))))
     assert picture.shape == (8, 16)
     assert picture[0, 0] == 0 and picture[4, 4] in (127, 128, 129) and (picture[:, 8:] == 255).all()
@@ -156,6 +136,15 @@ def test_words_warn_of_batches_overfitting_and_few_cells(material):
     text = " ".join(conclusions(worried)[1])
     assert "share batches" in text and "overfitting" in text and "fewer than 50 cells" in text
     assert "share batches" not in " ".join(conclusions(material)[1])
+
+
+def test_words_tell_what_does_not_confound_and_that_nothing_was_memorised(material):
+    nuisance = {"batch": {"value": -0.1, "chance": -0.2, "p_value": 0.3}, "cells": None}
+    lines = [{"step": step, "d_seen_logit": 1.0, "d_unseen_logit": 1.2} for step in range(3)]
+    can, cannot = conclusions(replace(with_scores(material, nuisance=nuisance), metrics=lines))
+    assert any("share batches no more than shuffled ones" in line for line in can)
+    assert any("logits differ by −0.20" in line for line in can)
+    assert not any("memorise" in line for line in cannot)
 
 
 def test_without_scores_the_words_give_map_but_no_verdict(material):

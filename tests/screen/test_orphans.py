@@ -21,7 +21,9 @@ class Advance:
     def __enter__(self): return self
     def __exit__(self, *_): pass
     def __call__(self):
-        print(*[child.pid for child in psutil.Process().children(recursive=True)], flush=True)
+        children = psutil.Process().children(recursive=True)
+        pids = [str(child.pid) for child in children if "spawn_main" in str(child.cmdline())]
+        Path(sys.argv[2]).write_text(" ".join(pids))
         os.kill(os.getpid(), signal.SIGKILL)
 
 simulate.progress = lambda *_: Advance()
@@ -35,9 +37,11 @@ if __name__ == "__main__":
 def test_workers_of_a_simulation_end_with_their_killed_parent(tmp_path: Path) -> None:
     script = tmp_path / "kill_me.py"
     script.write_text(SCRIPT)
-    parent = subprocess.run([sys.executable, script, tmp_path / "screen"], stdout=subprocess.PIPE, env=os.environ)
+    parent = subprocess.run([sys.executable, script, tmp_path / "screen", tmp_path / "pids"], env=os.environ)
     assert parent.returncode == -signal.SIGKILL
-    children = [psutil.Process(int(pid)) for pid in parent.stdout.split() if psutil.pid_exists(int(pid))]
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert pids
+    children = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
     gone, alive = psutil.wait_procs(children, timeout=30)
     for process in alive:
         process.kill()

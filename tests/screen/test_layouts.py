@@ -26,6 +26,7 @@ from grape_ops.config import FlatFieldSettings, PreprocessSettings, ScreenSettin
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.screen.layouts import LAYOUTS, open_screen, recognise_layout
+from grape_ops.screen.quality import Tally
 from grape_ops.screen.screen import Screen, Window, read_window, tile_header
 
 PLAIN = ScreenSettings()
@@ -196,4 +197,26 @@ def test_layout_ops_standard_joins_the_library_without_multiplying_cells(tmp_pat
 def test_layout_names_are_known_and_a_folder_of_none_is_told_all(tmp_path: Path) -> None:
     assert set(LAYOUTS) == {"ops-standard", "funk2022", "brieflow", "scallops", "periscope", "table"}
     with pytest.raises(GrapeOpsError, match="looks like none of the layouts"):
+        open_screen(tmp_path, PLAIN)
+
+
+@pytest.mark.parametrize("name", ["funk2022", "periscope"])
+def test_layouts_of_whole_screens_leave_out_wells_that_were_not_fetched(name: str, tmp_path: Path) -> None:
+    drawn = draw_screen()
+    WRITERS[name][1](tmp_path, drawn)
+    images = [path for path in tmp_path.rglob("*.tif*") if "_A2" in path.as_posix()]
+    for path in images:
+        path.unlink()
+    for folder in sorted(tmp_path.rglob("P1_A2/**"), reverse=True):
+        folder.rmdir()
+    whole = open_screen(tmp_path, PLAIN)
+    assert whole.wells == [("P1", "A1")] and len(whole.cells) == 32
+    assert Tally("cells of wells without images", 32, "dropped") in whole.quality
+    parted = open_screen(tmp_path, PLAIN, parts=tmp_path / "parts")
+    assert parted.wells == whole.wells and parted.quality == whole.quality
+    for path in tmp_path.rglob("*.tif*"):
+        path.rename(path.with_name(path.name.replace("_A1_", "_B1_")))
+    for folder in tmp_path.rglob("P1_A1"):
+        folder.rename(folder.with_name("P1_B1"))
+    with pytest.raises(GrapeOpsError, match="No cell is of a well with images: the table names P1 A1"):
         open_screen(tmp_path, PLAIN)

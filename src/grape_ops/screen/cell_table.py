@@ -40,6 +40,31 @@ class CellTable:
         wells = (self.parts.read(*place)[list(columns)].drop_duplicates() for place in self.parts.wells)
         return pd.concat(list(wells), ignore_index=True).drop_duplicates()
 
+    def of_wells(self, wells: Collection[tuple[str, str]]) -> "CellTable":
+        """Keep the cells of wells that have images: whole screens are larger than what people fetch of them.
+
+        Raises
+        ------
+        GrapeOpsError : no well is left.
+        """
+        present = self.parts.wells if self.parts else sorted(set(zip(self.cells[PLATE], self.cells[WELL], strict=True)))
+        kept = [place for place in present if place in wells]
+        if not kept:
+            named, found = (", ".join(" ".join(place) for place in sorted(some)[:3]) for some in (present, wells))
+            raise GrapeOpsError(
+                f"No cell is of a well with images: the table names {named}, the images are of {found}."
+            )
+        if len(kept) == len(present):
+            return self
+        if self.parts:
+            parts = CellParts(self.parts.folder, self.parts.files, {place: self.parts.counts[place] for place in kept})
+            lost, cells = len(self.parts) - len(parts), self.cells
+        else:
+            own = [place in wells for place in zip(self.cells[PLATE], self.cells[WELL], strict=True)]
+            parts, cells = None, self.cells[own].reset_index(drop=True)
+            lost = len(self.cells) - len(cells)
+        return CellTable(cells, parts, (*self.quality, Tally("cells of wells without images", lost, "dropped")))
+
 
 @dataclass
 class TableReader:

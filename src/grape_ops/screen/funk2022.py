@@ -53,23 +53,27 @@ def read_funk2022(root: Path, settings: ScreenSettings, parts: Path | None = Non
     files = found_tables(root, settings, [_TABLES], "the cell tables (interphase-..., mitotic-...) of Dataverse VYKTI5")
     reader = TableReader(files, settings, settings.columns, _mark_class, adds=(CLASS,))
     table = reader.read(parts)
+    found = _find_images(root, set(table.distinct([PLATE])[PLATE]))
+    table = table.of_wells({(plate, well) for plate, well, _ in found})
     channels = chosen_channels(tuple(plane.channel for plane in PLANES), settings)
     planes = tuple(plane for name in channels for plane in PLANES if plane.channel == name)
     return Screen(
         root=root,
         channels=channels,
         cells=table.cells,
-        tiles=_list_tiles(root, table.distinct(TILE_KEY)),
+        tiles=_list_tiles(found, table.distinct(TILE_KEY)),
         read_tile=TiffTiles(root, planes, stacked=True, mend="the layout funk2022 fixes them"),
         quality=table.quality,
         parts=table.parts,
     )
 
 
-def _list_tiles(root: Path, named: pd.DataFrame) -> pd.DataFrame:
-    """List the tiles that files or cells name, with the path of each stain."""
-    plates = set(named[PLATE])
-    found: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
+Images = dict[tuple[str, str, str], dict[str, str]]  # plate, well, tile -> column of the tile table -> path
+
+
+def _find_images(root: Path, plates: set[str]) -> Images:
+    """Find the file of each stain of each tile."""
+    found: Images = defaultdict(dict)
     for path in sorted(root.rglob("20X_*_Site-*.tif"), key=lambda path: (f"/{_FOLDER}/" not in path.as_posix(), path)):
         if match := _NAME.fullmatch(path.name):
             plate = next((part for part in reversed(path.parts) if part in plates), None) or _plate_of(path)
@@ -77,6 +81,11 @@ def _list_tiles(root: Path, named: pd.DataFrame) -> pd.DataFrame:
             found[key].setdefault(_STAINS[match["stain"]], path.relative_to(root).as_posix())
     if not found:
         raise GrapeOpsError(f"There are no images 20X_..._Site-....tif below {root}.")
+    return found
+
+
+def _list_tiles(found: Images, named: pd.DataFrame) -> pd.DataFrame:
+    """List the tiles that files or cells name, with the path of each stain."""
     for plate, well, tile in named.itertuples(index=False, name=None):
         paths = found[plate, well, tile]
         for stain, column in _STAINS.items():

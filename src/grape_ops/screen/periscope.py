@@ -65,7 +65,10 @@ def read_periscope(root: Path, settings: ScreenSettings, parts: Path | None = No
     named = {Y: "Cells_AreaShape_Center_Y", X: "Cells_AreaShape_Center_X"}
     named = {ours: theirs for ours, theirs in named.items() if theirs in present} | settings.columns
     table = TableReader(files, settings, named, _add_call, adds=adds, needs=shifts).read(parts)
-    tiles, tallies = _with_shifts(_list_tiles(root, table.distinct(TILE_KEY)), table, shifts)
+    folders = _find_folders(root)
+    places = table.distinct([PLATE, WELL]).itertuples(index=False, name=None)
+    table = table.of_wells({(plate, well) for plate, well in places if f"{plate}_{well}" in folders})
+    tiles, tallies = _with_shifts(_list_tiles(root, folders, table.distinct(TILE_KEY)), table, shifts)
     planes = tuple(Plane(name, f"path_{name}") for name in channels)
     return Screen(
         root=root,
@@ -88,20 +91,23 @@ def _add_call(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     return table.assign(**{name: value for name, value in called.items() if name not in table})
 
 
-def _list_tiles(root: Path, named: pd.DataFrame) -> pd.DataFrame:
-    """List the sites that cells or images name, with a path for each channel."""
+def _find_folders(root: Path) -> dict[str, Path]:
+    """Find the folder of each {plate}_{well}, relative to the root."""
     folders: dict[str, Path] = {}
     for images in sorted(folder for folder in root.rglob(_IMAGES) if folder.is_dir()):
         folders |= {folder.name: folder.relative_to(root) for folder in sorted(images.iterdir()) if folder.is_dir()}
-    home = next(iter(folders.values())).parent if folders else Path(_IMAGES)
+    return folders
+
+
+def _list_tiles(root: Path, folders: dict[str, Path], named: pd.DataFrame) -> pd.DataFrame:
+    """List the sites that cells or images name, with a path for each channel."""
     rows = set(named[TILE_KEY].itertuples(index=False, name=None))
     for plate, well in {(plate, well) for plate, well, _ in rows}:
-        if folder := folders.get(f"{plate}_{well}"):
-            matches = [_SITE.fullmatch(path.name) for path in (root / folder / "CorrDNA").glob("*")]
-            rows |= {(plate, well, match["tile"]) for match in matches if match}
+        sites = (root / folders[f"{plate}_{well}"] / "CorrDNA").glob("*")
+        rows |= {(plate, well, match["tile"]) for path in sites if (match := _SITE.fullmatch(path.name))}
     listed = []
     for plate, well, tile in rows:
-        folder = folders.get(f"{plate}_{well}", home / f"{plate}_{well}")
+        folder = folders[f"{plate}_{well}"].as_posix()
         paths = {f"path_{name}": f"{folder}/Corr{name}/Corr{name}_Site_{tile}.tiff" for name in SHIFTED_WITH}
         listed.append({PLATE: plate, WELL: well, TILE: tile, PATH: paths["path_DNA"]} | paths)
     return tile_table(pd.DataFrame(listed))

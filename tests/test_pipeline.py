@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import anndata
+import pandas as pd
 import pytest
 import typer
 import yaml
@@ -115,6 +116,19 @@ def test_changed_settings_redo_what_depends_on_them_and_lose_nothing(done: Path,
     run_pipeline(write_plan(done))
     assert "working" not in capsys.readouterr().out
     assert len(list((done / "outdated").glob("train-*"))) == 1
+
+
+def test_trust_compares_maps_of_both_halves_of_the_cells(done: Path, capsys: pytest.CaptureFixture[str]):
+    plan = write_plan(done, trust=True)
+    run_pipeline(plan)
+    said = capsys.readouterr().out
+    assert "train: up to date" in said and "trust: working" in said
+    table = pd.read_csv(done / "trust" / "reproducibility.tsv", sep="\t")
+    assert list(table["method"]) == ["grape", "grape position 2", "grape position 3", "random", "statistics"]
+    assert table["correlation"].between(-1, 1).all() and (table["n_genes"] == 4).all()
+    run_pipeline(plan)
+    assert "trust: up to date" in capsys.readouterr().out
+    write_plan(done)
 
 
 def test_fewer_steps_train_anew_and_keep_the_longer_run(done: Path, capsys: pytest.CaptureFixture[str]):

@@ -21,6 +21,7 @@ from grape_ops.steps import OUTDATED_DIR, Step, do, sha256
 
 PIPELINE_FILE = "pipeline.yaml"  # of the demo
 DETAILS_DIR = "evaluation"  # beside scores.json
+TRUST_DIR = "trust"
 
 
 class PipelineFile(Settings):
@@ -36,6 +37,9 @@ class PipelineFile(Settings):
     baselines: tuple[str, ...] = Field(("random", "statistics"), description="Baselines scored on the same cells.")
     phenotype: bool = Field(
         False, description="Check whether restyled cells show the phenotypes of the knock-outs (minutes to hours)."
+    )
+    trust: bool = Field(
+        False, description="Make every map twice more, from halves of the cells, and see whether the two agree."
     )
     config: str | None = Field(None, description="Configuration file or preset.")
     settings: dict[str, Any] = Field(default_factory=dict, description="Settings over those of the file.")
@@ -166,6 +170,10 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
         inputs.append(checked.fingerprint)
     page = out / "report.html"
     yield Step("report", inputs, (page,), lambda _: _report(run, page, scores, truth))
+    if plan.trust:
+        methods = ["grape", *plan.baselines]
+        inputs = [trained.fingerprint, methods, settings["embed"], settings["evaluate"], settings["baselines"]]
+        yield Step("trust", inputs, (out / TRUST_DIR,), lambda _: _trust(store, out / TRUST_DIR, methods, config))
 
 
 def _truth(plan: PipelineFile, base: Path) -> tuple[str | None, str | None]:
@@ -256,6 +264,12 @@ def _report(run: Path, page: Path, scores: Path | None, truth: str | None) -> No
     from grape_ops.report.html import write_report
 
     write_report(run, page, scores=scores, truth=truth)
+
+
+def _trust(store: Path, out: Path, methods: list[str], config: Config) -> None:
+    from grape_ops.calibrate.halves import split_half
+
+    typer.echo(split_half(store, out, methods, config))
 
 
 def _listing(screen: Path) -> Any:

@@ -12,7 +12,8 @@ export async function open() {
   overview = await json("data/overview.json");
   numbers = new Map(overview.genes.map((symbol, index) => [symbol, index]));
   homes = new Map();
-  for (const complex of overview.complexes) for (const gene of complex.genes) homes.set(gene, [...(homes.get(gene) || []), complex.name]);
+  for (const complex of overview.complexes)
+    for (const gene of complex.genes) homes.set(gene, [...(homes.get(gene) || []), complex.name]);
   const folded = new Map(overview.genes.map((symbol, index) => [symbol.toUpperCase(), index]));
   const renamed = new Map(Object.entries(overview.aliases).map(([alias, symbol]) => [alias.toUpperCase(), symbol]));
   find = (word) => numbers.get(word) ?? folded.get(word.toUpperCase()) ?? numbers.get(renamed.get(word.toUpperCase()));
@@ -33,17 +34,28 @@ export async function sheet(map) {
 export const close = (map) => Math.max(3, Math.min(10, Math.floor(overview.maps[map].genes / 4)));
 
 /** Which of a map's clusterings is meant; the middle one if none was chosen. */
-export const choiceOf = ({ clusterings }, chosen) => Math.min(chosen ?? Math.floor((clusterings.length - 1) / 2), clusterings.length - 1);
+export const choiceOf = ({ clusterings }, chosen) =>
+  Math.min(chosen ?? Math.floor((clusterings.length - 1) / 2), clusterings.length - 1);
 
 /** Clusters of a map: members by cluster, and a column to colour by. */
 export async function clusters(map, chosen) {
-  const whole = await sheet(map), { genes, clusterings } = whole;
+  const whole = await sheet(map),
+    { genes, clusterings } = whole;
   const clustering = choiceOf(whole, chosen);
   const found = await json(`data/map/${map}/clusters/${clustering}.json`);
-  found.members ??= found.cluster.reduce((all, cluster, row) => all.set(cluster, [...(all.get(cluster) || []), genes[row]]), new Map());
+  found.members ??= found.cluster.reduce(
+    (all, cluster, row) => all.set(cluster, [...(all.get(cluster) || []), genes[row]]),
+    new Map(),
+  );
   found.of ??= new Map(genes.map((gene, row) => [gene, found.cluster[row]]));
   const levels = [...found.members.keys()].sort((a, b) => a - b);
-  found.column ??= { key: "cluster", label: `cluster (${clusterings[clustering]})`, kind: "category", levels: levels.map((c) => `cluster ${c}`), codes: found.cluster.map((c) => levels.indexOf(c)) };
+  found.column ??= {
+    key: "cluster",
+    label: `cluster (${clusterings[clustering]})`,
+    kind: "category",
+    levels: levels.map((c) => `cluster ${c}`),
+    codes: found.cluster.map((c) => levels.indexOf(c)),
+  };
   return found;
 }
 

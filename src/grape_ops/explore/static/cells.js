@@ -10,7 +10,10 @@ import * as state from "./state.js";
 
 let round = 0;
 
-const words = (row, symbol) => ({ control: ["control", "real cells"], restyled: ["restyled", `to ${symbol}`], knockout: [row.label, "knock-out"] })[row.kind];
+const words = (row, symbol) =>
+  ({ control: ["control", "real cells"], restyled: ["restyled", `to ${symbol}`], knockout: [row.label, "knock-out"] })[
+    row.kind
+  ];
 
 function rowOf(row, sheet, place, symbol) {
   const [title, note] = words(row, symbol);
@@ -19,37 +22,105 @@ function rowOf(row, sheet, place, symbol) {
   const cells = Array.from({ length: n }, (_, column) => {
     const cell = row.cells[column];
     if (!cell) return el("span", { class: "nocell" });
-    const told = row.kind === "restyled" ? `control cell ${column + 1} restyled to ${symbol}` : row.kind === "control" ? `control cell ${column + 1}` : `${symbol} knock-out, guide ${row.label}, cell ${column + 1}`;
-    const button = el("button", { class: "cell", title: `${told}\n${cell.where}\nClick: full size` , onclick: () => enlarge(sheet, place, column, told[0].toUpperCase() + told.slice(1), cell.where) }, crop(sheet, place, column, told));
+    const told =
+      row.kind === "restyled"
+        ? `control cell ${column + 1} restyled to ${symbol}`
+        : row.kind === "control"
+          ? `control cell ${column + 1}`
+          : `${symbol} knock-out, guide ${row.label}, cell ${column + 1}`;
+    const button = el(
+      "button",
+      {
+        class: "cell",
+        title: `${told}\n${cell.where}\nClick: full size`,
+        onclick: () => enlarge(sheet, place, column, told[0].toUpperCase() + told.slice(1), cell.where),
+      },
+      crop(sheet, place, column, told),
+    );
     if (row.kind !== "control") return button;
-    const pick = el("button", { class: "pick", "aria-pressed": String(column === s.cell), title: "Repaint this cell below", text: "repaint", onclick: () => state.set({ cell: column }) });
-    return el("span", { class: column === s.cell ? "slot picked" : "slot" }, button, pick, column === n - 1 ? scaleBar() : null);
+    const pick = el("button", {
+      class: "pick",
+      "aria-pressed": String(column === s.cell),
+      title: "Repaint this cell below",
+      text: "repaint",
+      onclick: () => state.set({ cell: column }),
+    });
+    return el(
+      "span",
+      { class: column === s.cell ? "slot picked" : "slot" },
+      button,
+      pick,
+      column === n - 1 ? scaleBar() : null,
+    );
   });
-  return el("div", { class: `cellrow ${row.kind}` }, el("div", { class: "rowlabel" }, el("b", { text: title, title }), el("small", { text: note })), cells);
+  return el(
+    "div",
+    { class: `cellrow ${row.kind}` },
+    el("div", { class: "rowlabel" }, el("b", { text: title, title }), el("small", { text: note })),
+    cells,
+  );
 }
 
 export async function draw() {
-  const s = state.get(), panel = $("panel-cells"), mine = ++round;
+  const s = state.get(),
+    panel = $("panel-cells"),
+    mine = ++round;
   if (s.tab !== "cells") return;
   const { missing } = atlas.overview;
   if (missing.cells) return void panel.replaceChildren(empty("There are no pictures of cells", missing.cells));
-  if (s.gene === null) return void panel.replaceChildren(empty("Pick a gene", "Click a dot or type a symbol: its knock-out cells appear here, beside control cells and the same cells repainted."));
-  if (!atlas.overview.has_cells[s.gene]) return void panel.replaceChildren(empty(atlas.name(s.gene), "The gene is in a map only: this run has no cells of it."));
+  if (s.gene === null)
+    return void panel.replaceChildren(
+      empty(
+        "Pick a gene",
+        "Click a dot or type a symbol: its knock-out cells appear here, beside control cells and the same cells repainted.",
+      ),
+    );
+  if (!atlas.overview.has_cells[s.gene])
+    return void panel.replaceChildren(
+      empty(atlas.name(s.gene), "The gene is in a map only: this run has no cells of it."),
+    );
   if (atlas.overview.pictured && !atlas.overview.pictured.includes(s.gene)) {
-    return void panel.replaceChildren(empty(atlas.name(s.gene), `This static page has pictures of ${count(atlas.overview.pictured.length)} genes, and this is none of them. A live page (grape-ops explore RUN) has all.`));
+    return void panel.replaceChildren(
+      empty(
+        atlas.name(s.gene),
+        `This static page has pictures of ${count(atlas.overview.pictured.length)} genes, and this is none of them. A live page (grape-ops explore RUN) has all.`,
+      ),
+    );
   }
   const query = s.draw && atlas.live() ? `?draw=${s.draw}` : "";
   const part = (name) => [json(`data/cells/${name}.json${query}`), picture(`data/cells/${name}.png${query}`)];
   try {
-    const [card, control, controlSheet, own, sheet] = await Promise.all([atlas.card(s.gene), ...part("control"), ...part(s.gene)]);
+    const [card, control, controlSheet, own, sheet] = await Promise.all([
+      atlas.card(s.gene),
+      ...part("control"),
+      ...part(s.gene),
+    ]);
     if (mine !== round) return;
     const symbol = atlas.name(s.gene);
     const [views, chips] = channelChips();
-    const tools = el("div", { class: "celltools" }, views, atlas.live() ? el("button", { text: "Other cells", title: "Draw other cells at random", onclick: () => state.set({ draw: s.draw + 1 }) }) : null, chips);
+    const tools = el(
+      "div",
+      { class: "celltools" },
+      views,
+      atlas.live()
+        ? el("button", {
+            text: "Other cells",
+            title: "Draw other cells at random",
+            onclick: () => state.set({ draw: s.draw + 1 }),
+          })
+        : null,
+      chips,
+    );
     const restyled = own.rows.some((row) => row.kind === "restyled");
-    const grid = el("div", { class: "montage", style: { "--n": atlas.overview.cells_per_row } },
-      rowOf(control.rows[0], controlSheet, 0, symbol), own.rows.map((row, place) => rowOf(row, sheet, place, symbol)));
-    const note = restyled ? `Columns of the two upper rows are the same cells; knock-outs are from the control's batch where possible. Drawn at random, all at the same contrast.` : "Drawn at random, all at the same contrast.";
+    const grid = el(
+      "div",
+      { class: "montage", style: { "--n": atlas.overview.cells_per_row } },
+      rowOf(control.rows[0], controlSheet, 0, symbol),
+      own.rows.map((row, place) => rowOf(row, sheet, place, symbol)),
+    );
+    const note = restyled
+      ? `Columns of the two upper rows are the same cells; knock-outs are from the control's batch where possible. Drawn at random, all at the same contrast.`
+      : "Drawn at random, all at the same contrast.";
     const painting = repaint.panel();
     panel.replaceChildren(heading(s.gene, card), tools, grid, el("p", { class: "quiet", text: note }), painting);
     panel.dataset.gene = symbol;

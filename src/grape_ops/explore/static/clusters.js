@@ -12,7 +12,10 @@ function nuisance(scores) {
   const said = { batch: "batches", cells: "cell numbers" };
   const lines = Object.entries(scores).map(([kind, score]) => {
     const predicted = score.p_value !== null && score.p_value < 0.05;
-    return el("p", { class: predicted ? "warning" : "quiet", text: `Neighbours ${predicted ? "predict" : "do not predict"} a gene's ${said[kind] || kind} (R² ${number(score.value)}, by chance ${number(score.chance)}, p = ${probability(score.p_value)}).` });
+    return el("p", {
+      class: predicted ? "warning" : "quiet",
+      text: `Neighbours ${predicted ? "predict" : "do not predict"} a gene's ${said[kind] || kind} (R² ${number(score.value)}, by chance ${number(score.chance)}, p = ${probability(score.p_value)}).`,
+    });
   });
   return lines;
 }
@@ -21,32 +24,94 @@ function rowOf(cluster, genes, found) {
   const sheetRow = new Map([...found.of.keys()].map((gene, row) => [gene, row]));
   const support = genes.map((gene) => found.support[sheetRow.get(gene)]).filter((value) => value !== null);
   const best = found.enrichment.filter((entry) => entry.cluster === cluster).sort((a, b) => a.p_value - b.p_value);
-  const held = best.slice(0, 3).map((entry) => el("li", { class: entry.q_value < 0.05 ? "firm" : "quiet" }, `${entry.complex}: ${entry.overlap} of ${entry.complex_size}`, el("small", { text: ` FDR ${probability(entry.q_value)}` })));
-  const names = [...genes].sort((a, b) => (found.support[sheetRow.get(b)] ?? 0) - (found.support[sheetRow.get(a)] ?? 0));
-  const list = el("p", { class: "genes" }, names.slice(0, GENES).map((gene) => geneButton(gene)));
-  if (names.length > GENES) list.append(el("button", { class: "more", text: `and ${names.length - GENES} more`, onclick: (event) => event.target.replaceWith(...names.slice(GENES).map((gene) => geneButton(gene))) }));
-  return el("li", { class: "cluster" },
-    el("header", {}, el("h3", { text: `Cluster ${cluster}` }), el("span", { class: "quiet", text: `${plural(genes.length, "gene")}${support.length ? ` · support ${Math.round((100 * support.reduce((a, b) => a + b, 0)) / support.length)} %` : ""}` }), el("button", { text: "Select", onclick: () => state.set({ selection: genes, tab: "selection" }) })),
-    held.length ? el("ul", { class: "held" }, held) : null, list);
+  const held = best
+    .slice(0, 3)
+    .map((entry) =>
+      el(
+        "li",
+        { class: entry.q_value < 0.05 ? "firm" : "quiet" },
+        `${entry.complex}: ${entry.overlap} of ${entry.complex_size}`,
+        el("small", { text: ` FDR ${probability(entry.q_value)}` }),
+      ),
+    );
+  const names = [...genes].sort(
+    (a, b) => (found.support[sheetRow.get(b)] ?? 0) - (found.support[sheetRow.get(a)] ?? 0),
+  );
+  const list = el(
+    "p",
+    { class: "genes" },
+    names.slice(0, GENES).map((gene) => geneButton(gene)),
+  );
+  if (names.length > GENES)
+    list.append(
+      el("button", {
+        class: "more",
+        text: `and ${names.length - GENES} more`,
+        onclick: (event) => event.target.replaceWith(...names.slice(GENES).map((gene) => geneButton(gene))),
+      }),
+    );
+  return el(
+    "li",
+    { class: "cluster" },
+    el(
+      "header",
+      {},
+      el("h3", { text: `Cluster ${cluster}` }),
+      el("span", {
+        class: "quiet",
+        text: `${plural(genes.length, "gene")}${support.length ? ` · support ${Math.round((100 * support.reduce((a, b) => a + b, 0)) / support.length)} %` : ""}`,
+      }),
+      el("button", { text: "Select", onclick: () => state.set({ selection: genes, tab: "selection" }) }),
+    ),
+    held.length ? el("ul", { class: "held" }, held) : null,
+    list,
+  );
 }
 
 export async function draw() {
-  const s = state.get(), panel = $("panel-clusters"), mine = ++round;
+  const s = state.get(),
+    panel = $("panel-clusters"),
+    mine = ++round;
   if (s.tab !== "clusters") return;
-  if (!atlas.overview.maps.length) return void panel.replaceChildren(empty("There are no clusters", atlas.overview.missing.maps));
+  if (!atlas.overview.maps.length)
+    return void panel.replaceChildren(empty("There are no clusters", atlas.overview.missing.maps));
   panel.replaceChildren(el("p", { class: "quiet", text: "Clustering…" }));
   try {
     const sheet = await atlas.sheet(s.map);
     const choice = atlas.choiceOf(sheet, s.clustering);
     const found = await atlas.clusters(s.map, choice);
     if (mine !== round) return;
-    const select = el("select", { id: "clustering", onchange: (event) => state.set({ clustering: Number(event.target.value) }) }, sheet.clusterings.map((name, i) => el("option", { value: i, text: name, selected: i === choice })));
+    const select = el(
+      "select",
+      { id: "clustering", onchange: (event) => state.set({ clustering: Number(event.target.value) }) },
+      sheet.clusterings.map((name, i) => el("option", { value: i, text: name, selected: i === choice })),
+    );
     const firm = new Set(found.enrichment.filter((entry) => entry.q_value < 0.05).map((entry) => entry.cluster)).size;
     const ordered = [...found.members.entries()].sort((a, b) => a[0] - b[0]);
     panel.replaceChildren(
-      el("div", { class: "celltools" }, el("label", {}, "Clusters ", select), el("button", { text: "Colour the map", "aria-pressed": String(s.colour === "cluster"), onclick: () => state.set({ colour: "cluster" }) })),
-      el("p", { class: "quiet", text: atlas.overview.truth ? `${plural(ordered.length, "cluster")}; ${firm} hold a known complex more than chance would put there (FDR < 0.05, hypergeometric, ${atlas.overview.truth}). Support: how often genes are found together over seeds and runs.` : `${plural(ordered.length, "cluster")}. ${atlas.overview.missing.truth}` }),
-      ...nuisance(found.nuisance), el("ul", { class: "clusters" }, ordered.map(([cluster, genes]) => rowOf(cluster, genes, found))));
+      el(
+        "div",
+        { class: "celltools" },
+        el("label", {}, "Clusters ", select),
+        el("button", {
+          text: "Colour the map",
+          "aria-pressed": String(s.colour === "cluster"),
+          onclick: () => state.set({ colour: "cluster" }),
+        }),
+      ),
+      el("p", {
+        class: "quiet",
+        text: atlas.overview.truth
+          ? `${plural(ordered.length, "cluster")}; ${firm} hold a known complex more than chance would put there (FDR < 0.05, hypergeometric, ${atlas.overview.truth}). Support: how often genes are found together over seeds and runs.`
+          : `${plural(ordered.length, "cluster")}. ${atlas.overview.missing.truth}`,
+      }),
+      ...nuisance(found.nuisance),
+      el(
+        "ul",
+        { class: "clusters" },
+        ordered.map(([cluster, genes]) => rowOf(cluster, genes, found)),
+      ),
+    );
   } catch (error) {
     if (mine === round) panel.replaceChildren(empty("The clusters cannot be shown", error.message));
   }

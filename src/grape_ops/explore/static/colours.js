@@ -17,9 +17,22 @@ function sorted(column) {
   const used = new Map();
   column.codes.forEach((code) => used.set(code, (used.get(code) || 0) + 1));
   const entries = column.levels
-    .map((name, code) => ({ name, code, n: used.get(code) || 0, colour: shades[code % 10], symbol: SYMBOLS[Math.floor(code / 10) % SYMBOLS.length] }))
+    .map((name, code) => ({
+      name,
+      code,
+      n: used.get(code) || 0,
+      colour: shades[code % 10],
+      symbol: SYMBOLS[Math.floor(code / 10) % SYMBOLS.length],
+    }))
     .filter((entry) => entry.n);
-  if (used.has(-1)) entries.push({ name: column.key === "complex" ? "no known complex" : "none", code: -1, n: used.get(-1), colour: faint, symbol: "circle" });
+  if (used.has(-1))
+    entries.push({
+      name: column.key === "complex" ? "no known complex" : "none",
+      code: -1,
+      n: used.get(-1),
+      colour: faint,
+      symbol: "circle",
+    });
   return {
     marker: {
       color: column.codes.map((code) => (code < 0 ? faint : shades[code % 10])),
@@ -32,7 +45,8 @@ function sorted(column) {
 
 function shaded(column) {
   const known = column.values.filter((value) => value !== null);
-  const low = Math.min(...known), high = Math.max(...known);
+  const low = Math.min(...known),
+    high = Math.max(...known);
   // Cell numbers and the like span orders of magnitude.
   const logarithmic = low > 0 && high / low > 20;
   const scale = (value) => (value === null ? null : logarithmic ? Math.log10(value) : value);
@@ -51,8 +65,12 @@ function shaded(column) {
 }
 
 const SHAPES = {
-  circle: "M6 1.5a4.5 4.5 0 1 0 0 9a4.5 4.5 0 1 0 0-9z", square: "M2 2h8v8h-8z", diamond: "M6 .8l5 5.2-5 5.2-5-5.2z",
-  "triangle-up": "M6 1l5 9.5h-10z", cross: "M4.3 1h3.4v3.3h3.3v3.4h-3.3v3.3h-3.4v-3.3h-3.3v-3.4h3.3z", star: "M6 .6l1.5 3.8 4 .2-3.1 2.6 1 4-3.4-2.2-3.4 2.2 1-4-3.1-2.6 4-.2z",
+  circle: "M6 1.5a4.5 4.5 0 1 0 0 9a4.5 4.5 0 1 0 0-9z",
+  square: "M2 2h8v8h-8z",
+  diamond: "M6 .8l5 5.2-5 5.2-5-5.2z",
+  "triangle-up": "M6 1l5 9.5h-10z",
+  cross: "M4.3 1h3.4v3.3h3.3v3.4h-3.3v3.3h-3.4v-3.3h-3.3v-3.4h3.3z",
+  star: "M6 .6l1.5 3.8 4 .2-3.1 2.6 1 4-3.4-2.2-3.4 2.2 1-4-3.1-2.6 4-.2z",
 };
 
 /** The mark of a legend entry. */

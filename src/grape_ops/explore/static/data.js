@@ -7,7 +7,8 @@ async function problem(response) {
   const type = response.headers.get("content-type") || "";
   const told = type.includes("json") ? (await response.json()).error : null;
   if (told) return new Error(told);
-  if (response.status === 404) return new Error("This page has no such data. A static page may hold fewer genes than its map.");
+  if (response.status === 404)
+    return new Error("This page has no such data. A static page may hold fewer genes than its map.");
   return new Error(`The server answered ${response.status}; its terminal says why.`);
 }
 
@@ -35,7 +36,9 @@ function keep(address, make) {
 
 export const json = (address) => keep(address, async () => (await ask(address)).json());
 export const post = async (address, body) =>
-  (await ask(address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })).blob();
+  (
+    await ask(address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })
+  ).blob();
 
 /** A picture as grey values: { width, height, grey }. */
 export const picture = (address, signal) => (signal ? decode(address, signal) : keep(address, () => decode(address)));

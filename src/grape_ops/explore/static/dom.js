@@ -43,7 +43,10 @@ export function tell(text) {
 
 /** Hand a file to the user. */
 export function save(content, name, type) {
-  const link = el("a", { href: URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type })), download: name });
+  const link = el("a", {
+    href: URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type })),
+    download: name,
+  });
   document.body.append(link);
   link.click();
   link.remove();

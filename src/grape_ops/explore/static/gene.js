@@ -6,7 +6,8 @@ import * as maps from "./maps.js";
 import * as state from "./state.js";
 
 const LINKS = {
-  UniProt: (s) => `https://www.uniprot.org/uniprotkb?query=(gene_exact:${s})+AND+(organism_id:9606)+AND+(reviewed:true)`,
+  UniProt: (s) =>
+    `https://www.uniprot.org/uniprotkb?query=(gene_exact:${s})+AND+(organism_id:9606)+AND+(reviewed:true)`,
   NCBI: (s) => `https://www.ncbi.nlm.nih.gov/gene/?term=${s}[sym]+AND+human[orgn]`,
   Ensembl: (s) => `https://www.ensembl.org/Homo_sapiens/Gene/Summary?g=${s}`,
   HGNC: (s) => `https://www.genenames.org/tools/search/#!/?query=${s}`,
@@ -18,30 +19,93 @@ let round = 0;
 /** A gene's symbol to click; pointing at it points at its dot. */
 export const geneButton = (gene, text) =>
   el("button", {
-    class: "gene", text: text ?? atlas.name(gene), onclick: () => state.set({ gene, tab: state.get().tab === "cells" ? "cells" : "gene" }),
-    onpointerenter: () => maps.point(gene), onpointerleave: () => maps.point(null), onfocus: () => maps.point(gene), onblur: () => maps.point(null),
+    class: "gene",
+    text: text ?? atlas.name(gene),
+    onclick: () => state.set({ gene, tab: state.get().tab === "cells" ? "cells" : "gene" }),
+    onpointerenter: () => maps.point(gene),
+    onpointerleave: () => maps.point(null),
+    onfocus: () => maps.point(gene),
+    onblur: () => maps.point(null),
   });
 
 export function heading(gene, card) {
   const selected = state.get().selection.includes(gene);
-  const facts = card.n_cells === null ? ["in the map only: this run has no cells of it"] : [plural(card.n_cells, "cell"), plural(card.n_guides, "guide")];
-  return el("header", { class: "genehead" },
-    el("div", {}, el("h2", { text: card.symbol }), el("p", { class: "quiet", text: [card.complexes.join("; ") || (atlas.overview.truth ? "no known complex" : null), ...facts].filter(Boolean).join(" · ") })),
-    el("button", { "aria-pressed": String(selected), onclick: () => maps.toggleSelected(gene), text: selected ? "Selected" : "Select", title: "Put into or take out of the selection" }));
+  const facts =
+    card.n_cells === null
+      ? ["in the map only: this run has no cells of it"]
+      : [plural(card.n_cells, "cell"), plural(card.n_guides, "guide")];
+  return el(
+    "header",
+    { class: "genehead" },
+    el(
+      "div",
+      {},
+      el("h2", { text: card.symbol }),
+      el("p", {
+        class: "quiet",
+        text: [card.complexes.join("; ") || (atlas.overview.truth ? "no known complex" : null), ...facts]
+          .filter(Boolean)
+          .join(" · "),
+      }),
+    ),
+    el("button", {
+      "aria-pressed": String(selected),
+      onclick: () => maps.toggleSelected(gene),
+      text: selected ? "Selected" : "Select",
+      title: "Put into or take out of the selection",
+    }),
+  );
 }
 
 function neighbourTable(found, shared, runs, narrow) {
-  const head = [[""], ["gene"], ["cosine"], narrow ? null : ["mutual rank", "Geometric mean of both genes' ranks for each other; 1 is mutual first"], runs > 1 ? ["support", "How often the gene is among the nearest when the runs are drawn anew"] : null, narrow ? ["known"] : ["known relation"]];
-  const rows = found.neighbours.map((n) => el("tr", { class: shared.has(n.gene_symbol) ? "shared" : null },
-    el("td", { class: "rank", text: n.rank }), el("td", {}, geneButton(atlas.find(n.gene_symbol), n.gene_symbol)),
-    el("td", { class: "cosine" }, el("i", { style: { "--share": Math.max(0, n.cosine) } }), el("span", { text: number(n.cosine) })), narrow ? null : el("td", { text: number(n.mutual_rank, 1) }),
-    runs > 1 ? el("td", { text: n.support === null ? "–" : `${Math.round(100 * n.support)} %` }) : null, el("td", { class: "words", text: narrow && n.relation ? "●" : n.relation, title: n.relation })));
-  return el("table", { class: "neighbours" }, el("thead", {}, el("tr", {}, head.filter(Boolean).map(([text, title]) => el("th", { text, title })))), el("tbody", {}, rows));
+  const head = [
+    [""],
+    ["gene"],
+    ["cosine"],
+    narrow ? null : ["mutual rank", "Geometric mean of both genes' ranks for each other; 1 is mutual first"],
+    runs > 1 ? ["support", "How often the gene is among the nearest when the runs are drawn anew"] : null,
+    narrow ? ["known"] : ["known relation"],
+  ];
+  const rows = found.neighbours.map((n) =>
+    el(
+      "tr",
+      { class: shared.has(n.gene_symbol) ? "shared" : null },
+      el("td", { class: "rank", text: n.rank }),
+      el("td", {}, geneButton(atlas.find(n.gene_symbol), n.gene_symbol)),
+      el(
+        "td",
+        { class: "cosine" },
+        el("i", { style: { "--share": Math.max(0, n.cosine) } }),
+        el("span", { text: number(n.cosine) }),
+      ),
+      narrow ? null : el("td", { text: number(n.mutual_rank, 1) }),
+      runs > 1 ? el("td", { text: n.support === null ? "–" : `${Math.round(100 * n.support)} %` }) : null,
+      el("td", { class: "words", text: narrow && n.relation ? "●" : n.relation, title: n.relation }),
+    ),
+  );
+  return el(
+    "table",
+    { class: "neighbours" },
+    el(
+      "thead",
+      {},
+      el(
+        "tr",
+        {},
+        head.filter(Boolean).map(([text, title]) => el("th", { text, title })),
+      ),
+    ),
+    el("tbody", {}, rows),
+  );
 }
 
 /** Symbols that are among the closest in both maps. */
 function sharedClose(card, maps) {
-  const [first, second] = maps.map((map) => card.maps[map] && card.maps[map].neighbours.slice(0, Math.min(...maps.map(atlas.close))).map((n) => n.gene_symbol));
+  const [first, second] = maps.map(
+    (map) =>
+      card.maps[map] &&
+      card.maps[map].neighbours.slice(0, Math.min(...maps.map(atlas.close))).map((n) => n.gene_symbol),
+  );
   return new Set(first && second ? first.filter((symbol) => second.includes(symbol)) : []);
 }
 
@@ -51,13 +115,36 @@ function neighbourhood(card, s) {
   const both = shown.length === 2 && shown.every((map) => card.maps[map]);
   const shared = both ? sharedClose(card, shown) : new Set();
   const sections = shown.map((map) => {
-    const found = card.maps[map], { name, runs } = atlas.overview.maps[map];
-    if (!found) return el("section", {}, el("h3", { text: `Nearest genes in ${name}` }), el("p", { class: "quiet", text: "This map does not hold the gene." }));
-    return el("section", {}, el("h3", { text: `Nearest genes in ${name}` }), found.warnings.map(warning), neighbourTable(found, shared, runs, shown.length === 2));
+    const found = card.maps[map],
+      { name, runs } = atlas.overview.maps[map];
+    if (!found)
+      return el(
+        "section",
+        {},
+        el("h3", { text: `Nearest genes in ${name}` }),
+        el("p", { class: "quiet", text: "This map does not hold the gene." }),
+      );
+    return el(
+      "section",
+      {},
+      el("h3", { text: `Nearest genes in ${name}` }),
+      found.warnings.map(warning),
+      neighbourTable(found, shared, runs, shown.length === 2),
+    );
   });
-  const k = Math.min(...shown.map(atlas.close)), most = Math.max(...shown.map((map) => atlas.overview.maps[map].genes));
+  const k = Math.min(...shown.map(atlas.close)),
+    most = Math.max(...shown.map((map) => atlas.overview.maps[map].genes));
   const chance = (k * k) / (most - 1);
-  return [both ? el("p", { class: "quiet", id: "agreement", text: `${shared.size} of the ${k} nearest genes are the same in both maps (marked); chance would give ${number(chance, 1)}.` }) : null, el("div", { class: shown.length === 2 ? "twin" : null }, sections)];
+  return [
+    both
+      ? el("p", {
+          class: "quiet",
+          id: "agreement",
+          text: `${shared.size} of the ${k} nearest genes are the same in both maps (marked); chance would give ${number(chance, 1)}.`,
+        })
+      : null,
+    el("div", { class: shown.length === 2 ? "twin" : null }, sections),
+  ];
 }
 
 const warning = (text) => el("p", { class: "warning", text });
@@ -65,26 +152,95 @@ const warning = (text) => el("p", { class: "warning", text });
 function guideTable(card) {
   if (!card.guides) return null;
   const quiet = card.quiet_effect;
-  const rows = card.guides.map((g) => el("tr", {}, el("td", { class: "guide", text: g.guide, title: g.guide }), el("td", { text: count(g.n_cells) }),
-    el("td", {}, el("span", { text: number(g.effect, 1) }), quiet !== null && g.effect !== null && g.effect <= quiet ? el("small", { class: "tag", text: "like control" }) : null), el("td", { text: number(g.agreement) })));
-  return el("section", {}, el("h3", { text: "Guides and their agreement" }),
-    el("table", { class: "guides" }, el("thead", {}, el("tr", {}, el("th", { text: "guide" }), el("th", { text: "cells" }), el("th", { text: "effect", title: "Distance from control cells, 1 = what chance gives" }), el("th", { text: "agreement", title: "Cosine with the mean of the other guides" }))), el("tbody", {}, rows)),
-    el("p", { class: "quiet", text: `By simple image statistics, which no network has learnt. Effect 1 is what chance gives${quiet === null ? "" : `; non-targeting guides stay below ${quiet}`}. Agreement is the cosine with the other guides.` }));
+  const rows = card.guides.map((g) =>
+    el(
+      "tr",
+      {},
+      el("td", { class: "guide", text: g.guide, title: g.guide }),
+      el("td", { text: count(g.n_cells) }),
+      el(
+        "td",
+        {},
+        el("span", { text: number(g.effect, 1) }),
+        quiet !== null && g.effect !== null && g.effect <= quiet
+          ? el("small", { class: "tag", text: "like control" })
+          : null,
+      ),
+      el("td", { text: number(g.agreement) }),
+    ),
+  );
+  return el(
+    "section",
+    {},
+    el("h3", { text: "Guides and their agreement" }),
+    el(
+      "table",
+      { class: "guides" },
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          el("th", { text: "guide" }),
+          el("th", { text: "cells" }),
+          el("th", { text: "effect", title: "Distance from control cells, 1 = what chance gives" }),
+          el("th", { text: "agreement", title: "Cosine with the mean of the other guides" }),
+        ),
+      ),
+      el("tbody", {}, rows),
+    ),
+    el("p", {
+      class: "quiet",
+      text: `By simple image statistics, which no network has learnt. Effect 1 is what chance gives${quiet === null ? "" : `; non-targeting guides stay below ${quiet}`}. Agreement is the cosine with the other guides.`,
+    }),
+  );
 }
 
 function batchList(card) {
   if (card.batches.length < 2) return null;
   const most = card.batches[0][1];
-  return el("section", {}, el("h3", { text: "Cells by batch" }), el("ul", { class: "bars" }, card.batches.slice(0, 12).map(([batch, n]) => el("li", {}, el("span", { text: batch }), el("i", { style: { "--share": n / most } }), el("b", { text: count(n) })))),
-    card.batches.length > 12 ? el("p", { class: "quiet", text: `and ${card.batches.length - 12} more batches` }) : null);
+  return el(
+    "section",
+    {},
+    el("h3", { text: "Cells by batch" }),
+    el(
+      "ul",
+      { class: "bars" },
+      card.batches
+        .slice(0, 12)
+        .map(([batch, n]) =>
+          el(
+            "li",
+            {},
+            el("span", { text: batch }),
+            el("i", { style: { "--share": n / most } }),
+            el("b", { text: count(n) }),
+          ),
+        ),
+    ),
+    card.batches.length > 12 ? el("p", { class: "quiet", text: `and ${card.batches.length - 12} more batches` }) : null,
+  );
 }
 
-const links = (symbol) => el("p", { class: "links" }, Object.entries(LINKS).map(([title, address]) => el("a", { href: address(encodeURIComponent(symbol)), target: "_blank", rel: "noopener noreferrer", text: title })));
+const links = (symbol) =>
+  el(
+    "p",
+    { class: "links" },
+    Object.entries(LINKS).map(([title, address]) =>
+      el("a", { href: address(encodeURIComponent(symbol)), target: "_blank", rel: "noopener noreferrer", text: title }),
+    ),
+  );
 
 export async function draw() {
-  const s = state.get(), panel = $("panel-gene"), mine = ++round;
+  const s = state.get(),
+    panel = $("panel-gene"),
+    mine = ++round;
   if (s.gene === null) {
-    panel.replaceChildren(empty("Pick a gene", "Click a dot, or type a symbol above. Its cells, guides and nearest genes appear here."), guide());
+    panel.replaceChildren(
+      empty("Pick a gene", "Click a dot, or type a symbol above. Its cells, guides and nearest genes appear here."),
+      guide(),
+    );
     return;
   }
   let card;
@@ -95,17 +251,32 @@ export async function draw() {
     return;
   }
   if (mine !== round) return;
-  panel.replaceChildren(heading(s.gene, card), links(card.symbol), ...card.warnings.map(warning), ...neighbourhood(card, s).filter(Boolean), el("div", { class: "twin" }, [guideTable(card), batchList(card)].filter(Boolean)));
+  panel.replaceChildren(
+    heading(s.gene, card),
+    links(card.symbol),
+    ...card.warnings.map(warning),
+    ...neighbourhood(card, s).filter(Boolean),
+    el("div", { class: "twin" }, [guideTable(card), batchList(card)].filter(Boolean)),
+  );
   panel.dataset.gene = card.symbol;
 }
 
 function guide() {
   const o = atlas.overview;
   const entry = (term, text) => [el("dt", { text: term }), el("dd", { text })];
-  return el("dl", { class: "start" },
-    entry("This map", `${plural(o.genes.length, "gene")}, ${plural(o.n_cells, "cell")}, ${o.batches.length} ${o.batches.length === 1 ? "batch" : "batches"}; training step ${count(o.step)}${o.averaged ? ", filtered weights" : ""}.`),
+  return el(
+    "dl",
+    { class: "start" },
+    entry(
+      "This map",
+      `${plural(o.genes.length, "gene")}, ${plural(o.n_cells, "cell")}, ${o.batches.length} ${o.batches.length === 1 ? "batch" : "batches"}; training step ${count(o.step)}${o.averaged ? ", filtered weights" : ""}.`,
+    ),
     entry("Near", "Genes whose knock-outs change cells alike lie close together. The × is the non-targeting control."),
-    entry("Trust", "A flat map keeps only part of the distances: the table of nearest genes is computed on the full vectors."));
+    entry(
+      "Trust",
+      "A flat map keeps only part of the distances: the table of nearest genes is computed on the full vectors.",
+    ),
+  );
 }
 
 export function begin() {

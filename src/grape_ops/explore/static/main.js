@@ -11,15 +11,31 @@ import * as selection from "./selection.js";
 import * as state from "./state.js";
 import { toggle } from "./theme.js";
 
-const KEYS = [["/", "find genes"], ["← → ↑ ↓", "on the map: the next gene that way"], ["Enter", "on the map: select the gene"], ["1 2 3 4", "gene, cells, clusters, selection"], ["c", "compare two maps"],
-  ["l, p", "lasso, pan"], ["f", "show all genes"], ["Esc", "clear the selection"], ["Ctrl+Z", "undo; so does the browser's back"], ["t", "light or dark"], ["?", "this list"]];
+const KEYS = [
+  ["/", "find genes"],
+  ["← → ↑ ↓", "on the map: the next gene that way"],
+  ["Enter", "on the map: select the gene"],
+  ["1 2 3 4", "gene, cells, clusters, selection"],
+  ["c", "compare two maps"],
+  ["l, p", "lasso, pan"],
+  ["f", "show all genes"],
+  ["Esc", "clear the selection"],
+  ["Ctrl+Z", "undo; so does the browser's back"],
+  ["t", "light or dark"],
+  ["?", "this list"],
+];
 
 /** Keep an address of another run, or of a longer list of maps, within what is here. */
 function fit(s) {
   const { maps: all, channels, cells_per_row: n } = atlas.overview;
   const map = Math.min(s.map, Math.max(0, all.length - 1));
-  return { ...s, map, other: s.other !== null && s.other < all.length && s.other !== map ? s.other : null, cell: Math.min(s.cell, n - 1),
-    channels: s.channels && s.channels.length === channels.length && s.channels.some(Boolean) ? s.channels : null };
+  return {
+    ...s,
+    map,
+    other: s.other !== null && s.other < all.length && s.other !== map ? s.other : null,
+    cell: Math.min(s.cell, n - 1),
+    channels: s.channels && s.channels.length === channels.length && s.channels.some(Boolean) ? s.channels : null,
+  };
 }
 
 function tabs() {
@@ -43,7 +59,19 @@ function tabs() {
 
 function help() {
   const dialog = $("keys");
-  dialog.replaceChildren(el("header", {}, el("h2", { text: "Keys" }), el("button", { text: "Close", autofocus: true, onclick: () => dialog.close() })), el("dl", {}, KEYS.map(([key, what]) => [el("dt", {}, el("kbd", { text: key })), el("dd", { text: what })])));
+  dialog.replaceChildren(
+    el(
+      "header",
+      {},
+      el("h2", { text: "Keys" }),
+      el("button", { text: "Close", autofocus: true, onclick: () => dialog.close() }),
+    ),
+    el(
+      "dl",
+      {},
+      KEYS.map(([key, what]) => [el("dt", {}, el("kbd", { text: key })), el("dd", { text: what })]),
+    ),
+  );
   dialog.showModal();
 }
 
@@ -51,13 +79,24 @@ function keys(event) {
   const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !typing) {
     event.preventDefault();
-    if (event.shiftKey) redo(); else undo();
+    if (event.shiftKey) redo();
+    else undo();
     return;
   }
   if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const does = {
-    "/": () => { event.preventDefault(); $("search").focus(); }, c: maps.toggleCompare, l: () => maps.setDrag("lasso"), p: () => maps.setDrag("pan"), f: maps.fit, t: toggle, "?": help,
-    Escape: () => state.set({ selection: [] }), ...Object.fromEntries(state.tabs.map((tab, i) => [String(i + 1), () => state.set({ tab })])),
+    "/": () => {
+      event.preventDefault();
+      $("search").focus();
+    },
+    c: maps.toggleCompare,
+    l: () => maps.setDrag("lasso"),
+    p: () => maps.setDrag("pan"),
+    f: maps.fit,
+    t: toggle,
+    "?": help,
+    Escape: () => state.set({ selection: [] }),
+    ...Object.fromEntries(state.tabs.map((tab, i) => [String(i + 1), () => state.set({ tab })])),
   }[event.key];
   if (does) does();
 }
@@ -85,7 +124,14 @@ async function start() {
   document.title = `${o.title} – gene map`;
   $("title").textContent = o.title;
   $("subtitle").textContent = `${plural(o.genes.length, "gene")} · ${plural(o.n_cells, "cell")}`;
-  document.body.append(el("datalist", { id: "genes" }, el("option", { value: "control" }), o.genes.length <= 2000 ? o.genes.map((symbol) => el("option", { value: symbol })) : []));
+  document.body.append(
+    el(
+      "datalist",
+      { id: "genes" },
+      el("option", { value: "control" }),
+      o.genes.length <= 2000 ? o.genes.map((symbol) => el("option", { value: symbol })) : [],
+    ),
+  );
   tabs();
   [maps, gene, cells, clusters, selection, search].forEach((part) => part.begin());
   $("undo").addEventListener("click", undo);
@@ -93,7 +139,10 @@ async function start() {
   $("share").addEventListener("click", share);
   $("help").addEventListener("click", help);
   addEventListener("keydown", keys);
-  state.listen(() => { $("undo").disabled = !state.canUndo(); $("redo").disabled = !state.canRedo(); });
+  state.listen(() => {
+    $("undo").disabled = !state.canUndo();
+    $("redo").disabled = !state.canRedo();
+  });
   $("loading").remove();
   state.begin(o.genes, fit);
   await maps.draw();

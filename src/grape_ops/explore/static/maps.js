@@ -21,18 +21,23 @@ export async function columnOf(map, s) {
   const sheet = await atlas.sheet(map);
   const fallback = sheet.columns.find((column) => column.key === s.colour) || null;
   if (fallback) return fallback;
-  return s.colour === "cluster" || !sheet.columns.length || s.colour === "complex" ? (await atlas.clusters(map, s.clustering)).column : sheet.columns[0];
+  return s.colour === "cluster" || !sheet.columns.length || s.colour === "complex"
+    ? (await atlas.clusters(map, s.clustering)).column
+    : sheet.columns[0];
 }
 
 function hover(sheet, column, gene) {
   const row = sheet.row.get(gene);
   const known = atlas.complexesOf(gene);
   const told = (key) => sheet.columns.find((other) => other.key === key)?.values?.[row] ?? null;
-  const cells = told("n_cells"), guides = told("n_guides");
+  const cells = told("n_cells"),
+    guides = told("n_guides");
   const lines = [`<b>${plain(atlas.name(gene))}</b> KO`];
   if (known.length) lines.push(plain(known.join("; ")));
-  if (cells !== null) lines.push(`${count(cells)} cells observed${guides !== null ? `, ${plural(guides, "guide")}` : ""}`);
-  if (column && !["complex", "n_cells", "n_guides"].includes(column.key)) lines.push(`${plain(column.label)}: ${plain(atlas.valueOf(column, row) || "–")}`);
+  if (cells !== null)
+    lines.push(`${count(cells)} cells observed${guides !== null ? `, ${plural(guides, "guide")}` : ""}`);
+  if (column && !["complex", "n_cells", "n_guides"].includes(column.key))
+    lines.push(`${plain(column.label)}: ${plain(atlas.valueOf(column, row) || "–")}`);
   return lines.join("<br>");
 }
 
@@ -43,17 +48,35 @@ async function neighboursIn(map, s) {
 }
 
 async function drawOne(plot, map, s, mine) {
-  const [sheet, column, near] = await Promise.all([atlas.sheet(map), columnOf(map, s), neighboursIn(map, s).catch(() => [])]);
+  const [sheet, column, near] = await Promise.all([
+    atlas.sheet(map),
+    columnOf(map, s),
+    neighboursIn(map, s).catch(() => []),
+  ]);
   if (mine !== round) return null; // the user has gone on
   const number = Math.min(map === s.map ? s.plane : 0, sheet.planes.length - 1);
   const plane = sheet.planes[number];
   const look = colouring(column, sheet.genes.length);
   const told = (sheet.told ??= new Map());
-  if (!told.has(column)) told.set(column, sheet.genes.map((gene) => hover(sheet, column, gene)));
+  if (!told.has(column))
+    told.set(
+      column,
+      sheet.genes.map((gene) => hover(sheet, column, gene)),
+    );
   plot.draw({
-    genes: sheet.genes, x: plane.x, y: plane.y, marker: look.marker, hover: told.get(column), names: sheet.genes.map(atlas.name),
+    genes: sheet.genes,
+    x: plane.x,
+    y: plane.y,
+    marker: look.marker,
+    hover: told.get(column),
+    names: sheet.genes.map(atlas.name),
     controls: sheet.controls.map((control) => ({ name: control.name, x: control.x[number], y: control.y[number] })),
-    focus: s.gene, near, selection: s.selection, dim: emphasised, drag, view: `${map}/${number}`,
+    focus: s.gene,
+    near,
+    selection: s.selection,
+    dim: emphasised,
+    drag,
+    view: `${map}/${number}`,
   });
   return { sheet, column, look };
 }
@@ -64,10 +87,16 @@ export async function draw() {
   if (!atlas.overview.maps.length) return;
   const wanted = s.other === null ? [s.map] : [s.map, s.other];
   if (plots.length !== wanted.length) rebuild(wanted.length);
-  plots.forEach((plot, i) => { plot.title.textContent = titleOf(wanted[i]); plot.title.hidden = wanted.length === 1; });
+  plots.forEach((plot, i) => {
+    plot.title.textContent = titleOf(wanted[i]);
+    plot.title.hidden = wanted.length === 1;
+  });
   try {
     const [first] = await Promise.all(wanted.map((map, i) => drawOne(plots[i], map, s, mine)));
-    if (first && mine === round) { legend(first); bar(first.sheet, s); }
+    if (first && mine === round) {
+      legend(first);
+      bar(first.sheet, s);
+    }
     if (mine === round) document.documentElement.dataset.drawn = String(mine);
   } catch (error) {
     tell(error.message);
@@ -89,8 +118,13 @@ function rebuild(n) {
     const box = el("div", { class: "plotbox" }, title);
     place.append(box);
     const made = makePlot(box, {
-      click: (gene, add) => (add ? toggleSelected(gene) : state.set({ gene, tab: ["gene", "cells"].includes(state.get().tab) ? state.get().tab : "gene" })),
-      select: (genes) => { if (genes.length) state.set({ selection: genes, tab: "selection" }); },
+      click: (gene, add) =>
+        add
+          ? toggleSelected(gene)
+          : state.set({ gene, tab: ["gene", "cells"].includes(state.get().tab) ? state.get().tab : "gene" }),
+      select: (genes) => {
+        if (genes.length) state.set({ selection: genes, tab: "selection" });
+      },
       clear: () => state.set({ selection: [] }),
       hover: (gene) => plots.forEach((plot) => plot.place !== made.place && plot.point(gene)),
     });
@@ -100,22 +134,53 @@ function rebuild(n) {
 
 export function toggleSelected(gene) {
   const { selection } = state.get();
-  state.set({ selection: selection.includes(gene) ? selection.filter((other) => other !== gene) : [...selection, gene] });
+  state.set({
+    selection: selection.includes(gene) ? selection.filter((other) => other !== gene) : [...selection, gene],
+  });
 }
 
 function legend({ sheet, column, look }) {
   const place = $("legend");
   if (look.scale) {
     const text = (value) => (Number.isInteger(value) ? count(value) : value.toPrecision(3));
-    place.replaceChildren(el("span", { class: "scale" }, el("b", { text: look.label }), el("span", { text: text(look.scale.low) }), el("i", { style: { background: look.scale.gradient } }), el("span", { text: text(look.scale.high) + (look.scale.logarithmic ? " (log)" : "") })));
+    place.replaceChildren(
+      el(
+        "span",
+        { class: "scale" },
+        el("b", { text: look.label }),
+        el("span", { text: text(look.scale.low) }),
+        el("i", { style: { background: look.scale.gradient } }),
+        el("span", { text: text(look.scale.high) + (look.scale.logarithmic ? " (log)" : "") }),
+      ),
+    );
     return;
   }
   const members = (entry) => sheet.genes.filter((_, row) => column.codes[row] === entry.code);
-  const emphasise = (genes) => { emphasised = genes; draw(); };
+  const emphasise = (genes) => {
+    emphasised = genes;
+    draw();
+  };
   const chips = look.entries.slice(0, LEGEND).map((entry) =>
-    el("button", { class: "chip", title: `Select the ${plural(entry.n, "gene")}`, onclick: () => { emphasised = null; state.set({ selection: members(entry), tab: "selection" }); } }, mark(entry.symbol, entry.colour), el("span", { text: entry.name }), el("small", { text: count(entry.n) })));
+    el(
+      "button",
+      {
+        class: "chip",
+        title: `Select the ${plural(entry.n, "gene")}`,
+        onclick: () => {
+          emphasised = null;
+          state.set({ selection: members(entry), tab: "selection" });
+        },
+      },
+      mark(entry.symbol, entry.colour),
+      el("span", { text: entry.name }),
+      el("small", { text: count(entry.n) }),
+    ),
+  );
   chips.forEach((chip, i) => {
-    chip.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && sheet.genes.length <= 2000 && emphasise(members(look.entries[i])));
+    chip.addEventListener(
+      "pointerenter",
+      (event) => event.pointerType === "mouse" && sheet.genes.length <= 2000 && emphasise(members(look.entries[i])),
+    );
     chip.addEventListener("pointerleave", () => emphasised && emphasise(null));
   });
   const more = look.entries.length - LEGEND;
@@ -136,26 +201,42 @@ function options(select, entries, value) {
 }
 
 function bar(sheet, s) {
-  options($("map"), atlas.overview.maps.map((_, i) => [String(i), titleOf(i)]), s.map);
-  options($("plane"), sheet.planes.map((plane, i) => [String(i), plane.name]), Math.min(s.plane, sheet.planes.length - 1));
+  options(
+    $("map"),
+    atlas.overview.maps.map((_, i) => [String(i), titleOf(i)]),
+    s.map,
+  );
+  options(
+    $("plane"),
+    sheet.planes.map((plane, i) => [String(i), plane.name]),
+    Math.min(s.plane, sheet.planes.length - 1),
+  );
   const columns = [...sheet.columns.map((column) => [column.key, column.label]), ["cluster", "cluster"]];
   options($("colour"), columns, columns.some(([key]) => key === s.colour) ? s.colour : "cluster");
   $("compare").checked = s.other !== null;
   const second = $("other");
   second.hidden = s.other === null;
-  if (s.other !== null) options(second, atlas.overview.maps.map((_, i) => [String(i), titleOf(i)]).filter(([i]) => Number(i) !== s.map), s.other);
+  if (s.other !== null)
+    options(
+      second,
+      atlas.overview.maps.map((_, i) => [String(i), titleOf(i)]).filter(([i]) => Number(i) !== s.map),
+      s.other,
+    );
 }
 
 export function setDrag(mode) {
   drag = mode;
-  document.querySelectorAll("[data-drag]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.drag === mode)));
+  document
+    .querySelectorAll("[data-drag]")
+    .forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.drag === mode)));
   draw();
 }
 
 export const fit = () => plots.forEach((plot) => plot.fit());
 
 export function toggleCompare() {
-  const { maps } = atlas.overview, s = state.get();
+  const { maps } = atlas.overview,
+    s = state.get();
   if (s.other !== null) return state.set({ other: null });
   if (maps.length < 2) {
     tell("There is one map only. grape-ops explore RUN --map OTHER.h5ad brings another.");
@@ -171,17 +252,32 @@ export function begin() {
     document.querySelector(".mapbar").hidden = true;
     return;
   }
-  $("compare").closest("label").after(el("select", { id: "other", "aria-label": "Map to compare with", hidden: true, onchange: (event) => state.set({ other: Number(event.target.value) }) }));
+  $("compare")
+    .closest("label")
+    .after(
+      el("select", {
+        id: "other",
+        "aria-label": "Map to compare with",
+        hidden: true,
+        onchange: (event) => state.set({ other: Number(event.target.value) }),
+      }),
+    );
   $("map").addEventListener("change", (event) => {
-    const map = Number(event.target.value), s = state.get();
+    const map = Number(event.target.value),
+      s = state.get();
     state.set({ map, plane: 0, other: s.other === map ? s.map : s.other });
   });
   $("plane").addEventListener("change", (event) => state.set({ plane: Number(event.target.value) }));
   $("colour").addEventListener("change", (event) => state.set({ colour: event.target.value }));
   $("compare").addEventListener("change", toggleCompare);
   $("fit").addEventListener("click", fit);
-  document.querySelectorAll("[data-drag]").forEach((button) => button.addEventListener("click", () => setDrag(button.dataset.drag)));
-  onTheme(() => { $("legend").dataset.key = ""; draw(); });
+  document
+    .querySelectorAll("[data-drag]")
+    .forEach((button) => button.addEventListener("click", () => setDrag(button.dataset.drag)));
+  onTheme(() => {
+    $("legend").dataset.key = "";
+    draw();
+  });
   state.listen((_, changed) => {
     if (["map", "plane", "colour", "clustering", "gene", "selection", "other"].some((key) => changed.has(key))) draw();
   });

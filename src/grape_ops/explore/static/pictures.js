@@ -6,7 +6,8 @@ import * as state from "./state.js";
 
 /** Which channels are on; the first four of a screen with more. */
 export const shown = () => {
-  const { channels } = atlas.overview, chosen = state.get().channels;
+  const { channels } = atlas.overview,
+    chosen = state.get().channels;
   return channels.map((_, i) => (chosen ? Boolean(chosen[i]) : i < 4));
 };
 
@@ -20,17 +21,24 @@ export function paint(canvas, sheet, row, first, n, on) {
   const mixed = new ImageData(width, size);
   // Several stains over one nucleus add up to white: darker middle tones, and less light the more channels there are.
   const light = Math.min(1, 2.4 / Math.max(1, active.length));
-  const tone = Float32Array.from({ length: 256 }, (_, grey) => (active.length === 1 ? grey : 255 * light * (grey / 255) ** 1.5));
+  const tone = Float32Array.from({ length: 256 }, (_, grey) =>
+    active.length === 1 ? grey : 255 * light * (grey / 255) ** 1.5,
+  );
   const colours = active.map((c) => (active.length === 1 ? [1, 1, 1] : colourOf(channels[c])));
-  for (let y = 0; y < size; y++) for (let x = 0; x < width; x++) {
-    let r = 0, g = 0, b = 0;
-    active.forEach((c, i) => {
-      const value = tone[sheet.grey[((row * channels.length + c) * size + y) * sheet.width + first * size + x]];
-      r += value * colours[i][0]; g += value * colours[i][1]; b += value * colours[i][2];
-    });
-    const dim = Math.min(1, 255 / Math.max(r, g, b, 1)); // too bright a pixel is dimmed as a whole, which keeps its hue
-    mixed.data.set([r * dim, g * dim, b * dim, 255], 4 * (y * width + x));
-  }
+  for (let y = 0; y < size; y++)
+    for (let x = 0; x < width; x++) {
+      let r = 0,
+        g = 0,
+        b = 0;
+      active.forEach((c, i) => {
+        const value = tone[sheet.grey[((row * channels.length + c) * size + y) * sheet.width + first * size + x]];
+        r += value * colours[i][0];
+        g += value * colours[i][1];
+        b += value * colours[i][2];
+      });
+      const dim = Math.min(1, 255 / Math.max(r, g, b, 1)); // too bright a pixel is dimmed as a whole, which keeps its hue
+      mixed.data.set([r * dim, g * dim, b * dim, 255], 4 * (y * width + x));
+    }
   canvas.width = width;
   canvas.height = size;
   canvas.getContext("2d").putImageData(mixed, 0, 0);
@@ -47,33 +55,104 @@ export function scaleBar() {
   const { pixel_size: pixel, crop_size: size } = atlas.overview;
   if (!pixel) return null;
   const length = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2].find((um) => um / pixel <= size / 2) ?? 0.1;
-  return el("span", { class: "scalebar", style: { "--length": `${(100 * length) / pixel / size}%` } }, el("i"), el("small", { text: `${length} µm` }));
+  return el(
+    "span",
+    { class: "scalebar", style: { "--length": `${(100 * length) / pixel / size}%` } },
+    el("i"),
+    el("small", { text: `${length} µm` }),
+  );
 }
 
 /** Composite or one channel, and chips that switch channels of the composite; the last one stays on. */
 export function channelChips() {
-  const { channels } = atlas.overview, on = shown();
+  const { channels } = atlas.overview,
+    on = shown();
   const set = (next) => next.some(Boolean) && state.set({ channels: next });
   const chips = channels.map((channel, c) => {
-    const chip = el("button", { class: "chip channel", "aria-pressed": String(on[c]), title: `${channel.name} on or off; double click shows it alone`, onclick: () => set(on.map((v, i) => (i === c ? !v : v))), ondblclick: () => set(on.map((_, i) => i === c)) }, el("i", { style: { background: channel.colour } }), el("span", { text: channel.name }));
+    const chip = el(
+      "button",
+      {
+        class: "chip channel",
+        "aria-pressed": String(on[c]),
+        title: `${channel.name} on or off; double click shows it alone`,
+        onclick: () => set(on.map((v, i) => (i === c ? !v : v))),
+        ondblclick: () => set(on.map((_, i) => i === c)),
+      },
+      el("i", { style: { background: channel.colour } }),
+      el("span", { text: channel.name }),
+    );
     return chip;
   });
-  const alone = channels.length > 1 ? channels.map((channel, c) => el("button", { text: channel.name, "aria-pressed": String(on[c] && on.filter(Boolean).length === 1), onclick: () => set(on.map((_, i) => i === c)) })) : [];
-  const all = channels.length > 1 ? el("button", { text: "Composite", "aria-pressed": String(on.filter(Boolean).length > 1), onclick: () => set(channels.map((_, i) => i < 4)) }) : null;
+  const alone =
+    channels.length > 1
+      ? channels.map((channel, c) =>
+          el("button", {
+            text: channel.name,
+            "aria-pressed": String(on[c] && on.filter(Boolean).length === 1),
+            onclick: () => set(on.map((_, i) => i === c)),
+          }),
+        )
+      : [];
+  const all =
+    channels.length > 1
+      ? el("button", {
+          text: "Composite",
+          "aria-pressed": String(on.filter(Boolean).length > 1),
+          onclick: () => set(channels.map((_, i) => i < 4)),
+        })
+      : null;
   return [
-    channels.length > 1 ? el("span", { class: "choice", role: "group", "aria-label": "Composite or one channel" }, all, alone) : null,
-    on.filter(Boolean).length > 1 ? el("span", { class: "chips", role: "group", "aria-label": "Channels of the composite" }, chips) : null,
+    channels.length > 1
+      ? el("span", { class: "choice", role: "group", "aria-label": "Composite or one channel" }, all, alone)
+      : null,
+    on.filter(Boolean).length > 1
+      ? el("span", { class: "chips", role: "group", "aria-label": "Channels of the composite" }, chips)
+      : null,
   ];
 }
 
 /** A cell at full size: the composite and every channel. */
 export function enlarge(sheet, row, column, title, where) {
-  const dialog = $("large"), { channels } = atlas.overview;
-  const one = (name, on) => el("figure", {}, el("div", { class: "big" }, crop(sheet, row, column, `${title}, ${name}`, on), scaleBar()), el("figcaption", { text: name }));
-  const all = channels.length > 1 ? [one("Composite", channels.map((_, i) => i < 4))] : [];
-  dialog.replaceChildren(el("header", {}, el("div", {}, el("h2", { text: title }), el("p", { class: "quiet", text: where })), el("button", { text: "Close", autofocus: true, onclick: () => dialog.close() })),
-    el("div", { class: "bigs" }, all, channels.map((channel, c) => one(channel.name, channels.map((_, i) => i === c)))));
+  const dialog = $("large"),
+    { channels } = atlas.overview;
+  const one = (name, on) =>
+    el(
+      "figure",
+      {},
+      el("div", { class: "big" }, crop(sheet, row, column, `${title}, ${name}`, on), scaleBar()),
+      el("figcaption", { text: name }),
+    );
+  const all =
+    channels.length > 1
+      ? [
+          one(
+            "Composite",
+            channels.map((_, i) => i < 4),
+          ),
+        ]
+      : [];
+  dialog.replaceChildren(
+    el(
+      "header",
+      {},
+      el("div", {}, el("h2", { text: title }), el("p", { class: "quiet", text: where })),
+      el("button", { text: "Close", autofocus: true, onclick: () => dialog.close() }),
+    ),
+    el(
+      "div",
+      { class: "bigs" },
+      all,
+      channels.map((channel, c) =>
+        one(
+          channel.name,
+          channels.map((_, i) => i === c),
+        ),
+      ),
+    ),
+  );
   dialog.showModal();
 }
 
-addEventListener("click", (event) => { if (event.target === $("large") || event.target === $("keys")) event.target.close(); });
+addEventListener("click", (event) => {
+  if (event.target === $("large") || event.target === $("keys")) event.target.close();
+});

@@ -14,7 +14,12 @@ const webgl = (() => {
 
 /** A plot in `box`; `on` has click(gene), select(genes), clear() and hover(gene or null). */
 export function makePlot(box, on) {
-  const place = el("div", { class: "plot", tabindex: "0", role: "application", "aria-label": "Gene map. Arrow keys move to the next gene in a direction, Enter selects it." });
+  const place = el("div", {
+    class: "plot",
+    tabindex: "0",
+    role: "application",
+    "aria-label": "Gene map. Arrow keys move to the next gene in a direction, Enter selects it.",
+  });
   box.append(place);
   let shown = null;
   let ready = false;
@@ -28,39 +33,103 @@ export function makePlot(box, on) {
     const size = what.genes.length > 1000 ? 6 : what.genes.length > 200 ? 8 : 11;
     const chosen = what.selection.filter((gene) => at.has(gene)).map((gene) => at.get(gene));
     const dots = {
-      type, mode: "markers", x: what.x, y: what.y, customdata: what.genes, hovertext: what.hover, hovertemplate: "%{hovertext}<extra></extra>",
-      marker: { ...what.marker, size, opacity: 1, line: { width: type === "scatter" ? 0.8 : 0, color: css("--surface") } },
-      selectedpoints: chosen.length || what.dim ? (what.dim ? what.dim.map((gene) => at.get(gene)).filter((i) => i !== undefined) : chosen) : null,
-      selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 0.18 } },
+      type,
+      mode: "markers",
+      x: what.x,
+      y: what.y,
+      customdata: what.genes,
+      hovertext: what.hover,
+      hovertemplate: "%{hovertext}<extra></extra>",
+      marker: {
+        ...what.marker,
+        size,
+        opacity: 1,
+        line: { width: type === "scatter" ? 0.8 : 0, color: css("--surface") },
+      },
+      selectedpoints:
+        chosen.length || what.dim
+          ? what.dim
+            ? what.dim.map((gene) => at.get(gene)).filter((i) => i !== undefined)
+            : chosen
+          : null,
+      selected: { marker: { opacity: 1 } },
+      unselected: { marker: { opacity: 0.18 } },
     };
     const ring = (genes, width, extra, colour) => ({
-      type: "scatter", mode: "markers", hoverinfo: "skip", x: genes.map((i) => what.x[i]), y: genes.map((i) => what.y[i]),
+      type: "scatter",
+      mode: "markers",
+      hoverinfo: "skip",
+      x: genes.map((i) => what.x[i]),
+      y: genes.map((i) => what.y[i]),
       marker: { size: size + extra, color: "rgba(0,0,0,0)", line: { width, color: colour } },
     });
     const focus = what.focus !== null && at.has(what.focus) ? [at.get(what.focus)] : [];
     const near = what.near.filter((gene) => at.has(gene)).map((gene) => at.get(gene));
-    const named = what.genes.length <= LABELLED ? what.genes.map((_, i) => i) : [...new Set([...focus, ...(focus.length ? near.slice(0, 10) : []), ...chosen.slice(0, NAMED)])].slice(0, NAMED);
+    const named =
+      what.genes.length <= LABELLED
+        ? what.genes.map((_, i) => i)
+        : [...new Set([...focus, ...(focus.length ? near.slice(0, 10) : []), ...chosen.slice(0, NAMED)])].slice(
+            0,
+            NAMED,
+          );
     const names = {
-      type: "scatter", mode: "markers+text", hoverinfo: "skip", textposition: "top center", cliponaxis: true,
+      type: "scatter",
+      mode: "markers+text",
+      hoverinfo: "skip",
+      textposition: "top center",
+      cliponaxis: true,
       marker: { size: size + 3, color: "rgba(0,0,0,0)" }, // keeps the text clear of the dot
-      x: named.map((i) => what.x[i]), y: named.map((i) => what.y[i]), text: named.map((i) => (focus.includes(i) ? `<b>${plain(what.names[i])}</b>` : plain(what.names[i]))),
-      textfont: { size: 11.5, color: named.map((i) => (focus.includes(i) || near.includes(i) || chosen.includes(i) || !(focus.length || chosen.length) ? css("--ink") : css("--muted"))) },
+      x: named.map((i) => what.x[i]),
+      y: named.map((i) => what.y[i]),
+      text: named.map((i) => (focus.includes(i) ? `<b>${plain(what.names[i])}</b>` : plain(what.names[i]))),
+      textfont: {
+        size: 11.5,
+        color: named.map((i) =>
+          focus.includes(i) || near.includes(i) || chosen.includes(i) || !(focus.length || chosen.length)
+            ? css("--ink")
+            : css("--muted"),
+        ),
+      },
     };
     const controls = {
-      type: "scatter", mode: "markers", x: what.controls.map((c) => c.x), y: what.controls.map((c) => c.y),
-      hovertext: what.controls.map((c) => `<b>${plain(c.name)}</b><br>non-targeting control`), hovertemplate: "%{hovertext}<extra></extra>",
+      type: "scatter",
+      mode: "markers",
+      x: what.controls.map((c) => c.x),
+      y: what.controls.map((c) => c.y),
+      hovertext: what.controls.map((c) => `<b>${plain(c.name)}</b><br>non-targeting control`),
+      hovertemplate: "%{hovertext}<extra></extra>",
       marker: { symbol: "x-thin", size: 12, color: css("--ink"), line: { width: 2.5, color: css("--ink") } },
     };
     const traces = [dots, controls, ring(near, 1.5, 7, css("--muted")), ring(focus, 2.5, 11, css("--accent")), names];
     const axis = { showgrid: false, zeroline: false, showticklabels: false, ticks: "" };
     const layout = {
-      autosize: true, margin: { l: 8, r: 8, t: 8, b: 8 }, showlegend: false, hovermode: "closest", dragmode: what.drag, uirevision: what.view,
-      selectionrevision: Math.random(), selections: [], paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: "system-ui, sans-serif", color: css("--ink") },
-      xaxis: { ...axis }, yaxis: { ...axis },
-      hoverlabel: { bgcolor: css("--surface"), bordercolor: css("--line"), font: { color: css("--ink"), size: 13 }, align: "left" },
+      autosize: true,
+      margin: { l: 8, r: 8, t: 8, b: 8 },
+      showlegend: false,
+      hovermode: "closest",
+      dragmode: what.drag,
+      uirevision: what.view,
+      selectionrevision: Math.random(),
+      selections: [],
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { family: "system-ui, sans-serif", color: css("--ink") },
+      xaxis: { ...axis },
+      yaxis: { ...axis },
+      hoverlabel: {
+        bgcolor: css("--surface"),
+        bordercolor: css("--line"),
+        font: { color: css("--ink"), size: 13 },
+        align: "left",
+      },
       newselection: { line: { color: css("--accent"), width: 1.5, dash: "dot" } },
     };
-    Plotly.react(place, traces, layout, { displayModeBar: false, responsive: true, scrollZoom: true, doubleClick: "reset" });
+    Plotly.react(place, traces, layout, {
+      displayModeBar: false,
+      responsive: true,
+      scrollZoom: true,
+      doubleClick: "reset",
+    });
     if (!ready) attach();
     ready = true;
   }
@@ -69,7 +138,8 @@ export function makePlot(box, on) {
     const genes = (event) => event.points.filter((point) => point.curveNumber === 0).map((point) => point.customdata);
     place.on("plotly_click", (event) => {
       const [gene] = genes(event);
-      if (gene !== undefined) on.click(gene, event.event && (event.event.shiftKey || event.event.ctrlKey || event.event.metaKey));
+      if (gene !== undefined)
+        on.click(gene, event.event && (event.event.shiftKey || event.event.ctrlKey || event.event.metaKey));
     });
     place.on("plotly_hover", (event) => on.hover(genes(event)[0] ?? null));
     place.on("plotly_unhover", () => on.hover(null));
@@ -94,10 +164,14 @@ export function makePlot(box, on) {
     const here = shown.at.get(shown.focus);
     if (here === undefined) return shown.genes[0] ?? null;
     const [wide, high] = [shown.x, shown.y].map((v) => Math.max(...v) - Math.min(...v) || 1);
-    let best = null, least = Infinity;
+    let best = null,
+      least = Infinity;
     shown.genes.forEach((gene, i) => {
-      const x = (shown.x[i] - shown.x[here]) / wide, y = (shown.y[i] - shown.y[here]) / high;
-      const along = x * dx + y * dy, across = Math.abs(x * dy - y * dx), far = Math.hypot(x, y);
+      const x = (shown.x[i] - shown.x[here]) / wide,
+        y = (shown.y[i] - shown.y[here]) / high;
+      const along = x * dx + y * dy,
+        across = Math.abs(x * dy - y * dx),
+        far = Math.hypot(x, y);
       if (i !== here && along > 0 && along >= across && far < least) [best, least] = [gene, far];
     });
     return best;
@@ -111,7 +185,16 @@ export function makePlot(box, on) {
   }
 
   const fit = () => Plotly.relayout(place, { "xaxis.autorange": true, "yaxis.autorange": true });
-  const image = (format) => Plotly.toImage(place, { format, width: place.clientWidth, height: place.clientHeight, scale: format === "png" ? 2 : 1 });
-  const remove = () => { Plotly.purge(place); place.remove(); };
+  const image = (format) =>
+    Plotly.toImage(place, {
+      format,
+      width: place.clientWidth,
+      height: place.clientHeight,
+      scale: format === "png" ? 2 : 1,
+    });
+  const remove = () => {
+    Plotly.purge(place);
+    place.remove();
+  };
   return { draw, fit, image, point, remove, place };
 }

@@ -13,19 +13,59 @@ let round = 0;
 
 /** The panel's frame; `draw` fills it. */
 export function panel() {
-  const { missing } = atlas.overview, s = state.get();
-  if (missing.painter) return el("section", { class: "repaint" }, el("h3", { text: "Repaint a control cell" }), el("p", { class: "quiet", text: missing.painter }));
+  const { missing } = atlas.overview,
+    s = state.get();
+  if (missing.painter)
+    return el(
+      "section",
+      { class: "repaint" },
+      el("h3", { text: "Repaint a control cell" }),
+      el("p", { class: "quiet", text: missing.painter }),
+    );
   const symbol = atlas.name(s.gene);
   const from = atlas.live()
-    ? el("input", { id: "from", list: "genes", value: s.from === null ? "control" : atlas.name(s.from), "aria-label": "Phenotype at the slider's left end", title: "A gene, or control", onchange: start })
+    ? el("input", {
+        id: "from",
+        list: "genes",
+        value: s.from === null ? "control" : atlas.name(s.from),
+        "aria-label": "Phenotype at the slider's left end",
+        title: "A gene, or control",
+        onchange: start,
+      })
     : el("output", { text: "control" });
-  return el("section", { class: "repaint" }, el("h3", { text: "Repaint a control cell" }),
-    el("div", { class: "painting" },
-      el("figure", {}, el("div", { class: "big", id: "paint-real" }), el("figcaption", { text: `control cell ${s.cell + 1}, as it is` })),
-      el("figure", {}, el("div", { class: "big", id: "paint-made" }), el("figcaption", { id: "paint-words" }))),
-    el("div", { class: "slider" }, from, el("input", { id: "mix", type: "range", min: 0, max: 1, step: atlas.live() ? 0.02 : 1 / (atlas.overview.steps.length - 1), value: s.mix, "aria-label": `Way to ${symbol}`,
-      oninput: (event) => state.set({ mix: Number(event.target.value) }, true) }), el("output", { text: symbol })),
-    el("div", { class: "strip", id: "strip" }));
+  return el(
+    "section",
+    { class: "repaint" },
+    el("h3", { text: "Repaint a control cell" }),
+    el(
+      "div",
+      { class: "painting" },
+      el(
+        "figure",
+        {},
+        el("div", { class: "big", id: "paint-real" }),
+        el("figcaption", { text: `control cell ${s.cell + 1}, as it is` }),
+      ),
+      el("figure", {}, el("div", { class: "big", id: "paint-made" }), el("figcaption", { id: "paint-words" })),
+    ),
+    el(
+      "div",
+      { class: "slider" },
+      from,
+      el("input", {
+        id: "mix",
+        type: "range",
+        min: 0,
+        max: 1,
+        step: atlas.live() ? 0.02 : 1 / (atlas.overview.steps.length - 1),
+        value: s.mix,
+        "aria-label": `Way to ${symbol}`,
+        oninput: (event) => state.set({ mix: Number(event.target.value) }, true),
+      }),
+      el("output", { text: symbol }),
+    ),
+    el("div", { class: "strip", id: "strip" }),
+  );
 }
 
 function start(event) {
@@ -53,7 +93,10 @@ export async function again() {
   if ($("strip").dataset.key !== key()) await strip();
 }
 
-const key = () => { const s = state.get(); return [s.gene, s.cell, s.from, s.draw, JSON.stringify(s.channels)].join("/"); };
+const key = () => {
+  const s = state.get();
+  return [s.gene, s.cell, s.from, s.draw, JSON.stringify(s.channels)].join("/");
+};
 
 function address(s, mix) {
   const parts = [`cell=${cells[Math.min(s.cell, cells.length - 1)].cell}`, `gene=${s.gene}`, `mix=${mix}`];
@@ -62,13 +105,19 @@ function address(s, mix) {
 }
 
 const said = (s) => {
-  const from = s.from === null ? "control" : atlas.name(s.from), to = atlas.name(s.gene);
-  return s.mix === 1 ? `restyled to ${to}` : s.mix === 0 ? `restyled to ${from}` : `${Math.round(100 * s.mix)} % of the way from ${from} to ${to}`;
+  const from = s.from === null ? "control" : atlas.name(s.from),
+    to = atlas.name(s.gene);
+  return s.mix === 1
+    ? `restyled to ${to}`
+    : s.mix === 0
+      ? `restyled to ${from}`
+      : `${Math.round(100 * s.mix)} % of the way from ${from} to ${to}`;
 };
 
 /** The cell at the slider's place. While one picture is asked for, the newest wish waits and older ones are dropped. */
 async function made() {
-  const s = state.get(), mine = ++round;
+  const s = state.get(),
+    mine = ++round;
   if (!atlas.live()) return fromStrip(s);
   asking?.abort();
   asking = new AbortController();
@@ -94,21 +143,33 @@ async function fromStrip(s) {
   const step = steps.reduce((best, mix, i) => (Math.abs(mix - s.mix) < Math.abs(steps[best] - s.mix) ? i : best), 0);
   const row = Math.min(s.cell, rows - 1);
   if ($("paint-made")) put(crop(sheet, row, step, said(s)), { ...s, cell: row, mix: steps[step] });
-  if (s.cell >= rows) $("paint-words").textContent = `This static page repaints control cells 1 to ${rows}; this is cell ${rows}.`;
+  if (s.cell >= rows)
+    $("paint-words").textContent = `This static page repaints control cells 1 to ${rows}; this is cell ${rows}.`;
 }
 
 /** Thumbnails of the way; clicking one moves the slider there. */
 async function strip() {
-  const s = state.get(), { steps, crop_size: size, channels } = atlas.overview;
+  const s = state.get(),
+    { steps, crop_size: size, channels } = atlas.overview;
   const place = $("strip");
   place.dataset.key = key();
   let sheet, row;
   try {
-    sheet = atlas.live() ? await picture(address(s, 1).replace("paint.png", "strip.png").replace("&mix=1", "")) : await picture(`data/strip/${s.gene}.png`);
+    sheet = atlas.live()
+      ? await picture(address(s, 1).replace("paint.png", "strip.png").replace("&mix=1", ""))
+      : await picture(`data/strip/${s.gene}.png`);
     row = atlas.live() ? 0 : Math.min(s.cell, sheet.height / size / channels.length - 1);
   } catch (error) {
     return void place.replaceChildren(el("p", { class: "quiet", text: error.message }));
   }
   if (place.dataset.key !== key()) return;
-  place.replaceChildren(...steps.map((mix, i) => el("button", { class: "cell", title: `${Math.round(100 * mix)} %`, onclick: () => state.set({ mix }) }, crop(sheet, row, i, `${Math.round(100 * mix)} percent of the way`))));
+  place.replaceChildren(
+    ...steps.map((mix, i) =>
+      el(
+        "button",
+        { class: "cell", title: `${Math.round(100 * mix)} %`, onclick: () => state.set({ mix }) },
+        crop(sheet, row, i, `${Math.round(100 * mix)} percent of the way`),
+      ),
+    ),
+  );
 }

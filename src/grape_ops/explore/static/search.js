@@ -19,17 +19,29 @@ async function meanings(text) {
     const genes = list.map(atlas.find);
     const unknown = list.filter((_, i) => genes[i] === undefined);
     const known = [...new Set(genes.filter((gene) => gene !== undefined))];
-    if (known.length) return [{ text: `Select ${plural(known.length, "gene")}`, note: unknown.length ? `not here: ${some(unknown)}` : "", act: () => chooseAll(known, unknown) }, ...found];
+    if (known.length)
+      return [
+        {
+          text: `Select ${plural(known.length, "gene")}`,
+          note: unknown.length ? `not here: ${some(unknown)}` : "",
+          act: () => chooseAll(known, unknown),
+        },
+        ...found,
+      ];
     return found.length ? found : [{ text: "None of these is a gene of this run", note: some(list) }];
   }
   const genes = [...singles(wanted), ...found];
-  return genes.length ? genes.slice(0, MOST) : [{ text: `No gene, complex or cluster like ${text.trim()}`, note: "symbols and aliases, upper or lower case" }];
+  return genes.length
+    ? genes.slice(0, MOST)
+    : [{ text: `No gene, complex or cluster like ${text.trim()}`, note: "symbols and aliases, upper or lower case" }];
 }
 
 const some = (list) => list.slice(0, 5).join(", ") + (list.length > 5 ? ` and ${list.length - 5} more` : "");
 
 function singles(wanted) {
-  const starts = [], holds = [], others = [];
+  const starts = [],
+    holds = [],
+    others = [];
   atlas.overview.genes.forEach((symbol, gene) => {
     const place = symbol.toUpperCase().indexOf(wanted);
     if (place >= 0) (place ? holds : starts).push({ gene, note: atlas.complexesOf(gene).join("; ") });
@@ -39,13 +51,22 @@ function singles(wanted) {
   }
   starts.sort((a, b) => atlas.name(a.gene).length - atlas.name(b.gene).length);
   const seen = new Set();
-  return [...starts, ...others, ...holds].filter(({ gene }) => gene !== undefined && !seen.has(gene) && seen.add(gene)).slice(0, MOST - 2)
+  return [...starts, ...others, ...holds]
+    .filter(({ gene }) => gene !== undefined && !seen.has(gene) && seen.add(gene))
+    .slice(0, MOST - 2)
     .map(({ gene, note }) => ({ text: atlas.name(gene), note, act: () => chooseOne(gene) }));
 }
 
 function groups(wanted) {
-  return atlas.overview.complexes.filter(({ name, genes }) => genes.length && name.toUpperCase().includes(wanted)).slice(0, 3)
-    .map(({ name, genes }) => ({ text: name, note: `complex, ${plural(genes.length, "gene")}`, whole: true, act: () => chooseAll(genes, []) }));
+  return atlas.overview.complexes
+    .filter(({ name, genes }) => genes.length && name.toUpperCase().includes(wanted))
+    .slice(0, 3)
+    .map(({ name, genes }) => ({
+      text: name,
+      note: `complex, ${plural(genes.length, "gene")}`,
+      whole: true,
+      act: () => chooseAll(genes, []),
+    }));
 }
 
 async function clusters(wanted) {
@@ -53,7 +74,16 @@ async function clusters(wanted) {
   if (!number) return [];
   const { map, clustering } = state.get();
   const genes = (await atlas.clusters(map, clustering)).members.get(Number(number[1]));
-  return genes ? [{ text: `Cluster ${number[1]}`, note: plural(genes.length, "gene"), whole: true, act: () => chooseAll(genes, []) }] : [];
+  return genes
+    ? [
+        {
+          text: `Cluster ${number[1]}`,
+          note: plural(genes.length, "gene"),
+          whole: true,
+          act: () => chooseAll(genes, []),
+        },
+      ]
+    : [];
 }
 
 function chooseOne(gene) {
@@ -63,7 +93,11 @@ function chooseOne(gene) {
 
 function chooseAll(genes, unknown) {
   state.set({ selection: genes, tab: "selection" });
-  tell(unknown.length ? `${plural(genes.length, "gene")} selected; not in this run: ${some(unknown)}` : `${plural(genes.length, "gene")} selected`);
+  tell(
+    unknown.length
+      ? `${plural(genes.length, "gene")} selected; not in this run: ${some(unknown)}`
+      : `${plural(genes.length, "gene")} selected`,
+  );
 }
 
 function close() {
@@ -76,7 +110,25 @@ function close() {
 function show(entries) {
   const list = $("suggestions");
   at = entries.findIndex((entry) => entry.act);
-  list.replaceChildren(...entries.map((entry, i) => el("li", { role: "option", id: `found-${i}`, "aria-selected": String(i === at), "aria-disabled": entry.act ? null : "true", onpointerdown: (event) => { event.preventDefault(); choose(entry); } }, el("span", { text: entry.text }), entry.note ? el("small", { text: entry.note }) : "")));
+  list.replaceChildren(
+    ...entries.map((entry, i) =>
+      el(
+        "li",
+        {
+          role: "option",
+          id: `found-${i}`,
+          "aria-selected": String(i === at),
+          "aria-disabled": entry.act ? null : "true",
+          onpointerdown: (event) => {
+            event.preventDefault();
+            choose(entry);
+          },
+        },
+        el("span", { text: entry.text }),
+        entry.note ? el("small", { text: entry.note }) : "",
+      ),
+    ),
+  );
   list.entries = entries;
   list.hidden = !entries.length;
   $("search").setAttribute("aria-expanded", String(Boolean(entries.length)));
@@ -118,10 +170,17 @@ export function begin() {
     look();
   });
   box.addEventListener("keydown", async (event) => {
-    if (event.key === "ArrowDown") { event.preventDefault(); move(1); }
-    else if (event.key === "ArrowUp") { event.preventDefault(); move(-1); }
-    else if (event.key === "Escape") { box.value = ""; close(); box.blur(); }
-    else if (event.key === "Enter") {
+    if (event.key === "ArrowDown") {
+      event.preventDefault();
+      move(1);
+    } else if (event.key === "ArrowUp") {
+      event.preventDefault();
+      move(-1);
+    } else if (event.key === "Escape") {
+      box.value = "";
+      close();
+      box.blur();
+    } else if (event.key === "Enter") {
       event.preventDefault();
       const entries = $("suggestions").hidden ? await meanings(box.value) : $("suggestions").entries;
       choose(entries[at >= 0 ? at : 0]);

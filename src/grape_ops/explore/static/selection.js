@@ -11,27 +11,77 @@ const ROWS = 300;
 let round = 0;
 
 export async function draw() {
-  const s = state.get(), panel = $("panel-selection"), mine = ++round;
+  const s = state.get(),
+    panel = $("panel-selection"),
+    mine = ++round;
   $("tab-selection").textContent = s.selection.length ? `Selection (${count(s.selection.length)})` : "Selection";
   if (s.tab !== "selection") return;
-  if (!s.selection.length) return void panel.replaceChildren(empty("Nothing is selected", "Draw a lasso round some dots, paste a list of genes above, or click a name in the legend. Shift-click adds one gene."));
+  if (!s.selection.length)
+    return void panel.replaceChildren(
+      empty(
+        "Nothing is selected",
+        "Draw a lasso round some dots, paste a list of genes above, or click a name in the legend. Shift-click adds one gene.",
+      ),
+    );
   const sheet = atlas.overview.maps.length ? await atlas.sheet(s.map) : { columns: [], row: new Map() };
   if (mine !== round) return;
   const cells = sheet.columns.find((column) => column.key === "n_cells");
   const rows = s.selection.slice(0, ROWS).map((gene) => {
     const row = sheet.row.get(gene);
-    return el("tr", {}, el("td", {}, geneButton(gene)), el("td", { class: "words", text: atlas.complexesOf(gene).join("; ") }), el("td", { text: cells && row !== undefined ? count(cells.values[row]) : "–" }),
-      el("td", {}, el("button", { class: "icon", text: "×", title: `Take ${atlas.name(gene)} out`, "aria-label": `Take ${atlas.name(gene)} out`, onclick: () => maps.toggleSelected(gene) })));
+    return el(
+      "tr",
+      {},
+      el("td", {}, geneButton(gene)),
+      el("td", { class: "words", text: atlas.complexesOf(gene).join("; ") }),
+      el("td", { text: cells && row !== undefined ? count(cells.values[row]) : "–" }),
+      el(
+        "td",
+        {},
+        el("button", {
+          class: "icon",
+          text: "×",
+          title: `Take ${atlas.name(gene)} out`,
+          "aria-label": `Take ${atlas.name(gene)} out`,
+          onclick: () => maps.toggleSelected(gene),
+        }),
+      ),
+    );
   });
   const held = new Map();
   s.selection.forEach((gene) => atlas.complexesOf(gene).forEach((name) => held.set(name, (held.get(name) || 0) + 1)));
-  const most = [...held.entries()].sort((a, b) => b[1] - a[1]).slice(0, 3).map(([name, n]) => `${n} of ${atlas.overview.complexes.find((c) => c.name === name).genes.length} of ${name}`);
+  const most = [...held.entries()]
+    .sort((a, b) => b[1] - a[1])
+    .slice(0, 3)
+    .map(([name, n]) => `${n} of ${atlas.overview.complexes.find((c) => c.name === name).genes.length} of ${name}`);
   panel.replaceChildren(
-    el("div", { class: "celltools" }, el("b", { text: `${plural(s.selection.length, "gene")} selected` }), el("button", { text: "TSV", onclick: () => exportAs("tsv") }), el("button", { text: ".h5ad", onclick: () => exportAs("h5ad") }),
-      el("button", { text: "Copy symbols", onclick: copy }), el("button", { text: "Clear", onclick: () => state.set({ selection: [] }) })),
+    el(
+      "div",
+      { class: "celltools" },
+      el("b", { text: `${plural(s.selection.length, "gene")} selected` }),
+      el("button", { text: "TSV", onclick: () => exportAs("tsv") }),
+      el("button", { text: ".h5ad", onclick: () => exportAs("h5ad") }),
+      el("button", { text: "Copy symbols", onclick: copy }),
+      el("button", { text: "Clear", onclick: () => state.set({ selection: [] }) }),
+    ),
     el("p", { class: "quiet", text: most.length ? `Holds ${most.join(", ")}.` : "" }),
-    el("table", {}, el("thead", {}, el("tr", {}, ["gene", "complex", "cells", ""].map((h) => el("th", { text: h })))), el("tbody", {}, rows)),
-    s.selection.length > ROWS ? el("p", { class: "quiet", text: `and ${count(s.selection.length - ROWS)} more; the files hold all.` }) : "");
+    el(
+      "table",
+      {},
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          ["gene", "complex", "cells", ""].map((h) => el("th", { text: h })),
+        ),
+      ),
+      el("tbody", {}, rows),
+    ),
+    s.selection.length > ROWS
+      ? el("p", { class: "quiet", text: `and ${count(s.selection.length - ROWS)} more; the files hold all.` })
+      : "",
+  );
 }
 
 async function copy() {
@@ -56,10 +106,24 @@ async function table(s) {
   const columns = [...sheet.columns.filter((column) => column.key !== "complex"), ...(found ? [found.column] : [])];
   const plane = sheet.planes[Math.min(s.plane, sheet.planes.length - 1)];
   const clean = (text) => String(text).replace(/[\t\r\n]+/g, " ");
-  const lines = [["gene_symbol", "complex", `${plane.name} x`, `${plane.name} y`, ...columns.map((column) => column.key)].map(clean).join("\t")];
+  const lines = [
+    ["gene_symbol", "complex", `${plane.name} x`, `${plane.name} y`, ...columns.map((column) => column.key)]
+      .map(clean)
+      .join("\t"),
+  ];
   for (const gene of chosen(sheet, s)) {
     const row = sheet.row.get(gene);
-    lines.push([atlas.name(gene), atlas.complexesOf(gene).join("; "), plane.x[row], plane.y[row], ...columns.map((column) => atlas.valueOf(column, row).replace(/^cluster /, ""))].map(clean).join("\t"));
+    lines.push(
+      [
+        atlas.name(gene),
+        atlas.complexesOf(gene).join("; "),
+        plane.x[row],
+        plane.y[row],
+        ...columns.map((column) => atlas.valueOf(column, row).replace(/^cluster /, "")),
+      ]
+        .map(clean)
+        .join("\t"),
+    );
   }
   return `${lines.join("\n")}\n`;
 }
@@ -79,20 +143,23 @@ export async function exportAs(kind) {
   try {
     if (kind === "tsv") save(await table(s), "genes.tsv", "text/tab-separated-values");
     else if (kind === "h5ad") save(await vectors(s), "genes.h5ad");
-    else for (const [i, plot] of maps.current().entries()) {
-      const address = await plot.image(kind);
-      const link = el("a", { href: address, download: `map${i ? "_2" : ""}.${kind}` });
-      document.body.append(link);
-      link.click();
-      link.remove();
-    }
+    else
+      for (const [i, plot] of maps.current().entries()) {
+        const address = await plot.image(kind);
+        const link = el("a", { href: address, download: `map${i ? "_2" : ""}.${kind}` });
+        document.body.append(link);
+        link.click();
+        link.remove();
+      }
   } catch (error) {
     tell(error.message);
   }
 }
 
 export function begin() {
-  document.querySelectorAll("[data-export]").forEach((button) => button.addEventListener("click", () => exportAs(button.dataset.export)));
+  document
+    .querySelectorAll("[data-export]")
+    .forEach((button) => button.addEventListener("click", () => exportAs(button.dataset.export)));
   state.listen((_, changed) => {
     if (["selection", "tab", "map"].some((key) => changed.has(key))) draw();
   });

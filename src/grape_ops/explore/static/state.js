@@ -1,8 +1,19 @@
 // What is being looked at. All of it is in the address: a link shows the same view, back and forward undo and redo.
 
 const START = {
-  map: 0, plane: 0, colour: "complex", clustering: null, gene: null, selection: [], other: null, tab: "gene",
-  channels: null, draw: 0, cell: 0, from: null, mix: 1,
+  map: 0,
+  plane: 0,
+  colour: "complex",
+  clustering: null,
+  gene: null,
+  selection: [],
+  other: null,
+  tab: "gene",
+  channels: null,
+  draw: 0,
+  cell: 0,
+  from: null,
+  mix: 1,
 };
 const TABS = ["gene", "cells", "clusters", "selection"];
 
@@ -57,19 +68,32 @@ function read(s, key, value) {
   const whole = /^\d{1,9}$/.test(value) ? Number(value) : null;
   if (key === "gene" && place(value) !== undefined) s.gene = place(value);
   else if (key === "from" && place(value) !== undefined) s.from = place(value);
-  else if (key === "selection") s.selection = value.split(",").map(place).filter((index) => index !== undefined);
+  else if (key === "selection")
+    s.selection = value
+      .split(",")
+      .map(place)
+      .filter((index) => index !== undefined);
   else if (key === "tab" && TABS.includes(value)) s.tab = value;
   else if (key === "colour") s.colour = decodeURIComponent(value);
   else if (key === "channels" && /^[01]+$/.test(value)) s.channels = [...value].map((c) => c === "1");
   else if (key === "mix" && Number(value) >= 0 && Number(value) <= 1) s.mix = Number(value);
   else if (whole !== null) {
-    const names = { map: "map", layout: "plane", clustering: "clustering", compare: "other", draw: "draw", cell: "cell" };
+    const names = {
+      map: "map",
+      layout: "plane",
+      clustering: "clustering",
+      compare: "other",
+      draw: "draw",
+      cell: "cell",
+    };
     if (names[key]) s[names[key]] = whole;
   }
 }
 
 function tellAll(before) {
-  const changed = new Set(Object.keys(START).filter((key) => JSON.stringify(before[key]) !== JSON.stringify(state[key])));
+  const changed = new Set(
+    Object.keys(START).filter((key) => JSON.stringify(before[key]) !== JSON.stringify(state[key])),
+  );
   for (const heard of listeners) heard(state, changed);
 }
 

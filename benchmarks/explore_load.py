@@ -25,8 +25,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from grape_ops.cells.writer import write_store
 from grape_ops.config import ExploreSettings, load_config
-from grape_ops.explore.atlas import Request
 from grape_ops.explore.server import listen, make_app
+from grape_ops.explore.sources import Request
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
 from grape_ops.train.loop import train
 from record import write_record

@@ -16,7 +16,8 @@ from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.config import Config, EvaluateSettings, ExploreSettings
 from grape_ops.embed import embed
-from grape_ops.explore.atlas import Atlas, Request
+from grape_ops.explore.atlas import Atlas
+from grape_ops.explore.sources import Request
 from grape_ops.schema import GENE, UNS_METHOD
 from grape_ops.train.loop import train
 

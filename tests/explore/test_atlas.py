@@ -62,6 +62,29 @@ def test_a_map_that_holds_the_runs_own_vectors_is_not_shown_twice(request_, tmp_
     assert len(Atlas(replace(request_, groups=(), maps=(tmp_path / "genes.h5ad",))).sheets) == 1
 
 
+def test_two_seeds_of_one_method_are_told_apart(request_, tmp_path):
+    atlas = Atlas(request_)
+    other = atlas.material.vectors.copy()
+    other.X = other.X + 1
+    (tmp_path / "seed7").mkdir()
+    other.write_h5ad(tmp_path / "seed7" / "genes.h5ad")
+    names = [m.name for m in Atlas(replace(request_, groups=(), maps=(tmp_path / "seed7" / "genes.h5ad",))).sheets]
+    assert names == ["grape M", "grape M (seed7/genes.h5ad)"]
+
+
+def test_files_beside_the_run_join_and_what_is_no_map_is_told(copied):
+    request = replace(copied, groups=(), maps=())
+    other = Atlas(request).material.vectors.copy()
+    other.X, other.uns["method"] = other.X * 2, "beside"
+    other.write_h5ad(copied.run.parent / "genes_other.h5ad")
+    (copied.run.parent / "genes_broken.h5ad").write_text("not a map")
+    atlas = Atlas(request)
+    assert [sheet.name for sheet in atlas.sheets] == ["grape M", "beside"]
+    assert len(atlas.left_out) == 1 and atlas.left_out[0].startswith("genes_broken.h5ad beside the run is left out")
+    with pytest.raises(GrapeOpsError, match="not an AnnData file"):
+        Atlas(replace(request, maps=(copied.run.parent / "genes_broken.h5ad",)))
+
+
 def test_neighbours_have_support_only_with_several_runs(atlas):
     card = atlas.card(0)
     one, three = (found["neighbours"] for found in card["maps"])

@@ -4,50 +4,26 @@ A gene's number is its place in ``Atlas.genes``, a map's its place in ``Atlas.sh
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from grape_ops import __version__
 from grape_ops.cells.genes import BATCH_PREFIX
-from grape_ops.config import EvaluateSettings, ExploreSettings
-from grape_ops.embed import trained_nets
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.command import named_maps
 from grape_ops.explore.card import batch_warnings, cell_warnings
 from grape_ops.explore.guides import Reference, guide_table
 from grape_ops.explore.montage import Montage
-from grape_ops.explore.painter import Painter
 from grape_ops.explore.sheet import Sheet
-from grape_ops.generate.restyle import Restyler
+from grape_ops.explore.sources import Request, open_painter, open_sheets
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.pairs import KnownPairs, load_pairs
 from grape_ops.groundtruth.truth import GroundTruth
 from grape_ops.report.html import page_title
-from grape_ops.report.material import Material, gather
-from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES, UNS_METHOD
-
-if TYPE_CHECKING:
-    from anndata import AnnData
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to explore, as the command line says it."""
-
-    run: Path
-    maps: Sequence[Path] = ()
-    groups: Sequence[str] = ()
-    store: Path | None = None
-    truth: str | None = None
-    pairs: Sequence[Path] = ()
-    aliases: Path | None = None
-    settings: ExploreSettings = field(default_factory=ExploreSettings)
-    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+from grape_ops.report.material import gather
+from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
 
 
 class Atlas:
@@ -55,7 +31,7 @@ class Atlas:
 
     Attributes
     ----------
-    sheets : maps, the run's own first.
+    sheets, left_out : maps, the run's own first; sentences about files beside the run that are no maps.
     genes, number : all symbols of the run and the maps, sorted, and their numbers.
     montage, no_montage : pictures of cells, or why there are none.
     no_painter : why cells cannot be repainted; empty if they can.
@@ -68,7 +44,7 @@ class Atlas:
         self.seed: int = self.material.run.config.seed
         aliases = load_aliases(request.aliases) if request.aliases is not None else Aliases()
         self.pairs: list[KnownPairs] = [load_pairs(path, aliases) for path in request.pairs]
-        self.sheets = _sheets(self.material, request, aliases, self.seed)
+        self.sheets, self.left_out = open_sheets(self.material, request, aliases)
         renamed = aliases.rename(self.material.genes)
         row = {gene: place for place, gene in enumerate(self.material.run.genes.index)}
         self._rows = {renamed[gene]: row[gene] for gene in self.material.genes}
@@ -77,7 +53,7 @@ class Atlas:
         self.truth = _renamed(self.material.truth, aliases)
         self.aliases = {alias: symbol for alias, symbol in aliases.symbol.items() if symbol in self.number}
         self.aliases |= {old: new for old, new in renamed.items() if old != new}
-        self.painter, self.no_painter = _painter(self.material)
+        self.painter, self.no_painter = open_painter(self.material)
         self.montage = (
             Montage(self.material.store, self.settings, self.seed, self.painter) if self.material.store else None
         )
@@ -120,6 +96,7 @@ class Atlas:
             "cells_per_row": self.settings.cells,
             "pixel_size": self._pixel_size(),
             "steps": self.mixes,
+            "left_out": self.left_out,
             "pictured": self.pictured if mode == "static" else None,
         }
 
@@ -278,42 +255,6 @@ class Atlas:
         if not 0 <= number < len(self.sheets):
             raise GrapeOpsError(f"There is no map of number {number}; there are {len(self.sheets)}.")
         return self.sheets[number]
-
-
-def _painter(material: Material) -> tuple[Painter | None, str]:
-    """The generator, or why there is none."""
-    if material.store is None:
-        return None, material.missing["store"]
-    try:
-        nets, averaged = trained_nets(material.run, averaged=material.averaged)
-    except GrapeOpsError as error:
-        return None, str(error).replace(str(material.run.path), material.run.path.name)
-    return Painter(Restyler(material.run, material.store, nets, averaged)), ""
-
-
-def _sheets(material: Material, request: Request, aliases: Aliases, seed: int) -> list[Sheet]:
-    own: dict[str, AnnData | list[AnnData]] = {}
-    if material.vectors is not None:
-        own[str(material.vectors.uns[UNS_METHOD])] = material.vectors
-    maps, groups = list(request.maps), list(request.groups)
-    others = named_maps(maps or ([] if groups else _beside(request.run)), groups)
-    sheets = []
-    for name, runs in (own | {n: r for n, r in others.items() if not _same(r, material.vectors)}).items():
-        sheets.append(Sheet(name, runs if isinstance(runs, list) else [runs], aliases, seed))
-    return sheets
-
-
-def _beside(run: Path) -> list[Path]:
-    """Maps that a pipeline leaves beside its run."""
-    folder = run.resolve().parent
-    return [*sorted(folder.glob("genes*.h5ad")), *sorted((folder / "baselines").glob("*.h5ad"))]
-
-
-def _same(other: "AnnData | list[AnnData]", own: "AnnData | None") -> bool:
-    """Whether a file holds the run's own vectors."""
-    if own is None or isinstance(other, list) or other.shape != own.shape:
-        return False
-    return list(other.obs_names) == list(own.obs_names) and bool(np.allclose(np.asarray(other.X), np.asarray(own.X)))
 
 
 def _renamed(truth: GroundTruth | None, aliases: Aliases) -> GroundTruth | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from grape_ops.config import load_config
-from grape_ops.explore.atlas import Request
+from grape_ops.explore.sources import Request
 
 
 def explore_run(

@@ -16,9 +16,10 @@ from typing import Annotated
 import torch
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.explore.atlas import Atlas, Request
+from grape_ops.explore.atlas import Atlas
 from grape_ops.explore.documents import ADDRESSES, as_json, document
 from grape_ops.explore.page import POLICY, content_type, error_page, page_files
+from grape_ops.explore.sources import Request
 from grape_ops.machine import core_count
 
 try:

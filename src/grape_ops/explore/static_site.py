@@ -4,9 +4,10 @@ import shutil
 from pathlib import Path
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.explore.atlas import Atlas, Request
+from grape_ops.explore.atlas import Atlas
 from grape_ops.explore.documents import ADDRESSES, all_documents, as_json, document
 from grape_ops.explore.page import page_files
+from grape_ops.explore.sources import Request
 from grape_ops.progress import progress
 
 MARK = "explore.json"  # written last: the folder is a whole page, and may be replaced by another

@@ -276,6 +276,7 @@ function guide() {
       "Trust",
       "A flat map keeps only part of the distances: the table of nearest genes is computed on the full vectors.",
     ),
+    o.left_out.map((text) => entry("Left out", text)),
   );
 }
 

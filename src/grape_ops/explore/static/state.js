@@ -101,13 +101,26 @@ const position = () => (history.state && history.state.position) || 0;
 export const canUndo = () => position() > 0;
 export const canRedo = () => position() < furthest;
 
+let waiting = null;
+
+/** Write the state into the present entry of the history. */
+function note(s) {
+  clearTimeout(waiting);
+  waiting = null;
+  history.replaceState({ position: position() }, "", encode(s));
+}
+
 /** Change some of the state. `replace` leaves no step to undo: for what changes while something is dragged. */
 export function set(patch, replace = false) {
   const before = state;
   state = { ...state, ...patch };
   if (encode(before) === encode(state)) return;
-  if (replace) history.replaceState({ position: position() }, "", encode(state));
-  else {
+  if (replace) {
+    // Browsers refuse an address that changes with every move of a slider.
+    clearTimeout(waiting);
+    waiting = setTimeout(() => note(state), 250);
+  } else {
+    if (waiting !== null) note(before);
     furthest = position() + 1;
     history.pushState({ position: furthest }, "", encode(state));
   }
@@ -122,6 +135,7 @@ export function begin(symbols, fit) {
   history.replaceState({ position: position() }, "", encode(state));
   furthest = position();
   addEventListener("popstate", () => {
+    clearTimeout(waiting);
     const before = state;
     state = fit(decode(location.hash));
     furthest = Math.max(furthest, position());

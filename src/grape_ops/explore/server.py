@@ -30,7 +30,7 @@ try:
 except ImportError:
     raise GrapeOpsError("The explorer needs FastAPI and uvicorn: pip install 'grape-ops[explore]'.") from None
 
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 KEPT = 512  # pictures and cards kept in memory
 SLOW = 0.1  # seconds a crop may take on one thread
 MOST_GENES = 100_000  # in one request for a file

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import zarr
 from layout_writers import (
     CHANNELS,
     CROP,
@@ -15,6 +17,7 @@ from layout_writers import (
     draw_screen,
     write_brieflow,
     write_funk2022,
+    write_image,
     write_ops_standard,
     write_periscope,
     write_scallops,
@@ -220,3 +223,33 @@ def test_layouts_of_whole_screens_leave_out_wells_that_were_not_fetched(name: st
         folder.rename(folder.with_name("P1_B1"))
     with pytest.raises(GrapeOpsError, match="No cell is of a well with images: the table names P1 A1"):
         open_screen(tmp_path, PLAIN)
+
+
+def test_layout_ops_standard_takes_a_zarr_a_plate(tmp_path: Path) -> None:
+    drawn = draw_screen(plates=("P1", "P2"))
+    home = tmp_path / "screen_1"
+    write_ops_standard(tmp_path, draw_screen())
+    table = pd.read_parquet(home / "cell_data.parquet")
+    pd.concat([table, table.assign(plate="P2")]).to_parquet(home / "cell_data.parquet")
+    (home / "screen_1.zarr").rename(home / "P1.zarr")
+    plate = zarr.create_group(home / "P2.zarr", zarr_format=2)
+    for (name, well, tile), image in drawn.tiles.items():
+        if name == "P2":
+            # Fields may be padded with zeros where the table is not.
+            write_image(plate.create_group(f"{well[0]}/{well[1:]}/00{tile}"), image, "TCZYX", "0.4")
+    screen = open_screen(tmp_path, PLAIN)
+    assert screen.wells == [("P1", "A1"), ("P1", "A2"), ("P2", "A1"), ("P2", "A2")] and len(screen.tiles) == 16
+    for _, tile in screen.tiles.iterrows():
+        np.testing.assert_array_equal(screen.read_tile(tile), drawn.tiles[tile.plate, tile.well, tile.tile])
+
+
+def test_layout_ops_standard_spreads_floats_within_0_and_1(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    write_ops_standard(tmp_path, drawn)
+    for field in (tmp_path / "screen_1/screen_1.zarr").glob("?/?/?"):
+        tile = drawn.tiles["P1", "".join(field.parts[-3:-1]), field.name]
+        group = zarr.open_group(field, mode="r+")
+        del group["0"]
+        group.create_array("0", data=(tile / 65535).astype(np.float32)[None, :, None])
+    screen = open_screen(tmp_path, PLAIN)
+    np.testing.assert_array_equal(screen.read_tile(screen.tiles.iloc[0]), drawn.tiles["P1", "A1", "0"])

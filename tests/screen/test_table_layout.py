@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 import tifffile
 import yaml
+from anndata import AnnData
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.layouts import LAYOUTS, open_screen
 from grape_ops.screen.quality import Tally
+from grape_ops.screen.screen import Window, read_window
 
 PLAIN = ScreenSettings()
 CHANNELS = ["DNA", "actin"]
@@ -241,3 +243,60 @@ def test_damaged_and_ill_fitting_tiles_are_named(tmp_path: Path) -> None:
     file.mkdir()
     with pytest.raises(GrapeOpsError, match="is a folder, not a file"):
         screen.read_tile(row)
+
+
+def test_columns_in_any_case_and_guides_by_other_names(tmp_path: Path) -> None:
+    table = cell_table().rename(columns={"gene_symbol": "Gene", "sgRNA": "Guide", "plate": "Plate", "y": "Y", "x": "X"})
+    screen = open_screen(write(tmp_path, table), PLAIN)
+    assert screen.cells.sgRNA.tolist() == list("ABCDEF") and screen.cells.x.tolist() == [6.0, 5, 4, 3, 2, 1]
+
+
+def test_the_message_on_columns_shows_which_way_round_they_go(tmp_path: Path) -> None:
+    root = write(tmp_path, cell_table().rename(columns={"sgRNA": "oligo"}), columns={"oligo": "sgRNA"})
+    with pytest.raises(GrapeOpsError, match=r"columns: \{sgRNA: my_guide_column\}.*other way round"):
+        open_screen(root, PLAIN)
+    root = write(tmp_path, cell_table().rename(columns={"sgRNA": "oligo"}))
+    with pytest.raises(GrapeOpsError, match=r"columns: \{sgRNA: THEIR_COLUMN\}"):
+        open_screen(root, PLAIN)
+
+
+def test_an_h5ad_is_a_table_and_under_another_name_it_is_named(tmp_path: Path) -> None:
+    obs = cell_table().drop(columns="sgRNA").set_axis(pd.Index(list("ABCDEF"), name="sgRNA"))
+    AnnData(obs=obs.astype({"gene_symbol": "category"})).write_h5ad(tmp_path / "cells.h5ad")
+    root = write(tmp_path, cell_table(), cells="cells.h5ad")
+    assert open_screen(root, PLAIN).cells.sgRNA.tolist() == list("ABCDEF")
+    (tmp_path / "cells.h5ad").rename(tmp_path / "cells.csv")
+    with pytest.raises(GrapeOpsError, match="says that it is text, but it is not"):
+        open_screen(write_description(tmp_path), PLAIN)
+
+
+def write_description(root: Path) -> Path:
+    description = {"cells": "cells.csv", "tiles": "tiles/{plate}/{well}_{tile}.tif", "channels": CHANNELS}
+    (root / "screen.yaml").write_text(yaml.safe_dump(description))
+    return root
+
+
+def test_z_stacks_are_projected_and_compressed_tiles_read_in_windows(tmp_path: Path) -> None:
+    root = write(tmp_path, cell_table(), z_stack=True)
+    stack = np.stack([pixels(2) // 2, pixels(2), pixels(2) // 3])
+    for options in ({}, {"compression": "lzw"}, {"compression": "lzw", "tile": (16, 16)}, {"compression": "zlib"}):
+        tifffile.imwrite(root / "tiles/1/A1_2.tif", stack, photometric="minisblack", **options)
+        screen = open_screen(root, PLAIN)
+        tile = screen.tiles.iloc[0]
+        np.testing.assert_array_equal(screen.read_tile(tile), pixels(2))
+        window = Window(2, 5, 9, 4)
+        np.testing.assert_array_equal(read_window(screen.read_tile, tile, window, (1,)), pixels(2)[1:, 2:11, 5:9])
+    unstacked = open_screen(write(tmp_path / "other", cell_table()), PLAIN)
+    tifffile.imwrite(tmp_path / "other/tiles/1/A1_2.tif", stack, photometric="minisblack")
+    with pytest.raises(GrapeOpsError, match=r"shape \(3, 2, 16, 20\)"):
+        unstacked.read_tile(unstacked.tiles.iloc[0])
+
+
+def test_damaged_files_are_told_once_and_by_us(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    screen = open_screen(write(tmp_path, cell_table()), PLAIN)
+    file = tmp_path / "tiles/1/A1_2.tif"
+    tifffile.imwrite(file, pixels(2), photometric="minisblack", compression="zlib")
+    file.write_bytes(file.read_bytes()[:600])
+    with pytest.raises(GrapeOpsError, match="it is cut off"):
+        screen.read_tile(screen.tiles.iloc[0])
+    assert not caplog.records

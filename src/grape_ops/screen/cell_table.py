@@ -52,7 +52,7 @@ class CellTable:
         if not kept:
             named, found = (", ".join(" ".join(place) for place in sorted(some)[:3]) for some in (present, wells))
             raise GrapeOpsError(
-                f"No cell is of a well with images: the table names {named}, the images are of {found}."
+                f"No cell is of a well with images: the table names {named}, the images are of {found or 'others'}."
             )
         if len(kept) == len(present):
             return self

@@ -28,6 +28,7 @@ CELL_DATA, LIBRARY = "cell_data.parquet", "metadata/perturbation_library.csv"
 GLOBAL = ("global_y", "global_x")
 BOX = "bounding_box"
 _SAMPLED_IMAGES = 8
+_GROUPS = ("zarr.json", ".zgroup")  # of zarr v3, and of v2, which some still write
 
 Well = tuple[str, str, str]  # plate, row, column; a zarr that is alone names no plate
 Fields = dict[Well, dict[str, Path]]  # folder of the image of each field
@@ -91,7 +92,12 @@ def _find_fields(home: Path) -> Fields:
         for depth in (3, 4):
             for image in sorted(store.glob("/".join(["*"] * depth))):
                 row, column, field = image.relative_to(store).parts[-3:]
-                if (image / "zarr.json").is_file() and len(row) <= 2 and row.isalpha() and column.isdigit():
+                if (
+                    any((image / mark).is_file() for mark in _GROUPS)
+                    and len(row) <= 2
+                    and row.isalpha()
+                    and column.isdigit()
+                ):
                     own = plate if depth == 3 else image.relative_to(store).parts[0]
                     fields[own, row.upper(), str(int(column))][field] = image
     if not fields:

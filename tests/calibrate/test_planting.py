@@ -23,10 +23,10 @@ def moved_by(source: Source, name: str, units: float) -> np.ndarray:
     moved = []
     for cell in range(12):
         light = source.light(cell)
-        planted = plant(light, source.anatomies[cell], source.traits, changes, 0, np.random.default_rng(cell))
+        planted = plant(light, source.anatomy(cell), source.traits, changes, 0, np.random.default_rng(cell))
         anatomy = find_anatomy(planted[0])
         assert anatomy is not None
-        before = measure(light, source.anatomies[cell], source.traits, 0)
+        before = measure(light, source.anatomy(cell), source.traits, 0)
         moved.append((measure(planted, anatomy, source.traits, 0) - before) / source.spread)
     return np.median(moved, axis=0)
 
@@ -54,12 +54,12 @@ def test_intensity_of_one_channel_leaves_the_other_alone(source: Source) -> None
 def test_no_change_leaves_every_pixel(source: Source) -> None:
     light = source.light(0)
     rng = np.random.default_rng(0)
-    np.testing.assert_array_equal(plant(light, source.anatomies[0], source.traits, np.zeros(len(NAMES)), 0, rng), light)
+    np.testing.assert_array_equal(plant(light, source.anatomy(0), source.traits, np.zeros(len(NAMES)), 0, rng), light)
 
 
 def test_pixels_far_from_the_cell_stay(source: Source) -> None:
     changes = 2 * source.spread * np.array([0 if "nucleus" in name else 1 for name in NAMES])
-    light, anatomy = source.light(0), source.anatomies[0]
+    light, anatomy = source.light(0), source.anatomy(0)
     planted = plant(light, anatomy, source.traits, changes, 0, np.random.default_rng(0))
     y, x = np.indices(light.shape[1:]) - np.array(anatomy.centre)[:, None, None]
     far = np.hypot(y, x) > 2.6 * anatomy.radius * np.sqrt(anatomy.elongation)

@@ -25,6 +25,7 @@ from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLAT
 TRAITS_FILE = "traits.tsv"  # what was planted in each pseudo-gene
 SOURCE = "source"  # index of the cell in the store it was taken from
 SHOWS = "shows_effect"
+MOST_EXAMINED = 50_000  # control cells that are looked at, a minute or so
 MEASURED = 600  # control cells that natural spreads are measured on
 BACKGROUND = 0.01  # quantile of a batch's control pixels that stands for no light
 _AT_ONCE = 256
@@ -38,17 +39,15 @@ class Source:
     ----------
     store : where their pixels are.
     cells : (n,) indices of control cells with a whole nucleus in the middle of the crop.
-    anatomies : (n,) theirs.
     traits : what can be changed.
     spread : (T,) natural standard deviation of each trait.
     background : (B, C) pixels without light.
     nuclear : channel of the nucleus.
-    unusable : control cells that were left out.
+    unusable : examined control cells that were left out.
     """
 
     store: CropStore
     cells: np.ndarray
-    anatomies: tuple[Anatomy, ...]
     traits: tuple[Trait, ...]
     spread: np.ndarray
     background: np.ndarray
@@ -59,6 +58,12 @@ class Source:
     def batch_codes(self) -> np.ndarray:
         """Batch of each usable cell: (n,)."""
         return self.store.batch_codes[self.cells]
+
+    def anatomy(self, cell: int) -> Anatomy:
+        """Where a usable cell lies; found again, since a large screen's would not fit into memory."""
+        found = find_anatomy(self.store.read([self.cells[cell]])[0, self.nuclear])
+        assert found is not None, "only cells with a whole nucleus are usable"
+        return found
 
     def light(self, cell: int) -> np.ndarray:
         """Light above background of a usable cell: -> (C, S, S) float32."""
@@ -76,14 +81,15 @@ def read_source(store: CropStore, nucleus_channel: str = "") -> Source:
     """
     nuclear = nuclear_channel(store.channels, nucleus_channel)
     controls = np.flatnonzero(store.labels == len(store.perturbations) - 1)
-    cells, anatomies = [], []
+    if len(controls) > MOST_EXAMINED:
+        controls = np.sort(np.random.default_rng(0).permutation(controls)[:MOST_EXAMINED])
+    cells = []
     with progress("Nuclei of control cells", len(controls), "cell") as advance:
         for first in range(0, len(controls), _AT_ONCE):
             chosen = controls[first : first + _AT_ONCE]
             for cell, crop in zip(chosen, store.read(chosen)[:, nuclear], strict=True):
-                if (anatomy := find_anatomy(crop)) is not None:
+                if find_anatomy(crop) is not None:
                     cells.append(cell)
-                    anatomies.append(anatomy)
             advance(len(chosen))
     if len(cells) < 2 * len(store.batches):
         raise GrapeOpsError(
@@ -96,7 +102,6 @@ def read_source(store: CropStore, nucleus_channel: str = "") -> Source:
     bare = Source(
         store=store,
         cells=np.array(cells),
-        anatomies=tuple(anatomies),
         traits=traits,
         spread=np.ones(len(traits)),
         background=background,
@@ -104,7 +109,7 @@ def read_source(store: CropStore, nucleus_channel: str = "") -> Source:
         unusable=len(controls) - len(cells),
     )
     some = np.random.default_rng(0).permutation(len(cells))[:MEASURED]
-    measured = np.array([measure(bare.light(i), anatomies[i], traits, nuclear) for i in some])
+    measured = np.array([measure(bare.light(i), bare.anatomy(i), traits, nuclear) for i in some])
     return replace(bare, spread=natural_spread(measured, bare.batch_codes[some]))
 
 
@@ -124,7 +129,7 @@ def planted_crop(source: Source, design: Design, cell: int) -> np.ndarray:
         return source.store.read([source.cells[place]])[0]
     changes = design.shifts[design.labels[cell]] * source.spread
     rng = design.spots_rng(cell)
-    light = plant(source.light(place), source.anatomies[place], source.traits, changes, source.nuclear, rng)
+    light = plant(source.light(place), source.anatomy(place), source.traits, changes, source.nuclear, rng)
     pixels = light + source.background[source.batch_codes[place]][:, None, None]
     return np.clip(np.rint(pixels), 0, source.store.pixel_max).astype(source.store.pixel_type)
 

@@ -45,7 +45,7 @@ def test_inspect_recognises_the_layout_and_writes_a_pipeline(layout: str, tmp_pa
     assert result.exit_code == 0
     assert f"Layout: {layout} " in result.output
     tiles = 2 if layout == "scallops" else 8
-    assert f"1 plates, 2 wells, {tiles} tiles of " in result.output
+    assert f"1 plate, 2 wells, {tiles} tiles of " in result.output
     assert "Cells: 64, of them 16 controls (" in result.output
     assert "Genes: 3 with 8 guides" in result.output
     assert "16 at least, 16 (5 %), 16 (median), 16 (95 %), 16 at most" in result.output
@@ -71,11 +71,11 @@ def test_inspect_tells_what_is_doubtful(tmp_path: Path) -> None:
     found = inspect_screen(tmp_path, PLAIN)
     text = "\n".join(found.doubts)
     for said in (
-        "1 wells have no controls: P1 A2",
+        "1 well without controls: P1 A2",
         "AAVS1 count as genes",
-        "1 guides have more than 30 times",
-        "2 tiles are missing or unreadable: There is no tile tiles/P1/A1_0.tif",
-        "genes have fewer than 50 cells",
+        "1 guide with more than 30 times",
+        "2 tiles missing or unreadable: There is no tile tiles/P1/A1_0.tif",
+        "genes with fewer than 50 cells",
         "too few for a flat field",
     ):
         assert said in text, said
@@ -85,7 +85,7 @@ def test_inspect_counts_cells_outside_their_tiles(tmp_path: Path) -> None:
     drawn = draw_screen()
     drawn.cells.loc[3:4, "y"] = 5000.0
     write_table(tmp_path, drawn)
-    assert any("2 cells lie outside their tile" in doubt for doubt in inspect_screen(tmp_path, PLAIN).doubts)
+    assert any("2 cells outside their tile" in doubt for doubt in inspect_screen(tmp_path, PLAIN).doubts)
 
 
 def test_a_pipeline_file_within_the_screen_writes_outside_of_it(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from grape_ops.progress import progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, TILE, WELL, X, Y
 from grape_ops.screen.cell_rules import ghost_guides
 from grape_ops.screen.layouts import LAYOUTS, open_screen, recognise_layout
-from grape_ops.screen.quality import Tally
+from grape_ops.screen.quality import Tally, counted
 from grape_ops.screen.screen import Screen, TileHeader, tile_header
 
 HEADS = 2000  # tiles whose heads are looked at; of more, every n-th
@@ -60,11 +60,11 @@ class Inspection:
     def __str__(self) -> str:
         """Say all of it in lines."""
         channels = ", ".join(self.screen.channels)
-        images = f"{self.tiles:,} tiles" if self.screen.read_crops is None else "ready crops"
+        images = counted(self.tiles, "tiles") if self.screen.read_crops is None else "ready crops"
         size = f" of {self.size[0]:,} x {self.size[1]:,} px" if self.size else ""
         lines = [
             f"Layout: {self.layout} ({LAYOUTS[self.layout].sentence})",
-            f"Images: {self.plates:,} plates, {self.wells:,} wells, {images}{size}",
+            f"Images: {counted(self.plates, 'plates')}, {counted(self.wells, 'wells')}, {images}{size}",
             f"Channels: {channels}",
             f"Cells: {self.cells:,}, of them {self.controls:,} controls ({_names(self.control_names)})",
             f"Genes: {len(self.genes):,} with {len(self.guides):,} guides, those of controls included",
@@ -78,7 +78,7 @@ class Inspection:
             )
         if self.quality:
             lines.append("Table:")
-            lines += [f"  {tally.count:,} {tally.what}: {_fate(tally)}" for tally in self.quality]
+            lines += [f"  {counted(tally.count, tally.what)}: {_fate(tally)}" for tally in self.quality]
         lines.append("Doubtful:" if self.doubts else "Nothing is doubtful.")
         lines += [f"  {doubt}" for doubt in self.doubts]
         return "\n".join(lines)
@@ -116,12 +116,13 @@ def inspect_screen(root: Path, settings: ScreenSettings) -> Inspection:
     found.plates, found.wells = len({plate for plate, _ in screen.wells}), len(screen.wells)
     if bare:
         found.doubts.append(
-            f"{len(bare)} wells have no controls: {_listed(bare)}. They are left out unless preprocess.batch_columns "
-            f"joins them with others, for example [{PLATE}]."
+            f"{counted(len(bare), 'wells')} without controls: {_listed(bare)}. Left out, unless "
+            f"preprocess.batch_columns joins wells, for example [{PLATE}]."
         )
     if astray:
         found.doubts.append(
-            f"{astray:,} cells lie outside their tile: are y and x the right columns (screen.columns), in tile pixels?"
+            f"{counted(astray, 'cells outside their tile')}: are y and x the right columns (screen.columns), in "
+            "tile pixels?"
         )
     found.doubts += _doubts(found, settings)
     return found
@@ -162,7 +163,7 @@ def _look_at_heads(screen: Screen, found: Inspection) -> dict[tuple[str, str, st
             found.doubts.append(f"Tiles differ in size: {listed}.")
     if failed:
         among = f" of {len(heads) + len(failed)} looked at" if step > 1 else ""
-        found.doubts.append(f"{len(failed)} tiles{among} are missing or unreadable: {_listed(failed)}")
+        found.doubts.append(f"{counted(len(failed), 'tiles')}{among} missing or unreadable: {_listed(failed)}")
     return heads
 
 
@@ -182,7 +183,7 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
     screen = found.screen
     few = [gene for gene, count in found.genes.items() if count < FEW_CELLS]
     if few:
-        doubts.append(f"{len(few)} genes have fewer than {FEW_CELLS} cells: {_listed(few)}.")
+        doubts.append(f"{counted(len(few), 'genes')} with fewer than {FEW_CELLS} cells: {_listed(few)}.")
     alike = [gene for gene in found.genes if any(part in gene.lower() for part in _LIKE_CONTROLS)]
     if alike:
         doubts.append(f"{_listed(alike)} count as genes; if they are controls, set screen.control_pattern.")
@@ -190,8 +191,8 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
     if ghosts:
         cells = sum(found.guides[guide] for guide in ghosts)
         doubts.append(
-            f"{len(ghosts)} guides have more than {settings.ghost_factor:g} times the cells of the median guide "
-            f"({cells:,} cells): {_listed(sorted(ghosts))}. To leave them out: --set screen.ghost_guides=drop."
+            f"{counted(len(ghosts), 'guides')} with more than {settings.ghost_factor:g} times the cells of the median "
+            f"guide ({cells:,} cells): {_listed(sorted(ghosts))}. To leave them out: --set screen.ghost_guides=drop."
         )
     if screen.channels == tuple(f"channel{index}" for index in range(len(screen.channels))):
         doubts.append("Nothing names the channels; they are called by their number.")

@@ -29,7 +29,7 @@ class Tally:
 def counted(count: int, what: str) -> str:
     """Write a count with its plural, or for one with the singular: (1, "cells outside their tile") -> "1 cell ..."."""
     if count == 1:
-        what = re.sub(r"batches|(?:cell|tile|crop|row|guide|gene|well)s\b", _singular, what, count=1)
+        what = re.sub(r"batches|(?:cell|tile|crop|row|guide|gene|well|plate)s\b", _singular, what, count=1)
         what = what.replace(" their ", " its ", 1)
     return f"{count:,} {what}"
 

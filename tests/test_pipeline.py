@@ -335,3 +335,17 @@ def test_the_readmes_commands_exist():
     for target in ("demo", "test"):
         assert f"make {target}" in readme
         assert f"\n{target}: setup" in makefile
+
+
+def test_the_phenotype_check_is_a_step_if_asked_for(tmp_path: Path) -> None:
+    from grape_ops.pipeline import _steps
+
+    (tmp_path / "screen").mkdir()
+    (tmp_path / "screen" / "truth.tsv").write_text("gene_symbol\tcomplex\nA\tx\nB\tx\n")
+    named: dict[bool, dict[str, str]] = {}
+    for phenotype in (False, True):
+        plan, config = read_pipeline(write_plan(tmp_path, phenotype=phenotype))
+        # Taken while the steps come: later steps add to what they hand on.
+        named[phenotype] = {step.name: step.identity for step in _steps(plan, config, tmp_path)}
+    assert set(named[True]) - set(named[False]) == {"phenotype"}
+    assert {name for name in named[False] if named[True][name] != named[False][name]} == {"report"}

@@ -11,7 +11,7 @@ from grape_ops.cells.writer import write_store
 from grape_ops.cli import app
 from grape_ops.config import FeatureSettings, GenerateSettings, load_config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.generate.check import Principal, scored, write_check
+from grape_ops.generate.check import Principal, scored, verdict, write_check
 from grape_ops.generate.phenotype import (
     FeatureSpace,
     _permuted_aucs,
@@ -128,6 +128,22 @@ def test_only_genes_told_from_control_are_scored():
     assert found.loc["B", "q_value"] == pytest.approx(0.03)
     assert np.isnan(found.loc["C", ["share", "share_low", "direction"]].astype(float)).all()
     assert found.loc["C", "note"] == "not told from control" and found.loc["D", "note"].startswith("fewer")
+
+
+@pytest.mark.parametrize(
+    ("share", "low", "high", "words"),
+    [
+        (0.4, 0.2, 0.5, "covers 40% of the way"),
+        (-0.4, -0.9, -0.1, "no nearer to the knock-out than control cells (−40%"),
+        (0.1, -0.5, 0.5, "uncertain (10%, −50% to 50%)"),
+    ],
+)
+def test_a_gene_in_words(share, low, high, words):
+    line = {"told_apart": True, "auc": 0.8, "note": "", "share": share, "share_low": low, "share_high": high}
+    assert words in verdict(line)
+    assert "not told from control (AUC 0.80" in verdict(
+        line | {"told_apart": False, "note": "not told from control", "q_value": 0.5}
+    )
 
 
 def test_principal_components_keep_distances():

@@ -203,9 +203,13 @@ def verdict(line: Mapping[Any, Any]) -> str:
     if not line["told_apart"] or np.isnan(line["share"]):
         return f"{line['note']} (AUC {line['auc']:.2f}, q = {line['q_value']:.2g})"
     interval = f"{line['share_low']:.0%} to {line['share_high']:.0%}".replace("-", "−")
-    if line["share"] > 0:
-        return f"restyling covers {line['share']:.0%} of the way to the knock-out ({interval}); AUC {line['auc']:.2f}"
-    return f"restyled cells are no nearer to the knock-out than control cells ({interval}); AUC {line['auc']:.2f}"
+    share = f"{line['share']:.0%}".replace("-", "−")
+    told = f"({share}, {interval}); AUC {line['auc']:.2f}"
+    if line["share_low"] > 0:
+        return f"restyling covers {share} of the way to the knock-out ({interval}); AUC {line['auc']:.2f}"
+    if line["share_high"] <= 0:
+        return f"restyled cells are no nearer to the knock-out than control cells {told}"
+    return f"whether restyling goes the way to the knock-out is uncertain {told}"
 
 
 def scored(table: pd.DataFrame, q_value: float) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from grape_ops.config import GenerateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.generate.directions import Change, paired_change, ring_edges, styles_between, unpaired_change
 from grape_ops.generate.draw import draw_cells, draw_matching, gene_row
-from grape_ops.generate.figures import save_figure
+from grape_ops.generate.figures import called, save_figure
 from grape_ops.generate.pictures import channel_views
 from grape_ops.generate.plots import change_figure, strip_figure
 from grape_ops.generate.restyle import Restyler
@@ -84,7 +84,7 @@ def write_directions(
             shown = min(settings.shown, len(cells), len(knockouts))
             strips = restyler.images(cells[:shown], styles_between(restyler, start, row, settings.steps))
             figure = strip_figure(
-                strips.swapaxes(0, 1), real[:shown], knockouts[:shown], views, names[start], names[row]
+                strips.swapaxes(0, 1), real[:shown], knockouts[:shown], views, called(names[start]), called(names[row])
             )
             save_figure(figure, stem.with_name(f"{stem.name}_strip"))
             tables.append(change_table(names[row], store.channels, store.crop_size, made, there))

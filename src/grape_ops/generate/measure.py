@@ -12,8 +12,10 @@ from grape_ops.config import FeatureSettings
 from grape_ops.features import crop_features, nucleus_channel, store_features
 from grape_ops.features.table import cache_folder
 from grape_ops.machine import core_count
+from grape_ops.progress import progress
 
 _CELLS_AT_ONCE = 128
+_CELLS_READ = 1024  # crops held in memory, a few times
 
 
 class Measurer:
@@ -37,7 +39,13 @@ class Measurer:
         """Features of cells of the store: (n,) -> (n, K)."""
         if self._known is not None:
             return np.asarray(self._known[cells])
-        return next(iter(self.crops([self.store.read(cells)])))
+        parts = np.split(cells, range(_CELLS_READ, len(cells), _CELLS_READ))
+        measured = []
+        with progress("measure real cells", len(cells), "cell") as advance:
+            for values in self.crops(self.store.read(part) for part in parts):
+                measured.append(values)
+                advance(len(values))
+        return np.concatenate(measured)
 
     def crops(self, sets: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Features of sets of crops, in order: each (n, C, H, H) pixels of the store's type -> (n, K)."""

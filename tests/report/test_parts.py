@@ -16,7 +16,7 @@ from grape_ops.report.cells import CELLS, cell_pictures, choose_genes, strips
 from grape_ops.report.figures import complex_scores, map_along_training
 from grape_ops.report.material import Material, gather
 from grape_ops.report.projection import nearest_genes, principal_components, projections
-from grape_ops.report.quality import dropped_rows, flat_field_text
+from grape_ops.report.quality import dropped_rows, flat_field_text, table_rows
 from grape_ops.report.scores import own_entry, score_table
 from grape_ops.report.summary import conclusions
 
@@ -173,6 +173,8 @@ def test_quality_in_words():
     quality = {"cells_in_table": 200, "cells_kept": 150, "cells_dropped": {"no gene symbol": 50}}
     assert dropped_rows(quality)[1] == ("left out: no gene symbol", "50 (25.0%)")
     assert dropped_rows({}) == []
+    entry = {"what": "mitotic cells", "count": 1200, "fate": "kept", "setting": "screen.mitotic"}
+    assert table_rows({"table": [entry]}) == [("mitotic cells", "1,200", "kept", "screen.mitotic")]
     field = {"groups": 2, "applied": {"DNA": 2, "actin": 1}, "not_applied": ["P1|A1 actin"]}
     assert "DNA in 2, actin in 1" in flat_field_text({"flat_field": field})
     assert "P1|A1 actin" in flat_field_text({"flat_field": field})

@@ -14,10 +14,15 @@ PERCENTILES = (0.1, 99.9)  # as in preprocessing (section 3.2)
 FULL_SIZE = 64
 
 
+def data_folder() -> Path:
+    """Where the cells lie: beside the project, or where GRAPE_OPS_DATA says."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    return Path(os.environ.get("GRAPE_OPS_DATA", beside)) / "bbbc021"
+
+
 def read_cells(name: str) -> tuple[np.ndarray, pd.DataFrame]:
     """Read a part of BBBC021: crops (N, 3, 68, 68) uint16 and their table."""
-    beside = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("GRAPE_OPS_DATA", beside)) / "bbbc021"
+    folder = data_folder()
     if not folder.is_dir():
         raise SystemExit("The folder bbbc021 is not there; set GRAPE_OPS_DATA to the folder that holds it.")
     return np.load(folder / f"{name}.npz")["images"], pd.read_csv(folder / f"{name}.csv")

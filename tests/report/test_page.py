@@ -219,7 +219,7 @@ def test_genes_clusters_and_cost_are_tables_without_a_script(page):
     body = raw[raw.index('id="table-genes"') : raw.index("</table>", raw.index('id="table-genes"'))]
     assert re.findall(r'data-gene="(\w+)"', body) == ["AAA", "BBB", "CCC", "DDD"]
     assert all(name in body for name in ("first", "second"))
-    assert len(re.findall(r'class="faint">-?\d\.\d\d<', body)) == 4 * 3  # the three other genes of each
+    assert len(re.findall(r"<small>-?\d\.\d\d<", body)) == 4 * 3  # the three other genes of each
     assert "Cost of the training" in text and "8 × 8 = 64 cells" in text
     assert "style encoder" in text and "Clusters are Leiden's" in text
 

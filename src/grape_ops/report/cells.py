@@ -28,8 +28,9 @@ from grape_ops.report.material import Material
 
 CELLS = 6
 MOST_GENES = 24
-# Base64 characters of all pictures; keeps the page well below 15 MB beside the 5 MB of the plotting library.
-MOST_CHARACTERS = 7_000_000
+# Base64 characters of all pictures; keeps the page below 15 MB beside the 5 MB of the plotting library and what every
+# gene takes in the map and in the tables.
+MOST_CHARACTERS, CHARACTERS_A_GENE = 7_000_000, 1_000
 # Grey levels written: more than an eye tells apart, and noise in the last bits would double the files.
 GREYS = 128
 
@@ -56,7 +57,7 @@ def cell_pictures(material: Material, store: CropStore) -> dict[str, Any]:
             restyled = restyler.images(controls, restyler.styles([row]))[0]
             pictures = {"restyled": strips(restyled, channels), "knockout": strips(knockout, channels)}
             spent += sum(len(uri) for uris in pictures.values() for uri in uris)
-            if genes and spent > MOST_CHARACTERS:
+            if genes and spent > MOST_CHARACTERS - CHARACTERS_A_GENE * len(material.genes):
                 break
             name = material.run.genes.index[row]
             n_cells = int((store.labels == row).sum())

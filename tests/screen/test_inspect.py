@@ -70,8 +70,9 @@ def test_inspect_tells_what_is_doubtful(tmp_path: Path) -> None:
     (tmp_path / "tiles/P1/A2_3.tif").write_bytes(b"II*")
     found = inspect_screen(tmp_path, PLAIN)
     text = "\n".join(found.doubts)
+    assert not any("batch" in doubt for doubt in inspect_screen(tmp_path, PLAIN, ["plate"]).doubts)
     for said in (
-        "1 well without controls: P1 A2",
+        "1 batch without controls: P1|A2",
         "AAVS1 count as genes",
         "1 guide with more than 30 times",
         "2 tiles missing or unreadable: There is no tile tiles/P1/A1_0.tif",

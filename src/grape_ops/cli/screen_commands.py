@@ -29,10 +29,10 @@ def inspect(
     from grape_ops.config import load_config
     from grape_ops.screen.inspect import inspect_screen, write_pipeline
 
-    settings = load_config(config, overrides or ()).screen
-    found = inspect_screen(screen, settings)
+    settings = load_config(config, overrides or ())
+    found = inspect_screen(screen, settings.screen, settings.preprocess.batch_columns)
     say(str(found))
-    write_pipeline(found, screen, settings, out, overrides or ())
+    write_pipeline(found, screen, settings.screen, out, overrides or ())
     say(f"Pipeline: {out} (grape-ops run {out})")
 
 

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,8 +93,12 @@ def _names(counts: Counter[str]) -> str:
     return ", ".join(shown) + (f" and {len(counts) - 3} more names" if len(counts) > 3 else "")
 
 
-def inspect_screen(root: Path, settings: ScreenSettings) -> Inspection:
+def inspect_screen(root: Path, settings: ScreenSettings, batch_columns: Sequence[str] = (PLATE, WELL)) -> Inspection:
     """Look a screen over: its table as a whole, the heads of its tiles, no pixels.
+
+    Parameters
+    ----------
+    batch_columns : as ``preprocess.batch_columns``; each batch needs controls.
 
     Raises
     ------
@@ -105,19 +109,21 @@ def inspect_screen(root: Path, settings: ScreenSettings) -> Inspection:
         screen = open_screen(root, settings, Path(parts))
         found = Inspection(name, screen, tiles=len(screen.tiles), quality=screen.quality)
         heads = _look_at_heads(screen, found) if screen.read_crops is None else {}
-        bare, astray = [], 0
+        batches, with_controls, astray = set(), set(), 0
         for place in screen.wells:
             cells = screen.cells_of(*place)
             astray += _count_well(cells, heads, found)
-            if not cells[IS_CONTROL].any():
-                bare.append(" ".join(place))
+            names = _batches(cells, batch_columns)
+            batches |= set(names)
+            with_controls |= set(names[cells[IS_CONTROL].to_numpy(bool)])
         if screen.read_crops is not None:
             found.size = _crop_size(screen, found)
     found.plates, found.wells = len({plate for plate, _ in screen.wells}), len(screen.wells)
+    bare = sorted(batches - with_controls)
     if bare:
         found.doubts.append(
-            f"{counted(len(bare), 'wells')} without controls: {_listed(bare)}. Left out, unless "
-            f"preprocess.batch_columns joins wells, for example [{PLATE}]."
+            f"{counted(len(bare), 'batches')} without controls: {_listed(bare)}. Left out, unless "
+            f"preprocess.batch_columns (now {', '.join(batch_columns)}) joins more cells, for example [{PLATE}]."
         )
     if astray:
         found.doubts.append(
@@ -126,6 +132,18 @@ def inspect_screen(root: Path, settings: ScreenSettings) -> Inspection:
         )
     found.doubts += _doubts(found, settings)
     return found
+
+
+def _batches(cells: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    missing = [name for name in columns if name not in cells]
+    if missing:
+        raise GrapeOpsError(
+            f"preprocess.batch_columns names {', '.join(missing)}; the table has: {', '.join(map(str, cells))}."
+        )
+    names = np.full(len(cells), "all" if not columns else "", dtype=object)
+    for column in columns:
+        names = names + np.where(names == "", "", "|") + cells[column].astype(str).to_numpy(object)
+    return names
 
 
 def _count_well(cells: pd.DataFrame, heads: dict[tuple[str, str, str], TileHeader], found: Inspection) -> int:

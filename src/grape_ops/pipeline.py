@@ -248,10 +248,9 @@ def _simulate(screen: Path, config: Config) -> None:
 
 
 def _preprocess(screen: Path, store: Path, config: Config, resume: bool) -> None:
-    from grape_ops.preprocess.pipeline import preprocess
-    from grape_ops.screen.layouts import open_screen
+    from grape_ops.preprocess.command import preprocess_folder
 
-    preprocess(open_screen(screen, config.screen), store, config.preprocess, resume=resume)
+    preprocess_folder(screen, store, config, resume=resume)
 
 
 def _evaluate(files: list[Path], truth: str, out: Path, config: Config) -> None:

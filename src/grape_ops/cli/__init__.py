@@ -23,6 +23,7 @@ from grape_ops.cli import generate_commands  # noqa: F401
 from grape_ops.cli import benchmark_commands  # noqa: F401
 from grape_ops.cli import page_commands  # noqa: F401
 from grape_ops.cli import explore_commands  # noqa: F401
+from grape_ops.cli import export_commands  # noqa: F401
 from grape_ops.cli import whole_commands  # noqa: F401
 # isort: on
 

@@ -45,15 +45,14 @@ def preprocess(
     overrides: Overrides = None,
     resume: Resume = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that lies there.")] = False,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler to work on, as tcp://HOST:PORT.")] = None,
 ) -> None:
     """Correct, rescale and crop the tiles of a screen into a crop store."""
     from grape_ops.config import load_config
-    from grape_ops.preprocess.pipeline import preprocess as make_store
-    from grape_ops.screen.layouts import open_screen
+    from grape_ops.preprocess.command import preprocess_folder
 
     chosen = [f"screen.layout={layout}"] if layout else []
     settings = load_config(config, [*(overrides or ()), *chosen])
-    opened = open_screen(screen, settings.screen)
-    report = make_store(opened, out, settings.preprocess, resume=resume, overwrite=overwrite)
+    report = preprocess_folder(screen, out, settings, resume, overwrite, scheduler)
     say(f"{report}\nCrop store: {out}")
     raise typer.Exit(report.exit_code)

@@ -15,6 +15,7 @@ from grape_ops.config.baselines import (
 )
 from grape_ops.config.calibrate import CalibrateSettings
 from grape_ops.config.explore import ExploreSettings
+from grape_ops.config.export import ExportSettings
 from grape_ops.config.features import FeatureSettings
 from grape_ops.config.generate import GenerateSettings
 from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
@@ -45,6 +46,7 @@ __all__ = [
     "EngineeredSettings",
     "EvaluateSettings",
     "ExploreSettings",
+    "ExportSettings",
     "FeatureSettings",
     "FlatFieldSettings",
     "Gene2vecSettings",

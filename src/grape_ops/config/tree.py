@@ -6,6 +6,7 @@ from grape_ops.config.base import Settings
 from grape_ops.config.baselines import BaselineSettings
 from grape_ops.config.calibrate import CalibrateSettings
 from grape_ops.config.explore import ExploreSettings
+from grape_ops.config.export import ExportSettings
 from grape_ops.config.features import FeatureSettings
 from grape_ops.config.generate import GenerateSettings
 from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
@@ -32,6 +33,7 @@ class Config(Settings):
     generate: GenerateSettings = GenerateSettings()
     calibrate: CalibrateSettings = CalibrateSettings()
     explore: ExploreSettings = ExploreSettings()
+    export: ExportSettings = ExportSettings()
 
     @model_validator(mode="after")
     def _diversity_wants_noise(self) -> "Config":

@@ -20,7 +20,7 @@ from grape_ops.config import FlatFieldSettings
 from grape_ops.errors import GrapeOpsError
 
 FIELDS_FILE = "flat_fields.npz"  # in a store
-ROUGH_LEVELS, LEVELS = 16, 32
+ROUGH_LEVELS, LEVELS = 16, 48
 ROUGH_RADIUS = 15
 # Larger disks hold enough pixels when only every second, third ... one is taken.
 LATTICE_RADIUS, COMPARED_RADIUS = 60, 20
@@ -198,9 +198,12 @@ def estimate_field(
     sparse = max(1, int(radius / COMPARED_RADIUS))
     coarse = max(1, int(radius / sparse / 5))
     fields, agreements = [], []
+    # The last blocks of a row or column may be smaller, and must not count as whole ones.
+    sizes = [np.bincount(np.arange(n) // step) for n in mean.shape[1:]]
+    size_of_block = np.outer(*sizes).astype(np.float64)
     for channel, picture in enumerate(mean):
         median = local_median(picture, radius, step)
-        floor = np.percentile(median, percentile)
+        floor = np.quantile(median, percentile / 100, weights=size_of_block, method="inverted_cdf")
         rough = [half[channel, sparse // 2 :: sparse, sparse // 2 :: sparse] for half in halves or ()]
         medians = [local_median(half, radius / sparse, coarse) for half in rough]
         agreement = _agreement(*medians) if medians else 0.0

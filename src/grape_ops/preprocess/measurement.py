@@ -24,7 +24,7 @@ from grape_ops.preprocess.survey import (
     read_note,
     survey_block,
 )
-from grape_ops.preprocess.workers import Task, Workers
+from grape_ops.preprocess.workers import Task, TaskRunner
 from grape_ops.progress import progress
 from grape_ops.screen.screen import Screen, Window, WindowedReader
 
@@ -62,7 +62,7 @@ class Measurement:
 
 
 def measure(
-    screen: Screen, groups: TileGroups, folder: Path, settings: PreprocessSettings, workers: Workers
+    screen: Screen, groups: TileGroups, folder: Path, settings: PreprocessSettings, workers: TaskRunner
 ) -> Measurement:
     """Run the first pass, or what is left of it, with its files in ``folder``."""
     blocks = list(_blocks(screen, groups, folder))
@@ -141,7 +141,7 @@ def _survey(
     of_group: dict[str, list[Block]],
     files: dict[str, Path],
     settings: PreprocessSettings,
-    workers: Workers,
+    workers: TaskRunner,
 ) -> dict[str, list[BlockNote]]:
     """Survey all blocks and finish all groups that are not; returns the note of each block."""
     notes: dict[str, list[BlockNote]] = {}

@@ -13,6 +13,7 @@ from typing import Any
 from grape_ops.cells.writer import finish_store
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import LEFT_OUT
+from grape_ops.preprocess.cluster import ClusterWorkers
 from grape_ops.preprocess.illumination import FIELDS_FILE
 from grape_ops.preprocess.measurement import Measurement, measure
 from grape_ops.preprocess.problems import Problems
@@ -21,7 +22,7 @@ from grape_ops.preprocess.ready_crops import store_ready_crops
 from grape_ops.preprocess.selection import Selector
 from grape_ops.preprocess.shards import Cutter
 from grape_ops.preprocess.tables import Tables, look_over
-from grape_ops.preprocess.workers import Workers, worker_count
+from grape_ops.preprocess.workers import TaskRunner, Workers, worker_count
 from grape_ops.preprocess.workplace import Plan, claim, tidy
 from grape_ops.schema import QUALITY_FILE, UNFINISHED_DIR
 from grape_ops.screen.quality import counted
@@ -87,6 +88,7 @@ def preprocess(
     settings: PreprocessSettings,
     resume: bool = False,
     overwrite: bool = False,
+    scheduler: str | None = None,
 ) -> PreprocessReport:
     """Cut a screen into a crop store.
 
@@ -97,6 +99,7 @@ def preprocess(
     settings : see ``PreprocessSettings``.
     resume : go on with a half-written store.
     overwrite : replace a store that is there, finished or not.
+    scheduler : address of a Dask scheduler whose workers do the work, in place of processes of this machine.
 
     Raises
     ------
@@ -118,14 +121,14 @@ def preprocess(
     plan = Plan.of(tables.fingerprint, settings)
     if claim(folder, plan, resume, overwrite):
         return PreprocessReport.of(json.loads((folder / QUALITY_FILE).read_text()))
-    with Workers(worker_count(settings.workers)) as workers:
+    with ClusterWorkers(scheduler) if scheduler else Workers(worker_count(settings.workers)) as workers:
         quality = _make(screen, tables, folder, plan, settings, workers)
     tidy(folder)
     return PreprocessReport.of(quality)
 
 
 def _make(
-    screen: Screen, tables: Tables, folder: Path, plan: Plan, settings: PreprocessSettings, workers: Workers
+    screen: Screen, tables: Tables, folder: Path, plan: Plan, settings: PreprocessSettings, workers: TaskRunner
 ) -> dict[str, Any]:
     """Run both passes and write the store; returns the quality counts."""
     problems = Problems(settings.on_problem)

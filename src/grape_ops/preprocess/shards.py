@@ -25,7 +25,7 @@ from grape_ops.preprocess.illumination import FIELDS_FILE, FlatField, read_field
 from grape_ops.preprocess.intensity import Rescaling
 from grape_ops.preprocess.measurement import Measurement, TileGroups
 from grape_ops.preprocess.selection import Choice, Selector, Well
-from grape_ops.preprocess.workers import Task, Workers
+from grape_ops.preprocess.workers import Task, TaskRunner
 from grape_ops.progress import progress
 from grape_ops.schema import BATCH, IS_CONTROL, UNFINISHED_DIR
 from grape_ops.screen.screen import TileReader, Window, read_window
@@ -111,7 +111,7 @@ class Cutter:
     parts: list[Path] = field(default_factory=list)
     _unfinished: dict[str, _Unfinished] = field(default_factory=dict)
 
-    def run(self, choice: Choice, workers: Workers) -> None:
+    def run(self, choice: Choice, workers: TaskRunner) -> None:
         """Cut all kept cells."""
         write_fields(self.out, self.measurement.fields)
         fields = (self.out, sha256_of(self.out / FIELDS_FILE))

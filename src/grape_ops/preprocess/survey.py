@@ -126,6 +126,8 @@ def finish_group(
     file: Path, blocks: Sequence[Block], channels: int, settings: FlatFieldSettings, supplied: FlatField | None
 ) -> None:
     """Estimate the field of a group, or take the supplied one, count its corrected pixels, and write one file."""
+    if read_note(file):
+        return  # an earlier try had come to its end before its worker was lost
     notes = [read_note(block.file) for block in blocks]
     failed = {tile: why for note in notes if note for tile, why in note.unreadable.items()}
     readable = [(b, n) for b, n in zip(blocks, notes, strict=True) if n and n.shape and _is_whole(b, failed)]

@@ -6,12 +6,19 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.machine import core_count, follow_parent
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+class TaskRunner(Protocol):
+    """Works off tasks, on this machine or elsewhere."""
+
+    def run(self, first: deque[Task], then: Iterable[Task] = ()) -> Iterator[Any]:
+        """See ``Workers.run``."""
 
 
 def worker_count(asked: int) -> int:

@@ -1,0 +1,32 @@
+"""What a run can be exported as, by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from grape_ops.config import Config
+from grape_ops.errors import GrapeOpsError
+from grape_ops.export.gene_map import write_cluster_table, write_genes
+from grape_ops.export.h5sc import write_h5sc
+from grape_ops.export.standard import write_standard
+
+FORMATS: dict[str, Callable[[Path, Path, Config], None]] = {
+    "h5ad": write_genes,
+    "ops-standard": write_standard,
+    "clusters": write_cluster_table,
+    "h5sc": write_h5sc,
+}
+_FOLDERS = ("ops-standard",)
+
+
+def export_run(run_path: Path, form: str, out: Path, settings: Config) -> None:
+    """Write a run in one of the ``FORMATS``.
+
+    Raises
+    ------
+    GrapeOpsError : there is no such format, or ``out`` is a folder where a file is wanted; see also each format.
+    """
+    if form not in FORMATS:
+        raise GrapeOpsError(f"There is no format {form!r}; there are: {', '.join(FORMATS)}.")
+    if form not in _FOLDERS and out.is_dir():
+        raise GrapeOpsError(f"{out} is a folder; name a file with --out.")
+    FORMATS[form](run_path, out, settings)

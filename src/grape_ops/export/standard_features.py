@@ -1,0 +1,117 @@
+"""The OPS Data Standard's own features of each perturbation, out of those that are measured on a store's crops.
+
+They are the mean over a perturbation's cells; p-values compare its cells with control cells by Mann-Whitney's test,
+after each cell was put on the scale of its batch's controls.
+Letters: N cells, P perturbations, K features.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from grape_ops.cells.store import CropStore
+from grape_ops.config import Config
+from grape_ops.features import store_features
+
+COMPARTMENTS = ("nucleus", "cell")
+_SHAPE = {"area": "Area", "eccentricity": "Eccentricity", "form_factor": "FormFactor", "solidity": "Solidity"}
+_INTENSITY = {
+    "mean": "Intensity_MeanIntensity",
+    "integrated": "Intensity_IntegratedIntensity",
+    "mass_displacement": "Intensity_MassDisplacement",
+    "mean_edge": "Intensity_MeanIntensityEdge",
+    "std_edge": "Intensity_StdIntensityEdge",
+    "mean_frac_0": "RadialDistribution_MeanFrac_1of4",
+    "mean_frac_3": "RadialDistribution_MeanFrac_4of4",
+}
+
+
+def feature_table(channels: Sequence[str]) -> pd.DataFrame:
+    """List the standard's features of some channels: index feature_id; feature_name, feature_type, compartment, source.
+
+    ``source`` is the name the measurement has in our own table of features.
+    """
+    rows = []
+    for part in COMPARTMENTS:
+        for name, source in _SHAPE.items():
+            rows.append((f"{part}_{name}", f"{part} {name}", "shape", part, f"{part}_AreaShape_{source}"))
+        for channel, (name, source) in itertools.product(channels, _INTENSITY.items()):
+            words = f"{part} {channel} {name}"
+            rows.append((f"{part}_{channel}_{name}", words, "intensity", part, f"{part}_{source}_{channel}"))
+        for a, b in itertools.combinations(channels, 2):  # measured in the order of the channels
+            first, second = sorted((a, b))
+            words = f"{part} correlation {first} {second}"
+            source = f"{part}_Correlation_Pearson_{a}_{b}"
+            rows.append((f"{part}_correlation_{first}_{second}", words, "correlation", part, source))
+    columns = ["feature_id", "feature_name", "feature_type", "compartment", "source"]
+    table = pd.DataFrame(rows, columns=columns).set_index("feature_id")
+    table["feature_name"] = table["feature_name"].str.replace("_", " ")
+    return table
+
+
+def measure_perturbations(
+    store: CropStore, settings: Config, seed: int
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
+    """Measure all cells of a store and take them together.
+
+    Returns
+    -------
+    features (``feature_table`` without source), mean (P, K), p-values (P, K) and -log10 of their false discovery
+    rates over perturbations (P, K), float32 each, in the order of ``store.perturbations``.
+    """
+    features = feature_table(store.channels)
+    measured = store_features(store, settings.features)
+    columns = [measured.names.index(source) for source in features["source"]]
+    values = np.asarray(measured.values[:, columns], np.float64)  # (N, K)
+    n = len(store.perturbations)
+    mean = np.full((n, len(columns)), np.nan)
+    scaled = _on_scale_of_controls(values, store)
+    control = n - 1
+    reference = np.flatnonzero(store.labels == control)
+    if len(reference) > settings.export.reference_cells:
+        reference = np.random.default_rng(seed).choice(reference, settings.export.reference_cells, replace=False)
+    p_values = np.ones_like(mean)
+    order = np.argsort(store.labels, kind="stable")
+    ends = np.searchsorted(store.labels[order], np.arange(n + 1))
+    for label in range(n):
+        rows = order[ends[label] : ends[label + 1]]
+        filled = ~np.isnan(values[rows])
+        mean[label] = np.where(filled, values[rows], 0).sum(axis=0) / np.maximum(filled.sum(axis=0), 1)
+        if label != control:
+            p_values[label] = _mann_whitney(scaled[rows], scaled[reference])
+    rates = np.ones_like(p_values)
+    if control:
+        rates[:control] = stats.false_discovery_control(p_values[:control], axis=0)
+    levels = -np.log10(np.maximum(rates, np.finfo(np.float64).tiny))
+    levels += 0.0  # no -0
+    table = features.drop(columns="source")
+    return table, mean.astype(np.float32), p_values.astype(np.float32), levels.astype(np.float32)
+
+
+def _mann_whitney(cells: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """P-value of each feature, 1 where there is nothing to compare: (n, K), (m, K) -> (K,)."""
+    found = np.ones(cells.shape[1])
+    for column in range(cells.shape[1]):
+        own, other = (part[:, column][~np.isnan(part[:, column])] for part in (cells, reference))
+        if len(own) and len(other) and np.ptp(np.concatenate([own, other])) > 0:
+            found[column] = stats.mannwhitneyu(own, other, method="asymptotic").pvalue
+    return found
+
+
+def _on_scale_of_controls(values: np.ndarray, store: CropStore) -> np.ndarray:
+    """Median and spread of each batch's controls become 0 and 1: (N, K) -> (N, K)."""
+    scaled = np.empty_like(values)
+    control = store.labels == len(store.perturbations) - 1
+    for batch in range(len(store.batches)):
+        own = store.batch_codes == batch
+        reference = values[own & control]
+        reference = reference[~np.isnan(reference).any(axis=1)]
+        if not len(reference):
+            reference = np.nan_to_num(values[own])
+        middle = np.median(reference, axis=0)
+        spread = stats.median_abs_deviation(reference, axis=0, scale="normal")
+        scaled[own] = (values[own] - middle) / np.where(spread > 0, spread, 1)
+    return scaled

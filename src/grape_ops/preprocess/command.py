@@ -1,0 +1,31 @@
+"""From a screen's folder to a crop store: what the command does."""
+
+import tempfile
+from pathlib import Path
+
+from grape_ops.config import Config
+from grape_ops.preprocess.pipeline import PreprocessReport, preprocess
+from grape_ops.screen.layouts import open_screen
+
+
+def preprocess_folder(
+    root: Path,
+    out: Path,
+    config: Config,
+    resume: bool = False,
+    overwrite: bool = False,
+    scheduler: str | None = None,
+) -> PreprocessReport:
+    """Read a screen and cut it into a store; the cell table is kept in files, a well in memory at a time.
+
+    Parameters
+    ----------
+    root, out : folders of the screen and of the store.
+    config : its ``screen`` and ``preprocess``.
+    resume, overwrite : see ``preprocess``.
+    scheduler : address of a Dask scheduler; None works on this machine alone.
+    """
+    with tempfile.TemporaryDirectory(prefix="grape-ops-") as parts:
+        # Workers elsewhere have other working folders.
+        screen = open_screen(root.resolve() if scheduler else root, config.screen, parts=Path(parts) / "cells")
+        return preprocess(screen, out.resolve() if scheduler else out, config.preprocess, resume, overwrite, scheduler)

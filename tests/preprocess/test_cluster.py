@@ -1,0 +1,47 @@
+"""The same store from a cluster of two workers, one of which is killed on the way."""
+
+import signal
+
+import pytest
+from tiny_screen import contents, make_screen, reads, signalling
+
+from grape_ops.config import PreprocessSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.preprocess.pipeline import preprocess
+
+distributed = pytest.importorskip("distributed")
+TILES = 9
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+    ) as two:
+        yield two
+
+
+@pytest.mark.parametrize("at_read", [3, 1 + TILES + 2])
+def test_a_killed_worker_of_a_cluster_changes_nothing(cluster, tmp_path, at_read):
+    settings = PreprocessSettings(crop_size=32, edge="reflect", workers=1)
+    plain = make_screen(tmp_path / "plain")
+    preprocess(plain, tmp_path / "one", settings)
+    screen = make_screen(tmp_path / "screen")
+    deadly = signalling(screen, 0, signal.SIGKILL, at_read)
+    preprocess(deadly, tmp_path / "many", settings, scheduler=cluster.scheduler_address)
+    one, many = contents(tmp_path / "one"), contents(tmp_path / "many")
+    assert {name for name in one if one[name] != many.get(name)} <= {"store.json"}  # names its screen's folder
+    assert one["store.json"] == many["store.json"].replace(b'"screen": "screen"', b'"screen": "plain"')
+    processes = {line.split()[0] for line in reads(screen.root)}
+    assert len(processes) >= 2 and len(reads(screen.root)) > 1 + 2 * TILES - 1
+
+
+def test_nobody_at_the_address_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("grape_ops.preprocess.cluster.WAIT_SECONDS", 1)
+    with pytest.raises(GrapeOpsError, match="No Dask scheduler with workers answers at tcp://127.0.0.1:9: "):
+        preprocess(
+            make_screen(tmp_path / "s"),
+            tmp_path / "store",
+            PreprocessSettings(crop_size=32),
+            scheduler="tcp://127.0.0.1:9",
+        )

@@ -15,7 +15,7 @@ setup: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(if $(HAS_CUDA),grep -v '^torch==' constraints.txt,cat constraints.txt) > .venv/constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .venv/constraints.txt --upgrade pip
-	$(BIN)/python -m pip install --quiet -c .venv/constraints.txt --editable '.[explore,features,leiden,tensorboard,umap]' --group dev
+	$(BIN)/python -m pip install --quiet -c .venv/constraints.txt --editable '.[cluster,explore,features,leiden,tensorboard,umap]' --group dev
 	@touch $@
 
 demo: setup

@@ -19,6 +19,7 @@ from grape_ops.features import store_features
 
 pytest.importorskip("umap")
 pytest.importorskip("cp_measure")
+SHAPES = ("area", "eccentricity", "form_factor", "solidity")
 CHANNELS = ("tubulin", "DNA", "actin")
 
 
@@ -93,7 +94,7 @@ def test_observations(aggregated, cells, library):
 def test_features_are_exactly_the_standards(aggregated):
     expected = set()
     for part in ("nucleus", "cell"):
-        expected |= {f"{part}_{name}" for name in ("area", "eccentricity", "form_factor", "solidity")}
+        expected |= {f"{part}_{name}" for name in SHAPES}
         names = ("mean", "integrated", "mass_displacement", "mean_edge", "std_edge", "mean_frac_0", "mean_frac_3")
         expected |= {f"{part}_{channel}_{name}" for channel in CHANNELS for name in names}
         expected |= {f"{part}_correlation_{a}_{b}" for a, b in itertools.combinations(sorted(CHANNELS), 2)}
@@ -101,15 +102,9 @@ def test_features_are_exactly_the_standards(aggregated):
     assert set(var.index) == expected and var.index.is_unique and var.index.name == "feature_id"
     assert set(var) == {"feature_name", "feature_type", "compartment"}
     assert var["compartment"].tolist() == [name.split("_")[0] for name in var.index]
-    kinds = ["correlation" if "_correlation_" in name else "shape" if name.count("_") < 3 else "" for name in var.index]
-    for kind, found, name in zip(kinds, var["feature_type"], var.index, strict=True):
-        shape = name.removeprefix("nucleus_").removeprefix("cell_") in (
-            "area",
-            "eccentricity",
-            "form_factor",
-            "solidity",
-        )
-        assert found == ("shape" if shape else kind or "intensity")
+    shapes = {f"{part}_{name}" for part in ("nucleus", "cell") for name in SHAPES}
+    kinds = ["shape" if n in shapes else "correlation" if "_correlation_" in n else "intensity" for n in var.index]
+    assert var["feature_type"].tolist() == kinds
 
 
 def test_numbers(aggregated, export_run_path):

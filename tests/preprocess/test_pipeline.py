@@ -43,7 +43,6 @@ def test_store_holds_every_cell_away_from_the_edge(screen, tmp_path):
         "flat_fields.npz",
         "quality.json",
         "quality.tsv",
-        "quality.tsv",
         "shards",
         "store.json",
     ]

@@ -60,7 +60,7 @@ class ClusterWorkers:
 
         assert self._client
         others = iter(then)
-        running, count = as_completed(), 0
+        running, count = as_completed(loop=self._client.loop), 0
         while True:
             # The cluster may grow and shrink meanwhile.
             while count < 2 * max(1, sum(self._client.nthreads().values())):

@@ -118,6 +118,10 @@ class TiffTiles:
         shapes = {}
         for path, places in self._by_file(tile, wanted).items():
             with self._opened(path, places[0][1].of) as (file, series):
+                whole = window is None and len(places) == len(wanted)
+                if whole and [(plane.index, plane.of) for _, plane in places] == _lying_planes(series):
+                    lines = int(np.prod(series.shape[:-1]))
+                    return _lying(file, series, 0, lines).reshape(-1, *series.shape[-2:])
                 for place, plane in places:
                     images[place] = _projected(file, series, plane.index, plane.of, window)
                     shapes[path] = (*images[place].shape, str(images[place].dtype))
@@ -195,7 +199,7 @@ def _projected(
     part = (slice(top, top + height), slice(left, left + width))
     image: np.ndarray | None = None
     for plane in (_plane(file, series, number, part) for number in order):
-        image = np.array(plane) if image is None else np.maximum(image, plane, out=image)
+        image = plane if image is None else np.maximum(image, plane)
     assert image is not None  # a series has at least one plane
     return image
 
@@ -213,12 +217,28 @@ def _plane(
     file: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: int, part: tuple[slice, slice]
 ) -> np.ndarray:
     height, width = series.shape[-2:]
-    if series.dataoffset is not None:  # the pixels lie in the file as they are: only those asked for are read
-        dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
-        shape = (int(np.prod(series.shape[:-2])), height, width)
-        pixels = np.memmap(file.filehandle.path, dtype, "r", offset=series.dataoffset, shape=shape)
-        return pixels[number][part].astype(series.dtype)
+    if series.dataoffset is not None:
+        return _lying(file, series, number * height + part[0].start, part[0].stop - part[0].start)[:, part[1]]
     per_page = int(np.prod(series.shape[:-2])) // max(len(series.pages), 1)
     page = series.pages[number // per_page]
     assert page is not None
     return page.asarray().reshape(per_page, height, width)[number % per_page][part]
+
+
+def _lying(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, first: int, lines: int) -> np.ndarray:
+    """Read lines of pixels that lie in the file as they are, and nothing else: -> (lines, W).
+
+    Mapping the file into memory would take several times as long: each of its pages is an interruption.
+    """
+    width = series.shape[-1]
+    dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
+    assert series.dataoffset is not None
+    file.filehandle.seek(series.dataoffset + first * width * dtype.itemsize)
+    pixels = file.filehandle.read_array(dtype, count=lines * width)
+    return pixels.reshape(lines, width).astype(series.dtype, copy=False)
+
+
+def _lying_planes(series: tifffile.TiffPageSeries) -> list[tuple[int, int]]:
+    """Index and number of planes, of a file whose planes lie one behind the other, one a channel; else nothing."""
+    count = int(np.prod(series.shape[:-2]))
+    return [(index, count) for index in range(count)] if series.dataoffset is not None else []

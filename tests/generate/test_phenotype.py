@@ -11,7 +11,7 @@ from grape_ops.cells.writer import write_store
 from grape_ops.cli import app
 from grape_ops.config import FeatureSettings, GenerateSettings, load_config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.generate.check import Principal, scored, verdict, write_check
+from grape_ops.generate.check import Principal, write_check
 from grape_ops.generate.phenotype import (
     FeatureSpace,
     _permuted_aucs,
@@ -20,6 +20,8 @@ from grape_ops.generate.phenotype import (
     distinct_features,
     separate,
 )
+from grape_ops.generate.restyle import Restyler
+from grape_ops.generate.verdicts import scored, verdict
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, WELL
 from grape_ops.train.loop import train
 
@@ -201,6 +203,31 @@ def test_values_and_figures_of_the_check(checked):
     assert own.groupby("set")["value"].size()["knock-out"] == 30 * own["feature"].nunique()
     names = {path.name for path in (folder / "out" / "figures").iterdir()}
     assert {"BRIGHT.pdf", "BRIGHT.png", "shares.pdf", "shares.png"} <= names
+
+
+def test_an_interrupted_check_goes_on_to_the_same_result(checked, tmp_path, monkeypatch):
+    folder, _ = checked
+    arguments = (folder / "run", folder / "store", tmp_path / "out", QUICK, FeatureSettings())
+    seen = []
+
+    def stop(control, *rest):
+        seen.append(len(control))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return separate(control, *rest)
+
+    monkeypatch.setattr("grape_ops.generate.check.separate", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_check(*arguments, seed=1)
+    assert len(list((tmp_path / "out" / "unfinished").iterdir())) == 4  # the control and three genes
+    painted = []
+    paint = Restyler.paint
+    monkeypatch.setattr(Restyler, "paint", lambda self, *rest: painted.append(1) or paint(self, *rest))
+    write_check(*arguments, seed=1)
+    assert not (tmp_path / "out" / "unfinished").exists()
+    assert len(painted) == 1  # for the figures alone
+    for name in ("phenotype.tsv", "features.tsv", "phenotype.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (folder / "out" / name).read_bytes()
 
 
 def test_the_command_says_how_many(checked):

@@ -3,8 +3,10 @@
 Letters: n cells of a set, F features kept, C channels, H crop size.
 """
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 from grape_ops import __version__
 from grape_ops.cells.writer import shard_names
@@ -28,20 +29,23 @@ from grape_ops.generate.phenotype import FEWEST_CELLS, FeatureSpace, direction_a
 from grape_ops.generate.pictures import channel_views
 from grape_ops.generate.plots import phenotype_figure, shares_figure
 from grape_ops.generate.restyle import Restyler
+from grape_ops.generate.verdicts import (
+    FEATURES_TSV,
+    PHENOTYPE_JSON,
+    PHENOTYPE_TSV,
+    SETS,
+    TOP_COLUMNS,
+    VALUE_COLUMNS,
+    VALUES_FILE,
+    scored,
+    verdict,
+)
 from grape_ops.places import claim_folder
 from grape_ops.progress import progress
+from grape_ops.schema import UNFINISHED_DIR
 
-PHENOTYPE_TSV = "phenotype.tsv"
-FEATURES_TSV = "features.tsv"
-VALUES_FILE = "values.parquet"
-PHENOTYPE_JSON = "phenotype.json"
 FIGURES_DIR = "figures"
 MOST_FIGURES = 24
-SETS = ("control", "restyled", "knock-out")
-TOP_COLUMNS = ("gene_symbol", "rank", "feature", "importance", "importance_sd", *SETS)
-VALUE_COLUMNS = ("gene_symbol", "set", "feature", "value")
-# What must not be read where there is no phenotype.
-SCORED = ("share", "share_low", "share_high", "direction")
 CELLS_PER_BATCH = 30  # controls measured in every batch at least, to scale its features by
 _CONTENT_CELLS = 200  # enough for a mean
 
@@ -95,7 +99,13 @@ def write_check(
     -------
     What ``phenotype.json`` holds.
     """
-    ours = (PHENOTYPE_TSV, FEATURES_TSV, VALUES_FILE, FIGURES_DIR)  # what an interrupted call may have left
+    ours = (
+        PHENOTYPE_TSV,
+        FEATURES_TSV,
+        VALUES_FILE,
+        FIGURES_DIR,
+        UNFINISHED_DIR,
+    )  # what an interrupted call may have left
     claim_folder(out, "a phenotype check", ours=ours, marker=PHENOTYPE_JSON)
     restyler = Restyler.open(run_path, store_path, ema=settings.ema, batch_size=settings.batch_size)
     store, names = restyler.store, restyler.names
@@ -122,7 +132,7 @@ def write_check(
         settings.components,
     )
     records, tops, values = [], [], []
-    painted = check.painted([control_row, *rows])
+    painted = check.painted([control_row, *rows], out / UNFINISHED_DIR)
     unchanged, _ = next(painted)
     with progress("phenotypes", len(rows), "gene") as advance:
         for row, (restyled, content) in zip(rows, painted, strict=True):
@@ -159,6 +169,7 @@ def write_check(
     known.to_parquet(out / VALUES_FILE, index=False)
     (out / PHENOTYPE_JSON).write_text(json.dumps(summary, indent=1) + "\n")
     _write_figures(restyler, table, known, cells[: settings.shown], matching, out / FIGURES_DIR)
+    shutil.rmtree(out / UNFINISHED_DIR)
     return summary
 
 
@@ -189,46 +200,6 @@ def _write_figures(
         save_figure(figure, folder / files[(gene,)])
 
 
-def read_table(folder: Path) -> pd.DataFrame:
-    """Read ``phenotype.tsv``: no gene symbol and no note is ever taken for a missing number."""
-    table = pd.read_csv(folder / PHENOTYPE_TSV, sep="\t", keep_default_na=False, na_values={})
-    numbers = [name for name in table.columns if name not in ("gene_symbol", "note", "told_apart")]
-    table[numbers] = table[numbers].replace("", np.nan).astype(float)
-    table["told_apart"] = table["told_apart"].astype(str) == "True"
-    return table
-
-
-def verdict(line: Mapping[Any, Any]) -> str:
-    """What the check says of a gene, in a few words; ``line`` is its row of the table."""
-    if not line["told_apart"] or np.isnan(line["share"]):
-        return f"{line['note']} (AUC {line['auc']:.2f}, q = {line['q_value']:.2g})"
-    interval = f"{line['share_low']:.0%} to {line['share_high']:.0%}".replace("-", "−")
-    share = f"{line['share']:.0%}".replace("-", "−")
-    told = f"({share}, {interval}); AUC {line['auc']:.2f}"
-    if line["share_low"] > 0:
-        return f"restyling covers {share} of the way to the knock-out ({interval}); AUC {line['auc']:.2f}"
-    if line["share_high"] <= 0:
-        return f"restyled cells are no nearer to the knock-out than control cells {told}"
-    return f"whether restyling goes the way to the knock-out is uncertain {told}"
-
-
-def scored(table: pd.DataFrame, q_value: float) -> pd.DataFrame:
-    """Add q-values and who is told apart; genes that are not told from control lose their share of a way not there."""
-    table = table.copy()
-    tested = table["p_value"].notna()
-    table["q_value"] = np.nan
-    if tested.any():
-        table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"])
-    table["told_apart"] = table["q_value"] < q_value
-    unscored = ~table["told_apart"]
-    table = table.reindex(columns=[*table.columns, *(name for name in SCORED if name not in table)])
-    table.loc[unscored, list(SCORED)] = np.nan
-    table.loc[unscored & (table["note"] == ""), "note"] = "not told from control"
-    nowhere = ~unscored & table["share"].isna() & (table["note"] == "")
-    table.loc[nowhere, "note"] = "no single feature is further away than chance"
-    return table.sort_values(["told_apart", "auc"], ascending=False, kind="stable", ignore_index=True)
-
-
 class _Check:
     """What the checks of all genes share."""
 
@@ -247,20 +218,54 @@ class _Check:
         self.batches = restyler.store.batch_codes[cells]
         self.find = partial(find_all_regions, nucleus=measurer.nucleus)
 
-    def painted(self, rows: list[int]) -> Iterator[tuple[np.ndarray, dict[str, float]]]:
-        """Features as measured (n, K) of the cells restyled to each perturbation, and what they kept of the content."""
+    def painted(self, rows: list[int], kept: Path) -> Iterator[tuple[np.ndarray, dict[str, float]]]:
+        """Features as measured (n, K) of the cells restyled to each perturbation, and what they kept of the content.
+
+        Measuring takes most of the time: what is measured lies in the folder ``kept`` until all is done, and a call
+        that comes after an interrupted one goes on from there.
+        """
         contents: list[dict[str, float]] = []
         before = self.restyler.store.read(self.cells[:_CONTENT_CELLS])
+        files = {row: kept / f"{self._key()}-{row}.npz" for row in rows}
+        todo = [row for row in rows if not files[row].is_file()]
 
         def pixels() -> Iterator[np.ndarray]:
-            for row in rows:
+            for row in todo:
                 parts = self.restyler.paint(self.cells, self.restyler.styles([row]))
                 crops = np.concatenate([self.restyler.stored(p.images, self.cells[p.rows])[0] for p in parts])
                 contents.append(compare_content(before, crops[:_CONTENT_CELLS], self.find).named())
                 yield crops
 
-        for measured in self.measurer.crops(pixels()):
-            yield measured, contents.pop(0)
+        kept.mkdir(parents=True, exist_ok=True)
+        measured = self.measurer.crops(pixels())
+        for row in rows:
+            if row in todo:
+                values, content = next(measured), contents.pop(0)
+                draft = files[row].with_suffix(".partial")
+                with draft.open("wb") as file:
+                    np.savez(file, values=values, names=list(content), content=list(content.values()))
+                draft.replace(files[row])
+            else:
+                with np.load(files[row]) as found:
+                    values = found["values"]
+                    content = dict(zip(found["names"].tolist(), found["content"].tolist(), strict=True))
+            yield values, content
+
+    def _key(self) -> str:
+        """Hash of what decides the features of restyled cells."""
+        run, settings = self.restyler.run, self.settings
+        latest = run.latest_checkpoint()
+        facts = [
+            __version__,
+            run.record["store_fingerprint"],
+            latest.name if latest else "",
+            run.record["started"],
+            self.restyler.averaged,
+            settings.batch_size,
+            self.cells.tolist(),
+            self.measurer.settings.model_dump(mode="json", exclude={"cache", "workers"}),
+        ]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     def gene(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.generate.check import FEATURES_TSV, PHENOTYPE_JSON, read_table, verdict
+from grape_ops.generate.verdicts import FEATURES_TSV, PHENOTYPE_JSON, read_table, verdict
 
 PHENOTYPE_DIR = "phenotype"
 WIDE = 1.0  # an interval over more than the whole way says nothing

@@ -17,12 +17,12 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.command import named_maps
 from grape_ops.evaluate.figures import CHANCE, COLOURS, sweep_figure
 from grape_ops.evaluate.maps import gene_map
-from grape_ops.generate.check import PHENOTYPE_TSV, VALUES_FILE, read_table, verdict
 from grape_ops.generate.draw import draw_cells, draw_matching
 from grape_ops.generate.figures import FORMATS, new_figure, save_figure
 from grape_ops.generate.pictures import channel_views
 from grape_ops.generate.plots import phenotype_figure, shares_figure
 from grape_ops.generate.restyle import Restyler
+from grape_ops.generate.verdicts import PHENOTYPE_TSV, VALUES_FILE, read_table, verdict
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.places import claim_folder
 from grape_ops.report.material import Material, gather

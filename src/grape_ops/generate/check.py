@@ -3,12 +3,10 @@
 Letters: n cells of a set, F features kept, C channels, H crop size.
 """
 
-import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,12 @@ from grape_ops import __version__
 from grape_ops.cells.writer import shard_names
 from grape_ops.config import FeatureSettings, GenerateSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.features import find_all_regions
 from grape_ops.generate import distances
-from grape_ops.generate.content import compare_content, unrelated_content
+from grape_ops.generate.content import unrelated_content
 from grape_ops.generate.draw import draw_cells, draw_matching, gene_row
 from grape_ops.generate.figures import save_figure
 from grape_ops.generate.measure import Measurer
+from grape_ops.generate.painted import CONTENT_CELLS, painted_features
 from grape_ops.generate.phenotype import FEWEST_CELLS, FeatureSpace, direction_agreement, separate
 from grape_ops.generate.pictures import channel_views
 from grape_ops.generate.plots import phenotype_figure, shares_figure
@@ -47,7 +45,6 @@ from grape_ops.schema import UNFINISHED_DIR
 FIGURES_DIR = "figures"
 MOST_FIGURES = 24
 CELLS_PER_BATCH = 30  # controls measured in every batch at least, to scale its features by
-_CONTENT_CELLS = 200  # enough for a mean
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def write_check(
         settings.components,
     )
     records, tops, values = [], [], []
-    painted = check.painted([control_row, *rows], out / UNFINISHED_DIR)
+    painted = painted_features(restyler, measurer, cells, [control_row, *rows], out / UNFINISHED_DIR)
     unchanged, _ = next(painted)
     with progress("phenotypes", len(rows), "gene") as advance:
         for row, (restyled, content) in zip(rows, painted, strict=True):
@@ -157,7 +154,7 @@ def write_check(
         "features": list(space.names),
         "unrelated": {
             name: value if np.isfinite(value) else None
-            for name, value in unrelated_content(store.read(cells[:_CONTENT_CELLS]), check.find).named().items()
+            for name, value in unrelated_content(store.read(cells[:CONTENT_CELLS]), measurer.find).named().items()
         },
         "settings": settings.model_dump(mode="json"),
         "feature_settings": features.model_dump(mode="json"),
@@ -216,56 +213,6 @@ class _Check:
         self.restyler, self.measurer, self.settings, self.space = restyler, measurer, settings, space
         self.cells, self.controls, self.seed = cells, controls, seed
         self.batches = restyler.store.batch_codes[cells]
-        self.find = partial(find_all_regions, nucleus=measurer.nucleus)
-
-    def painted(self, rows: list[int], kept: Path) -> Iterator[tuple[np.ndarray, dict[str, float]]]:
-        """Features as measured (n, K) of the cells restyled to each perturbation, and what they kept of the content.
-
-        Measuring takes most of the time: what is measured lies in the folder ``kept`` until all is done, and a call
-        that comes after an interrupted one goes on from there.
-        """
-        contents: list[dict[str, float]] = []
-        before = self.restyler.store.read(self.cells[:_CONTENT_CELLS])
-        files = {row: kept / f"{self._key()}-{row}.npz" for row in rows}
-        todo = [row for row in rows if not files[row].is_file()]
-
-        def pixels() -> Iterator[np.ndarray]:
-            for row in todo:
-                parts = self.restyler.paint(self.cells, self.restyler.styles([row]))
-                crops = np.concatenate([self.restyler.stored(p.images, self.cells[p.rows])[0] for p in parts])
-                contents.append(compare_content(before, crops[:_CONTENT_CELLS], self.find).named())
-                yield crops
-
-        kept.mkdir(parents=True, exist_ok=True)
-        measured = self.measurer.crops(pixels())
-        for row in rows:
-            if row in todo:
-                values, content = next(measured), contents.pop(0)
-                draft = files[row].with_suffix(".partial")
-                with draft.open("wb") as file:
-                    np.savez(file, values=values, names=list(content), content=list(content.values()))
-                draft.replace(files[row])
-            else:
-                with np.load(files[row]) as found:
-                    values = found["values"]
-                    content = dict(zip(found["names"].tolist(), found["content"].tolist(), strict=True))
-            yield values, content
-
-    def _key(self) -> str:
-        """Hash of what decides the features of restyled cells."""
-        run, settings = self.restyler.run, self.settings
-        latest = run.latest_checkpoint()
-        facts = [
-            __version__,
-            run.record["store_fingerprint"],
-            latest.name if latest else "",
-            run.record["started"],
-            self.restyler.averaged,
-            settings.batch_size,
-            self.cells.tolist(),
-            self.measurer.settings.model_dump(mode="json", exclude={"cache", "workers"}),
-        ]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     def gene(
         self,

@@ -4,12 +4,13 @@ Letters: n cells, K features.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 
 from grape_ops.cells.store import CropStore
 from grape_ops.config import FeatureSettings
-from grape_ops.features import crop_features, nucleus_channel, store_features
+from grape_ops.features import crop_features, find_all_regions, nucleus_channel, store_features
 from grape_ops.features.table import cache_folder
 from grape_ops.machine import core_count
 from grape_ops.progress import progress
@@ -25,11 +26,13 @@ class Measurer:
     ----------
     names : of the K features.
     nucleus : position of the channel that shows nuclei.
+    find : finds the regions of crops.
     """
 
     def __init__(self, store: CropStore, settings: FeatureSettings):
         self.store, self.settings = store, settings
         self.nucleus = nucleus_channel(store.channels, settings.nucleus_channel)
+        self.find = partial(find_all_regions, nucleus=self.nucleus)
         self.names, _ = crop_features(store.read(slice(0, 0)), store.channels, self.nucleus, settings=settings)
         # What the engineered baseline has measured already is not measured again.
         known = (cache_folder(store, settings, self.nucleus) / "features.json").is_file()

@@ -1,6 +1,7 @@
 """One screen in six layouts: whatever folder it comes in, the same crops lie in the store."""
 
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -186,6 +187,20 @@ def test_layout_periscope_shifts_each_channel(tmp_path: Path) -> None:
     assert (tile.y_shift_DNA, tile.x_shift_DNA, tile.y_shift_ER) == (2, -3, -4)
     np.testing.assert_array_equal(screen.read_tile(tile)[:4], drawn.tiles["P1", "A1", "0"])
     assert any(tally.what == "cells whose call is not Perfect or Great" and tally.count for tally in screen.quality)
+
+
+def test_layout_periscope_takes_sites_written_as_floats_and_the_channels_there_are(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    write_periscope(tmp_path, drawn)
+    for folder in tmp_path.rglob("CorrWGA"):
+        shutil.rmtree(folder)
+    for file in tmp_path.rglob("*.csv.gz"):
+        table = pd.read_csv(file)
+        table.astype({"Metadata_Foci_site_location": float}).to_csv(file, index=False)
+    screen = open_screen(tmp_path, PLAIN)
+    assert screen.channels == PERISCOPE_CHANNELS
+    assert set(screen.cells.tile) == {"0", "1", "2", "3"} and len(screen.tiles) == 8
+    assert tile_header(screen.read_tile, screen.tiles.iloc[0]).channels == 4
 
 
 def test_layout_ops_standard_joins_the_library_without_multiplying_cells(tmp_path: Path) -> None:

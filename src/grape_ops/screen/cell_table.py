@@ -217,10 +217,16 @@ def _texts(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
     for column in columns:
         values = table[column]
         text = values.astype(str).where(values.notna(), "").str.strip()
-        if pd.api.types.is_float_dtype(values):
+        if pd.api.types.is_float_dtype(values) or column_is_number(text):
             text = text.str.removesuffix(".0")
         joined = joined + text
     return joined
+
+
+def column_is_number(text: pd.Series) -> bool:
+    """Tell whether a column of text holds whole numbers that were written as floats: 1.0, 2.0."""
+    known = text[text != ""]
+    return len(known) > 0 and bool(known.str.fullmatch(r"\d+\.0").all())
 
 
 def _numbers(values: pd.Series, path: Path) -> pd.Series:

@@ -57,7 +57,9 @@ def read_periscope(root: Path, settings: ScreenSettings, parts: Path | None = No
     if _image_folder(root) is None:
         raise GrapeOpsError(f"There is no folder {_IMAGES} below {root}.")
     files = found_tables(root, settings, _TABLES, "single-cell tables (*single_cell_normalized*.csv.gz)")
-    channels = chosen_channels(tuple(SHIFTED_WITH), settings)
+    folders = _find_folders(root)
+    taken = [name for name in SHIFTED_WITH if any((root / own / f"Corr{name}").is_dir() for own in folders.values())]
+    channels = chosen_channels(tuple(taken), settings)
     present = column_names(files[0])
     shifts = [name for name in _shift_columns(channels) if name in present]
     adds = [name for name in _CALLED if name not in present]
@@ -65,7 +67,6 @@ def read_periscope(root: Path, settings: ScreenSettings, parts: Path | None = No
     named = {Y: "Cells_AreaShape_Center_Y", X: "Cells_AreaShape_Center_X"}
     named = {ours: theirs for ours, theirs in named.items() if theirs in present} | settings.columns
     table = TableReader(files, settings, named, _add_call, adds=adds, needs=shifts).read(parts)
-    folders = _find_folders(root)
     places = table.distinct([PLATE, WELL]).itertuples(index=False, name=None)
     table = table.of_wells({(plate, well) for plate, well in places if f"{plate}_{well}" in folders})
     tiles, tallies = _with_shifts(_list_tiles(root, folders, table.distinct(TILE_KEY)), table, shifts)
@@ -103,7 +104,7 @@ def _list_tiles(root: Path, folders: dict[str, Path], named: pd.DataFrame) -> pd
     """List the sites that cells or images name, with a path for each channel."""
     rows = set(named[TILE_KEY].itertuples(index=False, name=None))
     for plate, well in {(plate, well) for plate, well, _ in rows}:
-        sites = (root / folders[f"{plate}_{well}"] / "CorrDNA").glob("*")
+        sites = (root / folders[f"{plate}_{well}"]).glob("Corr*/*")
         rows |= {(plate, well, match["tile"]) for path in sites if (match := _SITE.fullmatch(path.name))}
     listed = []
     for plate, well, tile in rows:

@@ -33,18 +33,16 @@ from record import write_record
 
 CHANNELS, SIZE, GUIDES, CONTROLS = ("DNA", "gammaH2AX", "tubulin", "actin"), 32, 4, 500
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage")
-PAN = """
-const done = arguments[arguments.length - 1], plot = document.querySelector('.plot');
-const frames = [], [low, high] = plot.layout.xaxis.range, wide = high - low;
-let step = 0, last = performance.now();
-const move = (now) => {
-  frames.push(now - last); last = now;
-  if (step++ === 90) return done(frames.slice(1));
-  const shift = 0.2 * wide * Math.sin(step / 10);
-  Plotly.relayout(plot, { 'xaxis.range': [low + shift, high + shift] });
-  requestAnimationFrame(move);
+FRAMES = """
+window.frames_ = [];
+let last = performance.now();
+const next = (now) => {
+  if (!window.frames_) return;
+  window.frames_.push(now - last);
+  last = now;
+  requestAnimationFrame(next);
 };
-requestAnimationFrame(move);
+requestAnimationFrame(next);
 """
 
 
@@ -111,6 +109,25 @@ def load(browser: Any, address: str) -> float:
     return timed(lambda: (browser.get(address), until(browser, "document.documentElement.dataset.ready === 'true'")))
 
 
+def drag(browser: Any) -> list[float]:
+    """Milliseconds of each frame while the mouse drags the map to and fro."""
+    box = browser.find_element("css selector", ".plot .nsewdrag").rect
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def mouse(kind: str, shift: float) -> None:
+        event = {"type": kind, "x": x + shift, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
+        browser.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+
+    mouse("mousePressed", 0)
+    mouse("mouseMoved", 10)
+    browser.execute_script(FRAMES)
+    for step in range(90):
+        mouse("mouseMoved", 100 * float(np.sin(step / 8)))
+    frames: list[float] = browser.execute_script("const f = window.frames_; window.frames_ = null; return f")
+    mouse("mouseReleased", 0)
+    return frames[1:]
+
+
 def card(browser: Any, gene: int) -> float:
     """Seconds from a click on a dot to its card."""
     point = "{points: [{curveNumber: 0, customdata: %d}], event: {}}"
@@ -133,7 +150,7 @@ def main() -> None:
         address, up, server = serve(request)
         browser = open_browser()
         loads = [load(browser, address) for _ in range(6)]
-        frames = browser.execute_async_script(PAN)
+        frames = drag(browser)
         kind = browser.execute_script("return document.querySelector('.plot').data[0].type")
         cards = [card(browser, gene) for gene in range(0, genes, genes // 8)]
         browser.quit()

@@ -51,6 +51,13 @@ def test_every_file_of_the_page_is_served_and_nothing_else(live):
         assert live.get("/" + name).status_code == 404, name
 
 
+def test_the_pages_own_files_are_kept_while_they_are_the_same(live):
+    first = live.get("/main.js")
+    again = live.get("/main.js", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"") and first.headers["cache-control"] == "no-cache"
+    assert live.get("/data/overview.json").headers["cache-control"] == "no-store"
+
+
 @pytest.mark.parametrize(
     ("address", "status"),
     [

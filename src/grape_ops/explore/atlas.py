@@ -216,6 +216,7 @@ class Atlas:
         """Compute what the page shows first, so that it opens at once."""
         for sheet in self.sheets[:1]:
             _ = sheet.planes
+            sheet.near(self.request.evaluate)
         if self.truth is None and self.sheets:
             self.details(0, (len(self.clusterings(0)) - 1) // 2)
 

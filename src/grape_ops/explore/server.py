@@ -10,6 +10,7 @@ import time
 import webbrowser
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
+from hashlib import sha256
 from threading import Lock
 from typing import Annotated
 
@@ -70,6 +71,7 @@ def make_app(request: Request, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     shelf, files = Shelf(request), page_files()
     app.state.shelf = shelf
+    tags = {name: f'"{sha256(content).hexdigest()[:32]}"' for name, content in files.items()}
 
     @app.middleware("http")
     async def _guard(call: Call, answer: Callable[[Call], Awaitable[Response]]) -> Response:
@@ -77,7 +79,8 @@ def make_app(request: Request, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
         response.headers["Content-Security-Policy"] = POLICY + "; frame-ancestors 'none'"
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["Cache-Control"] = "no-store"
+        # The page's own files may be kept if asked about again; what is told of the run may change with it.
+        response.headers["Cache-Control"] = "no-cache" if "etag" in response.headers else "no-store"
         return response
 
     @app.exception_handler(GrapeOpsError)
@@ -97,10 +100,12 @@ def make_app(request: Request, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     _serve_live(app, shelf)
 
     @app.get("/{name}")
-    def _file(name: str) -> Response:
+    def _file(name: str, call: Call) -> Response:
         if name not in files:
             return Response(as_json({"error": "There is no such page."}), 404, media_type="application/json")
-        return Response(files[name], media_type=content_type(name))
+        if call.headers.get("if-none-match") == tags[name]:
+            return Response(status_code=304, headers={"ETag": tags[name]})
+        return Response(files[name], media_type=content_type(name), headers={"ETag": tags[name]})
 
     return app
 

@@ -62,6 +62,7 @@ class Sheet:
         self._given = _given_planes(first, np.flatnonzero(~control)[self.runs[0].rows(self.genes)], control)
         self._lock = RLock()
         self._details: dict[int, dict[str, Any]] = {}
+        self._near: dict[int, np.ndarray] = {}
 
     @cached_property
     def planes(self) -> dict[str, np.ndarray]:
@@ -74,7 +75,11 @@ class Sheet:
 
     def near(self, settings: EvaluateSettings) -> np.ndarray:
         """Nearest genes of each gene in the first run: (N, n)."""
-        return nearest(self.vectors, neighbour_count(len(self.genes), settings.neighbours))
+        n = neighbour_count(len(self.genes), settings.neighbours)
+        with self._lock:
+            if n not in self._near:
+                self._near[n] = nearest(self.vectors, n)
+            return self._near[n]
 
     def shares(self) -> pd.DataFrame | None:
         """Share of each gene's cells in each batch (N, batches), if the map tells and there are several."""

@@ -23,6 +23,7 @@ export function makePlot(box, on) {
   box.append(place);
   let shown = null;
   let ready = false;
+  let drawnAt = "";
 
   /** Draw: { genes, x, y, controls, marker, hover, names, focus, near, selection, dim, drag, view }. */
   function draw(what) {
@@ -42,6 +43,7 @@ export function makePlot(box, on) {
       hovertemplate: "%{hovertext}<extra></extra>",
       marker: {
         ...what.marker,
+        ...(type === "scattergl" ? { symbol: "circle" } : {}), // one texture instead of one for each mark
         size,
         opacity: 1,
         line: { width: type === "scatter" ? 0.8 : 0, color: css("--surface") },
@@ -130,6 +132,7 @@ export function makePlot(box, on) {
       scrollZoom: true,
       doubleClick: "reset",
     });
+    drawnAt = `${place.clientWidth}x${place.clientHeight}`;
     if (!ready) attach();
     ready = true;
   }
@@ -157,7 +160,12 @@ export function makePlot(box, on) {
   }
 
   // The legend and the window change the plot's size, and Plotly watches the window only.
-  new ResizeObserver(() => ready && place.isConnected && Plotly.Plots.resize(place)).observe(box);
+  const measured = () => `${place.clientWidth}x${place.clientHeight}`;
+  new ResizeObserver(() => {
+    if (!ready || !place.isConnected || drawnAt === measured()) return;
+    drawnAt = measured();
+    Plotly.Plots.resize(place);
+  }).observe(place);
 
   /** The gene nearest to the focused one within 45 degrees of a direction; a first one if none is focused. */
   function towards([dx, dy]) {

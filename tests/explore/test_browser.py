@@ -176,6 +176,10 @@ def test_colours_follow_the_column(page):
     wait(page, f"{colours} !== {json.dumps(before)}")
     Select(page.find_element(By.ID, "colour")).select_by_visible_text("cluster")
     wait(page, "document.getElementById('legend').textContent.includes('cluster 1')")
+    Select(page.find_element(By.ID, "colour")).select_by_visible_text("cells")
+    wait(page, "document.querySelector('#legend .scale')")
+    Select(page.find_element(By.ID, "colour")).select_by_visible_text("cluster")
+    wait(page, "document.getElementById('legend').textContent.includes('cluster 1')")
 
 
 def test_keys(page):

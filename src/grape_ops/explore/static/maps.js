@@ -142,6 +142,7 @@ export function toggleSelected(gene) {
 function legend({ sheet, column, look }) {
   const place = $("legend");
   if (look.scale) {
+    place.dataset.key = "";
     const text = (value) => (Number.isInteger(value) ? count(value) : value.toPrecision(3));
     place.replaceChildren(
       el(

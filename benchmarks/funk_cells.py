@@ -1,8 +1,9 @@
 """Ten real cells of the paper's own screen, as its authors cut them, through the generic layout and the report.
 
 The file names alone tell gene, guide, plate, well and tile, so there is no table. None of the ten is a control: the
-cell of CEBPE stands for them, only so that there is something to scale by, and all cells are one batch. Nothing can be
-learnt from ten cells; what shows is that the authors' files come in as they are and that every step runs on them.
+cells of CEBPE, PLA2G4E and RASD2 stand for them, only so that there is something to scale by, and all cells are one
+batch. Nothing can be learnt from ten cells; what shows is that the authors' files come in as they are and that every
+step runs on them.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def main() -> None:
     settings = [
         f"preprocess.crop_size={SIZE}",
         "preprocess.batch_columns=[]",
-        "screen.control_pattern=^CEBPE$",
+        "screen.control_pattern=^(CEBPE|PLA2G4E|RASD2)$",
         "train.batch_size=8",
         "train.holdout=0",
         f"train.steps={steps}",

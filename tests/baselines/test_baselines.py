@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grape_ops.baselines import BASELINES, Task, write_baseline
-from grape_ops.baselines.average import average_by_gene, standardize_by_controls
 from grape_ops.baselines.statistics import BLOCKS, QUANTILES, RINGS, crop_statistics, statistic_names
+from grape_ops.cells.averages import average_by_gene, standardize_by_controls
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.config import parse_config

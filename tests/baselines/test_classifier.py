@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 import torch
 
-from grape_ops.baselines import classifier
-from grape_ops.baselines.classifier import build_classifier, classifier_means, train_classifier
+from grape_ops.baselines.classifier import classifier_means
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.config import ClassifierSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.train import classifier
+from grape_ops.train.classifier import build_classifier, train_classifier
 
 SMALL = ClassifierSettings(width=8, max_width=32, steps=60, batch_size=32)
 
@@ -52,7 +53,7 @@ def test_equal_seeds_give_equal_networks(store):
 
 
 def test_every_gene_of_every_batch_is_drawn_equally_often(store):
-    loader = classifier._loader(store, SMALL, 0, torch.device("cpu"))
+    loader = classifier._loader(store, SMALL, 0, torch.device("cpu"), None)
     cells = np.concatenate([loader.sampler.draw(step)[0] for step in range(10)])
     counts = np.zeros((5, 2))
     np.add.at(counts, (store.labels[cells], store.batch_codes[cells]), 1)

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grape_ops.baselines.average import blocks
 from grape_ops.baselines.profile import Blocks, CellProfiles, gene_profiles, in_words
 from grape_ops.baselines.task import NOTES, Task
+from grape_ops.cells.averages import blocks
 from grape_ops.cells.genes import gene_anndata, gene_table
 from grape_ops.features import store_features
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from grape_ops.baselines.average import standardized_means
 from grape_ops.baselines.gene2vec import matched_vectors
 from grape_ops.baselines.task import NOTES, Task
+from grape_ops.cells.averages import standardized_means
 from grape_ops.cells.batches import StandardizedCrops
 from grape_ops.config import Config
 from grape_ops.embed import trained_nets

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from grape_ops.baselines.average import ControlStatistics
+from grape_ops.cells.averages import ControlStatistics
 from grape_ops.config import EngineeredSettings
 from grape_ops.errors import GrapeOpsError
 

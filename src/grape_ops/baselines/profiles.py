@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from grape_ops.baselines.average import FEWEST_CONTROLS
 from grape_ops.baselines.profile import Blocks, CellProfiles, gene_profiles, in_words
 from grape_ops.baselines.task import NOTES, Task
+from grape_ops.cells.averages import FEWEST_CONTROLS
 from grape_ops.cells.genes import gene_anndata, gene_table
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import CONTROL_LABEL, GENE, PLATE, WELL

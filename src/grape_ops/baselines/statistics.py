@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grape_ops.baselines.average import average_by_gene, standardize_by_controls
 from grape_ops.baselines.task import Task
+from grape_ops.cells.averages import average_by_gene, standardize_by_controls
 from grape_ops.progress import progress
 
 if TYPE_CHECKING:

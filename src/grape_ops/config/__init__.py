@@ -7,7 +7,6 @@ A configuration file holds only the keys it changes; ``load_config`` lays it ove
 from grape_ops.config.base import Settings
 from grape_ops.config.baselines import (
     BaselineSettings,
-    ClassifierSettings,
     EngineeredSettings,
     Gene2vecSettings,
     ImpaSettings,
@@ -32,7 +31,14 @@ from grape_ops.config.loading import (
 from grape_ops.config.model import GeneratorSettings, ModelSettings, TrunkSettings
 from grape_ops.config.preprocess import FlatFieldSettings, IntensitySettings, PreprocessSettings
 from grape_ops.config.screen import ScreenSettings, SimulateSettings
-from grape_ops.config.train import EmaSettings, LossSettings, OptimizerSettings, TrainSettings
+from grape_ops.config.train import (
+    ClassifierSettings,
+    EmaSettings,
+    LossSettings,
+    OptimizerSettings,
+    StartSettings,
+    TrainSettings,
+)
 from grape_ops.config.tree import Config
 
 __all__ = [
@@ -62,6 +68,7 @@ __all__ = [
     "ScreenSettings",
     "Settings",
     "SimulateSettings",
+    "StartSettings",
     "TrainSettings",
     "TrunkSettings",
     "dump_config",

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from grape_ops.config.base import NonNegative, Positive, Settings, Share
+from grape_ops.config.train import ClassifierSettings
 
 
 class EngineeredSettings(Settings):
@@ -33,20 +34,6 @@ class Gene2vecSettings(Settings):
 
     vectors: Path | None = Field(None, description="Word2vec (text or binary), .csv, .tsv or .npz; .gz is read too.")
     aliases: Path | None = Field(None, description="Table of other names of genes.")
-
-
-class ClassifierSettings(Settings):
-    """A convolutional network that learns to tell genes apart; its last hidden layer makes the vectors."""
-
-    width: Positive = Field(16, description="Channels of the first layer.")
-    max_width: Positive = Field(128, description="Channels double at each halving up to this; length of a vector.")
-    blocks: Positive | None = Field(None, description="Halvings of the crop; until 2 or 3 pixels are left if unset.")
-    steps: Positive = Field(200, description="Iterations.")
-    batch_size: Positive = Field(64, description="Crops in an iteration, of each gene and batch equally many.")
-    learning_rate: float = Field(1e-3, gt=0, description="AdamW's rate.")
-    weight_decay: NonNegative = Field(1e-2, description="AdamW's weight decay.")
-    label_smoothing: Share = Field(0.1, description="Share of the label that goes to all genes alike.")
-    augment: bool = Field(True, description="Rotate by quarter turns and mirror each crop at random.")
 
 
 class ImpaSettings(Settings):

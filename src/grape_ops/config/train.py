@@ -43,11 +43,35 @@ class EmaSettings(Settings):
     decay: Share = Field(0.5, description="Weight of the old average.")
 
 
+class ClassifierSettings(Settings):
+    """A convolutional network that learns to tell genes apart; its last hidden layer makes the vectors."""
+
+    width: Positive = Field(16, description="Channels of the first layer.")
+    max_width: Positive = Field(128, description="Channels double at each halving up to this; length of a vector.")
+    blocks: Positive | None = Field(None, description="Halvings of the crop; until 2 or 3 pixels are left if unset.")
+    steps: Positive = Field(200, description="Iterations.")
+    batch_size: Positive = Field(64, description="Crops in an iteration, of each gene and batch equally many.")
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW's rate.")
+    weight_decay: NonNegative = Field(1e-2, description="AdamW's weight decay.")
+    label_smoothing: Share = Field(0.1, description="Share of the label that goes to all genes alike.")
+    augment: bool = Field(True, description="Rotate by quarter turns and mirror each crop at random.")
+
+
+class StartSettings(Settings):
+    """Where M begins: noise, as in the paper, or what a short weakly supervised pass sees (docs/training.md)."""
+
+    kind: Literal["noise", "classifier"] = Field(
+        "noise", description="Rows of M at the start: noise, or contrasts of a classifier's last hidden layer."
+    )
+    spread: float = Field(1.0, gt=0, description="Root mean square of the entries of M that a classifier starts.")
+    classifier: ClassifierSettings = ClassifierSettings()
+
+
 class TrainSettings(Settings):
     """Training (section 3.5), and how it is carried out."""
 
     unit: Literal["gene", "guide"] = Field(
-        "gene", description="What a row of M stands for; guide: do guides of one gene find each other?"
+        "gene", description="What a row of M stands for; guides show whether those of one gene find each other."
     )
     steps: Positive = Field(100_000, description="Iterations.")
     batch_size: Positive = Field(256, description="Crops in an iteration.")
@@ -55,6 +79,7 @@ class TrainSettings(Settings):
         "balanced", description="Shuffled rounds over genes, or over cells as they come."
     )
     augment: bool = Field(False, description="Rotate by quarter turns and mirror each crop at random.")
+    start: StartSettings = StartSettings()
     loss: LossSettings = LossSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     ema: EmaSettings = EmaSettings()

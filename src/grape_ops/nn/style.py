@@ -18,6 +18,12 @@ class GeneEmbedding(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(scale * torch.randn(n_perturbations, dim, generator=rng))
 
+    @torch.no_grad()
+    def begin(self, rows: Tensor | None) -> None:
+        """Begin from these rows (P, V) instead of noise; None leaves the noise."""
+        if rows is not None:
+            self.weight.copy_(rows)
+
     def forward(self) -> Tensor:
         """All rows: (P, V)."""
         return self.weight

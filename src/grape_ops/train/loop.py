@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -23,9 +24,12 @@ from grape_ops.train.log import IntervalMean, MetricsLog, check_finite
 from grape_ops.train.memory import refuse_too_large
 from grape_ops.train.optimizers import make_optimizers
 from grape_ops.train.run import Run, open_run, prepare_run
+from grape_ops.train.start import start_rows
 from grape_ops.train.step import Objectives, Terms, frozen
 from grape_ops.train.stop import StopSignal, stop_signals
 from grape_ops.train.watch import Judge, Memory, Watch
+
+Result = TypeVar("Result")
 
 
 def train(store_path: Path, out: Path, config: Config, *, truth: str | None = None, resume: bool = False) -> Run:
@@ -57,8 +61,10 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
 
     # The networks, their optimisers, and where to begin.
     nets = run.build(checkpointing=settings.activation_checkpointing)
-    state = fresh_state(nets, config, fabric)
     latest = run.latest_checkpoint() if resume else None
+    if latest is None:
+        nets.embedding.begin(first_alone(fabric, lambda: start_rows(run, store)))
+    state = fresh_state(nets, config, fabric)
     if latest is not None:
         restore(latest, state)
 
@@ -173,17 +179,18 @@ def out_of_memory_in_words() -> Iterator[None]:
         ) from None
 
 
-def first_alone(fabric: Fabric, act: Callable[[], object]) -> None:
-    """Let the first process act while the others wait; all of them raise what it raises."""
-    words = None
+def first_alone(fabric: Fabric, act: Callable[[], Result]) -> Result:
+    """Let the first process act while the others wait; all of them return what it returns, or raise what it raises."""
+    result, words = None, None
     if fabric.is_global_zero:
         try:
-            act()
+            result = act()
         except GrapeOpsError as error:
             words = str(error)
-    words = fabric.broadcast(words)
+    result, words = fabric.broadcast((result, words))
     if words is not None:
         raise GrapeOpsError(words)
+    return cast("Result", result)
 
 
 def fresh_state(nets: Grape, config: Config, fabric: Fabric) -> TrainingState:

@@ -1,0 +1,92 @@
+"""A weakly supervised network: which gene was knocked out in this cell?
+
+The network never learns that well, since most knock-outs leave most cells as they were; but its last hidden layer is
+where it has to tell phenotypes apart. Every gene of every batch is drawn equally often, so that a gene that is frequent
+in a batch is no good guess for it. It is a baseline of its own, and can give M its start.
+Letters: n cells, B crops of an iteration, P perturbations, V length of the hidden layer.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from grape_ops.cells.batches import BatchLoader, Sampler, StandardizedCrops
+from grape_ops.cells.store import CropStore
+from grape_ops.config import ClassifierSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.nn.blocks import he_initialize
+from grape_ops.nn.discriminator import Discriminator, Trunk
+from grape_ops.progress import progress
+
+_CROPS_AT_ONCE = 256
+
+
+def train_classifier(
+    store: CropStore, settings: ClassifierSettings, seed: int, cells: np.ndarray | None = None
+) -> Discriminator:
+    """Train a network that tells the perturbations of a store apart, the controls being one of them.
+
+    Parameters
+    ----------
+    store : the cells.
+    settings : size and training.
+    seed : of weights, draws and turns; equal seeds give equal networks on equal threads.
+    cells : (n,) those to learn from; all of them if None.
+
+    Returns
+    -------
+    The network, shaped as GRAPE's discriminator: crops -> logits (B, P); its ``trunk``: crops -> hidden (B, V).
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = build_classifier(store, settings, seed).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loader = _loader(store, settings, seed, device, cells)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    recent = float("nan")
+    with progress("train classifier", settings.steps, "step") as advance:
+        for step, batch in enumerate(loader.batches(0, settings.steps)):
+            logits = network(batch.images)
+            loss = functional.cross_entropy(logits, batch.labels, label_smoothing=settings.label_smoothing)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if step % 20 == 0:
+                recent = float(loss.detach())
+            advance(note=f"loss {recent:.3f}")
+    if not math.isfinite(recent):
+        raise GrapeOpsError("The classifier's loss is no longer finite: lower the classifier's learning_rate.")
+    return network.eval().requires_grad_(False)
+
+
+def build_classifier(store: CropStore, settings: ClassifierSettings, seed: int) -> Discriminator:
+    """Make the network, initialised from the seed."""
+    size = store.crop_size
+    blocks = settings.blocks or max(int(math.log2(size / 2)), 1)
+    if size >> blocks < 1:
+        raise GrapeOpsError(
+            f"The classifier's blocks={blocks} halvings leave nothing of a crop of {size} px; lower them."
+        )
+    trunk = Trunk(len(store.channels), size, width=settings.width, max_width=settings.max_width, blocks=blocks)
+    network = Discriminator(trunk, len(store.perturbations))
+    he_initialize(network, torch.Generator().manual_seed(seed))
+    return network
+
+
+def hidden_features(network: Discriminator, crops: StandardizedCrops, cells: np.ndarray) -> np.ndarray:
+    """Last hidden layer of these cells (n,): (n, V) float32."""
+    parts = np.split(cells, range(_CROPS_AT_ONCE, len(cells), _CROPS_AT_ONCE))
+    with torch.inference_mode():
+        return np.concatenate([network.trunk(crops(part)).float().cpu().numpy() for part in parts])
+
+
+def _loader(
+    store: CropStore, settings: ClassifierSettings, seed: int, device: torch.device, cells: np.ndarray | None
+) -> BatchLoader:
+    # The classes to balance are pairs of gene and batch, numbered without gaps.
+    pairs = store.labels * len(store.batches) + store.batch_codes
+    cells = np.arange(len(store)) if cells is None else cells
+    strata = np.zeros(len(store), dtype=np.int64)
+    present, strata[cells] = np.unique(pairs[cells], return_inverse=True)
+    sampler = Sampler(strata, len(present), settings.batch_size, seed, cells=cells)
+    return BatchLoader(StandardizedCrops(store, device, "auto"), sampler, augment=settings.augment)

@@ -1,0 +1,76 @@
+"""M's start: angles are kept, held-out cells are not seen, and runs go on from it bit for bit."""
+
+import anndata as ad
+import numpy as np
+import pytest
+import torch
+
+from grape_ops.cells.batches import hold_out
+from grape_ops.cells.contrasts import CellSums
+from grape_ops.config import Config, EmbedSettings, lay_over, parse_config
+from grape_ops.embed import embed
+from grape_ops.schema import START_FILE
+from grape_ops.train.loop import train
+from grape_ops.train.start import classifier_contrasts, turned_into
+
+
+def test_turning_keeps_angles_and_lengths():
+    rows = np.random.default_rng(0).normal(size=(6, 4))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    turned = turned_into(rows, 9, torch.Generator().manual_seed(0))
+    assert turned.shape == (6, 9)
+    torch.testing.assert_close(turned @ turned.T, torch.from_numpy(rows @ rows.T).float(), rtol=1e-5, atol=1e-6)
+
+
+def test_too_many_directions_are_cut_to_the_strongest():
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(size=(20, 3)), 0.01 * rng.normal(size=(20, 5))], axis=1)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    turned = turned_into(rows, 3, torch.Generator().manual_seed(0))
+    assert (turned @ turned.T).numpy() == pytest.approx(rows @ rows.T, abs=0.01)
+
+
+def started(config: Config) -> Config:
+    """Return a configuration whose M begins with a tiny classifier's contrasts."""
+    tree = config.model_dump(mode="json")
+    lay_over(tree, "train.start={kind: classifier, classifier: {width: 4, max_width: 8, steps: 3, batch_size: 8}}")
+    return parse_config(tree, "a test")
+
+
+def test_a_run_that_starts_from_a_classifier_goes_on_bit_for_bit(tiny_store, tiny_config, tmp_path):
+    config = started(tiny_config)
+    whole = train(tiny_store.path, tmp_path / "whole", config)
+    first = config.model_copy(update={"train": config.train.model_copy(update={"steps": 4})})
+    train(tiny_store.path, tmp_path / "parts", first)
+    parts = train(tiny_store.path, tmp_path / "parts", config, resume=True)
+    for name in ("nets.safetensors", "average.safetensors", "optimizers.safetensors"):
+        ours, theirs = (run.latest_checkpoint() / name for run in (whole, parts))
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_m_begins_where_the_start_says_and_the_start_can_be_judged(tiny_store, tiny_config, tmp_path):
+    config = started(tiny_config)
+    run = train(tiny_store.path, tmp_path / "run", config)
+    start = ad.read_h5ad(run.path / START_FILE)
+    assert start.obs_names.tolist() == run.genes.index.tolist()
+    lengths = np.linalg.norm(start.X, axis=1)
+    np.testing.assert_allclose(lengths, config.model.embedding_dim**0.5, rtol=1e-5)
+    drift = np.abs(embed(run.path, EmbedSettings(ema=False)).X - start.X).max()
+    rate = config.train.optimizer.embedding_learning_rate or config.train.optimizer.learning_rate
+    assert 0 < drift < 5 * rate * config.train.steps
+
+
+def test_held_out_cells_do_not_reach_the_start(tiny_store, tiny_config, monkeypatch):
+    tree = started(tiny_config).model_dump(mode="json")
+    lay_over(tree, "train.holdout=0.3")
+    config = parse_config(tree, "a test")
+    seen = []
+
+    def note(sums: CellSums, features: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> None:
+        seen.append(len(labels))
+        add(sums, features, labels, batches)
+
+    add = CellSums.add
+    monkeypatch.setattr(CellSums, "add", note)
+    classifier_contrasts(tiny_store, config)
+    assert sum(seen) == (~hold_out(tiny_store.labels, 0.3, config.seed)).sum() < len(tiny_store)

@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--screen-seed", type=int, default=0, help="simulate.seed")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each method")
     parser.add_argument("--ablation-seeds", type=int, default=3, help="runs of the reference and of each ablation")
+    parser.add_argument("--ablations", default="", help="names, with commas; all that ship if empty")
     parser.add_argument("--jobs", type=int, default=0, help="jobs beside each other")
     parser.add_argument("--quick", action="store_true", help="one seed, 20 steps, two ablations: shows that it runs")
     parser.add_argument("--out", required=True, help="JSON file to write")
@@ -63,7 +64,8 @@ def main() -> None:
     if not (store / STORE_FILE).is_file():
         grape_ops("preprocess", screen, "--out", store, "--config", "small.yaml")
     quick = ["--set", "train.steps=20", "--set", "baselines.classifier.steps=20"] if options.quick else []
-    few = ["--ablation", "no_cycle", "--ablation", "position_2"] if options.quick else []
+    names = "no_cycle,position_2" if options.quick else options.ablations
+    few = [word for name in names.split(",") if name for word in ("--ablation", name)]
     seeds, ablated = (1, 1) if options.quick else (options.seeds, options.ablation_seeds)
     shared = [
         "--truth",

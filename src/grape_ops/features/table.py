@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -120,19 +121,27 @@ def _in_parallel(
     from joblib.externals.loky import get_reusable_executor
 
     count = min(settings.workers or core_count(), len(blocks))
-    tasks = (store, settings, nucleus, folder)
+    tasks = (settings, nucleus, folder)
     if count <= 1:
-        yield from (_measure_block(*tasks, block, BLOCK) for block in blocks)
+        yield from (_measure_block(store, *tasks, block, BLOCK) for block in blocks)
         return
+    # In order, so that each process reads ahead on the disk; the table of cells is not sent with every block.
     pool = Parallel(n_jobs=count, return_as="generator_unordered", batch_size=1)
-    yield from pool(delayed(_measure_block)(*tasks, block, BLOCK) for block in blocks)
+    yield from pool(delayed(_measure_block)(store.path, *tasks, block, BLOCK) for block in blocks)
     get_reusable_executor().shutdown(wait=True)  # or the processes would linger, holding memory
 
 
+@lru_cache(maxsize=1)
+def _opened(path: Path) -> CropStore:
+    """Open the store once a process."""
+    return CropStore.open(path)
+
+
 def _measure_block(
-    store: CropStore, settings: FeatureSettings, nucleus: int, folder: Path, block: int, size: int
+    store: CropStore | Path, settings: FeatureSettings, nucleus: int, folder: Path, block: int, size: int
 ) -> tuple[int, float]:
     began = time.process_time()
+    store = _opened(store) if isinstance(store, Path) else store
     rows = slice(block * size, min((block + 1) * size, len(store)))
     masks = np.load(settings.masks, mmap_mode="r")[rows] if settings.masks else None
     _, part = crop_features(store.read(rows), store.channels, nucleus, masks, settings)

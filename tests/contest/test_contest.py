@@ -79,7 +79,8 @@ def test_ablations_share_the_references_training(tiny_store, config, truth, tmp_
     same = tmp_path / "same.yaml"
     same.write_text("train: {augment: true}\n")
     out = tmp_path / "out"
-    table = run_ablations(tiny_store.path, truth, out, config, ablations=["position_2", str(mine), str(same)], seeds=2)
+    names = ["position_2", str(mine), str(same)]
+    table = run_ablations(tiny_store.path, truth, out, config, ablations=names, seeds=1, at_a_time=2)
     assert len(list(out.glob("work/*/done.json"))) == 2
     scores = {entry["method"]: entry for entry in json.loads((out / "scores.json").read_text())}
     assert list(scores) == ["reference", "position_2", "half_cycle"] and scores["half_cycle"]["cost"]["cpu_s"] > 0

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from grape_ops.config import Config, dump_config, parse_config
+from grape_ops.config import Config, FeatureSettings, dump_config, parse_config
 from grape_ops.contest import ablation_names, run_ablations, run_benchmark
 from grape_ops.contest.ablations import read_ablation
-from grape_ops.contest.benchmark import chosen_methods, named_files
+from grape_ops.contest.benchmark import check_inputs, chosen_methods, named_files
 from grape_ops.contest.cost import mean_cost, total_cost
 from grape_ops.contest.jobs import Job, do_jobs
 from grape_ops.contest.tables import WIDTH
@@ -128,7 +128,13 @@ def test_a_job_that_fails_says_why_and_the_others_stay(tiny_store, config, tmp_p
     assert not jobs[0].done and list(jobs[1].maps()) == ["random"]
 
 
-def test_what_is_asked_for_is_checked_first(config):
+def test_what_is_asked_for_is_checked_first(config, tiny_store):
+    with pytest.raises(GrapeOpsError, match="--set baselines.gene2vec.vectors=FILE; there is none set"):
+        check_inputs(["random", "gene2vec"], tiny_store, config)
+    blind = config.model_copy(update={"features": FeatureSettings(nucleus_channel="DAPI")})
+    with pytest.raises(GrapeOpsError, match="no channel 'DAPI'"):
+        check_inputs(["engineered"], tiny_store, blind)
+    check_inputs(["random", "engineered"], tiny_store, config)
     assert "gene2vec" not in chosen_methods((), config) and "engineered" in chosen_methods((), config)
     with pytest.raises(GrapeOpsError, match="no method grap; there are: random"):
         chosen_methods(["grap"], config)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,12 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.benchmark import evaluate_maps
 from grape_ops.evaluate.command import read_map, write_details
 from grape_ops.evaluate.scores import write_scores
+from grape_ops.features import nucleus_channel
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.pairs import load_pairs
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
 from grape_ops.places import claim_folder
+from grape_ops.progress import note
 from grape_ops.schema import SCORES_CSV, SCORES_JSON
 
 if TYPE_CHECKING:
@@ -78,7 +81,9 @@ def run_benchmark(
     store, known = CropStore.open(store_path), load_truth(truth)
     names = load_aliases(aliases) if aliases else None
     given = {name: read_map(path) for name, path in (maps or {}).items()}
-    jobs = _jobs(chosen_methods(methods, config), config, seeds, store, work or out / WORK_DIR)
+    chosen = chosen_methods(methods, config)
+    check_inputs(chosen, store, config)
+    jobs = _jobs(chosen, config, seeds, store, work or out / WORK_DIR)
     do_jobs(jobs, store, "Benchmark", at_a_time)
     entrants = gathered(jobs) | {name: Entrant([adata]) for name, adata in given.items()}
     entrants = dict(sorted(entrants.items(), key=lambda item: not item[0].startswith("grape ")))
@@ -103,9 +108,33 @@ def chosen_methods(methods: Sequence[str], config: Config) -> list[str]:
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise GrapeOpsError(f"There is no method {', '.join(unknown)}; there are: {', '.join(METHODS)}.")
-    own = config.baselines
-    wants_file = {"gene2vec": own.gene2vec.vectors is None, "profiles": own.profiles.table is None}
-    return list(methods) or [method for method in METHODS if not wants_file.get(method, False)]
+    if methods:
+        return list(dict.fromkeys(methods))
+    left_out = {method for method, file in _files(config).items() if file is None}
+    if find_spec("cp_measure") is None:
+        left_out.add("engineered")
+        note("engineered is left out, since cp-measure is not installed: pip install 'grape-ops[features]'.")
+    return [method for method in METHODS if method not in left_out]
+
+
+def check_inputs(methods: Sequence[str], store: CropStore, config: Config) -> None:
+    """Stop before hours of other methods where one of them lacks what it needs.
+
+    Raises
+    ------
+    GrapeOpsError : a method's file is not set or not there, or no channel shows nuclei.
+    """
+    for method, file in _files(config).items():
+        if method in methods and (file is None or not file.is_file()):
+            setting = "baselines.gene2vec.vectors" if method == "gene2vec" else "baselines.profiles.table"
+            raise GrapeOpsError(f"{method} reads a file, --set {setting}=FILE; there is {file or 'none set'}.")
+    if "engineered" in methods and config.features.masks is None:
+        nucleus_channel(store.channels, config.features.nucleus_channel)
+
+
+def _files(config: Config) -> dict[str, Path | None]:
+    """The file that a method reads."""
+    return {"gene2vec": config.baselines.gene2vec.vectors, "profiles": config.baselines.profiles.table}
 
 
 def gathered(jobs: Sequence[Job]) -> dict[str, Entrant]:

@@ -128,7 +128,7 @@ def check_inputs(methods: Sequence[str], store: CropStore, config: Config) -> No
         if method in methods and (file is None or not file.is_file()):
             setting = "baselines.gene2vec.vectors" if method == "gene2vec" else "baselines.profiles.table"
             raise GrapeOpsError(f"{method} reads a file, --set {setting}=FILE; there is {file or 'none set'}.")
-    if "engineered" in methods and config.features.masks is None:
+    if "engineered" in methods:
         nucleus_channel(store.channels, config.features.nucleus_channel)
 
 

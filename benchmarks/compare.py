@@ -53,9 +53,11 @@ def compare(
             write(seed, store)
         config = load_config(options.config, [*overrides, f"seed={seed}"])
         for method in known:
+            before = set(maps.glob("*.h5ad"))
             begun = time.perf_counter()
             files = write_vectors(method, store, maps, config)
             took = time.perf_counter() - begun
+            seconds = _kept_seconds(maps, method, took, made=not set(files.values()) <= before)
             for name, file in files.items():
                 vectors = read_h5ad(file)
                 if score is None:
@@ -63,32 +65,35 @@ def compare(
                     result = recovery(vectors, truth, config.evaluate, seed, decoys)
                 else:
                     result = score(vectors, store, config, seed)
-                result["seconds"] = _kept_seconds(maps, method, took)
+                result["seconds"] = seconds
                 scores.setdefault(name, []).append(result)
-                print(f"seed {seed}  {name:14}  mAP {result['map']:.3f}  {result['seconds']:.0f} s", flush=True)
+                cost = "" if seconds is None else f"  {seconds:.0f} s"
+                print(f"seed {seed}  {name:14}  mAP {result['map']:.3f}{cost}", flush=True)
     return over_screens(scores), paired_differences(scores)
 
 
 def print_figures(figures: dict[str, Any], differences: Sequence[dict[str, Any]]) -> None:
     """Print a table of methods and one of differences."""
-    names = [name for name, value in next(iter(figures.values())).items() if isinstance(value, float)]
+    names = list(dict.fromkeys(name for row in figures.values() for name in row["sd"]))
     print(f"{'method':16}" + "".join(f"{name:>20}" for name in names))
     for method, row in figures.items():
-        spread = [f" ± {row['sd'][name]:.3f}" if row["sd"][name] is not None else "" for name in names]
-        cells = [f"{row[name]:.3f}{part}" for name, part in zip(names, spread, strict=True)]
+        cells = []
+        for name in names:
+            spread = row["sd"].get(name)
+            cells.append(f"{row[name]:.3f}" + (f" ± {spread:.3f}" if spread is not None else "") if name in row else "")
         print(f"{method:16}" + "".join(f"{cell:>20}" for cell in cells))
     for row in differences:
         print(f"{row['first']} - {row['second']}: mAP {row['map']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]")
 
 
-def _kept_seconds(maps: Path, method: str, took: float) -> float:
-    """Seconds a method took when its map was made, not when it was found again."""
+def _kept_seconds(maps: Path, method: str, took: float, made: bool) -> float | None:
+    """Seconds a method took when its map was made; None if it was found and nobody noted them."""
     file = maps / "seconds.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
-    if method not in known:
+    known: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
+    if made:
         known[method] = round(took, 1)
         file.write_text(json.dumps(known))
-    return float(known[method])
+    return known.get(method)
 
 
 def _numbers(text: str) -> list[int]:

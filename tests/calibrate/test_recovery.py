@@ -43,6 +43,12 @@ def test_means_and_spread_over_screens() -> None:
     assert figures["per_seed"] == [0.2, 0.4]
 
 
+def test_what_one_screen_lacks_is_left_out_of_the_mean() -> None:
+    runs = [{"map": 0.2, "seconds": 30.0}, {"map": 0.4, "seconds": None}]
+    figures = over_screens({"a": runs})["a"]
+    assert figures["seconds"] == 30 and figures["sd"]["seconds"] is None
+
+
 def test_a_better_method_is_told_apart_and_equal_ones_are_not() -> None:
     rng = np.random.default_rng(0)
 

@@ -57,18 +57,17 @@ def over_screens(scores: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, di
     """Mean of every score over planted screens, with its spread: method -> one dict a screen -> method -> figures.
 
     Means stand under the scores' own names; ``sd`` holds their standard deviations, ``per_seed`` the mAP of each
-    screen.
+    screen. A score that a screen lacks (None) is left out of the mean.
     """
     figures: dict[str, dict[str, Any]] = {}
     for method, runs in scores.items():
-        names = [name for name, value in runs[0].items() if isinstance(value, float)]
-        table = np.array([[run[name] for name in names] for run in runs])
-        sd = table.std(axis=0, ddof=1) if len(runs) > 1 else np.full(len(names), np.nan)
-        figures[method] = {name: round(float(value), 4) for name, value in zip(names, table.mean(axis=0), strict=True)}
-        figures[method]["sd"] = {
-            name: None if np.isnan(value) else round(float(value), 4) for name, value in zip(names, sd, strict=True)
-        }
-        figures[method]["per_seed"] = [round(run["map"], 4) for run in runs]
+        own: dict[str, Any] = {}
+        spread: dict[str, float | None] = {}
+        for name in dict.fromkeys(name for run in runs for name, value in run.items() if isinstance(value, float)):
+            values = [run[name] for run in runs if run.get(name) is not None]
+            own[name] = round(float(np.mean(values)), 4)
+            spread[name] = round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else None
+        figures[method] = own | {"sd": spread, "per_seed": [round(run["map"], 4) for run in runs]}
     return figures
 
 

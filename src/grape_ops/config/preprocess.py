@@ -20,7 +20,7 @@ class FlatFieldSettings(Settings):
         "to the screen's folder; what `columns` names may stand in braces (fields/{plate}.npy).",
     )
     steps_per_radius: Positive = Field(
-        20, description="The median is evaluated this often along its radius, and interpolated between."
+        27, description="The median is evaluated this often along its radius, and interpolated between."
     )
     percentile: float = Field(2.0, ge=0, le=50, description="Robust minimum the field is divided by.")
     min_agreement: Share = Field(

@@ -79,7 +79,7 @@ def _named(name: str, *cells: str) -> list[str]:
 
 
 def _wide(name: str, *cells: str) -> str:
-    widths = (4, 7, 7, 7, 7, 23, 7)
+    widths = (4, 7, 7, 7, 7, 24, 6)
     return (name.ljust(18) + "".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))).rstrip()
 
 

@@ -52,15 +52,26 @@ def test_equal_seeds_give_equal_networks(store):
     assert torch.equal(one, two) and not torch.equal(one, other)
 
 
-def test_every_gene_of_every_batch_is_drawn_equally_often(store):
+def test_every_gene_is_drawn_equally_often(store):
     loader = classifier._loader(store, SMALL, 0, torch.device("cpu"), None)
     cells = np.concatenate([loader.sampler.draw(step)[0] for step in range(10)])
-    counts = np.zeros((5, 2))
-    np.add.at(counts, (store.labels[cells], store.batch_codes[cells]), 1)
-    assert (counts == 32).all()
+    assert (np.bincount(store.labels[cells]) == 64).all()
+
+
+def test_jitter_changes_gain_and_offset_of_each_channel_and_nothing_else():
+    images = torch.randn(3, 2, 8, 8)
+    assert classifier.jittered(images, 0, torch.Generator()) is images
+    changed = classifier.jittered(images, 0.5, torch.Generator().manual_seed(0))
+    flat, other = images.flatten(2), changed.flatten(2)
+    for crop, channel in np.ndindex(3, 2):
+        line = np.polyfit(flat[crop, channel], other[crop, channel], 1)
+        assert np.polyval(line, flat[crop, channel]) == pytest.approx(other[crop, channel].numpy(), abs=1e-5)
+        assert abs(line[0] - 1) > 1e-3 and abs(line[1]) > 1e-3
 
 
 def test_depth_follows_the_crop_and_too_much_of_it_is_refused(store):
-    assert len(build_classifier(store, SMALL, 0).trunk.blocks) == 3  # 16 px -> 2 px
+    network = build_classifier(store, SMALL, 0)
+    halvings = sum(layer.stride == (2, 2) for layer in network.trunk if isinstance(layer, torch.nn.Conv2d))
+    assert halvings == 2  # 16 px -> 4 px
     with pytest.raises(GrapeOpsError, match="blocks=5 halvings leave nothing of a crop of 16 px"):
         build_classifier(store, SMALL.model_copy(update={"blocks": 5}), 0)

@@ -11,7 +11,7 @@ from grape_ops.baselines.task import Task
 from grape_ops.cells.averages import standardized_means
 from grape_ops.cells.batches import StandardizedCrops
 from grape_ops.cells.store import CropStore
-from grape_ops.nn.discriminator import Discriminator
+from grape_ops.nn.classifier import CellClassifier
 from grape_ops.progress import progress
 from grape_ops.train.classifier import hidden_features, train_classifier
 
@@ -25,7 +25,7 @@ def classifier_vectors(task: Task) -> "AnnData":
     return classifier_means(network, task.store)
 
 
-def classifier_means(network: Discriminator, store: CropStore) -> "AnnData":
+def classifier_means(network: CellClassifier, store: CropStore) -> "AnnData":
     """Hidden layer of every gene: standardised by each batch's controls, averaged over the gene's cells."""
     crops = StandardizedCrops(store, next(network.parameters()).device, "auto")
     n_controls = int((store.labels == len(store.perturbations) - 1).sum())

@@ -44,17 +44,18 @@ class EmaSettings(Settings):
 
 
 class ClassifierSettings(Settings):
-    """A convolutional network that learns to tell genes apart; its last hidden layer makes the vectors."""
+    """A convolutional network that learns to tell perturbations apart (train/classifier.py)."""
 
     width: Positive = Field(16, description="Channels of the first layer.")
-    max_width: Positive = Field(128, description="Channels double at each halving up to this; length of a vector.")
-    blocks: Positive | None = Field(None, description="Halvings of the crop; until 2 or 3 pixels are left if unset.")
-    steps: Positive = Field(200, description="Iterations.")
-    batch_size: Positive = Field(64, description="Crops in an iteration, of each gene and batch equally many.")
-    learning_rate: float = Field(1e-3, gt=0, description="AdamW's rate.")
+    max_width: Positive = Field(128, description="Channels double after each halving but the last, up to this.")
+    blocks: Positive | None = Field(None, description="Halvings of the crop; until 4 to 7 pixels are left if unset.")
+    steps: Positive = Field(800, description="Iterations.")
+    batch_size: Positive = Field(64, description="Crops in an iteration, of each perturbation equally many.")
+    learning_rate: float = Field(4e-3, gt=0, description="AdamW's highest rate, in the middle of a single cycle.")
     weight_decay: NonNegative = Field(1e-2, description="AdamW's weight decay.")
-    label_smoothing: Share = Field(0.1, description="Share of the label that goes to all genes alike.")
+    label_smoothing: Share = Field(0.1, description="Share of the label that goes to all perturbations alike.")
     augment: bool = Field(True, description="Rotate by quarter turns and mirror each crop at random.")
+    jitter: NonNegative = Field(0.1, description="Spread of a random gain and offset of each crop's channels.")
 
 
 class StartSettings(Settings):

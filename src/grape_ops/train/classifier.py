@@ -1,8 +1,8 @@
 """A weakly supervised network: which gene was knocked out in this cell?
 
 The network never learns that well, since most knock-outs leave most cells as they were; but its last hidden layer is
-where it has to tell phenotypes apart. Every gene of every batch is drawn equally often, so that a gene that is frequent
-in a batch is no good guess for it. It is a baseline of its own, and can give M its start.
+where it has to tell phenotypes apart. Every gene is drawn equally often. The rate rises and falls once over the
+training, so that it ends on weights that have settled. It is a baseline of its own, and can give M its start.
 Letters: n cells, B crops of an iteration, P perturbations, V length of the hidden layer.
 """
 
@@ -10,14 +10,14 @@ import math
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from grape_ops.cells.batches import BatchLoader, Sampler, StandardizedCrops
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ClassifierSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.nn.blocks import he_initialize
-from grape_ops.nn.discriminator import Discriminator, Trunk
+from grape_ops.nn.classifier import CellClassifier
 from grape_ops.progress import progress
 
 _CROPS_AT_ONCE = 256
@@ -25,7 +25,7 @@ _CROPS_AT_ONCE = 256
 
 def train_classifier(
     store: CropStore, settings: ClassifierSettings, seed: int, cells: np.ndarray | None = None
-) -> Discriminator:
+) -> CellClassifier:
     """Train a network that tells the perturbations of a store apart, the controls being one of them.
 
     Parameters
@@ -37,20 +37,23 @@ def train_classifier(
 
     Returns
     -------
-    The network, shaped as GRAPE's discriminator: crops -> logits (B, P); its ``trunk``: crops -> hidden (B, V).
+    The network: crops -> logits (B, P); its ``trunk``: crops -> hidden (B, V).
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build_classifier(store, settings, seed).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     loader = _loader(store, settings, seed, device, cells)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=settings.steps)
+    rng = torch.Generator().manual_seed(seed)
     recent = float("nan")
     with progress("train classifier", settings.steps, "step") as advance:
         for step, batch in enumerate(loader.batches(0, settings.steps)):
-            logits = network(batch.images)
+            logits = network(jittered(batch.images, settings.jitter, rng))
             loss = functional.cross_entropy(logits, batch.labels, label_smoothing=settings.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            rate.step()
             if step % 20 == 0:
                 recent = float(loss.detach())
             advance(note=f"loss {recent:.3f}")
@@ -59,21 +62,36 @@ def train_classifier(
     return network.eval().requires_grad_(False)
 
 
-def build_classifier(store: CropStore, settings: ClassifierSettings, seed: int) -> Discriminator:
+def build_classifier(store: CropStore, settings: ClassifierSettings, seed: int) -> CellClassifier:
     """Make the network, initialised from the seed."""
     size = store.crop_size
-    blocks = settings.blocks or max(int(math.log2(size / 2)), 1)
-    if size >> blocks < 1:
+    halvings = settings.blocks or max(int(math.log2(size / 4)), 1)
+    if size >> halvings < 1:
         raise GrapeOpsError(
-            f"The classifier's blocks={blocks} halvings leave nothing of a crop of {size} px; lower them."
+            f"The classifier's blocks={halvings} halvings leave nothing of a crop of {size} px; lower them."
         )
-    trunk = Trunk(len(store.channels), size, width=settings.width, max_width=settings.max_width, blocks=blocks)
-    network = Discriminator(trunk, len(store.perturbations))
-    he_initialize(network, torch.Generator().manual_seed(seed))
-    return network
+    return CellClassifier(
+        len(store.channels),
+        len(store.perturbations),
+        width=settings.width,
+        max_width=settings.max_width,
+        halvings=halvings,
+        rng=torch.Generator().manual_seed(seed),
+    )
 
 
-def hidden_features(network: Discriminator, crops: StandardizedCrops, cells: np.ndarray) -> np.ndarray:
+def jittered(images: Tensor, spread: float, rng: torch.Generator) -> Tensor:
+    """Change gain and offset of each crop's channels at random: (B, C, H, H) -> (B, C, H, H).
+
+    Batches differ in just this, so that what survives it is more likely a phenotype.
+    """
+    if spread == 0:
+        return images
+    gain, offset = spread * torch.randn(2, *images.shape[:2], 1, 1, generator=rng)
+    return images * (1 + gain).to(images.device) + offset.to(images.device)
+
+
+def hidden_features(network: CellClassifier, crops: StandardizedCrops, cells: np.ndarray) -> np.ndarray:
     """Last hidden layer of these cells (n,): (n, V) float32."""
     parts = np.split(cells, range(_CROPS_AT_ONCE, len(cells), _CROPS_AT_ONCE))
     with torch.inference_mode():
@@ -83,10 +101,5 @@ def hidden_features(network: Discriminator, crops: StandardizedCrops, cells: np.
 def _loader(
     store: CropStore, settings: ClassifierSettings, seed: int, device: torch.device, cells: np.ndarray | None
 ) -> BatchLoader:
-    # The classes to balance are pairs of gene and batch, numbered without gaps.
-    pairs = store.labels * len(store.batches) + store.batch_codes
-    cells = np.arange(len(store)) if cells is None else cells
-    strata = np.zeros(len(store), dtype=np.int64)
-    present, strata[cells] = np.unique(pairs[cells], return_inverse=True)
-    sampler = Sampler(strata, len(present), settings.batch_size, seed, cells=cells)
+    sampler = Sampler(store.labels, len(store.perturbations), settings.batch_size, seed, cells=cells)
     return BatchLoader(StandardizedCrops(store, device, "auto"), sampler, augment=settings.augment)

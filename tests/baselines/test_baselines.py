@@ -35,7 +35,8 @@ def make_store(path, gain: tuple[float, float] = (1.0, 1.0)) -> CropStore:
 
 
 def made(method: str, store: CropStore, seed: int = 0) -> anndata.AnnData:
-    quick = parse_config({"baselines": {"classifier": {"steps": 2}}}, "test")
+    short = {"classifier": {"steps": 2}}
+    quick = parse_config({"baselines": short, "train": {"start": short}}, "test")
     return BASELINES[method](Task(store, quick, seed, store.path.with_name("work")))
 
 
@@ -44,7 +45,7 @@ def store(tmp_path_factory) -> CropStore:
     return make_store(tmp_path_factory.mktemp("store") / "store")
 
 
-@pytest.mark.parametrize("method", ["random", "statistics", "classifier"])
+@pytest.mark.parametrize("method", ["random", "statistics", "classifier", "contrasts"])
 def test_every_baseline_gives_one_row_a_gene(store, method):
     vectors = made(method, store)
     assert vectors.obs_names.tolist() == list(store.perturbations) == ["BRIGHT", "DULL", CONTROL_LABEL]

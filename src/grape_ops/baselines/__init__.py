@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from grape_ops.baselines.classifier import classifier_vectors
+from grape_ops.baselines.contrasts import contrast_vectors
 from grape_ops.baselines.engineered import engineered_vectors
 from grape_ops.baselines.gene2vec import gene2vec_vectors
 from grape_ops.baselines.impa import impa_vectors
@@ -29,6 +30,7 @@ BASELINES: dict[str, Baseline] = {
     "profiles": profile_vectors,
     "impa": impa_vectors,
     "classifier": classifier_vectors,
+    "contrasts": contrast_vectors,
 }
 
 __all__ = ["BASELINES", "NOTES", "Baseline", "Task", "write_baseline"]

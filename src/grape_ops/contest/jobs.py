@@ -101,6 +101,7 @@ def what_decides(method: str, config: Config) -> dict[str, Any]:
         "engineered": [own["engineered"], features],
         "profiles": [own["engineered"], own["profiles"], config.screen.control_pattern],
         "classifier": own["classifier"],
+        "contrasts": {"start": config.train.start.model_dump(mode="json"), "holdout": config.train.holdout},
         "impa": [own["impa"], own["gene2vec"]["aliases"], trained],
         "grape": [trained, read_outs],
     }

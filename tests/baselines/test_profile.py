@@ -6,8 +6,8 @@ import pytest
 from sklearn.decomposition import PCA
 
 from grape_ops.baselines import BASELINES, NOTES, Task
-from grape_ops.baselines import average as average_module
 from grape_ops.baselines.profile import CellProfiles, gene_profiles, in_words
+from grape_ops.cells import averages as average_module
 from grape_ops.cells.averages import standardize_by_controls
 from grape_ops.config import Config, EngineeredSettings, parse_config
 from grape_ops.errors import GrapeOpsError

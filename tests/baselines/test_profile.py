@@ -7,8 +7,8 @@ from sklearn.decomposition import PCA
 
 from grape_ops.baselines import BASELINES, NOTES, Task
 from grape_ops.baselines.profile import CellProfiles, gene_profiles, in_words
-from grape_ops.cells import averages as average_module
-from grape_ops.cells.averages import standardize_by_controls
+from grape_ops.cells import averages
+from grape_ops.cells.averages import ControlStatistics, standardize_by_controls
 from grape_ops.config import Config, EngineeredSettings, parse_config
 from grape_ops.errors import GrapeOpsError
 
@@ -113,8 +113,17 @@ def test_nothing_left_says_why():
 def test_blocks_change_nothing(tiny_store, monkeypatch):
     features = np.random.default_rng(0).normal(size=(len(tiny_store), 3))
     whole = standardize_by_controls(features, tiny_store)
-    monkeypatch.setattr(average_module, "BLOCK", 5)
+    monkeypatch.setattr(averages, "BLOCK", 5)
     assert np.allclose(standardize_by_controls(features, tiny_store), whole, rtol=1e-12)
+
+
+def test_a_batch_without_controls_is_measured_against_all_of_them():
+    rng = np.random.default_rng(0)
+    features, codes = 100 + rng.normal(size=(60, 2)), np.arange(60) % 2
+    statistics = ControlStatistics.of([(codes, features)], 3)
+    lonely = statistics.standardize(features, np.full(60, 2))
+    np.testing.assert_allclose(lonely.mean(axis=0), 0, atol=1e-9)
+    assert lonely.std(axis=0) == pytest.approx([1, 1], rel=0.1)
 
 
 def test_engineered_features_find_the_planted_brightness(tiny_store, tmp_path):

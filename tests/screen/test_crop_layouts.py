@@ -171,6 +171,25 @@ def test_layout_table_names_unreadable_crops_and_leaves_them_out_if_told(tmp_pat
     store.verify()
 
 
+def test_crops_that_could_not_be_read_are_tried_again_and_never_kept_as_black(tmp_path: Path) -> None:
+    drawn, root, out = draw_screen(), tmp_path / "screen", tmp_path / "store"
+    root.mkdir()
+    write_tiff_files(root, drawn, cut_crops(drawn))
+    whole = {name: (root / name).read_bytes() for name in ("5.tif", "9.tif")}
+    for name in whole:
+        (root / name).write_bytes(b"not an image")
+    screen = open_screen(root, PLAIN)
+    strict = SETTINGS.model_copy(update={"on_problem": "drop", "most_lost": 0.01})
+    for resume in (False, True):  # every well was written before the call gave up
+        with pytest.raises(GrapeOpsError, match="most_lost"):
+            preprocess(screen, out, strict, resume=resume)
+    (root / "5.tif").write_bytes(whole["5.tif"])
+    (root / "9.tif").write_bytes(whole["9.tif"])
+    assert preprocess(screen, out, strict, resume=True).cells_dropped == {}
+    store = CropStore.open(out)
+    assert len(store) == len(drawn.cells) and store.read(slice(None)).any(axis=(1, 2, 3)).all()
+
+
 @pytest.mark.parametrize(
     ("size", "keys", "message"),
     [

@@ -28,7 +28,7 @@ Reader = Callable[[np.ndarray], np.ndarray]  # cells (n,) -> their features (n, 
 class ControlStatistics:
     """Mean and standard deviation of each feature over the controls of each batch: (B, V) each.
 
-    A deviation of 0 marks a feature that does not vary among them: nothing tells what a deviation in it means.
+    A batch without controls has the mean of all of them. A deviation of 0 marks a feature that does not vary among them: nothing tells what a deviation in it means.
     """
 
     mean: np.ndarray
@@ -57,6 +57,9 @@ class ControlStatistics:
         own = np.sqrt(squares / np.maximum(count, 1))
         pooled = np.sqrt(squares.sum(axis=0) / np.maximum(count.sum(axis=0), 1))
         sd = np.where(count >= FEWEST_CONTROLS, own, pooled)
+        # A batch without controls is measured against those of all the others.
+        overall = (mean * count).sum(axis=0) / np.maximum(count.sum(axis=0), 1)
+        mean, largest = np.where(count > 0, mean, overall), np.where(count > 0, largest, largest.max(axis=0))
         return cls(mean, np.where(sd <= 1e-6 * np.maximum(largest, 1e-12), 0, sd))
 
     def standardize(self, features: np.ndarray, codes: np.ndarray) -> np.ndarray:

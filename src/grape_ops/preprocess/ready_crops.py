@@ -60,6 +60,11 @@ class WellJob:
     pixel_type: str
     drop: bool
 
+    @property
+    def failed(self) -> Path:
+        """Is there while some crops of the well could not be read: they are tried again by a later call."""
+        return self.file.with_suffix(".failed")
+
 
 def store_ready_crops(
     screen: Screen, out: Path, settings: PreprocessSettings, resume: bool, overwrite: bool
@@ -163,7 +168,7 @@ def _run(jobs: dict[str, WellJob], screen: Screen, cells: pd.DataFrame, settings
         queue: deque[Task] = deque()
         for job in jobs.values():
             low_high = None if not scales else np.stack([scales[group] for group in groups[job.cells.index]])
-            if not job.file.is_file():
+            if not job.file.is_file() or job.failed.is_file():
                 queue.append((write_well, (job, low_high)))
         lost: dict[int, str] = {}
         with progress(
@@ -208,7 +213,11 @@ def write_well(job: WellJob, scale: np.ndarray | None) -> tuple[int, dict[int, s
         crops[rows] = _scaled(found, None if scale is None else scale[rows], job.pixel_type)
     crops.flush()
     del crops
+    if failures:
+        job.failed.touch()
     os.replace(part, job.file)
+    if not failures:
+        job.failed.unlink(missing_ok=True)
     return len(job.cells), failures
 
 

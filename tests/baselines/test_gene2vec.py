@@ -84,6 +84,20 @@ def test_damaged_files_are_named(tmp_path, content, words):
         read_vectors(tmp_path / "v")
 
 
+@pytest.mark.parametrize(("kind", "words"), [("arrays.npz", "as .npz"), ("word2vec.txt.gz", "cannot be unpacked")])
+def test_a_file_cut_off_while_copying_is_named(tmp_path, kind, words):
+    file = written(tmp_path, kind)
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(GrapeOpsError, match=words):
+        read_vectors(file)
+
+
+def test_no_format_brings_in_numbers_that_are_none(tmp_path):
+    np.savez(tmp_path / "v.npz", genes=np.array(NAMES), vectors=np.full_like(VECTORS, np.nan))
+    with pytest.raises(GrapeOpsError, match="not finite"):
+        read_vectors(tmp_path / "v.npz")
+
+
 def test_arrays_that_do_not_belong_together_are_listed(tmp_path):
     np.savez(tmp_path / "v.npz", genes=np.array(NAMES[:3]), vectors=VECTORS)
     with pytest.raises(GrapeOpsError, match=r"it has genes .*\(3,\), vectors float32 \(5, 4\)"):

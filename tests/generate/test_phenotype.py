@@ -47,11 +47,19 @@ def planted_controls(n=400, batches=2, seed=0):
 
 def test_batches_are_scaled_by_their_own_controls():
     values, codes = planted_controls()
-    space = FeatureSpace.of(list("abcd"), values, codes, 0.9)
+    space = FeatureSpace.of(list("abcd"), values, codes, 2, 0.9)
     scaled = space(values, codes)
     for batch in (0, 1):
         assert np.abs(np.median(scaled[codes == batch], axis=0)).max() < 1e-9
         assert scaled[codes == batch].std(axis=0) == pytest.approx(np.ones(4), rel=0.25)
+
+
+def test_a_batch_whose_controls_could_not_be_measured_is_scaled_as_all_of_them():
+    values, codes = planted_controls()
+    values[codes == 1] = np.nan  # the last batch: no nucleus was found in any of its controls
+    space = FeatureSpace.of(list("abcd"), values, codes, 2, 0.9)
+    np.testing.assert_allclose(space.centre[1], np.median(values[codes == 0], axis=0)[space.columns])
+    assert space(np.ones((3, 4)), np.array([1, 1, 0])).shape == (3, len(space.names))
 
 
 def test_features_that_say_nothing_are_left_out_and_gaps_are_neutral():
@@ -59,12 +67,12 @@ def test_features_that_say_nothing_are_left_out_and_gaps_are_neutral():
     values[:, 1] = 5.0
     values[::3, 2] = np.nan
     values[0] = np.nan
-    space = FeatureSpace.of(list("abcd"), values, codes, 0.9)
+    space = FeatureSpace.of(list("abcd"), values, codes, 2, 0.9)
     assert space.names == ("a", "d")
     assert (space(np.full((1, 4), np.nan), np.array([0])) == 0).all()
     assert np.abs(space(np.full((1, 4), 1e9), np.array([0]))).max() == 10
     with pytest.raises(GrapeOpsError, match="No feature varies"):
-        FeatureSpace.of(["a"], np.ones((50, 1)), np.zeros(50, int), 0.9)
+        FeatureSpace.of(["a"], np.ones((50, 1)), np.zeros(50, int), 1, 0.9)
 
 
 def test_the_forest_finds_the_planted_feature_on_held_out_cells():

@@ -5,7 +5,9 @@ header, ``.npz`` with one array of names and one of vectors, ``.h5ad``; text may
 """
 
 import gzip
+import zlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -23,18 +25,22 @@ def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
     """
     if not path.is_file():
         raise GrapeOpsError(f"There is no file of gene vectors {path}.")
-    if path.suffix == ".npz":
-        return _npz(path)
-    if path.suffix == ".h5ad":
-        return _h5ad(path)
-    data = path.read_bytes()
-    data = gzip.decompress(data) if data.startswith(_GZIP) else data
-    names, vectors = _binary(path, data) if _is_binary(data) else _text(path, data)
+    names, vectors = _FORMATS.get(path.suffix, _word2vec)(path)
     if not names:
         raise GrapeOpsError(f"{path} holds no vectors.")
     if not np.isfinite(vectors).all():
         raise GrapeOpsError(f"{path}: some vectors hold values that are not finite numbers.")
     return names, vectors
+
+
+def _word2vec(path: Path) -> tuple[list[str], np.ndarray]:
+    data = path.read_bytes()
+    if data.startswith(_GZIP):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise GrapeOpsError(f"{path} cannot be unpacked: {error}") from None
+    return _binary(path, data) if _is_binary(data) else _text(path, data)
 
 
 def _is_binary(data: bytes) -> bool:
@@ -95,9 +101,9 @@ def _is_vector(words: list[str]) -> bool:
 
 def _npz(path: Path) -> tuple[list[str], np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         raise GrapeOpsError(f"{path} cannot be read as .npz: {error}") from None
     names = [a for a in arrays.values() if a.ndim == 1 and a.dtype.kind in "US"]
     tables = [a for a in arrays.values() if a.ndim == 2 and a.dtype.kind in "fiu"]
@@ -113,3 +119,6 @@ def _h5ad(path: Path) -> tuple[list[str], np.ndarray]:
     adata = read_map(path)
     matrix = adata.X.toarray() if hasattr(adata.X, "toarray") else np.asarray(adata.X)
     return [str(name) for name in adata.obs_names], matrix.astype(np.float32)
+
+
+_FORMATS = {".npz": _npz, ".h5ad": _h5ad}

@@ -6,6 +6,7 @@ Letters: N cells, P perturbations, K features.
 """
 
 import itertools
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy import stats
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.features import store_features
+from grape_ops.generate.phenotype import robust_scale
 
 COMPARTMENTS = ("nucleus", "cell")
 _SHAPE = {"area": "Area", "eccentricity": "Eccentricity", "form_factor": "FormFactor", "solidity": "Solidity"}
@@ -102,16 +104,20 @@ def _mann_whitney(cells: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def _on_scale_of_controls(values: np.ndarray, store: CropStore) -> np.ndarray:
-    """Median and spread of each batch's controls become 0 and 1: (N, K) -> (N, K)."""
+    """Median and spread of each batch's controls become 0 and 1: (N, K) -> (N, K).
+
+    A feature that no control of a batch has a value of is put on the scale of all controls.
+    """
     scaled = np.empty_like(values)
     control = store.labels == len(store.perturbations) - 1
-    for batch in range(len(store.batches)):
-        own = store.batch_codes == batch
-        reference = values[own & control]
-        reference = reference[~np.isnan(reference).any(axis=1)]
-        if not len(reference):
-            reference = np.nan_to_num(values[own])
-        middle = np.median(reference, axis=0)
-        spread = stats.median_abs_deviation(reference, axis=0, scale="normal")
-        scaled[own] = (values[own] - middle) / np.where(spread > 0, spread, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of features without any value
+        overall = robust_scale(values[control])
+        for batch in range(len(store.batches)):
+            own = store.batch_codes == batch
+            middle, spread = (
+                np.where(np.isfinite(part), part, whole)
+                for part, whole in zip(robust_scale(values[own & control]), overall, strict=True)
+            )
+            scaled[own] = (values[own] - middle) / np.where(spread > 0, spread, 1)
     return scaled

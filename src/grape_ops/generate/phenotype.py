@@ -44,14 +44,16 @@ class FeatureSpace:
     spread: np.ndarray
 
     @classmethod
-    def of(cls, names: Sequence[str], controls: np.ndarray, batches: np.ndarray, redundant: float) -> "FeatureSpace":
+    def of(
+        cls, names: Sequence[str], controls: np.ndarray, batches: np.ndarray, n_batches: int, redundant: float
+    ) -> "FeatureSpace":
         """Choose features and their scale from the control cells.
 
         Parameters
         ----------
         names : of the K features.
         controls : (N, K) features of control cells, NaN where undefined.
-        batches : (N,) batch of each, in [0, batches).
+        batches, n_batches : (N,) batch of each, in [0, n_batches); some may have none here.
         redundant : rank correlation from which on one feature stands for several.
 
         Raises
@@ -65,10 +67,10 @@ class FeatureSpace:
         if not usable.any():
             raise GrapeOpsError("No feature varies among the control cells; are the store's crops all alike?")
         columns = np.flatnonzero(usable)
-        found = [batches == batch for batch in range(batches.max() + 1)]
-        overall = _scale(controls[:, columns])
+        found = [batches == batch for batch in range(n_batches)]
+        overall = robust_scale(controls[:, columns])
         # A batch with a handful of controls, or none drawn, is scaled as all of them together.
-        scales = [_scale(controls[own][:, columns]) if own.sum() >= FEWEST_CELLS else overall for own in found]
+        scales = [robust_scale(controls[own][:, columns]) if own.sum() >= FEWEST_CELLS else overall for own in found]
         centre = np.stack([scale[0] for scale in scales])
         spread = np.stack([np.where(scale[1] > 0, scale[1], overall[1]) for scale in scales])
         kept = np.flatnonzero((spread > 0).all(axis=0))
@@ -184,7 +186,7 @@ def direction_agreement(
     return float(made @ real / size) if size > 0 else float("nan")
 
 
-def _scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def robust_scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Median, and the standard deviation a normal distribution of this median deviation has: (N, K) -> (K,), (K,)."""
     centre = np.nanmedian(values, axis=0)
     spread = 1.4826 * np.nanmedian(np.abs(values - centre), axis=0)

@@ -46,7 +46,11 @@ def profile_vectors(task: Task) -> "AnnData":
     genes = about[theirs[GENE]].astype(str)
     is_control = find_controls(about, genes, task.config.screen.control_pattern).to_numpy()
     batches = about[[theirs[name] for name in (PLATE, WELL) if name in theirs]]
-    codes = batches.groupby(list(batches.columns), sort=False, dropna=False).ngroup().to_numpy() if batches.shape[1] else None
+    codes = (
+        batches.groupby(list(batches.columns), sort=False, dropna=False).ngroup().to_numpy()
+        if batches.shape[1]
+        else None
+    )
     _check_controls(settings.table, int(is_control.sum()))
 
     names_of_genes = list(store.perturbations)

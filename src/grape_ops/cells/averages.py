@@ -28,7 +28,8 @@ Reader = Callable[[np.ndarray], np.ndarray]  # cells (n,) -> their features (n, 
 class ControlStatistics:
     """Mean and standard deviation of each feature over the controls of each batch: (B, V) each.
 
-    A batch without controls has the mean of all of them. A deviation of 0 marks a feature that does not vary among them: nothing tells what a deviation in it means.
+    A batch without controls has the mean of all of them. A deviation of 0 marks a feature that does not vary among
+    them: nothing tells what a deviation in it means.
     """
 
     mean: np.ndarray

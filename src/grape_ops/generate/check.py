@@ -116,9 +116,7 @@ def write_check(
     matching = {row: draw_matching(store, row, cells, seed) for row in rows}
     real = measurer.cells(np.concatenate([drawn, *matching.values()]))
     splits = np.split(real, np.cumsum([len(drawn), *map(len, matching.values())])[:-1])
-    space = FeatureSpace.of(
-        measurer.names, splits[0], store.batch_codes[drawn], len(store.batches), settings.redundant
-    )
+    space = FeatureSpace.of(measurer.names, splits[0], store.batch_codes[drawn], len(store.batches), settings.redundant)
     check = _Check(restyler, measurer, settings, space, cells, splits[0][: len(cells)], seed)
     knockouts = dict(zip(rows, splits[1:], strict=True))
     principal = Principal.of(

@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 
-from grape_ops.calibrate.anatomy import find_anatomy, nuclear_channel
+from grape_ops.calibrate.anatomy import find_anatomy
 from grape_ops.calibrate.planted_store import Source, read_source
 from grape_ops.calibrate.planting import plant
 from grape_ops.calibrate.traits import list_traits, measure
 from grape_ops.cells.store import CropStore
-from grape_ops.errors import GrapeOpsError
 
 NAMES = [trait.name for trait in list_traits(("DNA", "actin"), 0)]
 
@@ -72,12 +71,3 @@ def test_an_empty_crop_or_a_cut_nucleus_has_no_anatomy(controls: CropStore) -> N
     assert find_anatomy(crop) is not None
     assert find_anatomy(np.full_like(crop, 7)) is None
     assert find_anatomy(crop[:, 14:26][14:26]) is None
-
-
-def test_the_nuclear_channel_is_named_or_asked_for() -> None:
-    assert nuclear_channel(("GFP", "DAPI"), "") == 1
-    assert nuclear_channel(("a", "b"), "b") == 1
-    with pytest.raises(GrapeOpsError, match="nucleus_channel"):
-        nuclear_channel(("a", "b"), "")
-    with pytest.raises(GrapeOpsError, match="the store has a, b"):
-        nuclear_channel(("a", "b"), "DAPI")

@@ -157,6 +157,10 @@ def test_every_perturbation_has_example_crops(submission, aggregated, library, c
             assert image.shape == (1, 3, 1, 32, 32) and ome["version"] == "0.5"
             assert [axis["name"] for axis in ome["multiscales"][0]["axes"]] == list("TCZYX")
             assert [channel["label"] for channel in ome["omero"]["channels"]] == list(CHANNELS)
+            for shown in ome["omero"]["channels"]:
+                window = shown["window"]
+                assert len(shown["color"]) == 6 and 0 <= window["start"] < window["end"] <= window["max"] == 65535
+            assert ome["omero"]["channels"][1]["color"] == "4D6BFF"  # DNA, as in every other picture
             cell = crops[np.ascontiguousarray(image[0, :, 0]).tobytes()]
             assert cells["barcode"].iloc[cell] == barcode and cells["perturbation_id"].iloc[cell] == gene
 

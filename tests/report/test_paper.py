@@ -1,5 +1,8 @@
 """Figures for a paper: drawn from real results, in both formats, and what is missing is said."""
 
+import json
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,6 +47,12 @@ def test_the_command_says_what_it_could_not_draw(full_run, tmp_path):
 def test_what_was_asked_for_must_be_there(full_run, check_folder, tmp_path):
     with pytest.raises(GrapeOpsError, match="holds no phenotype check"):
         write_figures(full_run.path, tmp_path / "out", phenotype=tmp_path)
+    other = tmp_path / "other"
+    shutil.copytree(check_folder, other)
+    summary = json.loads((other / "phenotype.json").read_text()) | {"checkpoint": "step_1"}
+    (other / "phenotype.json").write_text(json.dumps(summary))
+    with pytest.raises(GrapeOpsError, match="made for another checkpoint"):
+        write_figures(full_run.path, tmp_path / "out", phenotype=other)
     with pytest.raises(GrapeOpsError, match="no gene ZZZ"):
         write_figures(full_run.path, tmp_path / "out", phenotype=check_folder, genes=["ZZZ"])
 

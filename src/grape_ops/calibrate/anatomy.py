@@ -11,11 +11,6 @@ from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
-from grape_ops.errors import GrapeOpsError
-
-# Names, in any case, that a channel of the nucleus goes by.
-NUCLEAR_STAINS = ("dna", "dapi", "hoechst", "nucleus", "nuclei", "nuclear", "draq5", "h2b")
-
 SMALLEST_NUCLEUS = 0.01  # share of the crop
 REACH = 1.0  # how far the ground goes beyond the nucleus, in its radii
 
@@ -41,26 +36,6 @@ class Anatomy:
     radius: float
     angle: float
     elongation: float
-
-
-def nuclear_channel(channels: tuple[str, ...], wanted: str) -> int:
-    """Index of the channel that shows the nucleus.
-
-    Raises
-    ------
-    GrapeOpsError : the wanted one is not there, or none is named and none has a known name.
-    """
-    if wanted:
-        if wanted in channels:
-            return channels.index(wanted)
-        raise GrapeOpsError(f"calibrate.nucleus_channel is {wanted!r}; the store has {', '.join(channels)}.")
-    found = [i for i, name in enumerate(channels) if any(stain in name.lower() for stain in NUCLEAR_STAINS)]
-    if len(found) != 1:
-        raise GrapeOpsError(
-            f"Which channel shows the nucleus? Of {', '.join(channels)} {len(found)} have a name that says so: "
-            "set calibrate.nucleus_channel to one of them."
-        )
-    return found[0]
 
 
 def find_anatomy(stain: np.ndarray) -> Anatomy | None:

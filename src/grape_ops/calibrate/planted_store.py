@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from grape_ops.calibrate.anatomy import Anatomy, find_anatomy, nuclear_channel
+from grape_ops.calibrate.anatomy import Anatomy, find_anatomy
 from grape_ops.calibrate.design import Design, draw_design
 from grape_ops.calibrate.planting import plant
 from grape_ops.calibrate.traits import Trait, list_traits, measure, natural_spread
@@ -19,6 +19,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import finish_shard, finish_store, put_crops, shard_names, start_shard
 from grape_ops.config import CalibrateSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.features import nucleus_channel
 from grape_ops.progress import progress
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, TRUTH_FILE, WELL
 
@@ -72,14 +73,14 @@ class Source:
         return self.store.read([index])[0].astype(np.float32) - floor
 
 
-def read_source(store: CropStore, nucleus_channel: str = "") -> Source:
-    """Find the usable control cells of a store, and how much their traits differ.
+def read_source(store: CropStore, nucleus: str | None = None) -> Source:
+    """Find the usable control cells of a store, and how much their traits differ; ``nucleus`` names its channel.
 
     Raises
     ------
     GrapeOpsError : no channel shows the nucleus, or hardly any cell has one in its crop.
     """
-    nuclear = nuclear_channel(store.channels, nucleus_channel)
+    nuclear = nucleus_channel(store.channels, nucleus)
     controls = np.flatnonzero(store.labels == len(store.perturbations) - 1)
     if len(controls) > MOST_EXAMINED:
         controls = np.sort(np.random.default_rng(0).permutation(controls)[:MOST_EXAMINED])
@@ -94,7 +95,7 @@ def read_source(store: CropStore, nucleus_channel: str = "") -> Source:
     if len(cells) < 2 * len(store.batches):
         raise GrapeOpsError(
             f"Of {len(controls)} control cells {len(cells)} have a whole nucleus in the middle of the crop, in channel "
-            f"{store.channels[nuclear]}. Is it the channel of the nucleus (calibrate.nucleus_channel), and does the "
+            f"{store.channels[nuclear]}. Is it the channel of the nucleus (features.nucleus_channel), and does the "
             "crop hold a whole nucleus (preprocess.crop_size)?"
         )
     traits = list_traits(store.channels, nuclear)

@@ -6,8 +6,8 @@ import numpy as np
 
 from grape_ops.config import EvaluateSettings
 from grape_ops.explore.sheet import Sheet
+from grape_ops.report.quality import FEW_CELLS
 
-FEW_CELLS = 50
 ONE_BATCH = 0.8  # share of a gene's cells in one batch from which on it is told
 SAME_BATCHES = 3.0  # standard errors above what random genes share
 DISAGREES = 0.0

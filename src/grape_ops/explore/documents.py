@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from grape_ops.explore.atlas import Atlas
 from grape_ops.explore.page import content_type
 
-Document = Callable[[], bytes]
-
 
 def as_json(content: object) -> bytes:
     """Write JSON as browsers read it: no NaN, no spaces."""

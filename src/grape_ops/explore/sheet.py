@@ -171,7 +171,9 @@ class Sheet:
         if truth is not None:
             held = [[name for name, known in truth.complexes.items() if gene in known] for gene in chosen.obs_names]
             chosen.obs["complex"] = ["; ".join(names) for names in held]
-        for choice, found in self._details.items():
+        with self._lock:
+            looked_at = dict(self._details)
+        for choice, found in looked_at.items():
             chosen.obs[f"cluster_{choice + 1}"] = pd.Categorical(np.array(found["cluster"])[rows].astype(str))
         with TemporaryDirectory() as folder:  # AnnData writes to paths only
             file = Path(folder) / "genes.h5ad"

@@ -20,6 +20,7 @@ def write_static(request: Request, out: Path) -> Path:
     ------
     GrapeOpsError : the run cannot be opened, or ``out`` holds something else.
     """
+    out = out.resolve()  # `.` has no name
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())):
         raise GrapeOpsError(f"{out} holds something else than a page of grape-ops explore; name a new or empty folder.")
     atlas = Atlas(request)

@@ -44,6 +44,7 @@ def write_standard(run_path: Path, out: Path, settings: Config) -> None:
     GrapeOpsError : ``out`` holds something, umap-learn or cp-measure is missing, or guides, wells or names cannot be
         written in the standard's form.
     """
+    out = out.resolve()  # `.` has no name
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise GrapeOpsError(f"{out} is not empty; name a new folder for the submission with --out.")
     run = open_run(run_path)

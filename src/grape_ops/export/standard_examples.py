@@ -3,6 +3,7 @@
 Each crop is an OME-Zarr image (NGFF 0.5, zarr v3) that names its own channels. Letters: C channels, S crop size.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import zarr
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ExportSettings
 from grape_ops.export.standard_library import BARCODE, PERTURBATION
+from grape_ops.generate.pictures import ChannelView, channel_views
 from grape_ops.progress import progress
 
-_COLOURS = ("0000FF", "00FF00", "FF0000", "FFFF00", "FF00FF", "00FFFF", "FFFFFF")
+_LIMIT_CELLS = 400  # behind the grey levels
 
 
 def write_examples(store: CropStore, cells: pd.DataFrame, settings: ExportSettings, seed: int, folder: Path) -> None:
@@ -28,14 +30,15 @@ def write_examples(store: CropStore, cells: pd.DataFrame, settings: ExportSettin
     """
     root = zarr.open_group(folder, mode="w", zarr_format=3)
     panel = root.create_group("_".join(store.channels))
-    levels = contrast(store)
+    some = np.random.default_rng(seed).permutation(len(store))[:_LIMIT_CELLS]
+    views = channel_views(store.channels, store.read(np.sort(some)))
     drawn = draw_examples(cells, settings, np.random.default_rng(seed))
     with progress("Example crops", len(drawn), "crop") as advance:
         for (perturbation, barcode), rows in drawn.groupby([PERTURBATION, BARCODE], sort=True):
             of_gene = panel.require_group(str(perturbation))
             of_guide = of_gene.require_group(str(barcode))
             for place, crop in enumerate(store.read(rows["cell"].to_numpy())):
-                _write_crop(of_guide, str(place), crop, store, levels, str(perturbation))
+                _write_crop(of_guide, str(place), crop, store, views, str(perturbation))
             advance(len(rows))
 
 
@@ -52,24 +55,21 @@ def draw_examples(cells: pd.DataFrame, settings: ExportSettings, rng: np.random.
     return table.groupby([PERTURBATION, BARCODE]).head(settings.crops).reset_index(drop=True)
 
 
-def contrast(store: CropStore) -> list[tuple[int, int]]:
-    """Grey levels that each channel is shown between: the batch controls' mean, less one and plus four deviations."""
-    mean, spread = store.control_mean.mean(axis=0), store.control_sd.mean(axis=0)
-    low = np.clip((mean - spread) * store.pixel_max, 0, store.pixel_max)
-    high = np.clip((mean + 4 * spread) * store.pixel_max, 1, store.pixel_max)
-    return [(round(float(a)), round(float(b))) for a, b in zip(low, high, strict=True)]
-
-
-def channel_list(store: CropStore, levels: list[tuple[int, int]]) -> list[dict[str, object]]:
-    """Describe the channels for a viewer (``omero.channels``)."""
+def channel_list(views: Sequence[ChannelView], pixel_max: int) -> list[dict[str, object]]:
+    """Describe the channels for a viewer (``omero.channels``), in the grey levels that pixels are stored in."""
     return [
         {
-            "label": name,
-            "color": _COLOURS[place % len(_COLOURS)],
+            "label": view.name,
+            "color": view.colour.removeprefix("#").upper(),
             "active": True,
-            "window": {"min": 0, "max": store.pixel_max, "start": low, "end": high},
+            "window": {
+                "min": 0,
+                "max": pixel_max,
+                "start": round(view.low),
+                "end": max(round(view.high), round(view.low) + 1),
+            },
         }
-        for place, (name, (low, high)) in enumerate(zip(store.channels, levels, strict=True))
+        for view in views
     ]
 
 
@@ -80,7 +80,12 @@ def axes() -> list[dict[str, str]]:
 
 
 def _write_crop(
-    guide: zarr.Group, name: str, crop: np.ndarray, store: CropStore, levels: list[tuple[int, int]], perturbation: str
+    guide: zarr.Group,
+    name: str,
+    crop: np.ndarray,
+    store: CropStore,
+    views: Sequence[ChannelView],
+    perturbation: str,
 ) -> None:
     image = guide.create_group(name)
     scale = {"type": "scale", "scale": [1.0] * 5}
@@ -89,7 +94,7 @@ def _write_crop(
         "multiscales": [
             {"name": name, "axes": axes(), "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}
         ],
-        "omero": {"channels": channel_list(store, levels)},
+        "omero": {"channels": channel_list(views, store.pixel_max)},
     }
     image.attrs.update({"ome": described, PERTURBATION: perturbation})
     pixels = crop[None, :, None]  # (1, C, 1, S, S)

@@ -26,6 +26,11 @@ TOUCHING_DEPTH = 1.0  # px; nuclei that touch are parted where their neck is nar
 RIM, REACH = 0.5, 3.0  # nuclear radii around the nucleus: what is cell at least, and at most
 
 
+def shows_nuclei(channel: str) -> bool:
+    """Tell by a channel's name whether it shows nuclei."""
+    return _DNA_NAME.search(channel) is not None
+
+
 def nucleus_channel(channels: Sequence[str], name: str | None = None) -> int:
     """Position of the channel that shows nuclei: the one named, or the one whose name says DNA.
 
@@ -38,7 +43,7 @@ def nucleus_channel(channels: Sequence[str], name: str | None = None) -> int:
         if name not in channels:
             raise GrapeOpsError(f"There is no channel {name!r} to find nuclei in; there are: {shown}.")
         return list(channels).index(name)
-    found = [position for position, channel in enumerate(channels) if _DNA_NAME.search(channel)]
+    found = [position for position, channel in enumerate(channels) if shows_nuclei(channel)]
     if len(found) != 1:
         many = "More than one channel may" if found else "No channel seems to"
         raise GrapeOpsError(f"{many} show nuclei among {shown}. Name it: --set features.nucleus_channel=NAME.")

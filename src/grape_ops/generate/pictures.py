@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grape_ops.features import shows_nuclei
+
 # Black and white points: these percentiles of each cell, such that this share of the cells is not clipped. Over all
 # pixels at once, a few bright dying cells would leave the others dark.
 DARKEST, BRIGHTEST, UNCLIPPED = 0.5, 99.8, 0.8
@@ -37,19 +39,10 @@ def channel_views(names: Sequence[str], real: np.ndarray) -> list[ChannelView]:
 
 def composite_colours(names: Sequence[str]) -> list[str]:
     """Colours of the channels in the composite: DNA is blue, as everybody expects, the others differ from it."""
-    dna = dna_channel(names)
+    dna = next((i for i, name in enumerate(names) if shows_nuclei(name)), None)
     left = [i for i in range(len(names)) if i != dna]
     colours = {row: OTHER_COLOURS[turn % len(OTHER_COLOURS)] for turn, row in enumerate(left)}
     return [colours.get(i, DNA_COLOUR) for i in range(len(names))]
-
-
-def dna_channel(names: Sequence[str]) -> int | None:
-    """Which channel shows DNA, by its name; None if no name tells."""
-    return next((i for i, name in enumerate(names) if _is_dna(name)), None)
-
-
-def _is_dna(name: str) -> bool:
-    return name.lower() in {"dna", "nucleus", "nuclei"} or any(dye in name.lower() for dye in ("dapi", "hoechst"))
 
 
 def grey(crops: np.ndarray, view: ChannelView) -> np.ndarray:

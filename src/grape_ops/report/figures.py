@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from grape_ops.generate.plots import SHARES
+
 Figure = dict[str, Any]
 
-SHARES = (-2.0, 1.25)
 COLOURS = 10  # --c0 to --c9
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 LOSS_NAMES = {

@@ -21,7 +21,7 @@ from grape_ops.places import claim_file, put_in_place
 from grape_ops.progress import waiting
 from grape_ops.report import figures
 from grape_ops.report.cells import cell_pictures
-from grape_ops.report.cost import cost_rows, network_rows
+from grape_ops.report.cost import cost_rows, median_rate, network_rows
 from grape_ops.report.generation import content_rows, gene_cells, top_features
 from grape_ops.report.genes import gene_tables
 from grape_ops.report.material import Material, gather
@@ -280,7 +280,7 @@ def _without_folders(command: str) -> str:
 def _provenance(material: Material) -> list[tuple[str, str]]:
     """Where everything came from: (what, which)."""
     record = material.run.record
-    rates = [line["images_per_s"] for line in material.metrics if line.get("images_per_s") is not None]
+    rate = median_rate(material.metrics)
     rows = [
         ("training begun", str(record["started"])),
         ("command", _without_folders(str(record["command"]))),
@@ -288,7 +288,7 @@ def _provenance(material: Material) -> list[tuple[str, str]]:
         ("seed", str(record["seed"])),
         ("known complexes", f"{material.truth.name} (sha256 {material.truth.sha256[:16]}…)" if material.truth else "–"),
         ("store fingerprint", str(record["store_fingerprint"])),
-        ("training rate", f"{np.median(rates):,.3g} cells per second (median)" if rates else "–"),
+        ("training rate", "–" if rate is None else f"{rate:,.3g} cells per second (median)"),
     ]
     rows += [(name, str(version)) for name, version in record["versions"].items()]
     return rows

@@ -22,12 +22,15 @@ from grape_ops.generate.figures import FORMATS, new_figure, save_figure
 from grape_ops.generate.pictures import channel_views
 from grape_ops.generate.plots import phenotype_figure, shares_figure
 from grape_ops.generate.restyle import Restyler
-from grape_ops.generate.verdicts import PHENOTYPE_TSV, VALUES_FILE, read_table, verdict
+from grape_ops.generate.verdicts import PHENOTYPE_TSV, VALUES_FILE, verdict
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.places import claim_folder
+from grape_ops.report.figures import MAP_NAMES
+from grape_ops.report.generation import read_check
 from grape_ops.report.material import Material, gather
 from grape_ops.report.projection import projections
 from grape_ops.schema import UNS_METHOD
+from grape_ops.train.run import Run
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -40,11 +43,11 @@ MOST_COMPLEXES = 40
 MOST_PANELS = 6
 UNKNOWN = "#c4c4c4"
 _CELLS_SHOWN = 6
-TRAINING = {
-    "map_ema": ("M, EMA", COLOURS[0], "-"),
-    "map": ("M, no EMA", COLOURS[0], ":"),
-    "map_style_ema": ("F(M), EMA", COLOURS[1], "-"),
-    "map_style": ("F(M), no EMA", COLOURS[1], ":"),
+LINES = {
+    "map_ema": (COLOURS[0], "-"),
+    "map": (COLOURS[0], ":"),
+    "map_style_ema": (COLOURS[1], "-"),
+    "map_style": (COLOURS[1], ":"),
 }
 
 
@@ -77,7 +80,7 @@ def write_figures(
     earlier = [file.name for file in out.iterdir() if file.name.startswith("fig")] if out.is_dir() else []
     claim_folder(out, "figures", ours=earlier)
     material = gather(run_path, out / "figures", store_path=store_path, scores=scores, truth=truth)
-    known = _check(phenotype) if phenotype is not None else None
+    known = _check(phenotype, material.run) if phenotype is not None else None
     drawn: list[str] = []
     missing: dict[str, str] = {}
 
@@ -176,11 +179,11 @@ def training_figure(metrics: Sequence[Mapping[str, Any]]) -> "Figure | None":
     figure = new_figure(4.6, 3.0)
     axis = figure.subplots()
     steps = [line["step"] for line in lines]
-    for key, (label, colour, dash) in TRAINING.items():
+    for key, (colour, dash) in LINES.items():
         values = [line.get(key) for line in lines]
         if any(value is not None for value in values):
             heights = np.array([np.nan if value is None else value for value in values], dtype=float)
-            axis.plot(steps, heights, dash, color=colour, label=label, linewidth=1.6)
+            axis.plot(steps, heights, dash, color=colour, label=MAP_NAMES[key], linewidth=1.6)
     axis.plot(steps, [line["map_chance"] for line in lines], "--", color=CHANCE, label="chance", linewidth=1)
     axis.set(xlabel="training step", ylabel="mAP", ylim=(0, None))
     axis.spines[["top", "right"]].set_visible(False)
@@ -234,13 +237,14 @@ def _maps(material: Material, maps: Sequence[Path]) -> dict[str, "AnnData"]:
     return {} if material.vectors is None else {str(material.vectors.uns[UNS_METHOD]): material.vectors}
 
 
-def _check(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Tables of a phenotype check."""
+def _check(folder: Path, run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tables of a phenotype check of the run."""
     if not (folder / PHENOTYPE_TSV).is_file() or not (folder / VALUES_FILE).is_file():
         raise GrapeOpsError(
             f"{folder} holds no phenotype check; `grape-ops phenotype RUN STORE --out {folder}` does it."
         )
-    return read_table(folder), pd.read_parquet(folder / VALUES_FILE)
+    check = read_check(folder, run.record["store_fingerprint"], (run.latest_checkpoint() or Path()).name)
+    return check.table, pd.read_parquet(folder / VALUES_FILE)
 
 
 def written(drawn: Sequence[str], missing: Mapping[str, str], out: Path) -> str:

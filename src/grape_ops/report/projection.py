@@ -4,12 +4,13 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from grape_ops.evaluate.neighbourhood import nearest
+from grape_ops.evaluate.retrieval import unit_rows
 from grape_ops.progress import waiting
 
 # With fewer points a neighbour graph says nothing that principal components do not say better.
 FEWEST_FOR_UMAP = 12
 NEIGHBOURS = 10
-_ROWS_AT_ONCE = 1024
 
 
 def projections(vectors: np.ndarray, seed: int) -> dict[str, np.ndarray]:
@@ -53,12 +54,8 @@ def umap(vectors: np.ndarray, seed: int) -> np.ndarray:
 
 def nearest_genes(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices and cosines of the ``count`` nearest other rows: (P, V) -> (P, count), (P, count)."""
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     count = min(count, len(vectors) - 1)
-    near, cosines = [np.empty((0, count), np.int64)], [np.empty((0, count))]
-    for first in range(0, len(unit), _ROWS_AT_ONCE):  # all pairs of a genome would take gigabytes
-        cosine = unit[first : first + _ROWS_AT_ONCE] @ unit.T
-        np.fill_diagonal(cosine[:, first:], -np.inf)
-        near.append(np.argsort(-cosine, axis=1, kind="stable")[:, :count])
-        cosines.append(np.take_along_axis(cosine, near[-1], axis=1))
-    return np.concatenate(near), np.concatenate(cosines)
+    if count < 1:
+        return np.empty((len(vectors), 0), np.int64), np.empty((len(vectors), 0))
+    near, unit = nearest(vectors, count), unit_rows(vectors)
+    return near, np.stack([(unit * unit[column]).sum(axis=1) for column in near.T], axis=1)

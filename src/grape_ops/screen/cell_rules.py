@@ -6,7 +6,7 @@ Legend: N rows of a table.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,9 +66,6 @@ def sift(table: pd.DataFrame, cells: pd.DataFrame, settings: ScreenSettings) -> 
             tallies.append(Tally(finding.what, int(fresh.sum()), "dropped" if dropped else "kept", finding.setting))
             stay &= ~(fresh & dropped)
     return stay, tallies
-
-
-Rule = Callable[[pd.DataFrame, pd.DataFrame, ScreenSettings], Iterator[Finding]]
 
 
 def _unidentified(_: pd.DataFrame, cells: pd.DataFrame, __: ScreenSettings) -> Iterator[Finding]:

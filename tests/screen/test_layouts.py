@@ -189,6 +189,20 @@ def test_layout_periscope_shifts_each_channel(tmp_path: Path) -> None:
     assert any(tally.what == "cells whose call is not Perfect or Great" and tally.count for tally in screen.quality)
 
 
+def test_layout_periscope_takes_the_shift_of_most_cells_where_they_disagree(tmp_path: Path) -> None:
+    write_periscope(tmp_path, draw_screen())
+    column = "Align_Yshift_DAPI_Painting"
+    for place, file in enumerate(sorted(tmp_path.rglob("*.csv.gz"))):
+        table = pd.read_csv(file)
+        if place == 0:
+            table.loc[table.index[0], column] += 100
+        table.to_csv(file, index=False)
+    for parts in (None, tmp_path / "parts"):
+        screen = open_screen(tmp_path, PLAIN, parts)
+        assert (screen.tiles["y_shift_DNA"] == 2).all()
+        assert Tally("tiles whose cells name different channel shifts", 1, "noted") in screen.quality
+
+
 def test_layout_periscope_takes_sites_written_as_floats_and_the_channels_there_are(tmp_path: Path) -> None:
     drawn = draw_screen()
     write_periscope(tmp_path, drawn)

@@ -118,10 +118,13 @@ def _with_shifts(tiles: pd.DataFrame, table: CellTable, columns: list[str]) -> t
     """Give each tile the shifts of its cells; where cells of a tile disagree, the most common one counts."""
     shifts = pd.DataFrame(columns=TILE_KEY)
     if columns:
-        several = table.distinct([*TILE_KEY, *columns])
+        several = table.counts([*TILE_KEY, *columns])
         several[columns] = several[columns].apply(pd.to_numeric, errors="coerce")
-        shifts = several.groupby(TILE_KEY, as_index=False)[columns].median()
-        split = several.dropna().drop_duplicates().groupby(TILE_KEY).size()
+        several = several.dropna(subset=columns, how="all")
+        several = several.groupby([*TILE_KEY, *columns], as_index=False, dropna=False)[["cells"]].sum()
+        most = several.sort_values("cells", ascending=False, kind="stable").drop_duplicates(TILE_KEY)
+        shifts = most[[*TILE_KEY, *columns]]
+        split = several.groupby(TILE_KEY).size()
         tallies = [Tally("tiles whose cells name different channel shifts", int((split > 1).sum()), "noted")]
     else:
         tallies = [Tally("tables without channel shifts (Align_Xshift_...)", 1, "noted")]

@@ -206,6 +206,16 @@ def test_titles(tmp_path):
     assert page_title(tmp_path / "screen-one") == "screen-one"
 
 
+def test_a_training_that_broke_down_still_has_a_page(full_run, tmp_path):
+    shutil.copytree(full_run.path, tmp_path / "run")
+    with (tmp_path / "run" / METRICS_FILE).open("a") as file:
+        file.write('{"step": 9, "d_adversarial": NaN, "g_adversarial": Infinity, "cycle": 0.5}\n')
+    write_report(tmp_path / "run", tmp_path / "report.html")
+    raw = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (figures,) = re.findall(r'id="data-figures">(.*?)</script>', raw, re.S)
+    assert "adversarial" in json.loads(figures, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+
+
 def test_null_scores_are_dashes(full_run, tmp_path):
     entries = json.loads((full_run.path.parent / "scores.json").read_text())
     entries[0]["map"] |= {"value": None, "p_value": None}

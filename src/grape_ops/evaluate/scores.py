@@ -21,16 +21,16 @@ PRINTED_CLUSTERINGS = ("purity", "nmi", "ari")
 def write_scores(scores: Sequence[dict[str, Any]], out: Path) -> None:
     """Write ``scores.json`` (everything) and ``scores.csv`` (a line a method) into the folder ``out``."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / SCORES_JSON).write_text(json.dumps(_plain(list(scores)), indent=1, allow_nan=False) + "\n")
+    (out / SCORES_JSON).write_text(json.dumps(without_nan(list(scores)), indent=1, allow_nan=False) + "\n")
     score_table(scores).to_csv(out / SCORES_CSV, index=False)
 
 
-def _plain(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """Replace NaN by null, which JSON knows."""
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: without_nan(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_plain(part) for part in value]
+        return [without_nan(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

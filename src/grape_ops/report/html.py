@@ -16,7 +16,7 @@ import numpy as np
 from grape_ops import __version__
 from grape_ops.config import Config, dump_config, flatten
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.scores import p_in_words
+from grape_ops.evaluate.scores import p_in_words, without_nan
 from grape_ops.places import claim_file, put_in_place
 from grape_ops.progress import waiting
 from grape_ops.report import figures
@@ -178,7 +178,8 @@ def _figures(material: Material, known: dict[str, Any] | None) -> dict[str, figu
             material.batches, counts.sum(axis=0).tolist(), counts[is_control].sum(axis=0).tolist()
         ),
     }
-    return {name: figure for name, figure in found.items() if figure is not None}
+    # A training that broke down logs numbers that are none, and browsers read no NaN.
+    return {name: without_nan(figure) for name, figure in found.items() if figure is not None}
 
 
 def _check(material: Material) -> dict[str, Any] | None:

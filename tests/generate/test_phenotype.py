@@ -11,7 +11,8 @@ from grape_ops.cells.writer import write_store
 from grape_ops.cli import app
 from grape_ops.config import FeatureSettings, GenerateSettings, load_config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.generate.check import Principal, write_check
+from grape_ops.generate.check import write_check
+from grape_ops.generate.comparison import Principal
 from grape_ops.generate.phenotype import (
     FeatureSpace,
     _permuted_aucs,
@@ -224,7 +225,7 @@ def test_an_interrupted_check_goes_on_to_the_same_result(checked, tmp_path, monk
             raise KeyboardInterrupt
         return separate(control, *rest)
 
-    monkeypatch.setattr("grape_ops.generate.check.separate", stop)
+    monkeypatch.setattr("grape_ops.generate.comparison.separate", stop)
     with pytest.raises(KeyboardInterrupt):
         write_check(*arguments, seed=1)
     assert len(list((tmp_path / "out" / "unfinished").iterdir())) == 4  # the control and three genes

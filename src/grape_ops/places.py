@@ -1,6 +1,6 @@
 """Where results go: a command replaces what it made itself there, and nothing else."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from grape_ops.errors import GrapeOpsError
@@ -84,6 +84,17 @@ def claim_file(file: Path, what: str, *, example: str, is_ours: Callable[[Path],
         raise GrapeOpsError(
             f"{file} exists and is not {what} of grape-ops, so nothing was written. Name another file with --out."
         )
+
+
+def claim_table(file: Path, columns: Sequence[str]) -> None:
+    """Stop before replacing a file that is no tab-separated table of these columns."""
+    header = "\t".join(columns)
+
+    def is_ours(there: Path) -> bool:
+        with there.open("rb") as lines:
+            return lines.readline().rstrip(b"\r\n") == header.encode()
+
+    claim_file(file, f"a table of {', '.join(columns)}", example="table.tsv", is_ours=is_ours)
 
 
 def put_in_place(draft: Path, file: Path) -> None:

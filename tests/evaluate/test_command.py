@@ -142,3 +142,19 @@ def test_a_folder_in_place_of_vectors_says_what_it_is(folder):
     (folder / "run" / "run.json").write_text("{}")
     with pytest.raises(GrapeOpsError, match="there is a run folder"):
         evaluate_files([folder / "run"], str(folder / "truth.tsv"), folder / "out", settings(), 0)
+
+
+def test_tables_of_others_are_not_replaced(folder, tmp_path):
+    mine = tmp_path / "library.csv"
+    mine.write_text("gene_symbol,sgRNA\nG000,a\n")
+    maps = [folder / "run0.h5ad"]
+    for write in (
+        lambda out: write_neighbours("G000", maps, out, 5),
+        lambda out: write_clusters(maps, out, EvaluateSettings(k=3, kmeans_runs=10), 0),
+    ):
+        with pytest.raises(GrapeOpsError, match="exists and is not a table of gene_symbol"):
+            write(mine)
+        assert mine.read_text() == "gene_symbol,sgRNA\nG000,a\n"
+        again = tmp_path / "again.tsv"
+        assert write(again) == write(again) == again.read_text()
+        again.unlink()

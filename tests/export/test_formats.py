@@ -55,3 +55,22 @@ def test_unknown_formats_and_folders_are_refused(export_run_path, tmp_path):
         export_run(export_run_path, "csv", tmp_path / "x", Config())
     with pytest.raises(GrapeOpsError, match="is a folder; name a file"):
         export_run(export_run_path, "h5ad", tmp_path, Config())
+
+
+def test_files_of_others_are_not_replaced(export_run_path, tmp_path):
+    for form, name in (("clusters", "library.tsv"), ("h5sc", "cells.h5sc"), ("h5ad", "genes.h5ad")):
+        mine = tmp_path / name
+        mine.write_text("gene_symbol\tsgRNA\n")
+        with pytest.raises(GrapeOpsError, match="exists and is not"):
+            export_run(export_run_path, form, mine, Config())
+        assert mine.read_text() == "gene_symbol\tsgRNA\n"
+    again = tmp_path / "again.h5sc"
+    export_run(export_run_path, "h5sc", again, Config())
+    export_run(export_run_path, "h5sc", again, Config())
+
+
+def test_clusters_need_no_plane(export_run_path, tmp_path, monkeypatch):
+    pytest.importorskip("igraph")
+    monkeypatch.setattr("grape_ops.export.gene_map.projections", lambda *_: pytest.fail("UMAP was computed"))
+    export_run(export_run_path, "clusters", tmp_path / "clusters.tsv", Config())
+    export_run(export_run_path, "clusters", tmp_path / "clusters.tsv", Config())

@@ -95,6 +95,12 @@ def test_clear_refusals(tmp_path):
         curate_files(str(source), library, tmp_path / "t.tsv", CurateSettings())
     with pytest.raises(GrapeOpsError, match="covered, distinct, chosen"):
         curate_files(str(source), library, tmp_path / "t.tsv", CurateSettings(), stage="last")
+    own = tmp_path / "own.tsv"
+    own.write_text("gene_symbol\tcomplex\nA1\tmine\n")
+    with pytest.raises(GrapeOpsError, match="exists and is not a curated truth"):
+        curate_files(str(source), library, own, CurateSettings(), stage="covered")
+    assert own.read_text() == "gene_symbol\tcomplex\nA1\tmine\n"
+    curate_files(str(source), library, tmp_path / "t.tsv", CurateSettings(), stage="covered")
     curate_files(str(source), library, tmp_path / "t.tsv", CurateSettings(), stage="covered")
     library.write_text("guide\tprice\n1\t2\n")
     with pytest.raises(GrapeOpsError, match="column for genes"):

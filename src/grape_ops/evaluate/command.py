@@ -25,7 +25,7 @@ from grape_ops.evaluate.scores import (
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.pairs import KnownPairs, load_pairs
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
-from grape_ops.places import claim_folder, what_lies_at
+from grape_ops.places import claim_folder, claim_table, what_lies_at
 from grape_ops.progress import note
 from grape_ops.schema import SCORES_JSON, UNS_METHOD
 
@@ -185,9 +185,10 @@ def write_clusters(
     names = load_aliases(aliases) if aliases is not None else Aliases()
     known = _renamed(load_truth(truth), names) if truth is not None else None
     table = discovery.clusters(_runs(maps, names), settings, resolution, settings.k, np.random.default_rng(seed))
+    text = _tsv(table, out)
     if known is not None and out is not None:
         _tsv(discovery.cluster_enrichment(table, known), out.with_suffix(".enrichment.tsv"))
-    return _tsv(table, out)
+    return text
 
 
 def _runs(maps: Sequence[Path], aliases: Aliases) -> list[GeneMap]:
@@ -203,6 +204,7 @@ def _renamed(truth: GroundTruth, aliases: Aliases) -> GroundTruth:
 def _tsv(table: pd.DataFrame, out: Path | None) -> str:
     text = table.to_csv(sep="\t", index=False, float_format="%.6g")
     if out is not None:
+        claim_table(out, list(table))
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text)
     return text

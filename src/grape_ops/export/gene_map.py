@@ -15,6 +15,7 @@ from grape_ops.embed import embed
 from grape_ops.evaluate import discovery
 from grape_ops.evaluate.leiden import available
 from grape_ops.evaluate.maps import control_rows, gene_map
+from grape_ops.places import claim_table
 from grape_ops.report.projection import projections
 from grape_ops.schema import GENE
 from grape_ops.train.run import open_run
@@ -31,11 +32,15 @@ def read_gene_map(run_path: Path) -> "AnnData":
 
     Without umap-learn, or with too few genes for a map, ``obsm["X_pca"]`` alone is there.
     """
-    run = open_run(run_path)
-    adata = embed(run_path, run.config.embed, seed=run.config.seed)
-    for name, plane in projections(np.asarray(adata.X), run.config.seed).items():
+    adata = _vectors(run_path)
+    for name, plane in projections(np.asarray(adata.X), open_run(run_path).config.seed).items():
         adata.obsm["X_umap" if name == "UMAP" else "X_pca"] = plane.astype(np.float32)
     return adata
+
+
+def _vectors(run_path: Path) -> "AnnData":
+    config = open_run(run_path).config
+    return embed(run_path, config.embed, seed=config.seed)
 
 
 def cluster_genes(adata: "AnnData", run_path: Path, settings: Config) -> pd.DataFrame:
@@ -73,7 +78,8 @@ def write_genes(run_path: Path, out: Path, settings: Config) -> None:
 
 def write_cluster_table(run_path: Path, out: Path, settings: Config) -> None:
     """Write gene_symbol and cluster as TSV, for tools that annotate clusters."""
-    table = cluster_genes(read_gene_map(run_path), run_path, settings)
+    claim_table(out, (GENE, CLUSTER))
+    table = cluster_genes(_vectors(run_path), run_path, settings)
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.name}.partial")
     table.to_csv(draft, sep="\t", index=False)

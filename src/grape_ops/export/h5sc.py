@@ -14,6 +14,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.embed import run_store
 from grape_ops.features import find_all_regions, nucleus_channel
+from grape_ops.places import claim_file
 from grape_ops.progress import progress
 from grape_ops.schema import CELLS_FILE
 from grape_ops.train.run import open_run
@@ -21,6 +22,7 @@ from grape_ops.train.run import open_run
 IMAGES = "single_cell_images"
 MASKS = ("seg_all_nucleus", "seg_all_cytosol")
 CELL_ID = "scportrait_cell_id"
+_ORIGIN = "grape-ops, "
 _AT_ONCE = 256
 
 
@@ -29,8 +31,9 @@ def write_h5sc(run_path: Path, out: Path, settings: Config) -> None:
 
     Raises
     ------
-    GrapeOpsError : masks are wanted, and no channel shows nuclei.
+    GrapeOpsError : masks are wanted, and no channel shows nuclei; or a file of others lies at ``out``.
     """
+    claim_file(out, "a file of crops", example="cells.h5sc", is_ours=_is_ours)
     store = run_store(open_run(run_path))
     nucleus = nucleus_channel(store.channels, settings.features.nucleus_channel) if settings.export.masks else None
     masks = MASKS if nucleus is not None else ()
@@ -55,7 +58,7 @@ def write_h5sc(run_path: Path, out: Path, settings: Config) -> None:
         "channel_names": names,
         "channel_mapping": kinds,
         "compression": "lzf",
-        "origin": f"grape-ops, {CELLS_FILE} of the crop store {store.path.name}",
+        "origin": f"{_ORIGIN}{CELLS_FILE} of the crop store {store.path.name}",
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.name}.partial")
@@ -66,6 +69,14 @@ def write_h5sc(run_path: Path, out: Path, settings: Config) -> None:
         images.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
         _fill(images, store, nucleus)
     draft.replace(out)
+
+
+def _is_ours(file: Path) -> bool:
+    if not h5py.is_hdf5(file):
+        return False
+    with h5py.File(file) as there:
+        origin = there.get(f"uns/{IMAGES}/origin")
+        return origin is not None and origin.asstr()[()].startswith(_ORIGIN)
 
 
 def _fill(images: h5py.Dataset, store: CropStore, nucleus: int | None) -> None:

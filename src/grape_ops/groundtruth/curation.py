@@ -20,6 +20,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.readers import GENE_COLUMNS, find_column, read_rows
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
+from grape_ops.places import claim_file
 from grape_ops.schema import COMPLEX, GENE
 
 Complexes = dict[str, tuple[str, ...]]
@@ -170,13 +171,16 @@ def curate_files(
             f"{', '.join(curation.unmatched[:3]) or 'none'}) are not in {library}. Loosen the thresholds; if the two "
             "name genes differently, as ComplexTAB does by UniProt accessions, give --aliases."
         )
+    dropped = out.with_suffix(".dropped.tsv")
+    # A truth of the user's own has the same columns; only ours has its log beside it.
+    claim_file(out, "a curated truth", example="truth.tsv", is_ours=lambda _: dropped.is_file())
     out.parent.mkdir(parents=True, exist_ok=True)
     _write(out, (GENE, COMPLEX), ((gene, name) for name, genes in complexes.items() for gene in genes))
     # What later stages dropped is still in the table of an earlier one.
     logged = {"covered": ("coverage",), "distinct": ("coverage", "overlap")}.get(stage)
     lines = [line for line in curation.log if logged is None or line.stage in logged]
     rows = ((line.stage, line.complex, line.gene, line.reason) for line in lines)
-    _write(out.with_suffix(".dropped.tsv"), ("stage", "complex", "gene", "reason"), rows)
+    _write(dropped, ("stage", "complex", "gene", "reason"), rows)
     unmatched = [(gene, "not in the screen's library") for gene in curation.unmatched if gene not in curation.ambiguous]
     unmatched += [(gene, f"alias of several genes: {', '.join(m)}") for gene, m in curation.ambiguous.items()]
     _write(out.with_suffix(".unmatched.tsv"), ("gene", "reason"), unmatched)

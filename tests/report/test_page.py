@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.report.html import page_title, write_report
+from grape_ops.report.html import commands, page_title, write_report
 from grape_ops.schema import CHECKPOINTS_DIR, METRICS_FILE
 from grape_ops.train.loop import train
 
@@ -263,3 +263,12 @@ def test_a_discriminator_that_memorises_is_named(full_run, tmp_path):
             metrics.write(json.dumps({"step": step, "d_seen_logit": 2.0, "d_unseen_logit": 1.1}) + "\n")
     write_report(tmp_path / "run", tmp_path / "report.html")
     assert "has begun to memorise: its logit is 0.90 higher" in read(tmp_path / "report.html").text
+
+
+def test_commands_in_sentences_are_set_as_code(tiny_store, settings, tmp_path):
+    train(tiny_store.path, tmp_path / "run", changed(settings, "train.steps=4"))
+    write_report(tmp_path / "run", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<code>grape-ops phenotype</code> makes it" in page
+    assert "`" not in read(tmp_path / "report.html").text
+    assert commands("`a` <b>") == "<code>a</code> &lt;b&gt;"

@@ -56,7 +56,7 @@ def reconstruction_losses(metrics: Sequence[Mapping[str, float]]) -> Figure | No
     keys = {"cycle": 2, "style": 3, "d_r1": 4}
     figure = _curves(metrics, {key: (LOSS_NAMES[key], index, "solid") for key, index in keys.items()}, "loss")
     if figure is not None:
-        figure["layout"]["yaxis"] |= {"type": "log", "dtick": "D2", "exponentformat": "none"}
+        figure["layout"]["yaxis"] |= {"type": "log", "dtick": "D2", "tickformat": "~g"}
     return figure
 
 
@@ -111,7 +111,7 @@ def complex_scores(scores: Sequence[Mapping[str, Any]]) -> Figure | None:
                 "marker": {"size": 11, "color": colour(index), "symbol": SYMBOLS[index % len(SYMBOLS)]},
             }
         )
-    figure = _figure(traces, "mAP of the complex's genes", "")
+    figure = _figure(traces, "mAP of its genes", "")
     figure["layout"]["xaxis"] |= {"range": [0, 1.04]}
     figure["layout"]["yaxis"] |= {"automargin": True, "type": "category"}
     figure["layout"] |= {"height": 130 + 26 * len(order), "hovermode": "closest"}

@@ -6,6 +6,7 @@ content security policy forbids the browser to fetch anything.
 
 import html
 import json
+import re
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +77,13 @@ def _is_report(file: Path) -> bool:
         return GENERATOR.encode() in content.read(4096)
 
 
+def commands(text: str) -> str:
+    """Escape a sentence, and set what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 def _render(content: dict[str, Any]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -88,6 +96,7 @@ def _render(content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["commands"] = commands
     template = environment.get_template("report.html.jinja")
     return template.render(plotly=Markup(get_plotlyjs()), **content)
 

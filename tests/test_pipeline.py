@@ -17,6 +17,7 @@ import yaml
 from typer.testing import CliRunner
 
 from grape_ops.cli import app
+from grape_ops.config import preset_names
 from grape_ops.errors import GrapeOpsError
 from grape_ops.pipeline import read_pipeline, run_demo, run_pipeline
 
@@ -240,6 +241,16 @@ def test_a_file_that_is_no_text_is_said(tmp_path: Path):
         read_pipeline(tmp_path)
 
 
+def test_a_missing_pipeline_file_is_said(tmp_path: Path):
+    with pytest.raises(GrapeOpsError, match=r"no pipeline file .*`grape-ops inspect SCREEN --out"):
+        read_pipeline(tmp_path / "pipeline.yaml")
+
+
+def test_help_names_every_preset():
+    text = CliRunner().invoke(app, ["train", "--help"]).output
+    assert all(name in text for name in preset_names())
+
+
 def test_a_missing_screen_is_said(tmp_path: Path):
     with pytest.raises(GrapeOpsError, match="There is no screen"):
         run_pipeline(write_plan(tmp_path, simulate=False, truth=None))
@@ -273,6 +284,7 @@ def test_every_command_and_option_has_a_sentence():
         ["embed", "nowhere"],
         ["baseline", "random", "nowhere", "--out", "x.h5ad"],
         ["baseline", "magic", "nowhere", "--out", "x.h5ad"],
+        ["evaluate"],
         ["evaluate", "nowhere.h5ad"],
         ["report", "nowhere"],
         ["run", "nowhere.yaml"],

@@ -89,6 +89,8 @@ def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
 
 def read_pipeline(file: Path) -> tuple[PipelineFile, Config]:
     """Read a pipeline file and resolve its configuration."""
+    if not file.exists():
+        raise GrapeOpsError(f"There is no pipeline file {file}; `grape-ops inspect SCREEN --out {file}` writes one.")
     content = read_yaml(file)
     if set(content) <= set(Config.model_fields) and not set(content) <= set(PipelineFile.model_fields):
         raise GrapeOpsError(

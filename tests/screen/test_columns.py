@@ -75,6 +75,9 @@ def test_missing_columns_are_named_with_what_was_there_and_what_mends_it() -> No
     message = str(caught.value)
     assert "sgRNA" in message and "tile (looked for tile, site" in message
     assert "guide_name" in message and "--set screen.columns.sgRNA=" in message
+    assert "pair" not in message
+    with pytest.raises(GrapeOpsError, match="y and x are only taken as a pair"):
+        detect_columns(["gene", "sgRNA", "plate", "well", "tile", "pos_y", "x"], {})
 
 
 def test_wrong_overrides_are_refused() -> None:

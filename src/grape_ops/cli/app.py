@@ -16,7 +16,11 @@ app = typer.Typer(
 
 ConfigFile = Annotated[
     str | None,
-    typer.Option("--config", help="Settings that differ from the defaults: a YAML file, or paper.yaml or small.yaml."),
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Settings unlike the defaults: a file, or paper.yaml, recommended.yaml, small.yaml.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="One setting, over the file's; repeatable.")
@@ -27,7 +31,9 @@ Truth = Annotated[
     str | None,
     typer.Option("--truth", help="Known complexes: a built-in name (complexes-14x106) or a file."),
 ]
-Pairs = Annotated[list[Path] | None, typer.Option("--pairs", help="List of known gene pairs; repeatable.")]
+Pairs = Annotated[
+    list[Path] | None, typer.Option("--pairs", metavar="FILE", help="List of known gene pairs; repeatable.")
+]
 AliasTable = Annotated[Path | None, typer.Option("--aliases", help="Table of other names of genes.")]
 TableOut = Annotated[Path | None, typer.Option("--out", help="File for the table; printed if not set.")]
 

@@ -21,7 +21,9 @@ def benchmark(
     store: Store,
     truth: Truth = "complexes-14x106",
     out: Out = Path("benchmark"),
-    method: Annotated[list[str] | None, typer.Option(help="A method; repeatable. All that can run if none.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A method; repeatable. All that can run if none.")
+    ] = None,
     maps: Annotated[list[str] | None, typer.Option("--map", metavar="NAME=H5AD", help="Vectors of your own.")] = None,
     seeds: Seeds = 3,
     jobs: Jobs = 0,
@@ -46,7 +48,9 @@ def ablate(
     store: Store,
     truth: Truth = "complexes-14x106",
     out: Out = Path("ablations"),
-    ablation: Annotated[list[str] | None, typer.Option(help="Name or YAML file; repeatable. All if none.")] = None,
+    ablation: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Name or YAML file; repeatable. All if none.")
+    ] = None,
     seeds: Seeds = 3,
     jobs: Jobs = 0,
     work: Work = None,

@@ -13,10 +13,12 @@ def explore(
     run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
     static: Annotated[Path | None, typer.Option(help="Write the page as files here; serve nothing.")] = None,
     maps: Annotated[
-        list[Path] | None, typer.Option("--map", help="Another map to compare (.h5ad); repeatable. Else those beside.")
+        list[Path] | None,
+        typer.Option("--map", metavar="H5AD", help="Another map to compare; repeatable. Else those beside the run."),
     ] = None,
     group: Annotated[
-        list[str] | None, typer.Option(help="NAME=A.h5ad,B.h5ad: runs of one method as one map; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME=A,B", help="Maps of several runs of one method as one map; repeatable."),
     ] = None,
     store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
     truth: Truth = None,

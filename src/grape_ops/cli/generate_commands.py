@@ -42,10 +42,12 @@ def transfer(
 ) -> None:
     """Restyle the same cells to genes: a crop store, and figures beside real knock-out cells."""
     from grape_ops.generate.transfer import write_transfer
+    from grape_ops.screen.quality import counted
 
     tree = settings_of(config, overrides, cells)
     made = write_transfer(run, store, out, tree.generate, source=source, genes=listed(genes), seed=tree.seed)
-    say(f"{made['cells']} cells x {len(made['genes'])} genes, {made['cells_per_second']:,.0f} a second: {out}")
+    genes_made = counted(len(made["genes"]), "genes")
+    say(f"{counted(made['cells'], 'cells')} x {genes_made}, {made['cells_per_second']:,.0f} a second: {out}")
 
 
 @app.command()

@@ -17,7 +17,8 @@ def evaluate(
     truth: Truth = "complexes-14x106",
     out: Out = Path("evaluation"),
     group: Annotated[
-        list[str] | None, typer.Option(help="NAME=A.h5ad,B.h5ad: runs of one method as one entry; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME=A,B", help="Maps of several runs of one method as one entry; repeatable."),
     ] = None,
     pairs: Pairs = None,
     aliases: AliasTable = None,

@@ -155,7 +155,7 @@ def gene_maps(
 ) -> dict[str, list[GeneMap]]:
     """Check the maps of every method; a method is one AnnData or several runs of it."""
     if not maps:
-        raise GrapeOpsError("There is no gene map to judge.")
+        raise GrapeOpsError("There is no gene map to judge: name .h5ad files, or give --group NAME=A.h5ad,B.h5ad.")
     methods = {}
     for method, runs in maps.items():
         several = list(runs) if isinstance(runs, list | tuple) else [runs]

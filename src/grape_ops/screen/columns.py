@@ -138,7 +138,9 @@ def _missing_message(missing: list[str], present: Collection[str]) -> str:
     return (
         "The cell table has no column for:\n"
         + "\n".join(lines)
-        + f"\nIt has: {_listed(present)}.\nName the right ones, ours first: --set screen.columns.{missing[0]}="
+        + f"\nIt has: {_listed(present)}.\n"
+        + ("y and x are only taken as a pair.\n" if Y in missing or X in missing else "")
+        + f"Name the right ones, ours first: --set screen.columns.{missing[0]}="
         f"THEIR_COLUMN, or in screen.yaml columns: {{{missing[0]}: THEIR_COLUMN}}."
     )
 

@@ -216,8 +216,9 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
         doubts.append("Nothing names the channels; they are called by their number.")
     if screen.read_crops is None and not screen.corrected and found.tiles < FEW_TILES * found.wells:
         doubts.append(
-            f"A well has {found.tiles / max(found.wells, 1):.0f} tiles on average, too few for a flat field of its "
-            f"own; pool wells with preprocess.flat_field.columns=[{PLATE}]."
+            f"A well has {found.tiles / max(found.wells, 1):.0f} tiles on average, perhaps too few for a flat field "
+            "of its own. Where they are, preprocess goes without and says so; "
+            f"--set preprocess.flat_field.columns=[{PLATE}] pools the wells of a plate."
         )
     return doubts
 

@@ -51,5 +51,9 @@ def open_screen(root: str | Path, settings: ScreenSettings, parts: Path | None =
     name = recognise_layout(root) if settings.layout == "auto" else settings.layout
     if name is None:
         kinds = "\n".join(f"  {name}: {layout.sentence}" for name, layout in LAYOUTS.items())
-        raise GrapeOpsError(f"{root} looks like none of the layouts:\n{kinds}\nName one as screen.layout.")
+        raise GrapeOpsError(
+            f"{root} looks like none of the layouts:\n{kinds}\n"
+            "If it is one nevertheless, --set screen.layout=NAME says so; for any other screen write a screen.yaml "
+            "(docs/screens.md)."
+        )
     return LAYOUTS[name].read(root, settings.model_copy(update={"layout": name}), parts)

@@ -204,7 +204,7 @@ def _renamed(truth: GroundTruth, aliases: Aliases) -> GroundTruth:
 def _tsv(table: pd.DataFrame, out: Path | None) -> str:
     text = table.to_csv(sep="\t", index=False, float_format="%.6g")
     if out is not None:
-        claim_table(out, list(table))
+        claim_table(out, [str(name) for name in table])
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text)
     return text

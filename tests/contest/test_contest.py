@@ -16,7 +16,7 @@ from grape_ops.contest import ablation_names, run_ablations, run_benchmark
 from grape_ops.contest.ablations import read_ablation
 from grape_ops.contest.benchmark import check_inputs, chosen_methods, named_files
 from grape_ops.contest.cost import mean_cost, total_cost
-from grape_ops.contest.jobs import Job, do_jobs
+from grape_ops.contest.jobs import Job, do_jobs, one_gpu
 from grape_ops.contest.tables import WIDTH
 from grape_ops.errors import GrapeOpsError
 
@@ -111,6 +111,12 @@ def test_stopped_ablations_go_on(tiny_store, config, truth, tmp_path):
 def saved_steps(folder) -> int:
     """Steps behind the last checkpoint of the only job."""
     return max((int(path.name[5:]) for path in folder.glob("out/work/*/run/checkpoints/step_*")), default=0)
+
+
+def test_jobs_see_one_of_the_gpus_there_are_in_turns():
+    shown = [one_gpu(slot, ["2", "5"])["CUDA_VISIBLE_DEVICES"] for slot in range(4)]
+    assert shown == ["2", "5", "2", "5"]  # never one that is not there: the job would go on without
+    assert one_gpu(0, ["0"]) == one_gpu(0, []) == {}
 
 
 def test_somebody_elses_folder_is_left_alone(tiny_store, config, truth, tmp_path):

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from grape_ops import __version__
@@ -144,9 +145,18 @@ def do_jobs(jobs: Sequence[Job], store: CropStore, label: str, at_a_time: int = 
     for job in todo:
         _prepare(job, store, threads)
 
-    def do(job: Job, place: int) -> None:
+    slots: SimpleQueue[int] = SimpleQueue()
+    for slot in range(count):
+        slots.put(slot)
+    gpus = visible_gpus()
+
+    def do(job: Job) -> None:
         if not stopped.is_set():
-            words = _run(job, threads, place % count, running)
+            slot = slots.get()  # of those that are free, so that no GPU has two jobs while another has none
+            try:
+                words = _run(job, threads, one_gpu(slot, gpus), running)
+            finally:
+                slots.put(slot)
             if words and not stopped.is_set():
                 failed[job.name] = words
 
@@ -155,7 +165,7 @@ def do_jobs(jobs: Sequence[Job], store: CropStore, label: str, at_a_time: int = 
         progress(label, len(jobs), "job", done=len(jobs) - len(todo)) as advance,
         ThreadPoolExecutor(count) as pool,
     ):
-        futures = {pool.submit(do, job, place): job for place, job in enumerate(todo)}
+        futures = {pool.submit(do, job): job for job in todo}
         while futures:
             try:
                 for future in as_completed(list(futures), timeout=0.5):
@@ -197,12 +207,12 @@ def _prepare(job: Job, store: CropStore, threads: int) -> None:
     (job.folder / "job.json").write_text(json.dumps(facts, indent=1))
 
 
-def _run(job: Job, threads: int, gpu: int, running: dict[str, "subprocess.Popen[bytes]"]) -> str:
+def _run(job: Job, threads: int, gpu: dict[str, str], running: dict[str, "subprocess.Popen[bytes]"]) -> str:
     """Do a job in a process of its own; what went wrong in words, or nothing."""
     numbers = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     # Workers do not hear the terminal's Ctrl-C: the parent passes it on, once.
     command = [sys.executable, "-m", "grape_ops.contest.worker", str(job.folder)]
-    environment = {**os.environ, **numbers, **_one_gpu(gpu)}
+    environment = {**os.environ, **numbers, **gpu}
     with (job.folder / "log.txt").open("a") as log:
         started = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
@@ -221,7 +231,15 @@ def _run(job: Job, threads: int, gpu: int, running: dict[str, "subprocess.Popen[
     return f"{ended}; {job.folder / 'log.txt'} ends with:\n    " + "\n    ".join(lines[-_LINES_OF_LOG:])
 
 
-def _one_gpu(place: int) -> dict[str, str]:
+def visible_gpus() -> list[str]:
+    """Name the GPUs this process may use, as their driver does."""
     import torch
 
-    return {"CUDA_VISIBLE_DEVICES": str(place)} if torch.cuda.device_count() > 1 else {}
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return [name.strip() for name in named.split(",")][:count] if named else [str(n) for n in range(count)]
+
+
+def one_gpu(slot: int, gpus: Sequence[str]) -> dict[str, str]:
+    """Environment that shows a job one GPU of several; more jobs than GPUs take them in turns."""
+    return {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if len(gpus) > 1 else {}

@@ -17,9 +17,10 @@ import yaml
 from typer.testing import CliRunner
 
 from grape_ops.cli import app
-from grape_ops.config import preset_names
+from grape_ops.config import load_config, preset_names
 from grape_ops.errors import GrapeOpsError
-from grape_ops.pipeline import read_pipeline, run_demo, run_pipeline
+from grape_ops.pipeline import _baseline_step, read_pipeline, run_demo, run_pipeline
+from grape_ops.steps import Step
 
 ROOT = Path(__file__).parent.parent
 SMALL_SCREEN = {
@@ -362,3 +363,15 @@ def test_the_phenotype_check_is_a_step_if_asked_for(tmp_path: Path) -> None:
         named[phenotype] = {step.name: step.identity for step in _steps(plan, config, tmp_path)}
     assert set(named[True]) - set(named[False]) == {"phenotype"}
     assert {name for name in named[False] if named[True][name] != named[False][name]} == {"report"}
+
+
+def test_a_baseline_is_made_anew_by_what_decides_it_and_by_nothing_else(tmp_path: Path) -> None:
+    def made_by(method: str, *overrides: str) -> str:
+        cut = Step("preprocess", [], (tmp_path,), lambda _: None)
+        return _baseline_step(method, tmp_path, tmp_path / "m.h5ad", load_config(None, overrides), cut).identity
+
+    assert made_by("impa") != made_by("impa", "model.style_dim=8")
+    assert made_by("impa") != made_by("impa", "train.steps=7")
+    assert made_by("engineered") != made_by("engineered", "features.full=true")
+    assert made_by("engineered") == made_by("engineered", "features.workers=3", "model.style_dim=8")
+    assert made_by("random") != made_by("random", "seed=1")

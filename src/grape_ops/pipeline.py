@@ -12,7 +12,7 @@ import typer
 import yaml
 from pydantic import Field, ValidationError
 
-from grape_ops.config import Config, Settings, lay_over, misfits, parse_config, read_yaml
+from grape_ops.config import Config, Settings, lay_over, merged, misfits, parse_config, read_yaml
 from grape_ops.errors import LEFT_OUT, GrapeOpsError
 from grape_ops.places import claim_folder
 from grape_ops.progress import note
@@ -106,7 +106,7 @@ def read_pipeline(file: Path) -> tuple[PipelineFile, Config]:
     if plan.config is not None:
         beside = file.parent / plan.config
         tree = read_yaml(beside if beside.is_file() else plan.config)
-    tree = _merged(_merged(tree, plan.settings), {"embed": {"position": plan.positions[0]}})
+    tree = merged(merged(tree, plan.settings), {"embed": {"position": plan.positions[0]}})
     return plan, parse_config(tree, source=str(file))
 
 
@@ -116,14 +116,6 @@ def _check_baselines(names: Iterable[str]) -> None:
     unknown = [name for name in names if name not in BASELINES]
     if unknown:
         raise GrapeOpsError(f"There is no baseline {', '.join(unknown)}; there are: {', '.join(BASELINES)}.")
-
-
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    both = dict(below)
-    for key, value in above.items():
-        old = both.get(key)
-        both[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return both
 
 
 def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
@@ -174,7 +166,8 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
     yield Step("report", inputs, (page,), lambda _: _report(run, page, scores, truth))
     if plan.trust:
         methods = ["grape", *plan.baselines]
-        inputs = [trained.fingerprint, methods, settings["embed"], settings["evaluate"], settings["baselines"]]
+        inputs = [trained.fingerprint, methods, *(settings[name] for name in ("embed", "evaluate", "baselines"))]
+        inputs.append(config.features.decisive())
         yield Step("trust", inputs, (out / TRUST_DIR,), lambda _: _trust(store, out / TRUST_DIR, methods, config))
 
 
@@ -224,13 +217,15 @@ def _embed_step(run: Path, file: Path, position: int, config: Config, trained: S
 
 
 def _baseline_step(method: str, store: Path, file: Path, config: Config, cut: Step) -> Step:
+    from grape_ops.contest.jobs import what_decides
+
     def act(_: bool) -> None:
         from grape_ops.baselines import write_baseline
 
         write_baseline(method, store, file, seed=config.seed, config=config)
 
-    own = config.model_dump(mode="json", include={"seed", "features", "baselines"})
-    return Step(f"baseline-{method}", [cut.fingerprint, method, own], (file,), act)
+    decisive = [config.seed, what_decides(method, config)]
+    return Step(f"baseline-{method}", [cut.fingerprint, method, decisive], (file,), act)
 
 
 def _phenotype_step(run: Path, store: Path, folder: Path, config: Config, trained: Step) -> Step:
@@ -239,8 +234,8 @@ def _phenotype_step(run: Path, store: Path, folder: Path, config: Config, traine
 
         write_check(run, store, folder, config.generate, config.features, seed=config.seed)
 
-    own = config.model_dump(mode="json", include={"seed", "generate", "features"})
-    return Step("phenotype", [trained.fingerprint, own], (folder,), act)
+    own = config.model_dump(mode="json", include={"seed", "generate"})
+    return Step("phenotype", [trained.fingerprint, own, config.features.decisive()], (folder,), act)
 
 
 def _simulate(screen: Path, config: Config) -> None:

@@ -65,6 +65,8 @@ def test_other_settings_in_the_same_folder_are_refused(controls: CropStore, tmp_
     other = load_config(None, [*few, "calibrate.private_share=0.5"])
     with pytest.raises(GrapeOpsError, match=r"calibrate.private_share: was 0.0, is 0.5"):
         calibrate_store(controls.path, tmp_path / "a", ["random"], other)
+    elsewhere = load_config(None, [*few, "features.workers=3"])  # decides nothing
+    assert "random" in calibrate_store(controls.path, tmp_path / "a", ["random"], elsewhere)
 
 
 def test_too_few_cells_are_said_before_anything_is_planted(controls: CropStore, tmp_path: Path) -> None:

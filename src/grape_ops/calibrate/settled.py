@@ -12,6 +12,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.train.run import decisive_settings, store_fingerprint
 
 _OF_METHODS = ("baselines", "features", "embed")
+_HOW_ONLY = {"features.cache", "features.workers"}  # decide no number
 
 
 def refuse_other_settings(file: Path, store: CropStore, config: Config, more: Mapping[str, Any]) -> None:
@@ -42,7 +43,7 @@ def refuse_other_settings(file: Path, store: CropStore, config: Config, more: Ma
     before = json.loads(file.read_text())
     if before["store"] != now["store"]:
         raise GrapeOpsError(f"{folder} was begun on other cells than {store.path} holds. Give another --out.")
-    keys = sorted({*before["settings"], *now["settings"]})
+    keys = sorted({*before["settings"], *now["settings"]} - _HOW_ONLY)
     pairs = [(key, before["settings"].get(key), now["settings"].get(key)) for key in keys]
     if changed := [f"  {key}: was {was}, is {is_now}" for key, was, is_now in pairs if was != is_now]:
         lines = "\n".join(changed)

@@ -1,6 +1,7 @@
 """Settings of single-cell features, as CellProfiler measures them."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -27,3 +28,7 @@ class FeatureSettings(Settings):
     )
     cache: Path | None = Field(None, description="Folder for measured features; STORE.features beside it if unset.")
     workers: int = Field(0, ge=0, description="Worker processes; 0 takes one per core.")
+
+    def decisive(self) -> dict[str, Any]:
+        """Settings that decide the numbers, as JSON: all but where they are kept and how many processes measure."""
+        return self.model_dump(mode="json", exclude={"cache", "workers"})

@@ -162,6 +162,15 @@ def lay_over(tree: dict[str, Any], override: str) -> None:
         raise GrapeOpsError(f"--set {override}: the value is not valid YAML: {error}") from None
 
 
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one tree of settings over another; neither changes."""
+    both = dict(below)
+    for key, value in above.items():
+        old = both.get(key)
+        both[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return both
+
+
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted name: {"a": {"b": 1}} -> {"a.b": 1}."""
     flat: dict[str, Any] = {}

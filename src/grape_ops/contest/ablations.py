@@ -14,7 +14,7 @@ import yaml
 
 from grape_ops.baselines.grape import WITHOUT_EMA
 from grape_ops.cells.store import CropStore
-from grape_ops.config import Config, parse_config
+from grape_ops.config import Config, merged, parse_config
 from grape_ops.contest.benchmark import DETAILS_DIR, OURS, TABLE_FILE, WORK_DIR, Entrant, judge
 from grape_ops.contest.cost import mean_cost
 from grape_ops.contest.jobs import Job, do_jobs
@@ -67,7 +67,7 @@ def read_ablation(name: str, reference: Config) -> Ablation:
         raise GrapeOpsError(f"The ablation {name} changes nothing: it must hold the keys that differ.")
     first = text.splitlines()[0]
     meaning = first.removeprefix("#").strip() if first.startswith("#") else file.stem
-    config = parse_config(_over(reference.model_dump(mode="json"), changes), source=f"the ablation {name}")
+    config = parse_config(merged(reference.model_dump(mode="json"), changes), source=f"the ablation {name}")
     return Ablation(file.stem, meaning, config)
 
 
@@ -120,14 +120,6 @@ def _entrant(config: Config, jobs: Sequence[Job]) -> Entrant:
     filtered = config.embed.ema or not config.train.ema.enabled
     read_out = f"grape {config.embed.position}" + ("" if filtered else WITHOUT_EMA)
     return Entrant([job.maps()[read_out] for job in jobs], mean_cost([job.cost() for job in jobs]))
-
-
-def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    both = dict(below)
-    for key, value in above.items():
-        old = both.get(key)
-        both[key] = _over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return both
 
 
 def _shipped() -> Any:

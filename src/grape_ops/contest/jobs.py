@@ -91,7 +91,7 @@ class Job:
 def what_decides(method: str, config: Config) -> dict[str, Any]:
     """Return the settings that decide a method's vectors; files count by size and time of change."""
     own = config.baselines.model_dump(mode="json")
-    features = config.features.model_dump(mode="json", exclude={"workers", "cache"})
+    features = config.features.decisive()
     trained = {**decisive_settings(config), "steps": config.train.steps}
     trained.pop("seed", None)
     read_outs = config.embed.model_dump(mode="json", include={"cells_per_gene"})

@@ -66,6 +66,6 @@ def _key(restyler: Restyler, measurer: Measurer, cells: np.ndarray) -> str:
         restyler.averaged,
         restyler.batch_size,
         cells.tolist(),
-        measurer.settings.model_dump(mode="json", exclude={"cache", "workers"}),
+        measurer.settings.decisive(),
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

@@ -171,6 +171,25 @@ def test_layout_table_names_unreadable_crops_and_leaves_them_out_if_told(tmp_pat
     store.verify()
 
 
+def test_a_batch_whose_controls_are_all_unreadable_is_left_out(tmp_path: Path) -> None:
+    drawn, root = draw_screen(), tmp_path / "screen"
+    root.mkdir()
+    write_tiff_files(root, drawn, cut_crops(drawn))
+    whole = open_screen(root, PLAIN).cells
+    well = whole["well"].iloc[0]
+    spoilt = whole[(whole["well"] == well) & whole["is_control"]]
+    for name in spoilt["crop"]:
+        (root / name).write_bytes(b"not an image")
+    settings = SETTINGS.model_copy(update={"on_problem": "drop", "most_lost": 1.0})
+    report = preprocess(open_screen(root, PLAIN), tmp_path / "store", settings)
+    of_well = int((whole["well"] == well).sum())
+    assert report.cells_dropped == {
+        "batch without controls": of_well - len(spoilt),
+        "crop missing or unreadable": len(spoilt),
+    }
+    assert set(CropStore.open(tmp_path / "store").cells["well"]) == set(whole["well"]) - {well}
+
+
 def test_crops_that_could_not_be_read_are_tried_again_and_never_kept_as_black(tmp_path: Path) -> None:
     drawn, root, out = draw_screen(), tmp_path / "screen", tmp_path / "store"
     root.mkdir()

@@ -15,6 +15,7 @@ from grape_ops import __version__
 from grape_ops.cells.writer import shard_names
 from grape_ops.config import GenerateSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.scores import without_nan
 from grape_ops.generate.directions import Change, paired_change, ring_edges, styles_between, unpaired_change
 from grape_ops.generate.draw import draw_cells, draw_matching, gene_row
 from grape_ops.generate.figures import called, save_figure
@@ -101,7 +102,7 @@ def write_directions(
         "agreement": {gene: agreement(part) for gene, part in table.groupby("gene_symbol", sort=False)},
         "settings": settings.model_dump(mode="json"),
     }
-    (out / DIRECTIONS_JSON).write_text(json.dumps(record, indent=1) + "\n")
+    (out / DIRECTIONS_JSON).write_text(json.dumps(without_nan(record), indent=1, allow_nan=False) + "\n")
     return table
 
 

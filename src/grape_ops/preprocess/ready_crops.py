@@ -84,9 +84,10 @@ def store_ready_crops(
     if claim(out, plan, resume, overwrite):
         return json.loads((out / QUALITY_FILE).read_text())
     problems = Problems(settings.on_problem)
-    bare = sorted(set(cells[BATCH]) - set(cells.loc[cells[IS_CONTROL], BATCH]))
-    problems.add("batches without control cells", bare)
-    problems.settle()
+    if bare := _without_controls(cells):
+        known = Problems(settings.on_problem)  # a call that is to stop need not read first
+        known.add("batches without control cells", bare)
+        known.settle()
     work = out / UNFINISHED_DIR / "crops"
     work.mkdir(parents=True, exist_ok=True)
     jobs = {
@@ -103,6 +104,8 @@ def store_ready_crops(
     }
     lost = _run(jobs, screen, cells, settings)
     problems.add("unreadable crops", list(lost.values()))
+    bare = _without_controls(cells.drop(index=list(lost)))  # those that lost all of theirs included
+    problems.add("batches without control cells", bare)
     reason = pd.Series("", index=cells.index)
     reason[cells[BATCH].isin(bare)] = "batch without controls"
     reason[list(lost)] = "crop missing or unreadable"
@@ -137,6 +140,11 @@ def store_ready_crops(
         os.replace(path, out / path.name)
     tidy(out)
     return quality
+
+
+def _without_controls(cells: pd.DataFrame) -> list[str]:
+    """Name the batches that have cells and no controls."""
+    return sorted(set(cells[BATCH]) - set(cells.loc[cells[IS_CONTROL], BATCH]))
 
 
 def _joined(cells: pd.DataFrame, columns: tuple[str, ...], setting: str) -> pd.Series:

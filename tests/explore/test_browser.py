@@ -316,6 +316,24 @@ def test_nothing_sticks_out(page, site, width, tab):
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
 
 
+LONG_GUIDES = """
+document.querySelectorAll('.guides tbody tr').forEach((row) => {
+  row.cells[0].textContent = 'CGCGGGGCCGATTACTCTGG';
+  row.cells[2].innerHTML = '<span>1.0</span><small class="tag">like control</small>';
+});
+const table = document.querySelector('.guides');
+return [document.querySelectorAll('.bars').length, table.offsetWidth, table.parentElement.clientWidth];
+"""
+
+
+@pytest.mark.parametrize("width", [1366, 800, 390])
+def test_long_guides_do_not_lie_over_the_batches(page, site, width):
+    visit(page, f"{site.address}#gene=AAA", width=width)
+    wait(page, "document.querySelector('.guides') !== null")
+    bars, table, room = page.execute_script(LONG_GUIDES)
+    assert bars == 1 and table <= room
+
+
 def test_names_stay_text(browser, serve, hostile):
     site = serve(hostile)
     for tab in ("gene", "cells", "clusters", "selection"):

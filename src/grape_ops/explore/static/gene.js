@@ -256,7 +256,7 @@ export async function draw() {
     links(card.symbol),
     ...card.warnings.map(warning),
     ...neighbourhood(card, s).filter(Boolean),
-    el("div", { class: "twin" }, [guideTable(card), batchList(card)].filter(Boolean)),
+    el("div", { class: "twin wide" }, [guideTable(card), batchList(card)].filter(Boolean)),
   );
   panel.dataset.gene = card.symbol;
 }

@@ -224,7 +224,7 @@ def _read_places(folder: Path, meta: dict[str, Any], column: str) -> _Places:
         if sha256_of(folder / name) != entry["sha256"]:
             raise _damaged(folder, f"{name} is missing or changed since it was written")
     try:
-        table = pq.ParquetFile(folder / CELLS_FILE)
+        table = pq.ParquetFile(folder / CELLS_FILE, pre_buffer=False, buffer_size=1 << 20)  # a stretch at a time
     except (OSError, ValueError) as error:
         raise _damaged(folder, f"{CELLS_FILE} cannot be read ({error})") from None
     n_cells = table.metadata.num_rows

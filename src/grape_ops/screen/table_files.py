@@ -48,7 +48,9 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
             for file in _parquet_files(path):
                 names = pq.ParquetFile(file).schema_arrow.names
                 wanted = [n for n in names if (_is_column(n) if columns is None else n in columns)]
-                for batch in pq.ParquetFile(file).iter_batches(ROWS_AT_ONCE, columns=wanted):
+                # By default whole row groups are fetched ahead, most of the memory such a pass takes.
+                source = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
+                for batch in source.iter_batches(ROWS_AT_ONCE, columns=wanted):
                     # Without pandas' own notes, by which an index would not be a column.
                     yield pa.Table.from_batches([batch]).replace_schema_metadata(None).to_pandas()
         elif ending in _H5AD:

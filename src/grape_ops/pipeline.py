@@ -73,7 +73,7 @@ def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
         lay_over(settings, override)
     claim_folder(out, "the demo", marker=PIPELINE_FILE, in_pipeline=True)
     out.mkdir(parents=True, exist_ok=True)
-    plan = {"simulate": True, "screen": "screen", "truth": f"screen/{TRUTH_FILE}", "config": "small.yaml"}
+    plan = {"simulate": True, "screen": "screen", "truth": f"screen/{TRUTH_FILE}", "config": "recommended.yaml"}
     file = out / PIPELINE_FILE
     text = "# Everything `grape-ops demo` does; `grape-ops run` on this file does it again.\n" + yaml.safe_dump(
         plan | ({"settings": settings} if settings else {}), sort_keys=False

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from grape_ops.config import merged, parse_config
 from grape_ops.embed import trained_nets
 from grape_ops.generate.pictures import ChannelView, composite_colours
 from grape_ops.groundtruth import GroundTruth
@@ -141,6 +142,15 @@ def test_words_tell_what_does_not_confound_and_that_nothing_was_memorised(materi
     assert any("share batches no more than shuffled ones" in line for line in can)
     assert any("logits differ by −0.20" in line for line in can)
     assert not any("memorise" in line for line in cannot)
+
+
+def test_words_tell_that_m_did_not_begin_with_noise(material):
+    config = parse_config(
+        merged(material.run.config.model_dump(mode="json"), {"train": {"start": {"kind": "classifier"}}}), "a test"
+    )
+    started = replace(material, run=replace(material.run, config=config))
+    assert any("start.h5ad" in line for line in conclusions(started)[1])
+    assert not any("start.h5ad" in line for line in conclusions(material)[1])
 
 
 def test_without_scores_the_words_give_map_but_no_verdict(material):

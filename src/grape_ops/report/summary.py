@@ -9,7 +9,7 @@ from grape_ops.evaluate.scores import p_in_words
 from grape_ops.report.material import Material
 from grape_ops.report.quality import FEW_CELLS
 from grape_ops.report.scores import map_from_vectors, number, own_entry
-from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
+from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES, START_FILE
 
 SIGNIFICANT = 0.01
 MEMORY_GAP = 0.5  # of logits; D then finds seen cells e^0.5 = 1.6 times as likely to be real
@@ -134,6 +134,12 @@ def _from_training(material: Material, can: list[str], cannot: list[str]) -> Non
                 f"{number(values[-1])}: a sign of overfitting. Picking that step by its mAP would use the answer."
             )
     _from_memory(material, can, cannot)
+    start = material.run.config.train.start.kind
+    if start != "noise":
+        cannot.append(
+            f"M began with what a {start} saw, and this page does not tell its share from training's: "
+            f"`grape-ops evaluate` on the run's {START_FILE} does."
+        )
     cannot.append("One training run says nothing about how much another seed would change the map.")
 
 

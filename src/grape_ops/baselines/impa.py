@@ -14,7 +14,7 @@ from grape_ops.baselines.gene2vec import matched_vectors
 from grape_ops.baselines.task import NOTES, Task
 from grape_ops.cells.averages import standardized_means
 from grape_ops.cells.batches import StandardizedCrops
-from grape_ops.config import Config
+from grape_ops.config import Config, StartSettings
 from grape_ops.embed import trained_nets
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
@@ -56,6 +56,7 @@ def impa_config(config: Config, embedding_dim: int, seed: int) -> Config:
             # A rate of 0 keeps the given vectors as they are.
             "optimizer": config.train.optimizer.model_copy(update={"embedding_learning_rate": 0.0}),
             "ema": config.train.ema.model_copy(update={"enabled": False}),
+            "start": StartSettings(),
         }
     )
     return config.model_copy(update={"model": model, "train": train_settings, "seed": seed})
@@ -81,8 +82,7 @@ def _given_vectors(task: Task) -> tuple[np.ndarray, str]:
 def _begin(run: Run, vectors: np.ndarray) -> None:
     """Leave a checkpoint of step 0 that holds the given vectors, for training to start from."""
     nets = run.build()
-    with torch.no_grad():
-        nets.embedding.weight.copy_(torch.from_numpy(vectors))
+    nets.embedding.begin(torch.from_numpy(vectors))
     optimizers = make_optimizers(nets, run.config.train.optimizer)
     save_checkpoint(run.path, TrainingState(nets, None, optimizers), keep=1)
 

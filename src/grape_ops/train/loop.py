@@ -59,16 +59,8 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     first_alone(fabric, lambda: say_mismatches(store, config))
     run = open_run(out)
 
-    # The networks, their optimisers, and where to begin.
-    nets = run.build(checkpointing=settings.activation_checkpointing)
-    latest = run.latest_checkpoint() if resume else None
-    if latest is None:
-        nets.embedding.begin(first_alone(fabric, lambda: start_rows(run, store)))
-    state = fresh_state(nets, config, fabric)
-    if latest is not None:
-        restore(latest, state)
-
-    # What is drawn, and what is written down.
+    # The networks and their optimisers, what is drawn, and what is written down.
+    state = first_state(fabric, run, store, run.latest_checkpoint() if resume else None)
     loader, memory = make_loader(store, config, fabric)
     watch = Watch(judge or (Judge.of(store.perturbations, run.truth) if run.truth else None), memory)
     log = MetricsLog(out, state.step, settings.tensorboard) if fabric.is_global_zero else None
@@ -191,6 +183,17 @@ def first_alone(fabric: Fabric, act: Callable[[], Result]) -> Result:
     if words is not None:
         raise GrapeOpsError(words)
     return cast("Result", result)
+
+
+def first_state(fabric: Fabric, run: Run, store: CropStore, latest: Path | None) -> TrainingState:
+    """Where training begins or goes on: a checkpoint, or fresh networks with M where ``train.start`` puts it."""
+    nets = run.build(checkpointing=run.config.train.activation_checkpointing)
+    if latest is None:
+        nets.embedding.begin(first_alone(fabric, lambda: start_rows(run, store)))
+    state = fresh_state(nets, run.config, fabric)
+    if latest is not None:
+        restore(latest, state)
+    return state
 
 
 def fresh_state(nets: Grape, config: Config, fabric: Fabric) -> TrainingState:

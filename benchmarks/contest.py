@@ -91,7 +91,7 @@ def main() -> None:
     if options.quick:
         options.seeds = options.ablation_seeds = 1
         options.methods, options.ablations = options.methods or "random,statistics,grape", "no_cycle,position_2"
-        options.set += [f"{steps}=20" for steps in QUICK]
+        options.set = [*(f"{steps}=20" for steps in QUICK), *options.set]
     shared = ["--truth", truth, "--config", options.config, "--work", options.dir / "work", "--jobs", options.jobs]
     shared += repeated("--set", options.set)
     figures: dict[str, Any] = {key: vars(options)[key] for key in ("cells", "screen_seed", "config")}

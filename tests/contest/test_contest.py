@@ -3,22 +3,27 @@
 import json
 import os
 import signal
-import subprocess
 import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
 
-from grape_ops.config import Config, FeatureSettings, dump_config, parse_config
+from grape_ops.cli import main
+from grape_ops.config import Config, FeatureSettings, dump_config, flatten, load_config, parse_config
 from grape_ops.contest import ablation_names, run_ablations, run_benchmark
 from grape_ops.contest.ablations import read_ablation
 from grape_ops.contest.benchmark import check_inputs, chosen_methods, named_files
 from grape_ops.contest.cost import mean_cost, total_cost
-from grape_ops.contest.jobs import Job, do_jobs, one_gpu
+from grape_ops.contest.crew import do_jobs, one_gpu
+from grape_ops.contest.jobs import Job
 from grape_ops.contest.tables import WIDTH
-from grape_ops.errors import GrapeOpsError
+from grape_ops.contest.worker import work
+from grape_ops.errors import GrapeOpsError, Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -77,40 +82,62 @@ def test_ablations_share_the_references_training(tiny_store, config, truth, tmp_
     mine = tmp_path / "half_cycle.yaml"
     mine.write_text("# half the cycle loss\ntrain: {loss: {cycle: 0.5}}\n")
     same = tmp_path / "same.yaml"
-    same.write_text("train: {augment: true}\n")
+    same.write_text("train: {augment: true, log_every: 7}\n")  # the lines of a log decide nothing
     out = tmp_path / "out"
-    names = ["position_2", str(mine), str(same)]
+    names = ["position_2", str(mine), str(same), "start_noise"]
     table = run_ablations(tiny_store.path, truth, out, config, ablations=names, seeds=1, at_a_time=2)
     assert len(list(out.glob("work/*/done.json"))) == 2
     scores = {entry["method"]: entry for entry in json.loads((out / "scores.json").read_text())}
     assert list(scores) == ["reference", "position_2", "half_cycle"] and scores["half_cycle"]["cost"]["cpu_s"] > 0
-    assert "half_cycle: half the cycle loss" in table and "no ablation of it: same" in table
+    assert "half_cycle: half the cycle loss" in table and "it: same, start_noise" in " ".join(table.split())
     assert widest(table) <= WIDTH
+    with pytest.raises(GrapeOpsError, match="those of start_noise already: there is nothing to compare"):
+        run_ablations(tiny_store.path, truth, out, config, ablations=["start_noise"])
+    with pytest.raises(GrapeOpsError, match="the same name among reference, no_ema, no_ema"):
+        run_ablations(tiny_store.path, truth, out, config, ablations=["no_ema", "no_ema"])
 
 
-def test_stopped_ablations_go_on(tiny_store, config, truth, tmp_path):
+def test_stopped_ablations_go_on(tiny_store, config, truth, tmp_path, monkeypatch, capsys):
     endless = config.model_copy(update={"train": config.train.model_copy(update={"steps": 100_000})})
-    (tmp_path / "config.yaml").write_text(dump_config(endless))
-    options = ["--truth", truth, "--config", "config.yaml", "--out", "out", "--seeds", "1", "--ablation", "position_2"]
-    command = [sys.executable, "-m", "grape_ops", "ablate", str(tiny_store.path), *options]
-    for attempt, number in enumerate((signal.SIGINT, signal.SIGTERM), start=1):
-        before = saved_steps(tmp_path)
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-        while process.poll() is None and saved_steps(tmp_path) <= before:
-            os.sched_yield()
-        process.send_signal(number)
-        said = process.communicate()[1]
-        assert process.returncode == 128 + number and "The same command goes on where it stopped" in said
-        (folder,) = tmp_path.glob("out/work/*")
-        assert len((folder / "costs.jsonl").read_text().splitlines()) == attempt
-        assert not (folder / "done.json").exists()
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text(dump_config(endless))
+    options = ["--truth", truth, "--config", "config.yaml", "--seeds", "1", "--ablation", "position_2"]
+    monkeypatch.setattr(sys, "argv", ["grape-ops", "ablate", str(tiny_store.path), "--out", "out", *options])
+    with signal_when_saved(Path("out"), signal.SIGINT), pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 130 and "The same command goes on where it stopped" in capsys.readouterr().err
+    # The same command would start a worker on the same job; what that does is done here.
+    folder = Job.of("grape", 0, endless, tiny_store, Path("out/work")).folder
+    with signal_when_saved(folder, signal.SIGTERM), pytest.raises(Interrupted):
+        work(folder)
+    assert [file.name for file in Path("out/work").iterdir()] == [folder.name]
+    assert len((folder / "costs.jsonl").read_text().splitlines()) == 2
+    assert not (folder / "done.json").exists()
     steps = [json.loads(line)["step"] for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps))  # no step was done twice
 
 
-def saved_steps(folder) -> int:
-    """Steps behind the last checkpoint of the only job."""
-    return max((int(path.name[5:]) for path in folder.glob("out/work/*/run/checkpoints/step_*")), default=0)
+@contextmanager
+def signal_when_saved(folder: Path, number: int):
+    """Signal this process when another checkpoint lies under a folder."""
+
+    def saved() -> int:
+        return max((int(path.name[5:]) for path in folder.rglob("checkpoints/step_*")), default=0)
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            if saved() > before:
+                os.kill(os.getpid(), number)
+                return
+
+    before, over = saved(), threading.Event()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def test_jobs_see_one_of_the_gpus_there_are_in_turns():
@@ -153,11 +180,25 @@ def test_what_is_asked_for_is_checked_first(config, tiny_store):
 
 
 @pytest.mark.parametrize("name", ablation_names())
-def test_every_shipped_ablation_changes_the_papers_settings(name):
-    ablation = read_ablation(name, Config())
-    assert ablation.meaning and ablation.meaning != name
-    paper_has_it = {"no_augmentation"}  # the paper trains without; small.yaml with
-    assert (ablation.config != Config()) == (name not in paper_has_it)
+def test_every_shipped_ablation_changes_a_preset(name):
+    for preset in ("paper.yaml", "recommended.yaml"):
+        ablation = read_ablation(name, load_config(preset))
+        assert ablation.meaning and ablation.meaning != name
+    # The paper trains without augmentation and from noise.
+    assert ablation.config != load_config("recommended.yaml")
+
+
+def test_every_change_that_recommended_makes_is_ablated():
+    """What an ablation sets back is what small.yaml has: one key at a time, or together where one makes no sense."""
+    small, recommended = (
+        flatten(load_config(name).model_dump(mode="json")) for name in ("small.yaml", "recommended.yaml")
+    )
+    changed = {key for key in small if small[key] != recommended[key]}
+    shipped = [
+        flatten(read_ablation(name, load_config("recommended.yaml")).config.model_dump(mode="json"))
+        for name in ablation_names()
+    ]
+    assert changed <= {key for settings in shipped for key in settings if settings[key] != recommended[key]}
 
 
 def test_costs_of_attempts_add_up_and_of_runs_are_averaged(tmp_path):

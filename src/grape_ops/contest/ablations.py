@@ -17,13 +17,15 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, merged, parse_config
 from grape_ops.contest.benchmark import DETAILS_DIR, OURS, TABLE_FILE, WORK_DIR, Entrant, judge
 from grape_ops.contest.cost import mean_cost
-from grape_ops.contest.jobs import Job, do_jobs
-from grape_ops.contest.tables import ablation_table
+from grape_ops.contest.crew import do_jobs
+from grape_ops.contest.jobs import Job
+from grape_ops.contest.tables import ablation_table, wrapped
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.command import write_details
 from grape_ops.evaluate.scores import write_scores
 from grape_ops.groundtruth.truth import load_truth
 from grape_ops.places import claim_folder
+from grape_ops.progress import note
 
 REFERENCE = "reference"
 
@@ -97,29 +99,44 @@ def run_ablations(
         raise GrapeOpsError(f"At least one seed is needed; got {seeds}.")
     claim_folder(out, "ablations", ours=OURS)
     store, known = CropStore.open(store_path), load_truth(truth)
-    read = [read_ablation(name, config) for name in ablations or ablation_names()]
-    same = [ablation.name for ablation in read if ablation.config == config]
-    compared = [Ablation(REFERENCE, "as configured", config), *(a for a in read if a.config != config)]
-    drawn = range(config.seed, config.seed + seeds)
-    folder = work or out / WORK_DIR
-    jobs = {a.name: [Job.of("grape", seed, a.config, store, folder) for seed in drawn] for a in compared}
+    read = [Ablation(REFERENCE, "as configured", config)]
+    read += [read_ablation(name, config) for name in ablations or ablation_names()]
+    drawn, folder = range(config.seed, config.seed + seeds), work or out / WORK_DIR
+    jobs = {a.name: [Job.of("grape", seed, a.config, store, folder) for seed in drawn] for a in read}
+    if len(jobs) < len(read):
+        raise GrapeOpsError(f"Two ablations have the same name among {', '.join(a.name for a in read)}.")
+    # What changes neither the jobs nor the read-out would be the reference under another name.
+    made = {a.name: ([job.identity for job in jobs[a.name]], _read_out(a.config)) for a in read}
+    same = ", ".join(a.name for a in read[1:] if made[a.name] == made[REFERENCE])
+    if len(set(map(repr, made.values()))) == 1:
+        raise GrapeOpsError(f"The settings are those of {same} already: there is nothing to compare with.")
+    has_already = f"The reference has these already, so they are no ablation of it: {same}."
+    if same:
+        note(has_already)
+    compared = [read[0], *(a for a in read if made[a.name] != made[REFERENCE])]
     # Changes of the read-out only have the reference's jobs, which are done once.
-    do_jobs(list({job.folder: job for part in jobs.values() for job in part}.values()), store, "Ablations", at_a_time)
+    todo = {job.folder: job for a in compared for job in jobs[a.name]}
+    do_jobs(list(todo.values()), store, "Ablations", at_a_time)
     entrants = {a.name: _entrant(a.config, jobs[a.name]) for a in compared}
     scores = judge(entrants, known, config)
     write_scores(scores, out)
     write_details(scores, out / DETAILS_DIR)
     text = ablation_table(scores, {a.name: a.meaning for a in compared})
     if same:
-        text += f"The reference has these already, so they are no ablation of it: {', '.join(same)}.\n"
+        text += "\n".join([*wrapped(has_already), ""])
     (out / TABLE_FILE).write_text(text)
     return text
 
 
-def _entrant(config: Config, jobs: Sequence[Job]) -> Entrant:
+def _read_out(config: Config) -> str:
+    """Name of the map that the settings read out of a training."""
     filtered = config.embed.ema or not config.train.ema.enabled
-    read_out = f"grape {config.embed.position}" + ("" if filtered else WITHOUT_EMA)
-    return Entrant([job.maps()[read_out] for job in jobs], mean_cost([job.cost() for job in jobs]))
+    return f"grape {config.embed.position}" + ("" if filtered else WITHOUT_EMA)
+
+
+def _entrant(config: Config, jobs: Sequence[Job]) -> Entrant:
+    maps = [job.maps()[_read_out(config)] for job in jobs]
+    return Entrant(maps, mean_cost([job.cost() for job in jobs]))
 
 
 def _shipped() -> Any:

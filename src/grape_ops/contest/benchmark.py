@@ -10,7 +10,8 @@ from grape_ops.baselines import BASELINES
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.contest.cost import mean_cost
-from grape_ops.contest.jobs import Job, do_jobs
+from grape_ops.contest.crew import do_jobs
+from grape_ops.contest.jobs import Job
 from grape_ops.contest.tables import benchmark_table, wrapped
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.benchmark import evaluate_maps

@@ -149,7 +149,7 @@ class Atlas:
             else None
             for sheet in self.sheets
         ]
-        known = [name for name, genes in self.truth.complexes.items() if gene in genes] if self.truth else []
+        known = self.truth.complexes_of(gene) if self.truth else []
         card: dict[str, Any] = {"symbol": gene, "complexes": known, "maps": near, "warnings": [], "guides": None}
         if row is None:
             return card | {"n_cells": None, "n_guides": None, "batches": []}

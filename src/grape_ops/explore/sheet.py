@@ -169,8 +169,7 @@ class Sheet:
         for name, plane in self.planes.items():
             chosen.obsm[names.get(name, "X_pca")] = plane[rows]
         if truth is not None:
-            held = [[name for name, known in truth.complexes.items() if gene in known] for gene in chosen.obs_names]
-            chosen.obs["complex"] = ["; ".join(names) for names in held]
+            chosen.obs["complex"] = ["; ".join(truth.complexes_of(gene)) for gene in chosen.obs_names]
         with self._lock:
             looked_at = dict(self._details)
         for choice, found in looked_at.items():

@@ -8,6 +8,7 @@ taken from EBI Complex Portal (CC0).
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
@@ -45,7 +46,19 @@ class GroundTruth:
     @property
     def genes(self) -> tuple[str, ...]:
         """All genes, each once, sorted."""
-        return tuple(sorted({gene for genes in self.complexes.values() for gene in genes}))
+        return tuple(sorted(self._by_gene))
+
+    def complexes_of(self, gene: str) -> list[str]:
+        """Names of the complexes a gene belongs to."""
+        return self._by_gene.get(gene, [])
+
+    @cached_property
+    def _by_gene(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name, genes in self.complexes.items():
+            for gene in genes:
+                found.setdefault(gene, []).append(name)
+        return found
 
 
 def content_hash(complexes: Mapping[str, Iterable[str]]) -> str:

@@ -79,8 +79,7 @@ class Material:
 
     def complexes_of(self, gene: str) -> list[str]:
         """Names of the complexes a gene belongs to; none without a truth."""
-        known = self.truth.complexes if self.truth is not None else {}
-        return [name for name, genes in known.items() if gene in genes]
+        return self.truth.complexes_of(gene) if self.truth is not None else []
 
 
 def gather(

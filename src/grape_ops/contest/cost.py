@@ -1,4 +1,7 @@
-"""What a job costs: wall time, CPU time with that of the processes it starts, peak memory, and the same of a GPU."""
+"""What a job costs: wall time, CPU time with that of the processes it starts, peak memory, and the same of a GPU.
+
+``gpu_s`` is the wall time for which a job held a GPU, busy or not.
+"""
 
 import json
 import sys

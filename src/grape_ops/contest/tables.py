@@ -29,7 +29,8 @@ def benchmark_table(scores: Sequence[dict[str, Any]], notes: Mapping[str, Sequen
     lines += ["-" * WIDTH, _chance(scores[0]), ""]
     lines += wrapped(
         "± is the sd over runs (seeds); the interval is that of the mean over runs, by drawing complexes. CPU: time of "
-        "one run, over all cores; – : made elsewhere. GRAPE's read-outs share one training and its cost."
+        "one run, over all cores; GPU: time for which it held one; – : none, or made elsewhere. GRAPE's read-outs "
+        "share one training and its cost."
     )
     lines += [line for method in notes for note in notes[method] for line in wrapped(f"{method}: {note}.")]
     return "\n".join([*lines, "", *_differences(scores[0]), ""])

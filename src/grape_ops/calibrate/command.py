@@ -94,7 +94,7 @@ class _Planter:
         """Write the planted store of a point and a seed."""
         settings = self.config.calibrate
         if self._source is None:
-            self._source = read_source(self.store, settings.nucleus_channel or self.config.features.nucleus_channel)
+            self._source = read_source(self.store, self.config.features.nucleus_channel)
             # Too few cells for the last point must not come to light after hours on the first.
             largest = self._largest.settings(settings)
             draw_design(self._source.batch_codes, len(self._source.traits), largest, seed)

@@ -26,7 +26,6 @@ class CalibrateSettings(Settings):
     confounding: float = Field(
         2.0, ge=0.01, description="Dirichlet concentration of a gene over batches: small values confound the two."
     )
-    nucleus_channel: str = Field("", description="Channel that shows the nucleus; features.nucleus_channel if empty.")
     effect_sizes: tuple[NonNegative, ...] = Field((0.5, 1.0, 2.0, 3.0), description="Curve: effect sizes to plant.")
     cells_tried: tuple[Positive, ...] = Field((25, 50, 150), description="Curve: cells per gene to try.")
     penetrances: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(

@@ -66,9 +66,7 @@ def write_directions(
     cells = draw_cells(store, start, settings.cells, seed)
     if len(cells) < 2:
         raise GrapeOpsError(f"{names[start]} has {len(cells)} cells; averages want two at least.")
-    real = store.standardized(cells)
     matching = {row: draw_matching(store, row, cells, seed) for row in rows}
-    views = channel_views(store.channels, real)
     # Against the same cells restyled to where they come from: what the generator does to every cell is no direction.
     unchanged = restyler.images(cells, restyler.styles([start]))[0]
     out.mkdir(parents=True, exist_ok=True)
@@ -77,18 +75,7 @@ def write_directions(
     with progress("directions", len(rows), "gene") as advance:
         for row in rows:
             stem = out / files[(names[row],)]
-            knockouts = store.standardized(matching[row])
-            restyled = restyler.images(cells, restyler.styles([row]))[0]
-            made = paired_change(unchanged, restyled, settings.rings)
-            there = unpaired_change(real, knockouts, settings.rings)
-            save_figure(change_figure(names[row], made, there, views), stem.with_name(f"{stem.name}_changes"))
-            shown = min(settings.shown, len(cells), len(knockouts))
-            strips = restyler.images(cells[:shown], styles_between(restyler, start, row, settings.steps))
-            figure = strip_figure(
-                strips.swapaxes(0, 1), real[:shown], knockouts[:shown], views, called(names[start]), called(names[row])
-            )
-            save_figure(figure, stem.with_name(f"{stem.name}_strip"))
-            tables.append(change_table(names[row], store.channels, store.crop_size, made, there))
+            tables.append(_one_way(restyler, start, row, cells, matching[row], unchanged, settings, stem))
             advance()
     table = pd.concat(tables, ignore_index=True)
     table.to_csv(out / CHANGES_TSV, sep="\t", index=False, float_format="%.6g")
@@ -104,6 +91,31 @@ def write_directions(
     }
     (out / DIRECTIONS_JSON).write_text(json.dumps(without_nan(record), indent=1, allow_nan=False) + "\n")
     return table
+
+
+def _one_way(
+    restyler: Restyler,
+    start: int,
+    row: int,
+    cells: np.ndarray,
+    matching: np.ndarray,
+    unchanged: np.ndarray,
+    settings: GenerateSettings,
+    stem: Path,
+) -> pd.DataFrame:
+    """Draw the way to one gene and tell its changes; ``matching`` are real cells of the gene."""
+    store, names = restyler.store, restyler.names
+    real, knockouts = store.standardized(cells), store.standardized(matching)
+    views = channel_views(store.channels, real)
+    made = paired_change(unchanged, restyler.images(cells, restyler.styles([row]))[0], settings.rings)
+    there = unpaired_change(real, knockouts, settings.rings)
+    save_figure(change_figure(names[row], made, there, views), stem.with_name(f"{stem.name}_changes"))
+    shown = min(settings.shown, len(cells), len(knockouts))
+    strips = restyler.images(cells[:shown], styles_between(restyler, start, row, settings.steps)).swapaxes(0, 1)
+    ends = called(names[start]), called(names[row])
+    figure = strip_figure(strips, real[:shown], knockouts[:shown], views, *ends)
+    save_figure(figure, stem.with_name(f"{stem.name}_strip"))
+    return change_table(names[row], store.channels, store.crop_size, made, there)
 
 
 def change_table(gene: str, channels: Sequence[str], size: int, made: Change, real: Change) -> pd.DataFrame:

@@ -5,9 +5,7 @@ content security policy forbids the browser to fetch anything.
 """
 
 import html
-import json
 import re
-import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,18 +13,19 @@ from typing import Any
 import numpy as np
 
 from grape_ops import __version__
-from grape_ops.config import Config, dump_config, flatten
+from grape_ops.config import dump_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.scores import p_in_words, without_nan
 from grape_ops.places import claim_file, put_in_place
 from grape_ops.progress import waiting
 from grape_ops.report import figures
 from grape_ops.report.cells import cell_pictures
-from grape_ops.report.cost import cost_rows, median_rate, network_rows
+from grape_ops.report.cost import cost_rows, network_rows
 from grape_ops.report.generation import content_rows, gene_cells, top_features
 from grape_ops.report.genes import gene_tables
 from grape_ops.report.material import Material, gather
 from grape_ops.report.projection import nearest_genes, projections
+from grape_ops.report.provenance import changed_settings, provenance_rows
 from grape_ops.report.quality import count_rows, dropped_rows, flat_field_text, problem_rows, table_rows
 from grape_ops.report.scores import map_from_vectors, number, own_entry, score_table
 from grape_ops.report.summary import conclusions, what_was_done
@@ -136,7 +135,7 @@ def _content(material: Material) -> dict[str, Any]:
         "counts": count_rows(material),
         "changed": changed_settings(run.config),
         "config": dump_config(run.config),
-        "provenance": _provenance(material),
+        "provenance": provenance_rows(material),
     }
 
 
@@ -269,36 +268,3 @@ def _pictures(material: Material) -> tuple[dict[str, Any] | None, str]:
         return cell_pictures(material, material.store), ""
     except GrapeOpsError as error:
         return None, str(error).replace(str(material.run.path), material.run.path.name)
-
-
-def changed_settings(config: Config) -> list[tuple[str, str, str]]:
-    """Settings that differ from the defaults, which are the paper's: (name, value, default)."""
-    ours, theirs = (flatten(tree.model_dump(mode="json")) for tree in (config, Config()))
-    changed = {key: (value, theirs.get(key)) for key, value in ours.items() if value != theirs.get(key)}
-    return [(key, _as_yaml(value), _as_yaml(default)) for key, (value, default) in changed.items()]
-
-
-def _as_yaml(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _without_folders(command: str) -> str:
-    """Keep the last part of absolute paths: pages are sent to others, whom our folders say nothing."""
-    return shlex.join(Path(word).name if Path(word).is_absolute() else word for word in shlex.split(command))
-
-
-def _provenance(material: Material) -> list[tuple[str, str]]:
-    """Where everything came from: (what, which)."""
-    record = material.run.record
-    rate = median_rate(material.metrics)
-    rows = [
-        ("training begun", str(record["started"])),
-        ("command", _without_folders(str(record["command"]))),
-        ("commit", str(record["commit"] or "not run from a source tree")),
-        ("seed", str(record["seed"])),
-        ("known complexes", f"{material.truth.name} (sha256 {material.truth.sha256[:16]}…)" if material.truth else "–"),
-        ("store fingerprint", str(record["store_fingerprint"])),
-        ("training rate", "–" if rate is None else f"{rate:,.3g} cells per second (median)"),
-    ]
-    rows += [(name, str(version)) for name, version in record["versions"].items()]
-    return rows

@@ -1,9 +1,13 @@
 """Ready crops through the command line, as a user has them: ``inspect``, ``run``, a report with a montage."""
 
+import argparse
 import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,9 @@ import numpy as np
 import yaml
 
 from grape_ops.cells.store import CropStore
+from record import write_record
+
+STEPS = {"full": 200, "quick": 20}
 
 
 def data_folder(name: str) -> Path:
@@ -20,6 +27,32 @@ def data_folder(name: str) -> Path:
     if not folder.is_dir():
         raise SystemExit(f"The folder {name} is not there; set GRAPE_OPS_DATA to the folder that holds it.")
     return folder.resolve()
+
+
+def benchmark_crops(
+    name: str,
+    about: str | None,
+    description: dict[str, Any],
+    settings: list[str],
+    originals: Callable[[CropStore], np.ndarray],
+) -> None:
+    """Run ready crops through everything, and write the record.
+
+    Parameters
+    ----------
+    description : of the crops, as a ``screen.yaml`` holds it.
+    originals : the crops as they were given, (N, C, S, S) in [0, 1], in the order of the store.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the steps: shows that it runs")
+    parser.add_argument("--keep", type=Path, help="folder to keep store, run and report in")
+    parser.add_argument("--out", required=True, help="JSON file to write")
+    arguments = parser.parse_args()
+    steps = STEPS["quick" if arguments.quick else "full"]
+    with nullcontext(arguments.keep) if arguments.keep else tempfile.TemporaryDirectory() as folder:
+        out = run_crops(Path(folder), description, [*settings, f"train.steps={steps}"])
+        figures = figures_of(out, originals(CropStore.open(out / "store")))
+    write_record(arguments.out, name, figures)
 
 
 def run_crops(folder: Path, description: dict[str, Any], settings: list[str]) -> Path:

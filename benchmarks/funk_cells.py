@@ -6,51 +6,33 @@ batch. Nothing can be learnt from ten cells; what shows is that the authors' fil
 step runs on them.
 """
 
-import argparse
-import tempfile
-from contextlib import nullcontext
-from pathlib import Path
-
 import numpy as np
 
-from crop_screen import data_folder, figures_of, run_crops, trimmed
+from crop_screen import benchmark_crops, data_folder, trimmed
 from grape_ops.cells.store import CropStore
-from record import write_record
 
+KEYS = ["gene_symbol", "sgRNA", "plate", "well", "tile", "index"]  # what the file names tell
 CHANNELS = ["gammaH2AX", "actin", "DNA", "tubulin"]
 SIZE = 96
-STEPS = {"full": 200, "quick": 20}
+SETTINGS = [
+    f"preprocess.crop_size={SIZE}",
+    "preprocess.batch_columns=[]",
+    "screen.control_pattern=^(CEBPE|PLA2G4E|RASD2)$",
+    "train.batch_size=8",
+    "train.holdout=0",
+]
 
 
 def main() -> None:
     """Run everything and write the record."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the steps: shows that it runs")
-    parser.add_argument("--keep", type=Path, help="folder to keep store, run and report in")
-    parser.add_argument("--out", required=True, help="JSON file to write")
-    arguments = parser.parse_args()
-    source = data_folder("funk2022") / "cells"
-    name = "{gene_symbol};{sgRNA};{plate};{well};{tile};{index}.npy"
-    description = {"crops": f"cells/{name}", "channels": CHANNELS}
-    steps = STEPS["quick" if arguments.quick else "full"]
-    settings = [
-        f"preprocess.crop_size={SIZE}",
-        "preprocess.batch_columns=[]",
-        "screen.control_pattern=^(CEBPE|PLA2G4E|RASD2)$",
-        "train.batch_size=8",
-        "train.holdout=0",
-        f"train.steps={steps}",
-    ]
-    with nullcontext(arguments.keep) if arguments.keep else tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "screen").mkdir(parents=True)
-        (Path(folder) / "screen" / "cells").symlink_to(source)
-        out = run_crops(Path(folder), description, settings)
-        store = CropStore.open(out / "store")
-        keys = ["gene_symbol", "sgRNA", "plate", "well", "tile", "index"]
-        files = [";".join(map(str, row)) + ".npy" for row in store.cells[keys].itertuples(index=False)]
-        originals = trimmed(np.stack([np.load(source / file) for file in files]), SIZE)
-        figures = figures_of(out, originals)
-    write_record(arguments.out, "funk_cells", figures)
+    cells = data_folder("funk2022") / "cells"
+
+    def originals(store: CropStore) -> np.ndarray:
+        files = [";".join(map(str, row)) + ".npy" for row in store.cells[KEYS].itertuples(index=False)]
+        return trimmed(np.stack([np.load(cells / file) for file in files]), SIZE)
+
+    name = ";".join(f"{{{key}}}" for key in KEYS)
+    benchmark_crops("funk_cells", __doc__, {"crops": f"{cells}/{name}.npy", "channels": CHANNELS}, SETTINGS, originals)
 
 
 if __name__ == "__main__":

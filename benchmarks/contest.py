@@ -1,4 +1,6 @@
-"""Tables 1 and 2 by the commands that make them on any screen; the record holds their exact lines.
+"""Tables 1 and 2, and agreement of halves, by the commands that make them on any screen.
+
+The record holds the exact command lines.
 
 ``--cells`` says on which: ``demo`` simulates a screen and cuts its crops, ``planted_bbbc021`` and ``bbbc021_moa`` take
 the stores of the benchmarks of these names (which judge the same maps by measures of their own besides).
@@ -13,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from grape_ops.schema import STORE_FILE, TRUTH_FILE
 from record import write_record
@@ -82,6 +86,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="runs of each method")
     parser.add_argument("--ablations", default="", help="names, with commas; all that ship if empty")
     parser.add_argument("--ablation-seeds", type=int, default=3, help="runs of each ablation; 0: no ablations")
+    parser.add_argument("--trust", default="", help="methods whose maps of both halves of the cells are compared too")
     parser.add_argument("--jobs", type=int, default=0, help="jobs beside each other")
     parser.add_argument("--quick", action="store_true", help="one seed, few steps, two ablations: shows that it runs")
     parser.add_argument("--out", required=True, help="JSON file to write")
@@ -92,8 +97,8 @@ def main() -> None:
         options.seeds = options.ablation_seeds = 1
         options.methods, options.ablations = options.methods or "random,statistics,grape", "no_cycle,position_2"
         options.set = [*(f"{steps}=20" for steps in QUICK), *options.set]
-    shared = ["--truth", truth, "--config", options.config, "--work", options.dir / "work", "--jobs", options.jobs]
-    shared += repeated("--set", options.set)
+    settings = ["--config", options.config, *repeated("--set", options.set)]
+    shared = ["--truth", truth, "--work", options.dir / "work", "--jobs", options.jobs, *settings]
     figures: dict[str, Any] = {key: vars(options)[key] for key in ("cells", "screen_seed", "config")}
     for command, folder, seeds, chosen in (
         ("benchmark", "benchmark", options.seeds, repeated("--method", options.methods.split(","))),
@@ -103,6 +108,10 @@ def main() -> None:
             out = options.dir / folder
             lines.run("grape-ops", command, store, "--out", out, "--seeds", seeds, *shared, *chosen)
             figures[folder] = figures_of(out)
+    if options.trust:
+        out = options.dir / "trust"
+        lines.run("grape-ops", "trust", store, "--out", out, "--methods", options.trust, *settings)
+        figures["trust"] = pd.read_csv(out / "reproducibility.tsv", sep="\t").to_dict("records")
     write_record(options.out, f"{options.cells}_contest", {"commands": lines.lines} | figures)
 
 

@@ -35,6 +35,7 @@ def benchmark_crops(
     description: dict[str, Any],
     settings: list[str],
     originals: Callable[[CropStore], np.ndarray],
+    crops: Path | None = None,
 ) -> None:
     """Run ready crops through everything, and write the record.
 
@@ -42,6 +43,7 @@ def benchmark_crops(
     ----------
     description : of the crops, as a ``screen.yaml`` holds it.
     originals : the crops as they were given, (N, C, S, S) in [0, 1], in the order of the store.
+    crops : folder that the description calls ``cells``.
     """
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--quick", action="store_true", help="a tenth of the steps: shows that it runs")
@@ -50,6 +52,9 @@ def benchmark_crops(
     arguments = parser.parse_args()
     steps = STEPS["quick" if arguments.quick else "full"]
     with nullcontext(arguments.keep) if arguments.keep else tempfile.TemporaryDirectory() as folder:
+        if crops is not None:
+            (Path(folder) / "screen").mkdir(parents=True)
+            (Path(folder) / "screen" / "cells").symlink_to(crops)
         out = run_crops(Path(folder), description, [*settings, f"train.steps={steps}"])
         figures = figures_of(out, originals(CropStore.open(out / "store")))
     write_record(arguments.out, name, figures)

@@ -32,7 +32,8 @@ def main() -> None:
         return trimmed(np.stack([np.load(cells / file) for file in files]), SIZE)
 
     name = ";".join(f"{{{key}}}" for key in KEYS)
-    benchmark_crops("funk_cells", __doc__, {"crops": f"{cells}/{name}.npy", "channels": CHANNELS}, SETTINGS, originals)
+    description = {"crops": f"cells/{name}.npy", "channels": CHANNELS}
+    benchmark_crops("funk_cells", __doc__, description, SETTINGS, originals, crops=cells)
 
 
 if __name__ == "__main__":

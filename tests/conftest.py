@@ -1,8 +1,11 @@
 """Small inputs that several tests share."""
 
+import os
 import shutil
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +87,31 @@ def make_store(path: Path, seed: int) -> None:
             )
         )
     write_store(path, shards, pd.concat(tables, ignore_index=True), ("DNA", "actin"))
+
+
+@contextmanager
+def signal_when(happened: Callable[[], bool], number: int) -> Iterator[None]:
+    """Signal this process as soon as something has happened."""
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            if happened():
+                os.kill(os.getpid(), number)
+                return
+
+    over = threading.Event()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+@pytest.fixture(name="signal_when")
+def _signal_when() -> Callable[[Callable[[], bool], int], AbstractContextManager[None]]:
+    return signal_when
 
 
 @pytest.fixture(autouse=True, scope="session")

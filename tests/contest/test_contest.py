@@ -1,11 +1,8 @@
 """The benchmark and the ablations, end to end on a tiny store; jobs that are done, fail or change."""
 
 import json
-import os
 import signal
 import sys
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 import anndata
@@ -97,18 +94,19 @@ def test_ablations_share_the_references_training(tiny_store, config, truth, tmp_
         run_ablations(tiny_store.path, truth, out, config, ablations=["no_ema", "no_ema"])
 
 
-def test_stopped_ablations_go_on(tiny_store, config, truth, tmp_path, monkeypatch, capsys):
+def test_stopped_ablations_go_on(tiny_store, config, truth, tmp_path, monkeypatch, capsys, signal_when):
     endless = config.model_copy(update={"train": config.train.model_copy(update={"steps": 100_000})})
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text(dump_config(endless))
     options = ["--truth", truth, "--config", "config.yaml", "--seeds", "1", "--ablation", "position_2"]
     monkeypatch.setattr(sys, "argv", ["grape-ops", "ablate", str(tiny_store.path), "--out", "out", *options])
-    with signal_when_saved(Path("out"), signal.SIGINT), pytest.raises(SystemExit) as stopped:
+    with signal_when(lambda: saved_steps(Path("out")) > 0, signal.SIGINT), pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 130 and "The same command goes on where it stopped" in capsys.readouterr().err
     # The same command would start a worker on the same job; what that does is done here.
     folder = Job.of("grape", 0, endless, tiny_store, Path("out/work")).folder
-    with signal_when_saved(folder, signal.SIGTERM), pytest.raises(Interrupted):
+    before = saved_steps(folder)
+    with signal_when(lambda: saved_steps(folder) > before, signal.SIGTERM), pytest.raises(Interrupted):
         work(folder)
     assert [file.name for file in Path("out/work").iterdir()] == [folder.name]
     assert len((folder / "costs.jsonl").read_text().splitlines()) == 2
@@ -117,27 +115,9 @@ def test_stopped_ablations_go_on(tiny_store, config, truth, tmp_path, monkeypatc
     assert steps == sorted(set(steps))  # no step was done twice
 
 
-@contextmanager
-def signal_when_saved(folder: Path, number: int):
-    """Signal this process when another checkpoint lies under a folder."""
-
-    def saved() -> int:
-        return max((int(path.name[5:]) for path in folder.rglob("checkpoints/step_*")), default=0)
-
-    def watch() -> None:
-        while not over.wait(0.02):
-            if saved() > before:
-                os.kill(os.getpid(), number)
-                return
-
-    before, over = saved(), threading.Event()
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
+def saved_steps(folder: Path) -> int:
+    """Steps behind the last checkpoint under a folder."""
+    return max((int(path.name[5:]) for path in folder.rglob("checkpoints/step_*")), default=0)
 
 
 def test_jobs_see_one_of_the_gpus_there_are_in_turns():

@@ -1,6 +1,5 @@
 """Real MCF-7 cells of BBBC021 as crop stores: the pool of untreated cells, and the cells of known mechanisms."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,23 +7,16 @@ import pandas as pd
 
 from grape_ops.cells.writer import shard_names, write_store
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, WELL
+from real_data import real_data
 
 CHANNELS = ("DNA", "actin", "tubulin")
 PERCENTILES = (0.1, 99.9)  # as in preprocessing (section 3.2)
 FULL_SIZE = 64
 
 
-def data_folder() -> Path:
-    """Where the cells lie: beside the project, or where GRAPE_OPS_DATA says."""
-    beside = Path(__file__).parents[2] / "shared" / "data"
-    return Path(os.environ.get("GRAPE_OPS_DATA", beside)) / "bbbc021"
-
-
 def read_cells(name: str) -> tuple[np.ndarray, pd.DataFrame]:
     """Read a part of BBBC021: crops (N, 3, 68, 68) uint16 and their table."""
-    folder = data_folder()
-    if not folder.is_dir():
-        raise SystemExit("The folder bbbc021 is not there; set GRAPE_OPS_DATA to the folder that holds it.")
+    folder = real_data("bbbc021")
     return np.load(folder / f"{name}.npz")["images"], pd.read_csv(folder / f"{name}.csv")
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,15 +17,6 @@ from grape_ops.cells.store import CropStore
 from record import write_record
 
 STEPS = {"full": 200, "quick": 20}
-
-
-def data_folder(name: str) -> Path:
-    """Return a folder of real data: beside the project, or where GRAPE_OPS_DATA says."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("GRAPE_OPS_DATA", beside)) / name
-    if not folder.is_dir():
-        raise SystemExit(f"The folder {name} is not there; set GRAPE_OPS_DATA to the folder that holds it.")
-    return folder.resolve()
 
 
 def benchmark_crops(

@@ -8,8 +8,9 @@ step runs on them.
 
 import numpy as np
 
-from crop_screen import benchmark_crops, data_folder, trimmed
+from crop_screen import benchmark_crops, trimmed
 from grape_ops.cells.store import CropStore
+from real_data import real_data
 
 KEYS = ["gene_symbol", "sgRNA", "plate", "well", "tile", "index"]  # what the file names tell
 CHANNELS = ["gammaH2AX", "actin", "DNA", "tubulin"]
@@ -25,7 +26,7 @@ SETTINGS = [
 
 def main() -> None:
     """Run everything and write the record."""
-    cells = data_folder("funk2022") / "cells"
+    cells = real_data("funk2022/cells")
 
     def originals(store: CropStore) -> np.ndarray:
         files = [";".join(map(str, row)) + ".npy" for row in store.cells[KEYS].itertuples(index=False)]

@@ -6,8 +6,9 @@ pixel by pixel what they were, that training moves on them, and that a person ca
 
 import numpy as np
 
-from crop_screen import benchmark_crops, data_folder, trimmed
+from crop_screen import benchmark_crops, trimmed
 from grape_ops.cells.store import CropStore
+from real_data import real_data
 
 CHANNELS = ["DNA", "Mito", "Phalloidin", "WGA", "ER"]
 SIZE = 64
@@ -15,7 +16,7 @@ SIZE = 64
 
 def main() -> None:
     """Run everything and write the record."""
-    source = data_folder("periscope")
+    source = real_data("periscope")
     description = {
         "cells": str(source / "metadata.csv"),
         "crops": str(source / "crops.npz"),

@@ -37,6 +37,7 @@ from grape_ops.config import FlatFieldSettings
 from grape_ops.preprocess.illumination import estimate_field, lattice, median_radius
 from grape_ops.preprocess.intensity import BINS, count_into, count_stride, counted, percentiles
 from grape_ops.preprocess.workers import Workers
+from real_data import DATA
 from record import write_record
 
 SIZE, CHANNELS, CELLS = 1480, ("DNA", "gammaH2AX", "tubulin", "actin"), {"all": 126, "few": 2}
@@ -245,7 +246,7 @@ def flat_fields(quick: bool) -> dict[str, Any]:
     cells = [ndimage.gaussian_filter((rng.random((size, size)) < 3e-4) * 4e5, 6) for _ in range(32)]
     tiles = np.stack([rng.poisson((300 + cell) * light) for cell in cells])[:, None].astype(np.uint16)
     found = {"simulated": compare(tiles)}
-    fields = Path(os.environ.get("GRAPE_OPS_DATA", Path(__file__).parents[2] / "shared" / "data")) / "sbs_fields"
+    fields = DATA / "sbs_fields"
     figures: dict[str, Any] = {}
     if fields.is_dir():
         images = np.load(fields / "fields.npz")["images"]

@@ -34,14 +34,14 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     arguments = parser.parse_args()
 
-    table = pd.read_parquet(real_data("funk2022", "mcvae_gene_embeddings_3090x64.parquet"))
+    table = pd.read_parquet(real_data("funk2022/mcvae_gene_embeddings_3090x64.parquet"))
     vectors = table[[str(column) for column in range(64)]].to_numpy(np.float32)
     noise = np.random.default_rng(arguments.seed).random((len(table), 500), dtype=np.float32)
     obs = pd.DataFrame(index=[str(gene) for gene in table.index])
     maps = {"multi-contrastive VAE": AnnData(vectors, obs=obs), "random": AnnData(noise, obs=obs.copy())}
     few = {"permutations": 500, "bootstrap": 200, "leiden_runs": 2, "shuffles": 20} if arguments.quick else {}
     names = () if arguments.quick else PAIRS
-    pairs = [load_pairs(real_data("groundtruth", f"pairs_{name}.txt.gz")) for name in names]
+    pairs = [load_pairs(real_data(f"groundtruth/pairs_{name}.txt.gz")) for name in names]
     truth = load_truth("complexes-14x106")
     with threadpool_limits(1):
         scores = evaluate_maps(maps, truth, EvaluateSettings(**few), arguments.seed, pairs=pairs)

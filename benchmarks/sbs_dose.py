@@ -9,7 +9,6 @@ principal component of all those vectors, with one common sign.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from skimage.segmentation import watershed
 
 from grape_ops.cells.store import CropStore
 from grape_ops.preprocess.illumination import read_fields
+from real_data import real_data
 from record import write_record
 
 CHANNELS = ("GFP", "DNA")
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the steps: shows that it runs")
     parser.add_argument("--out", required=True, help="JSON file to write")
     arguments = parser.parse_args()
-    images, wells = read_fields_and_wells(data_folder() / "sbs_fields")
+    images, wells = read_fields_and_wells(real_data("sbs_fields"))
     cells = find_cells(images, wells)
     steps = STEPS["quick" if arguments.quick else "full"]
     with tempfile.TemporaryDirectory() as folder:
@@ -54,15 +54,6 @@ def main() -> None:
         figures |= flatness(images, pooled / "store")
         figures |= dose_response(split / "genes.h5ad") | {"training_steps": steps}
     write_record(arguments.out, "sbs_dose", figures)
-
-
-def data_folder() -> Path:
-    """Return where real data lies: beside the project, or where GRAPE_OPS_DATA says."""
-    beside = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("GRAPE_OPS_DATA", beside))
-    if not (folder / "sbs_fields").is_dir():
-        raise SystemExit("The folder sbs_fields is not there; set GRAPE_OPS_DATA to the folder that holds it.")
-    return folder
 
 
 def read_fields_and_wells(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:

@@ -6,8 +6,6 @@ real cell is drawn. The real cells are looked for in ``$GRAPE_OPS_DATA/funk2022/
 """
 
 import argparse
-import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from grape_ops.config import PreprocessSettings, ScreenSettings, SimulateSetting
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.screen.layouts import open_screen
 from grape_ops.screen.simulate import simulate_screen
+from real_data import real_data
 from record import write_record
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,10 +36,7 @@ INK = {"real": "#1f77b4", "simulated": "#d95f02"}
 
 def real_cells() -> np.ndarray:
     """Read the real cells: -> (n, 4, 96, 96) in [0, 1], channels as in ``CHANNELS``."""
-    data = Path(os.environ.get("GRAPE_OPS_DATA", ROOT / ".." / "shared" / "data"))
-    files = sorted((data / "funk2022" / "cells").glob("*.npy"))
-    if not files:
-        sys.exit(f"No real cells in {data / 'funk2022' / 'cells'}: set GRAPE_OPS_DATA to the folder that has them.")
+    files = sorted(real_data("funk2022/cells").glob("*.npy"))
     return np.stack([np.load(file)[list(REAL_ORDER)] for file in files])
 
 

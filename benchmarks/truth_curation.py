@@ -26,8 +26,8 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     arguments = parser.parse_args()
 
-    truth = load_truth(real_data("groundtruth", "corum_clusters_NC.tsv"))
-    library = screened_genes(real_data("funk2022", "barcode_library.tsv"))
+    truth = load_truth(real_data("groundtruth/corum_clusters_NC.tsv"))
+    library = screened_genes(real_data("funk2022/barcode_library.tsv"))
     curation = curate(truth, library, CurateSettings())
     counts = {
         "covered": len(curation.covered),

@@ -15,10 +15,10 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 @pytest.fixture(scope="module")
 def compounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from bbbc021 import data_folder
     from bbbc021_moa import write_compounds
+    from real_data import DATA
 
-    if not data_folder().is_dir():
+    if not (DATA / "bbbc021").is_dir():
         pytest.skip("the cells of BBBC021 are not there")
     out = tmp_path_factory.mktemp("moa") / "store"
     write_compounds(0, out)

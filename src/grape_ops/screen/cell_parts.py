@@ -1,13 +1,16 @@
-"""A cell table in files, one a (plate, well), so that nobody has to hold all of it."""
+"""A cell table in files, one a (plate, well), so that nobody has to hold all of it.
+
+The files are Arrow streams: unlike parquet, writing one a piece at a time keeps nothing of the earlier pieces in memory.
+"""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, WELL
@@ -19,7 +22,7 @@ class CellParts:
 
     Attributes
     ----------
-    folder : holds one parquet file a well.
+    folder : holds one file a well.
     files : name of the file of each (plate, well).
     counts : cells of each (plate, well).
     """
@@ -36,40 +39,51 @@ class CellParts:
     def __len__(self) -> int:
         return sum(self.counts.values())
 
-    def read(self, plate: str, well: str) -> pd.DataFrame:
-        """Read the cells of one well, in the order of the table they came from."""
+    def read(self, plate: str, well: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Read the cells of one well, in the order of the table they came from; all columns if None are named."""
         if (plate, well) not in self.files:
             raise GrapeOpsError(f"The cell table has no cells of plate {plate}, well {well}.")
-        return pd.read_parquet(self.folder / self.files[plate, well])
+        file = self.folder / self.files[plate, well]
+        chosen = None
+        if columns is not None:
+            with pa.ipc.open_stream(file) as stream:
+                chosen = sorted(map(stream.schema.get_field_index, columns))
+        with pa.ipc.open_stream(file, options=pa.ipc.IpcReadOptions(included_fields=chosen)) as stream:
+            cells = stream.read_pandas()
+        return cells if columns is None else cells[list(columns)]
 
     @classmethod
     def write(cls, stretches: Iterable[pd.DataFrame], folder: Path) -> "CellParts":
         """Sort a table by well as it comes, a stretch at a time; what lay in the folder is replaced."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        writers: dict[tuple[str, str], pq.ParquetWriter] = {}
+        writers: dict[tuple[str, str], pa.RecordBatchStreamWriter] = {}
         files: dict[tuple[str, str], str] = {}
         counts: dict[tuple[str, str], int] = {}
         schema: pa.Schema | None = None
         try:
-            for stretch in stretches:
-                for (plate, well), cells in stretch.groupby([PLATE, WELL], sort=False):
-                    place = (str(plate), str(well))
-                    part = pa.Table.from_pandas(cells, schema=schema, preserve_index=False)
-                    schema = part.schema
-                    if place not in writers:
-                        files[place] = f"{len(files):05d}.parquet"
-                        writers[place] = pq.ParquetWriter(folder / files[place], schema)
-                    writers[place].write_table(part)
-                    counts[place] = counts.get(place, 0) + len(cells)
+            with ExitStack() as opened:
+                for stretch in stretches:
+                    for (plate, well), cells in stretch.groupby([PLATE, WELL], sort=False):
+                        place = (str(plate), str(well))
+                        part = pa.Table.from_pandas(cells, schema=schema, preserve_index=False)
+                        schema = part.schema
+                        if place not in writers:
+                            files[place] = f"{len(files):05d}.arrow"
+                            writers[place] = opened.enter_context(_writer(folder / files[place], schema))
+                        writers[place].write_table(part)
+                        counts[place] = counts.get(place, 0) + len(cells)
         except pa.ArrowException as error:
             raise GrapeOpsError(f"A column of the cell table holds values of several kinds: {error}.") from None
-        finally:
-            for writer in writers.values():
-                writer.close()
         return cls(folder, files, counts)
 
     def replace(self, plate: str, well: str, cells: pd.DataFrame) -> None:
         """Put other cells in place of those of a well."""
-        cells.to_parquet(self.folder / self.files[plate, well], index=False)
+        part = pa.Table.from_pandas(cells, preserve_index=False)
+        with _writer(self.folder / self.files[plate, well], part.schema) as writer:
+            writer.write_table(part)
         self.counts[plate, well] = len(cells)
+
+
+def _writer(file: Path, schema: pa.Schema) -> pa.RecordBatchStreamWriter:
+    return pa.ipc.new_stream(file, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))

@@ -37,12 +37,12 @@ class CellTable:
         """List the combinations of values of some columns, in the order of their first cell."""
         if self.parts is None:
             return self.cells[list(columns)].drop_duplicates()
-        wells = (self.parts.read(*place)[list(columns)].drop_duplicates() for place in self.parts.wells)
+        wells = (self.parts.read(*place, columns).drop_duplicates() for place in self.parts.wells)
         return pd.concat(list(wells), ignore_index=True).drop_duplicates()
 
     def counts(self, columns: Sequence[str]) -> pd.DataFrame:
         """Count the cells of each combination of values of some columns: these columns, and ``cells``."""
-        wells = (self.parts.read(*place) for place in self.parts.wells) if self.parts else [self.cells]
+        wells = (self.parts.read(*place, columns) for place in self.parts.wells) if self.parts else [self.cells]
         by = list(columns)
         found = pd.concat([own.groupby(by, sort=False, dropna=False).size() for own in wells])
         return found.groupby(by, sort=False, dropna=False).sum().rename("cells").reset_index()

@@ -3,6 +3,8 @@
 import tempfile
 from pathlib import Path
 
+import pyarrow as pa
+
 from grape_ops.config import Config
 from grape_ops.preprocess.pipeline import PreprocessReport, preprocess
 from grape_ops.screen.layouts import open_screen
@@ -25,6 +27,7 @@ def preprocess_folder(
     resume, overwrite : see ``preprocess``.
     scheduler : address of a Dask scheduler; None works on this machine alone.
     """
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps for itself what was freed, stretch after stretch
     with tempfile.TemporaryDirectory(prefix="grape-ops-") as parts:
         # Workers elsewhere have other working folders.
         screen = open_screen(root.resolve() if scheduler else root, config.screen, parts=Path(parts) / "cells")

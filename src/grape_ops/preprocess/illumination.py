@@ -229,7 +229,8 @@ def local_median(image: np.ndarray, radius: float, step: int) -> np.ndarray:
 
     def crossing(picture: np.ndarray, step: int, under_disk: DiskSums, levels: np.ndarray) -> np.ndarray:
         counts = _counts_up_to(levels, picture, step)
-        darker = under_disk(counts[:-1]) / np.maximum(under_disk(counts[-1]), 1e-9)
+        darker = under_disk(counts[:-1])
+        darker /= np.maximum(under_disk(counts[-1]), 1e-9)
         upper = np.clip((darker < 0.5).sum(axis=0), 1, len(levels) - 1)
         below, above = (np.take_along_axis(darker, k[None], axis=0)[0] for k in (upper - 1, upper))
         share = np.clip((0.5 - below) / np.maximum(above - below, 1e-9), 0, 1)
@@ -256,7 +257,9 @@ def _counts_up_to(levels: np.ndarray, image: np.ndarray, step: int) -> np.ndarra
     place *= np.int32(shape[1] * shape[2])
     place += block.ravel()
     counts = np.bincount(place, minlength=int(np.prod(shape))).reshape(shape)
-    return counts.cumsum(axis=0).astype(np.float32)
+    for level in range(1, len(counts)):  # in place: a copy would be as large as many tiles
+        counts[level] += counts[level - 1]
+    return counts.astype(np.float32)
 
 
 def _agreement(first: np.ndarray, second: np.ndarray) -> float:
@@ -289,8 +292,12 @@ def _disk_sums(radius: float, shape: tuple[int, ...]) -> DiskSums:
     transform = fft.rfft2(disk, padded)
 
     def sums(pictures: np.ndarray) -> np.ndarray:
-        spread = fft.irfft2(fft.rfft2(pictures, padded) * transform, padded)
-        return spread[..., half : half + shape[0], half : half + shape[1]]
+        sums = np.empty((*pictures.shape[:-2], *shape), np.float32)
+        for picture, there in zip(pictures.reshape(-1, *shape), sums.reshape(-1, *shape), strict=True):
+            spread = fft.rfft2(picture, padded)
+            spread *= transform
+            there[...] = fft.irfft2(spread, padded)[half : half + shape[0], half : half + shape[1]]
+        return sums
 
     return sums
 

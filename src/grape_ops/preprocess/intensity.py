@@ -41,7 +41,7 @@ def count_into(counts: np.ndarray, pixels: np.ndarray, limit: int) -> None:
         if len(bins) < BINS // 8:  # few pixels: going through all the bins would take longer
             np.add.at(channel, bins, 1)
         else:
-            channel += np.bincount(bins, minlength=BINS)
+            np.add(channel, np.bincount(bins, minlength=BINS), out=channel, casting="unsafe")
 
 
 def percentiles(counts: np.ndarray, limit: int, shares: tuple[float, float]) -> np.ndarray:

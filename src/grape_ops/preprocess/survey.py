@@ -150,7 +150,7 @@ def finish_group(
             flat = _checked_field(supplied, channels, shape) if supplied else _field(readable, shape, settings)
         content |= vars(flat)
         for scale in sorted({block.scale for block, _ in readable}):
-            counts = np.zeros((channels, BINS), dtype=np.int64)
+            counts = np.zeros((channels, BINS), dtype=np.uint32)  # of COUNTED pixels at most
             for block, own in readable:
                 if block.scale == scale:
                     _count_block(counts, block, own, flat, note.limit)
@@ -238,7 +238,9 @@ def _field(
     for block, note in readable:
         with np.load(block.file) as content:
             sums = content["sums"]
-        total = sums.astype(np.float64 if sums.dtype.kind == "f" else np.uint64) if total is None else total + sums
+        if total is None:
+            total = np.zeros(sums.shape, np.float64 if sums.dtype.kind == "f" else np.uint64)
+        total += sums
         for piece in block.pieces:
             if piece.tile not in note.unreadable:
                 tiles[piece.position % 2].add(piece.tile)

@@ -1,6 +1,7 @@
 """A cell table in files, one a (plate, well), so that nobody has to hold all of it.
 
-The files are Arrow streams: unlike parquet, writing one a piece at a time keeps nothing of the earlier pieces in memory.
+The files are Arrow streams: written a piece at a time, they keep nothing of the earlier pieces in memory, as parquet
+does.
 """
 
 import shutil

@@ -48,7 +48,7 @@ def umap(vectors: np.ndarray, seed: int) -> np.ndarray:
     from umap import UMAP  # 3 to 25 s
 
     # Handing over exact neighbours spares UMAP its own search, whose compilation alone takes 20 s on large maps.
-    near, cosine = nearest_genes(vectors, NEIGHBOURS - 1)
+    near, cosine = nearest_genes(vectors, min(NEIGHBOURS - 1, len(vectors) - 2))
     every = np.arange(len(vectors))[:, None]
     distances = np.hstack([np.zeros(every.shape), np.maximum(1 - cosine, 0)]).astype(np.float32)
     known = (np.hstack([every, near]), distances)

@@ -164,6 +164,7 @@ def test_every_shipped_ablation_changes_a_preset(name):
     for preset in ("paper.yaml", "recommended.yaml"):
         ablation = read_ablation(name, load_config(preset))
         assert ablation.meaning and ablation.meaning != name
+    assert f"| `{name}` |" in (Path(__file__).parents[2] / "docs" / "baselines.md").read_text()
     # The paper trains without augmentation and from noise.
     assert ablation.config != load_config("recommended.yaml")
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -97,10 +98,10 @@ def start_training(store: Path, run: Path, config_file: Path, *more: str) -> sub
 
 def wait_for_step(process: subprocess.Popen, run: Path, step: int) -> None:
     file = run / METRICS_FILE
-    while process.poll() is None:
-        if file.exists() and any(line["step"] >= step for line in read_metrics(file)):
-            return
-    raise AssertionError(f"training ended by itself: {process.stderr.read()}")
+    while not file.exists() or all(line["step"] < step for line in read_metrics(file)):
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.02)
+            raise AssertionError(f"training ended by itself: {process.stderr.read()}")
 
 
 @pytest.mark.parametrize("seed", [0, 1])

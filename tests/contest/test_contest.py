@@ -68,11 +68,13 @@ def test_a_benchmark_is_run_judged_and_gone_on_with(tiny_store, config, truth, t
     longer = config.model_copy(update={"train": config.train.model_copy(update={"steps": 4})})
     own[:2].write_h5ad(tmp_path / "few.h5ad")
     few = {"few genes": tmp_path / "few.h5ad"}
-    table = run_benchmark(tiny_store.path, truth, out, longer, methods=methods, maps=few, seeds=1, at_a_time=1)
+    table = run_benchmark(tiny_store.path, truth, out, longer, methods=("random",), maps=few, seeds=1, at_a_time=1)
     assert "few genes lack some genes of the truth that others have. The genes that" in table
     assert "cannot be judged" in table and widest(table) <= WIDTH
     again = {file: file.stat().st_mtime_ns for file in out.glob("work/*/done.json")}
-    assert done.items() <= again.items() and len(again) == 3  # only GRAPE's settings changed; nothing was lost
+    assert again == done  # only GRAPE's settings changed; nothing was done again or lost
+    grape = [Job.of("grape", 0, settings, tiny_store, out / "work") for settings in (config, longer)]
+    assert grape[0].done and not grape[1].done
 
 
 def test_ablations_share_the_references_training(tiny_store, config, truth, tmp_path):

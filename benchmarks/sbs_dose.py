@@ -26,7 +26,7 @@ from skimage.measure import regionprops
 from skimage.segmentation import watershed
 
 from grape_ops.cells.store import CropStore
-from grape_ops.preprocess.illumination import read_fields
+from grape_ops.preprocess.flat_field import read_fields
 from real_data import real_data
 from record import write_record
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from grape_ops.preprocess.crops import corner, near_edge, outside, reach
 from grape_ops.preprocess.crops import cut as cut_window
-from grape_ops.preprocess.illumination import FlatField
+from grape_ops.preprocess.flat_field import FlatField
 from grape_ops.preprocess.intensity import Rescaling
 
 HEIGHT, WIDTH = 37, 45

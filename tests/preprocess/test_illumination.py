@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from tiny_screen import vignette
 
-from grape_ops.preprocess.illumination import FlatField, estimate_field, lattice, local_median, median_radius
+from grape_ops.preprocess.flat_field import FlatField
+from grape_ops.preprocess.illumination import estimate_field, lattice, local_median, median_radius
 
 
 def estimate(tiles: np.ndarray, min_agreement: float = 0.5) -> FlatField:

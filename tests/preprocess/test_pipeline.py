@@ -10,7 +10,7 @@ from tiny_screen import contents, make_screen, reads
 from grape_ops.cells.store import CropStore
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.preprocess.illumination import read_fields
+from grape_ops.preprocess.flat_field import read_fields
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.screen.screen import Screen
 

@@ -13,7 +13,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess import measurement, selection
-from grape_ops.preprocess.illumination import read_fields
+from grape_ops.preprocess.flat_field import read_fields
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.screen.cell_parts import CellParts
 from grape_ops.screen.screen import TileHeader, Window

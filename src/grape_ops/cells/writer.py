@@ -119,6 +119,14 @@ def start_shard(folder: Path, name: str, shape: tuple[int, ...], pixel_type: str
     return file, offset
 
 
+def adopt_shard(folder: Path, name: str, crops: Path) -> None:
+    """Take a whole ``.npy`` file of crops as an unfinished shard; it is moved."""
+    file = _partial(folder, name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shard_file(folder, name).with_suffix(".json").unlink(missing_ok=True)
+    os.replace(crops, file)
+
+
 def put_crops(file: Path, offset: int, row: int, crops: np.ndarray) -> None:
     """Write crops to an unfinished shard, from ``row`` on: (N, C, S, S)."""
     with file.open("r+b") as handle:

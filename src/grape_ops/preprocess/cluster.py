@@ -9,12 +9,17 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.preprocess.workers import Task
+from grape_ops.preprocess.workers import Task, Workers, worker_count
 
 if TYPE_CHECKING:
     from distributed import Client
 
 WAIT_SECONDS = 60
+
+
+def task_runner(scheduler: str | None, count: int) -> "ClusterWorkers | Workers":
+    """Return the workers of a Dask scheduler, or of this machine: ``count`` processes, with 0 one a core."""
+    return ClusterWorkers(scheduler) if scheduler else Workers(worker_count(count))
 
 
 class ClusterWorkers:

@@ -18,15 +18,7 @@ def preprocess_folder(
     overwrite: bool = False,
     scheduler: str | None = None,
 ) -> PreprocessReport:
-    """Read a screen and cut it into a store; the cell table is kept in files, a well in memory at a time.
-
-    Parameters
-    ----------
-    root, out : folders of the screen and of the store.
-    config : its ``screen`` and ``preprocess``.
-    resume, overwrite : see ``preprocess``.
-    scheduler : address of a Dask scheduler; None works on this machine alone.
-    """
+    """Read a screen and cut it into a store, see ``preprocess``; a well of the cell table is in memory at a time."""
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps for itself what was freed, stretch after stretch
     with tempfile.TemporaryDirectory(prefix="grape-ops-") as parts:
         # Workers elsewhere have other working folders.

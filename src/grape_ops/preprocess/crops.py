@@ -8,7 +8,7 @@ Legend: N cells, C channels, H x W tile, S crop size.
 
 import numpy as np
 
-from grape_ops.preprocess.illumination import FlatField
+from grape_ops.preprocess.flat_field import FlatField
 from grape_ops.preprocess.intensity import Rescaling
 
 

@@ -56,9 +56,13 @@ class TilePlaces:
 
 
 def batch_of_cells(
-    tiles: pd.DataFrame, cells: pd.DataFrame, tile_of_cell: np.ndarray, columns: Sequence[str]
+    tiles: pd.DataFrame,
+    cells: pd.DataFrame,
+    tile_of_cell: np.ndarray,
+    columns: Sequence[str],
+    setting: str = "preprocess.batch_columns",
 ) -> np.ndarray:
-    """Name each cell's batch: (N,) strings."""
+    """Name each cell's batch, or another group of the columns that a setting names: (N,) strings."""
     parts = []
     for column in columns:
         if column in cells:
@@ -66,12 +70,10 @@ def batch_of_cells(
         elif column in tiles:
             values = tiles[column].reset_index(drop=True).reindex(pd.RangeIndex(-1, len(tiles))).iloc[tile_of_cell + 1]
         else:
-            raise no_column(tiles, cells, column, "preprocess.batch_columns")
+            raise no_column(tiles, cells, column, setting)
         empty = int(values.isna().sum())
         if empty:
-            raise GrapeOpsError(
-                f"{empty} cells have no value in column {column!r}, which preprocess.batch_columns names."
-            )
+            raise GrapeOpsError(f"{empty} cells have no value in column {column!r}, which {setting} names.")
         parts.append(values.astype(str).to_numpy(object))
     return _joined(parts, len(cells))
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.preprocess.illumination import FlatField, supplied_field
+from grape_ops.preprocess.flat_field import FlatField, supplied_field
 from grape_ops.preprocess.intensity import BINS, percentiles
 from grape_ops.preprocess.survey import (
     Block,

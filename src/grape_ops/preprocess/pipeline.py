@@ -13,8 +13,8 @@ from typing import Any
 from grape_ops.cells.writer import finish_store
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import LEFT_OUT
-from grape_ops.preprocess.cluster import ClusterWorkers
-from grape_ops.preprocess.illumination import FIELDS_FILE
+from grape_ops.preprocess.cluster import task_runner
+from grape_ops.preprocess.flat_field import FIELDS_FILE
 from grape_ops.preprocess.measurement import Measurement, measure
 from grape_ops.preprocess.problems import Problems
 from grape_ops.preprocess.quality_table import quality_records, refuse_nothing, write_quality_table
@@ -22,7 +22,7 @@ from grape_ops.preprocess.ready_crops import store_ready_crops
 from grape_ops.preprocess.selection import Selector
 from grape_ops.preprocess.shards import Cutter
 from grape_ops.preprocess.tables import Tables, look_over
-from grape_ops.preprocess.workers import TaskRunner, Workers, worker_count
+from grape_ops.preprocess.workers import TaskRunner
 from grape_ops.preprocess.workplace import Plan, claim, tidy
 from grape_ops.schema import QUALITY_FILE, UNFINISHED_DIR
 from grape_ops.screen.quality import counted
@@ -113,7 +113,7 @@ def preprocess(
             stacklevel=2,
         )
     if screen.read_crops is not None:
-        return PreprocessReport.of(store_ready_crops(screen, folder, settings, resume, overwrite))
+        return PreprocessReport.of(store_ready_crops(screen, folder, settings, resume, overwrite, scheduler))
     if screen.corrected and not settings.flat_field.again:
         none = settings.flat_field.model_copy(update={"enabled": False})
         settings = settings.model_copy(update={"flat_field": none})
@@ -121,7 +121,7 @@ def preprocess(
     plan = Plan.of(tables.fingerprint, settings)
     if claim(folder, plan, resume, overwrite):
         return PreprocessReport.of(json.loads((folder / QUALITY_FILE).read_text()))
-    with ClusterWorkers(scheduler) if scheduler else Workers(worker_count(settings.workers)) as workers:
+    with task_runner(scheduler, settings.workers) as workers:
         quality = _make(screen, tables, folder, plan, settings, workers)
     tidy(folder)
     return PreprocessReport.of(quality)

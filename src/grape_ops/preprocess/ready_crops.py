@@ -1,30 +1,31 @@
 """Crops that other software has cut become a crop store: no flat field, and no rescaling if they are scaled already.
 
 Floats within [0, 1] and uint8 crops are taken as they are; others are rescaled by the percentiles of their group, as
-tiles are. A crop larger than ``crop_size`` is trimmed around its middle. Wells are independent tasks.
-Legend: N crops, C channels, S crop size.
+tiles are. A crop larger than ``crop_size`` is trimmed around its middle. Wells are independent tasks, on this machine
+or on a cluster, and the cell table is gone through a well at a time. Legend: C channels.
 """
 
 import hashlib
 import json
-import os
-import shutil
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from grape_ops.cells.store import PIXEL_TYPES
-from grape_ops.cells.writer import shard_names, write_store
+from grape_ops.cells.writer import finish_store, shard_names, write_part
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.preprocess.cluster import task_runner
+from grape_ops.preprocess.crop_wells import WellJob, count_well, finish_well, first_crop, write_well
+from grape_ops.preprocess.groups import batch_of_cells, each_well
 from grape_ops.preprocess.problems import Problems
 from grape_ops.preprocess.quality_table import quality_records, refuse_nothing, write_quality_table
-from grape_ops.preprocess.workers import Task, Workers, worker_count
+from grape_ops.preprocess.selection import Choice
+from grape_ops.preprocess.workers import Task, TaskRunner
 from grape_ops.preprocess.workplace import Plan, claim, tidy
 from grape_ops.progress import progress
 from grape_ops.schema import (
@@ -37,165 +38,200 @@ from grape_ops.schema import (
     QUALITY_FILE,
     ROW,
     SHARD,
-    STORE_FILE,
     UNFINISHED_DIR,
     WELL,
 )
 from grape_ops.screen.crop_files import CROP
-from grape_ops.screen.screen import CropReader, Screen
-
-_AT_ONCE = 256
-_LEVELS = 1 << 16
-
-
-@dataclass(frozen=True)
-class WellJob:
-    """The crops of one well: who reads them, which cells, and where they go."""
-
-    read: CropReader
-    cells: pd.DataFrame
-    file: Path
-    channels: int
-    size: int
-    pixel_type: str
-    drop: bool
-
-    @property
-    def failed(self) -> Path:
-        """Is there while some crops of the well could not be read: they are tried again by a later call."""
-        return self.file.with_suffix(".failed")
+from grape_ops.screen.screen import Screen
 
 
 def store_ready_crops(
-    screen: Screen, out: Path, settings: PreprocessSettings, resume: bool, overwrite: bool
+    screen: Screen,
+    out: Path,
+    settings: PreprocessSettings,
+    resume: bool,
+    overwrite: bool,
+    scheduler: str | None = None,
 ) -> dict[str, Any]:
-    """Write a screen of ready crops as a crop store and return its quality counts.
+    """Write a screen of ready crops as a crop store and return its quality counts; see ``preprocess``.
 
     Raises
     ------
     GrapeOpsError : crops cannot be read or are too small, or a batch has no controls, and ``on_problem`` is "stop".
     """
-    assert screen.read_crops is not None
-    cells = pd.concat([screen.cells_of(*place) for place in screen.wells], ignore_index=True)
-    names = shard_names(zip(cells[PLATE], cells[WELL], strict=True))
-    cells[SHARD] = [names[place] for place in zip(cells[PLATE], cells[WELL], strict=True)]
-    cells[BATCH] = _joined(cells, settings.batch_columns, "preprocess.batch_columns")
-    plan = Plan(settings.model_dump(mode="json", exclude={"workers"}), _fingerprint(screen, cells))
+    wells = _Wells(screen, out, settings)
+    fingerprint, n_cells, bare = wells.look_over()
+    plan = Plan.of(fingerprint, settings)
     if claim(out, plan, resume, overwrite):
         return json.loads((out / QUALITY_FILE).read_text())
-    problems = Problems(settings.on_problem)
-    if bare := _without_controls(cells):
+    if bare:
         known = Problems(settings.on_problem)  # a call that is to stop need not read first
         known.add("batches without control cells", bare)
         known.settle()
-    work = out / UNFINISHED_DIR / "crops"
-    work.mkdir(parents=True, exist_ok=True)
-    jobs = {
-        str(shard): WellJob(
-            screen.read_crops,
-            own,
-            work / f"{shard}.npy",
-            len(screen.channels),
-            settings.crop_size,
-            settings.pixel_type,
-            settings.on_problem == "drop",
-        )
-        for shard, own in cells.groupby(SHARD, sort=True)
-    }
-    lost = _run(jobs, screen, cells, settings)
-    problems.add("unreadable crops", list(lost.values()))
-    bare = _without_controls(cells.drop(index=list(lost)))  # those that lost all of theirs included
-    problems.add("batches without control cells", bare)
-    reason = pd.Series("", index=cells.index)
-    reason[cells[BATCH].isin(bare)] = "batch without controls"
-    reason[list(lost)] = "crop missing or unreadable"
-    kept = cells[reason == ""].copy()
-    dropped = _counts(reason[reason != ""])
-    problems.settle()
-    refuse_nothing(len(kept), len(cells), dropped)
-    problems.refuse_ruin(len(cells) - len(kept), len(cells), settings.most_lost)
-    rows = kept.groupby(SHARD).cumcount()
-    whole = {shard: np.load(job.file, mmap_mode="r") for shard, job in jobs.items() if (kept[SHARD] == shard).any()}
-    place = cells.groupby(SHARD).cumcount()[kept.index]  # row of a kept crop among all of its well
-    crops = {
-        shard: array if (own := kept[SHARD] == shard).sum() == len(array) else array[place[own].to_numpy()]
-        for shard, array in whole.items()
-    }
-    quality = _quality(screen, cells, kept, dropped, problems)
+    with task_runner(scheduler, settings.workers) as workers:
+        scales = wells.measure(workers, n_cells)
+        wells.read(workers, n_cells, scales)
+        problems = Problems(settings.on_problem)
+        choice = wells.choose(problems)
+        problems.settle()
+        refuse_nothing(choice.kept, n_cells, choice.dropped)
+        problems.refuse_ruin(n_cells - choice.kept, n_cells, settings.most_lost)
+        records = wells.finish(workers, choice)
+    quality = choice.quality() | {"problems": problems.listed()}
+    quality |= {"flat_field": {"groups": 0, "applied": {}, "not_applied": []}}
+    quality |= {"table": quality_records(screen, choice.dropped, problems)}
     write_quality_table(out, quality["table"])
-    finished = out / UNFINISHED_DIR / "store"
-    shutil.rmtree(finished, ignore_errors=True)
-    write_store(
-        finished,
-        crops,
-        kept.assign(**{ROW: rows.astype(np.int64)}).drop(columns=CROP),
+    finish_store(
+        out,
+        wells.parts,
         screen.channels,
-        scaling={"meaning": "crops were cut elsewhere", "rescaled": screen.crop_scaling},
-        provenance={"screen": screen.root.name, "screen_fingerprint": plan.screen, "settings": plan.settings},
-        quality=quality,
+        records,
+        settings.pixel_type,
+        settings.crop_size,
+        {"meaning": "crops were cut elsewhere", "rescaled": screen.crop_scaling},
+        {"screen": screen.root.name, "screen_fingerprint": plan.screen, "settings": plan.settings},
+        quality,
     )
-    for path in sorted(
-        finished.iterdir(), key=lambda path: path.name == STORE_FILE
-    ):  # what makes it a store comes last
-        os.replace(path, out / path.name)
     tidy(out)
     return quality
 
 
-def _without_controls(cells: pd.DataFrame) -> list[str]:
-    """Name the batches that have cells and no controls."""
-    return sorted(set(cells[BATCH]) - set(cells.loc[cells[IS_CONTROL], BATCH]))
+@dataclass
+class _Wells:
+    """The steps from crops to shards, each of which goes through the wells.
 
+    Attributes
+    ----------
+    lost : of each shard, what could not be read, by row.
+    parts : the cell table of each shard.
+    """
 
-def _joined(cells: pd.DataFrame, columns: tuple[str, ...], setting: str) -> pd.Series:
-    """Name each cell's group by the values of some columns."""
-    missing = [name for name in columns if name not in cells]
-    if missing:
-        raise GrapeOpsError(f"{setting} names {', '.join(missing)}; the table has: {', '.join(map(str, cells))}.")
-    parts = [cells[name].astype(str) for name in columns]
-    if not parts:
-        return pd.Series("all", index=cells.index)
-    return pd.Series(["|".join(values) for values in zip(*parts, strict=True)], index=cells.index)
+    screen: Screen
+    out: Path
+    settings: PreprocessSettings
+    lost: dict[str, dict[int, str]] = field(default_factory=dict)
+    parts: list[Path] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._names = shard_names(self.screen.wells)
 
-def _fingerprint(screen: Screen, cells: pd.DataFrame) -> str:
-    digest = hashlib.sha256("|".join([*screen.channels, screen.crop_scaling]).encode())
-    decisive = cells[[GENE, GUIDE, PLATE, WELL, IS_CONTROL, BATCH, CROP]]
-    digest.update(pd.util.hash_pandas_object(decisive, index=False).to_numpy(np.uint64).tobytes())
-    return digest.hexdigest()
+    def _each(self) -> Iterator[tuple[str, pd.DataFrame, np.ndarray]]:
+        """Go through the wells: shard, cells, and the batch of each."""
+        for place, cells in each_well(self.screen):
+            own = cells.reset_index(drop=True)
+            yield self._names[place], own, self._grouped(own, self.settings.batch_columns, "preprocess.batch_columns")
 
+    def _grouped(self, cells: pd.DataFrame, columns: tuple[str, ...], setting: str) -> np.ndarray:
+        return batch_of_cells(self.screen.tiles, cells, np.full(len(cells), -1), columns, setting)
 
-def _run(jobs: dict[str, WellJob], screen: Screen, cells: pd.DataFrame, settings: PreprocessSettings) -> dict[int, str]:
-    """Write the crops of all wells that are not written yet; returns what could not be read, by place in the table."""
-    first = read_or_none(next(iter(jobs.values())))
-    scales: dict[str, np.ndarray] = {}
-    groups = _joined(cells, settings.intensity.columns, "preprocess.intensity.columns")
-    with Workers(worker_count(settings.workers)) as workers:
-        if first is not None and _wants_rescaling(first, screen.crop_scaling):
-            scales = _percentiles(jobs, groups, settings, workers)
-        queue: deque[Task] = deque()
-        for job in jobs.values():
-            low_high = None if not scales else np.stack([scales[group] for group in groups[job.cells.index]])
-            if not job.file.is_file() or job.failed.is_file():
-                queue.append((write_well, (job, low_high)))
-        lost: dict[int, str] = {}
-        with progress(
-            "Reading crops", len(cells), "crop", len(cells) - sum(len(t[1][0].cells) for t in queue)
-        ) as advance:
-            for count, failures in workers.run(queue):
+    def _jobs(self) -> Iterator[WellJob]:
+        assert self.screen.read_crops is not None
+        work = self.out / UNFINISHED_DIR / "crops"
+        work.mkdir(parents=True, exist_ok=True)
+        for shard, cells, _ in self._each():
+            yield WellJob(
+                shard,
+                self.screen.read_crops,
+                cells,
+                self._grouped(cells, self.settings.intensity.columns, "preprocess.intensity.columns"),
+                work / f"{shard}.npy",
+                len(self.screen.channels),
+                self.settings.crop_size,
+                self.settings.pixel_type,
+                self.settings.on_problem == "drop",
+            )
+
+    def look_over(self) -> tuple[str, int, list[str]]:
+        """Fingerprint of the table, number of cells, and batches without controls."""
+        digest = hashlib.sha256("|".join([*self.screen.channels, self.screen.crop_scaling]).encode())
+        n_cells, seen, controlled = 0, set[str](), set[str]()
+        for _, cells, batch in self._each():
+            decisive = cells[[GENE, GUIDE, PLATE, WELL, IS_CONTROL, CROP]].copy()
+            decisive.insert(5, BATCH, batch)
+            digest.update(pd.util.hash_pandas_object(decisive, index=False).to_numpy(np.uint64).tobytes())
+            n_cells += len(cells)
+            seen |= set(batch)
+            controlled |= set(batch[cells[IS_CONTROL].to_numpy(bool)])
+        return digest.hexdigest(), n_cells, sorted(seen - controlled)
+
+    def measure(self, workers: TaskRunner, n_cells: int) -> dict[str, np.ndarray]:
+        """Find the values that become black and white in each group: (C, 2); nothing if crops are scaled already."""
+        first = next((crop for job in self._jobs() if (crop := first_crop(job)) is not None), None)
+        if first is None or not _wants_rescaling(first, self.screen.crop_scaling):
+            return {}
+        counts: dict[str, np.ndarray] = {}
+        scales: dict[str, np.ndarray] = {}
+        # A group that is a part of a well is complete with it, and its counts need not be kept.
+        whole = {PLATE, WELL} <= set(self.settings.intensity.columns)
+        tasks: Iterator[Task] = ((count_well, (job,)) for job in self._jobs())
+        with progress("Measuring intensities", n_cells, "crop") as advance:
+            for count, found in workers.run(deque(), tasks):
                 advance(count)
-                lost |= failures
-    return lost
+                for group, levels in found.items():
+                    if whole:
+                        scales[group] = self._percentiles(levels)
+                    else:
+                        counts[group] = counts.get(group, 0) + levels
+        return scales | {group: self._percentiles(levels) for group, levels in counts.items()}
 
+    def _percentiles(self, counts: np.ndarray) -> np.ndarray:
+        shares = np.array([self.settings.intensity.lower, self.settings.intensity.upper]) / 100
+        below = np.cumsum(counts, axis=1)
+        places = [np.searchsorted(row, shares * (row[-1] - 1), side="right") for row in below]
+        return np.array(places, dtype=np.float64)
 
-def read_or_none(job: WellJob) -> np.ndarray | None:
-    """Read the first crop of a well that can be read."""
-    for place in range(len(job.cells)):
-        try:
-            return job.read(job.cells.iloc[[place]])
-        except GrapeOpsError:
-            continue
-    return None
+    def read(self, workers: TaskRunner, n_cells: int, scales: dict[str, np.ndarray]) -> None:
+        """Write the crops of all wells that are not written yet, and note what could not be read."""
+        with progress("Reading crops", n_cells, "crop") as advance:
+
+            def tasks() -> Iterator[Task]:
+                for job in self._jobs():
+                    if job.written:
+                        advance(len(job.cells), fresh=False)
+                    else:
+                        own = {group: scales[group] for group in set(job.group.tolist()) & scales.keys()}
+                        yield write_well, (job, own)
+
+            for shard, count, failures in workers.run(deque(), tasks()):
+                advance(count)
+                self.lost |= {shard: failures} if failures else {}
+
+    def _kept(self, shard: str, cells: pd.DataFrame) -> np.ndarray:
+        kept = np.ones(len(cells), bool)
+        kept[list(self.lost.get(shard, ()))] = False
+        return kept
+
+    def choose(self, problems: Problems) -> Choice:
+        """Count what stays: crops that were read, of batches that still have controls."""
+        choice = Choice()
+        for shard, cells, batch in self._each():
+            kept = self._kept(shard, cells)
+            if not kept.all():
+                choice.dropped["crop missing or unreadable"] += int((~kept).sum())
+            genes = cells[GENE].where(~cells[IS_CONTROL], CONTROL_LABEL)[kept]
+            for name, own in genes.groupby(batch[kept]):
+                choice.genes.setdefault(str(name), Counter()).update(own.tolist())
+            choice.controls.update(batch[kept & cells[IS_CONTROL].to_numpy(bool)].tolist())
+        problems.add("unreadable crops", [why for _, found in sorted(self.lost.items()) for why in found.values()])
+        choice.leave_out_bare(problems)
+        return choice
+
+    def finish(self, workers: TaskRunner, choice: Choice) -> dict[str, dict[str, Any]]:
+        """Make shards of the crops that stay; returns the record of each."""
+
+        def tasks() -> Iterator[Task]:
+            for shard, cells, batch in self._each():
+                kept = self._kept(shard, cells) & ~np.isin(batch, list(choice.bare))
+                if not kept.any():
+                    continue
+                own = cells[kept].drop(columns=CROP).reset_index(drop=True)
+                own[SHARD], own[BATCH], own[ROW] = shard, batch[kept], np.arange(len(own), dtype=np.int64)
+                self.parts.append(write_part(self.out / UNFINISHED_DIR, shard, own))
+                file = self.out / UNFINISHED_DIR / "crops" / f"{shard}.npy"
+                rows = None if kept.all() else np.flatnonzero(kept)
+                yield finish_well, (file, self.out, shard, rows, own[[BATCH, IS_CONTROL]])
+
+        return {record["shard"]: record for record in workers.run(deque(), tasks())}
 
 
 def _wants_rescaling(crop: np.ndarray, rule: str) -> bool:
@@ -209,118 +245,3 @@ def _wants_rescaling(crop: np.ndarray, rule: str) -> bool:
             )
         return False
     return crop.dtype != np.uint8
-
-
-def write_well(job: WellJob, scale: np.ndarray | None) -> tuple[int, dict[int, str]]:
-    """Read a well's crops, rescale and trim them, and write them to its file: -> how many, and what failed."""
-    part = job.file.with_suffix(".partial.npy")
-    shape = (len(job.cells), job.channels, job.size, job.size)
-    crops = np.lib.format.open_memmap(part, "w+", job.pixel_type, shape)
-    failures: dict[int, str] = {}
-    for rows, found in _stretches(job, failures):
-        crops[rows] = _scaled(found, None if scale is None else scale[rows], job.pixel_type)
-    crops.flush()
-    del crops
-    if failures:
-        job.failed.touch()
-    os.replace(part, job.file)
-    if not failures:
-        job.failed.unlink(missing_ok=True)
-    return len(job.cells), failures
-
-
-def _stretches(job: WellJob, failures: dict[int, str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Read a few hundred crops at a time, one by one where that fails: -> places within the well, trimmed crops."""
-    for start in range(0, len(job.cells), _AT_ONCE):
-        rows = np.arange(start, min(start + _AT_ONCE, len(job.cells)))
-        try:
-            yield rows, _trimmed(job.read(job.cells.iloc[rows]), job.size)
-        except GrapeOpsError:
-            for row in rows.tolist():
-                try:
-                    crop = _trimmed(job.read(job.cells.iloc[[row]]), job.size)
-                except GrapeOpsError as error:
-                    if not job.drop:
-                        raise
-                    failures[int(job.cells.index[row])] = str(error)
-                    continue
-                yield rows[row - start : row - start + 1], crop
-
-
-def _trimmed(crops: np.ndarray, size: int) -> np.ndarray:
-    height, width = crops.shape[-2:]
-    if min(height, width) < size:
-        raise GrapeOpsError(
-            f"The crops are {height} x {width} px, smaller than preprocess.crop_size ({size}); set it to at most "
-            f"{min(height, width) // 8 * 8}."
-        )
-    top, left = (height - size) // 2, (width - size) // 2
-    return crops[..., top : top + size, left : left + size]
-
-
-def _scaled(crops: np.ndarray, scale: np.ndarray | None, pixel_type: str) -> np.ndarray:
-    """Bring crops to the store's type: (N, C, S, S), and (N, C, 2) values that become black and white."""
-    top = PIXEL_TYPES[pixel_type]
-    if scale is not None:
-        low, high = scale[..., 0, None, None], scale[..., 1, None, None]
-        crops = np.where(high > low, (crops - low) / np.maximum(high - low, 1e-9), 0)
-    else:
-        # Not in the float16 of some files: it ends before the store's largest pixel does.
-        top_read = 1 if crops.dtype.kind == "f" else np.iinfo(crops.dtype).max
-        crops = crops.astype(np.float64) / top_read
-    return np.rint(np.clip(crops, 0, 1) * top).astype(pixel_type)
-
-
-def _percentiles(
-    jobs: dict[str, WellJob], groups: pd.Series, settings: PreprocessSettings, workers: Workers
-) -> dict[str, np.ndarray]:
-    """Find the values that become black and white in each group: (C, 2)."""
-    counts: dict[str, np.ndarray] = {}
-    queue: deque[Task] = deque((count_well, (job, groups[job.cells.index])) for job in jobs.values())
-    with progress("Measuring intensities", len(groups), "crop") as advance:
-        for n_cells, found in workers.run(queue):
-            advance(n_cells)
-            for group, count in found.items():
-                counts[group] = counts.get(group, 0) + count
-    shares = np.array([settings.intensity.lower, settings.intensity.upper]) / 100
-    scales = {}
-    for group, count in counts.items():
-        below = np.cumsum(count, axis=1)
-        places = [np.searchsorted(row, shares * (row[-1] - 1), side="right") for row in below]
-        scales[group] = np.array(places, dtype=np.float64)
-    return scales
-
-
-def count_well(job: WellJob, groups: pd.Series) -> tuple[int, dict[str, np.ndarray]]:
-    """Count the grey levels of a well's crops by group: (C, 65536) each."""
-    counts: dict[str, np.ndarray] = {}
-    names = groups.to_numpy()
-    for rows, crops in _stretches(job, {}):
-        if crops.dtype.kind != "u" or crops.dtype.itemsize > 2:
-            raise GrapeOpsError(f"The crops hold {crops.dtype} pixels; raw crops are uint8 or uint16.")
-        for group in np.unique(names[rows]):
-            own = crops[names[rows] == group]
-            found = [np.bincount(own[:, channel].ravel(), minlength=_LEVELS) for channel in range(own.shape[1])]
-            counts[group] = counts.get(group, 0) + np.stack(found)
-    return len(job.cells), counts
-
-
-def _quality(
-    screen: Screen, cells: pd.DataFrame, kept: pd.DataFrame, dropped: dict[str, int], problems: Problems
-) -> dict[str, Any]:
-    genes = kept[GENE].where(~kept[IS_CONTROL], CONTROL_LABEL)
-    return {
-        "cells_in_table": len(cells),
-        "cells_kept": len(kept),
-        "cells_dropped": dropped,
-        "cells_per_gene": _counts(genes),
-        "cells_per_batch": _counts(kept[BATCH]),
-        "controls_per_batch": _counts(kept.loc[kept[IS_CONTROL], BATCH]),
-        "problems": problems.listed(),
-        "flat_field": {"groups": 0, "applied": {}, "not_applied": []},
-        "table": quality_records(screen, dropped, problems),
-    }
-
-
-def _counts(values: pd.Series) -> dict[str, int]:
-    return {str(name): int(count) for name, count in values.value_counts().sort_index().items()}

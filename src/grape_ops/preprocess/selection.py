@@ -45,6 +45,14 @@ class Choice:
         """Number of cells that are kept."""
         return sum(counts.total() for counts in self.genes.values())
 
+    def leave_out_bare(self, problems: Problems) -> None:
+        """Drop the batches that have no controls, once all wells are counted."""
+        self.bare = self.genes.keys() - self.controls.keys()
+        problems.add("batches without control cells", sorted(self.bare))
+        lost = sum(self.genes.pop(name).total() for name in self.bare)
+        if lost:
+            self.dropped["batch without controls"] = lost
+
     def quality(self) -> dict[str, Any]:
         """Count what was kept and dropped, over genes and batches."""
         genes: Counter[str] = Counter()
@@ -110,11 +118,7 @@ class Selector:
             if kept.any():
                 choice.wells.add(place)
         problems.add("cells outside their tile", astray)
-        choice.bare = choice.genes.keys() - choice.controls.keys()
-        problems.add("batches without control cells", sorted(choice.bare))
-        lost = sum(choice.genes.pop(name).total() for name in choice.bare)
-        if lost:
-            choice.dropped["batch without controls"] = lost
+        choice.leave_out_bare(problems)
         return choice
 
     def wells(self, choice: Choice) -> Iterator[Well]:

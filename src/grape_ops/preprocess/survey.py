@@ -20,7 +20,8 @@ import pandas as pd
 
 from grape_ops.config import FlatFieldSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.preprocess.illumination import FlatField, estimate_field, lattice
+from grape_ops.preprocess.flat_field import FlatField
+from grape_ops.preprocess.illumination import estimate_field, lattice
 from grape_ops.preprocess.intensity import BINS, count_into, count_stride, counted
 from grape_ops.screen.screen import TileReader, Window, read_window, tile_header
 
@@ -110,7 +111,8 @@ def survey_block(block: Block, read_tile: TileReader, rows: pd.DataFrame, channe
             sums = np.zeros((2, channels, *size), dtype=np.uint32 if image.dtype.kind == "u" else np.float64)
         inside, (down, across) = _inside(lattice(*shape), whole)
         # Two halves of the tiles, to see later whether they agree on the field.
-        sums[piece.position % 2, :, *inside] += image[:, down, across]
+        for total, channel in zip(sums[piece.position % 2], image, strict=True):
+            total[inside] += channel[down][:, across]
         down, across = _inside(_counted(piece, block, shape), whole)[1]
         sample = np.ascontiguousarray(image[:, down, across])
         pixels.append(sample.reshape(channels, -1))

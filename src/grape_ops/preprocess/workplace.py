@@ -9,7 +9,7 @@ from typing import Any
 from grape_ops.cells.writer import write_json
 from grape_ops.config import PreprocessSettings, flatten
 from grape_ops.errors import GrapeOpsError
-from grape_ops.preprocess.illumination import FIELDS_FILE
+from grape_ops.preprocess.flat_field import FIELDS_FILE
 from grape_ops.schema import CELLS_FILE, QUALITY_FILE, QUALITY_TABLE, SHARDS_DIR, STORE_FILE, UNFINISHED_DIR
 
 PLAN_FILE = "plan.json"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from grape_ops.config import ScreenSettings
@@ -35,16 +36,29 @@ class CellTable:
 
     def distinct(self, columns: Sequence[str]) -> pd.DataFrame:
         """List the combinations of values of some columns, in the order of their first cell."""
+        wells = [own.drop_duplicates() for own in self._each(columns)]
+        return wells[0] if self.parts is None else pd.concat(wells, ignore_index=True).drop_duplicates()
+
+    def _each(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         if self.parts is None:
-            return self.cells[list(columns)].drop_duplicates()
-        wells = (self.parts.read(*place, columns).drop_duplicates() for place in self.parts.wells)
-        return pd.concat(list(wells), ignore_index=True).drop_duplicates()
+            yield self.cells[list(columns)]
+            return
+        for place in self.parts.wells:
+            yield self.parts.read(*place, columns)
+
+    def first(self, column: str) -> object:
+        """Return a column's value of the first cell."""
+        return next(self._each([column]))[column].iloc[0]
+
+    def count_distinct(self, column: str) -> int:
+        """Count the values of a column, of which there may be as many as cells: 8 bytes of each are kept."""
+        hashes = [pd.util.hash_array(own[column].to_numpy()) for own in self._each([column])]
+        return len(np.unique(np.concatenate(hashes)))
 
     def counts(self, columns: Sequence[str]) -> pd.DataFrame:
         """Count the cells of each combination of values of some columns: these columns, and ``cells``."""
-        wells = (self.parts.read(*place, columns) for place in self.parts.wells) if self.parts else [self.cells]
         by = list(columns)
-        found = pd.concat([own.groupby(by, sort=False, dropna=False).size() for own in wells])
+        found = pd.concat([own.groupby(by, sort=False, dropna=False).size() for own in self._each(by)])
         return found.groupby(by, sort=False, dropna=False).sum().rename("cells").reset_index()
 
     def of_wells(self, wells: Collection[tuple[str, str]]) -> "CellTable":

@@ -16,12 +16,33 @@ import pandas as pd
 import tifffile
 import zarr
 
+from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.cell_table import CellTable
+from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
 from grape_ops.screen.tiff import DAMAGED
 
 CROP = "crop"
 LMDB_FIELDS = ("gene_symbol", "sgRNA", "plate", "well", "tile", "index")  # of a key, joined by ";"
 _ARRAYS = (".npz", ".npy", ".zarr", ".h5sc")
+
+
+def crop_screen(
+    root: Path, channels: tuple[str, ...], table: CellTable, settings: ScreenSettings, read_crops: CropReader
+) -> Screen:
+    """Make the screen of ready crops; the column ``crop`` of its table says where each lies."""
+    return Screen(
+        root=root,
+        channels=channels,
+        cells=table.cells,
+        tiles=no_tiles(),
+        read_tile=no_tile,
+        quality=table.quality,
+        parts=table.parts,
+        corrected=True,
+        crop_scaling=settings.crop_scaling,
+        read_crops=read_crops,
+    )
 
 
 @dataclass(frozen=True)

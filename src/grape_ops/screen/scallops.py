@@ -13,9 +13,9 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL, X, Y
 from grape_ops.screen.cell_table import TableReader
 from grape_ops.screen.channels import chosen_channels
-from grape_ops.screen.crop_files import CROP, FileCrops, count_channels
+from grape_ops.screen.crop_files import CROP, FileCrops, count_channels, crop_screen
 from grape_ops.screen.layout import Layout, found_tables
-from grape_ops.screen.screen import Screen, no_tile, no_tiles
+from grape_ops.screen.screen import Screen
 from grape_ops.screen.table_files import column_names
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
 from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, gain_of_floats, open_image
@@ -110,21 +110,10 @@ def _read_crops(root: Path, tables: list[Path], settings: ScreenSettings, parts:
 
     reader = TableReader(tables, settings, settings.columns, locate, (PLATE, WELL, TILE, CROP), (CROP_URL,), (Y, X))
     table = reader.read(parts)
-    first = table.distinct([CROP])[CROP].iloc[0]
-    names = tuple(f"channel{index}" for index in range(count_channels(root / first)))
+    names = tuple(f"channel{index}" for index in range(count_channels(root / str(table.first(CROP)))))
     channels = chosen_channels(names, settings)
-    return Screen(
-        root=root,
-        channels=channels,
-        cells=table.cells,
-        tiles=no_tiles(),
-        read_tile=no_tile,
-        quality=table.quality,
-        parts=table.parts,
-        corrected=True,
-        crop_scaling=settings.crop_scaling,
-        read_crops=FileCrops(root, tuple(map(names.index, channels)), len(names)),
-    )
+    read_crops = FileCrops(root, tuple(map(names.index, channels)), len(names))
+    return crop_screen(root, channels, table, settings, read_crops)
 
 
 def _numbered(image: Path) -> list[str]:

@@ -32,12 +32,13 @@ from grape_ops.screen.crop_files import (
     FileCrops,
     LmdbCrops,
     count_channels,
+    crop_screen,
     h5sc_channels,
     lmdb_table,
     open_array,
 )
 from grape_ops.screen.layout import Layout
-from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
+from grape_ops.screen.screen import CropReader, Screen
 from grape_ops.screen.tiff import TiffTiles, planes_of_pattern
 from grape_ops.screen.tile_pattern import TilePattern, list_tiles
 
@@ -164,19 +165,8 @@ def _read_crops(description: Description, settings: ScreenSettings, parts: Path 
     reader.optional = _OPTIONAL_WITH_CROPS
     table = reader.read(parts)
     _check_rows(place, table, description)
-    names, read_crops = _crop_reader(description, table.distinct([CROP])[CROP].iloc[0], settings)
-    return Screen(
-        root=root,
-        channels=names,
-        cells=table.cells,
-        tiles=no_tiles(),
-        read_tile=no_tile,
-        quality=table.quality,
-        parts=table.parts,
-        corrected=True,
-        crop_scaling=settings.crop_scaling,
-        read_crops=read_crops,
-    )
+    names, read_crops = _crop_reader(description, table.first(CROP), settings)
+    return crop_screen(root, names, table, settings, read_crops)
 
 
 def _place(description: Description) -> tuple[Callable[[pd.DataFrame, Path], pd.DataFrame], tuple[str, ...]]:
@@ -221,7 +211,7 @@ class _Rows:
 def _check_rows(place: object, table: CellTable, description: Description) -> None:
     """Make sure that rows of the table and crops of an array are the same cells."""
     cells = len(table.parts) if table.parts else len(table.cells)
-    different = len(table.distinct([CROP]))
+    different = table.count_distinct(CROP)
     if different < cells:
         source = description.get("crops_row") or description.get("crops")
         raise GrapeOpsError(

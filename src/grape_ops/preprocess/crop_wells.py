@@ -1,0 +1,165 @@
+"""The ready crops of one (plate, well): read, trimmed, rescaled and written, which is what a worker does.
+
+A well's crops first go to a file of their own, whatever fails among them; once it is known which cells stay, that file
+becomes the well's shard. All of it may be done twice, as on a cluster that loses a worker.
+Legend: N crops of a well, C channels, S crop size, G groups that share percentiles.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grape_ops.cells.store import PIXEL_TYPES
+from grape_ops.cells.writer import adopt_shard, finish_shard, put_crops, start_shard
+from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.screen import CropReader
+
+_AT_ONCE = 256
+LEVELS = 1 << 16
+
+
+@dataclass(frozen=True)
+class WellJob:
+    """The crops of one well: who reads them, which cells, and where they go.
+
+    Attributes
+    ----------
+    shard : name of the well's shard.
+    group : (N,) name of the group whose percentiles each crop takes part in.
+    file : where its crops lie until it is known which of them stay.
+    drop : whether crops that cannot be read are left out; else they are the end.
+    """
+
+    shard: str
+    read: CropReader
+    cells: pd.DataFrame
+    group: np.ndarray
+    file: Path
+    channels: int
+    size: int
+    pixel_type: str
+    drop: bool
+
+    @property
+    def failed(self) -> Path:
+        """Is there while some crops of the well could not be read: they are tried again by a later call."""
+        return self.file.with_suffix(".failed")
+
+    @property
+    def written(self) -> bool:
+        """Whether all of its crops were read by an earlier call."""
+        return self.file.is_file() and not self.failed.is_file()
+
+
+def first_crop(job: WellJob) -> np.ndarray | None:
+    """Read the first crop of a well that can be read."""
+    for place in range(len(job.cells)):
+        try:
+            return job.read(job.cells.iloc[[place]])
+        except GrapeOpsError:
+            continue
+    return None
+
+
+def count_well(job: WellJob) -> tuple[int, dict[str, np.ndarray]]:
+    """Count the grey levels of a well's crops by group: -> how many crops, (C, 65536) each."""
+    counts: dict[str, np.ndarray] = {}
+    for rows, crops in _stretches(job, {}):
+        if crops.dtype.kind != "u" or crops.dtype.itemsize > 2:
+            raise GrapeOpsError(f"The crops hold {crops.dtype} pixels; raw crops are uint8 or uint16.")
+        names = job.group[rows]
+        for group in sorted(set(names.tolist())):
+            own = crops[names == group]
+            found = [np.bincount(own[:, channel].ravel(), minlength=LEVELS) for channel in range(own.shape[1])]
+            counts[group] = counts.get(group, 0) + np.stack(found)
+    return len(job.cells), counts
+
+
+def write_well(job: WellJob, scales: dict[str, np.ndarray]) -> tuple[str, int, dict[int, str]]:
+    """Write a well's crops to its file: -> the shard, how many, and what failed by row.
+
+    Parameters
+    ----------
+    scales : (C, 2) values that become black and white of each group; empty if the crops are scaled already.
+    """
+    part = job.file.with_name(f"{job.file.stem}.{os.uname().nodename}-{os.getpid()}.partial.npy")
+    shape = (len(job.cells), job.channels, job.size, job.size)
+    crops = np.lib.format.open_memmap(part, "w+", job.pixel_type, shape)
+    failures: dict[int, str] = {}
+    for rows, found in _stretches(job, failures):
+        scale = np.stack([scales[name] for name in job.group[rows].tolist()]) if scales else None
+        crops[rows] = _scaled(found, scale, job.pixel_type)
+    crops.flush()
+    del crops
+    if failures:
+        job.failed.touch()
+    os.replace(part, job.file)
+    if not failures:
+        job.failed.unlink(missing_ok=True)
+    return job.shard, len(job.cells), failures
+
+
+def finish_well(file: Path, out: Path, shard: str, rows: np.ndarray | None, cells: pd.DataFrame) -> dict[str, Any]:
+    """Make a well's file its shard, or copy the crops that stay, and sum up the controls: -> the shard's record.
+
+    Parameters
+    ----------
+    rows : which crops stay; None for all of them.
+    cells : batch and is_control of the cells that stay.
+    """
+    if rows is not None:
+        crops = np.load(file, mmap_mode="r")
+        shape = (len(rows), *crops.shape[1:])
+        target, offset = start_shard(out, shard, shape, str(crops.dtype))
+        for first in range(0, len(rows), _AT_ONCE):
+            put_crops(target, offset, first, crops[rows[first : first + _AT_ONCE]])
+    elif file.is_file():  # else an earlier try had moved it
+        adopt_shard(out, shard, file)
+    return finish_shard(out, shard, cells, {"shard": shard})
+
+
+def _stretches(job: WellJob, failures: dict[int, str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Read a few hundred crops at a time, one by one where that fails: -> places within the well, trimmed crops."""
+    for start in range(0, len(job.cells), _AT_ONCE):
+        rows = np.arange(start, min(start + _AT_ONCE, len(job.cells)))
+        try:
+            yield rows, _trimmed(job.read(job.cells.iloc[rows]), job.size)
+        except GrapeOpsError:
+            for row in rows.tolist():
+                try:
+                    crop = _trimmed(job.read(job.cells.iloc[[row]]), job.size)
+                except GrapeOpsError as error:
+                    if not job.drop:
+                        raise
+                    failures[row] = str(error)
+                    continue
+                yield rows[row - start : row - start + 1], crop
+
+
+def _trimmed(crops: np.ndarray, size: int) -> np.ndarray:
+    height, width = crops.shape[-2:]
+    if min(height, width) < size:
+        raise GrapeOpsError(
+            f"The crops are {height} x {width} px, smaller than preprocess.crop_size ({size}); set it to at most "
+            f"{min(height, width) // 8 * 8}."
+        )
+    top, left = (height - size) // 2, (width - size) // 2
+    return crops[..., top : top + size, left : left + size]
+
+
+def _scaled(crops: np.ndarray, scale: np.ndarray | None, pixel_type: str) -> np.ndarray:
+    """Bring crops to the store's type: (N, C, S, S), and (N, C, 2) values that become black and white."""
+    top = PIXEL_TYPES[pixel_type]
+    if scale is not None:
+        low, high = scale[..., 0, None, None], scale[..., 1, None, None]
+        crops = np.where(high > low, (crops - low) / np.maximum(high - low, 1e-9), 0)
+    else:
+        # Not in the float16 of some files: it ends before the store's largest pixel does.
+        top_read = 1 if crops.dtype.kind == "f" else np.iinfo(crops.dtype).max
+        crops = crops.astype(np.float64) / top_read
+    return np.rint(np.clip(crops, 0, 1) * top).astype(pixel_type)

@@ -29,9 +29,11 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import FlatFieldSettings, PreprocessSettings, ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.pipeline import preprocess
+from grape_ops.screen.inspect import inspect_screen
 from grape_ops.screen.layouts import LAYOUTS, open_screen, recognise_layout
 from grape_ops.screen.quality import Tally
 from grape_ops.screen.screen import Screen, Window, read_window, tile_header
+from grape_ops.screen.zarr_tiles import gain_of_floats
 
 PLAIN = ScreenSettings()
 SETTINGS = PreprocessSettings(crop_size=CROP, workers=1, flat_field=FlatFieldSettings(enabled=False))
@@ -275,10 +277,47 @@ def test_layout_ops_standard_takes_a_zarr_a_plate(tmp_path: Path) -> None:
 def test_layout_ops_standard_spreads_floats_within_0_and_1(tmp_path: Path) -> None:
     drawn = draw_screen()
     write_ops_standard(tmp_path, drawn)
-    for field in (tmp_path / "screen_1/screen_1.zarr").glob("?/?/?"):
+    as_floats(tmp_path, drawn, 1 / 65535)
+    screen = open_screen(tmp_path, PLAIN)
+    np.testing.assert_array_equal(screen.read_tile(screen.tiles.iloc[0]), drawn.tiles["P1", "A1", "0"])
+
+
+def as_floats(root: Path, drawn: Plain, factor: float) -> None:
+    """Store the fields of a screen as floats, multiplied."""
+    for field in (root / "screen_1/screen_1.zarr").glob("?/?/?"):
         tile = drawn.tiles["P1", "".join(field.parts[-3:-1]), field.name]
         group = zarr.open_group(field, mode="r+")
         del group["0"]
-        group.create_array("0", data=(tile / 65535).astype(np.float32)[None, :, None])
-    screen = open_screen(tmp_path, PLAIN)
-    np.testing.assert_array_equal(screen.read_tile(screen.tiles.iloc[0]), drawn.tiles["P1", "A1", "0"])
+        group.create_array("0", data=(tile * factor).astype(np.float32)[None, :, None])
+
+
+def test_layout_ops_standard_keeps_what_floats_slightly_above_1_show(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    brightest = max(int(tile.max()) for tile in drawn.tiles.values())
+    write_ops_standard(tmp_path / "counts", drawn)
+    write_ops_standard(tmp_path / "floats", drawn)
+    as_floats(tmp_path / "floats", drawn, 1.07 / brightest)
+    stores = []
+    for name in ("counts", "floats"):
+        preprocess(open_screen(tmp_path / name, PLAIN), tmp_path / f"{name}.store", SETTINGS)
+        stores.append(CropStore.open(tmp_path / f"{name}.store").read(slice(None)).astype(float) / 65535)
+    assert np.abs(stores[0] - stores[1]).max() < 2e-3
+    found = inspect_screen(tmp_path / "floats", PLAIN)
+    assert any("floats that are neither counts nor within 0 and 1" in doubt for doubt in found.doubts)
+    assert not any("floats" in doubt for doubt in inspect_screen(tmp_path / "counts", PLAIN).doubts)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "largest", "gain"),
+    [
+        ([0.0, 0.25, 1.0], None, 65535),
+        ([0.0, 0.25, 1.02], None, 65535 / 2.04),
+        ([0.0, 0.25, 1.02], 1.5, 65535 / 1.5),
+        ([0.0, 3.0, 20.0], None, 1),  # photons
+        ([0.0, 100.5, 2000.25], None, 1),
+        ([0.0, 5.0, 131070.0], None, 0.5),
+    ],
+)
+def test_floats_in_zarr_are_counts_or_are_spread(tmp_path, pixels, largest, gain):
+    zarr.create_array(tmp_path / "image.zarr", data=np.resize(np.float32(pixels), (40, 40)))
+    assert gain_of_floats([tmp_path / "image.zarr"], largest) == pytest.approx(gain)

@@ -76,5 +76,5 @@ class ScreenSettings(Settings):
         "tiles are; auto rescales but uint8 and floats.",
     )
     float_max: float | None = Field(
-        None, gt=0, description="Largest value of tiles of floats; found from samples if unset."
+        None, gt=0, description="Largest value of tiles of floats in OME-Zarr; found from samples if unset."
     )

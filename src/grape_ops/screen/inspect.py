@@ -20,6 +20,7 @@ from grape_ops.screen.cell_rules import ghost_guides
 from grape_ops.screen.layouts import LAYOUTS, open_screen, recognise_layout
 from grape_ops.screen.quality import Tally, counted
 from grape_ops.screen.screen import Screen, TileHeader, tile_header
+from grape_ops.screen.zarr_tiles import ZarrTiles
 
 HEADS = 2000  # tiles whose heads are looked at; of more, every n-th
 FEW_CELLS, FEW_TILES = 50, 50
@@ -214,6 +215,8 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
         )
     if screen.channels == tuple(f"channel{index}" for index in range(len(screen.channels))):
         doubts.append("Nothing names the channels; they are called by their number.")
+    if isinstance(screen.read_tile, ZarrTiles) and screen.read_tile.doubt:
+        doubts.append(screen.read_tile.doubt)
     if screen.read_crops is None and not screen.corrected and found.tiles < FEW_TILES * found.wells:
         doubts.append(
             f"A well has {found.tiles / max(found.wells, 1):.0f} tiles on average, perhaps too few for a flat field "

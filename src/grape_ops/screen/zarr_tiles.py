@@ -20,6 +20,7 @@ from grape_ops.screen.tile_pattern import PATH
 
 _AXES = {2: "yx", 3: "cyx", 4: "czyx", 5: "tczyx"}
 COUNTS = 65535  # floats become whole numbers up to this
+ROUNDABLE = 1024  # of images that are as bright as this, rounding leaves less than their noise
 _DAMAGED = (OSError, ValueError, LookupError, RuntimeError, TypeError, NodeNotFoundError, GroupNotFoundError)
 _SAMPLE = 256  # pixels of the side of a sampled window
 
@@ -38,6 +39,17 @@ class ZarrTiles:
     root: Path
     channels: tuple[int, ...]
     gain: float = 1.0
+
+    @property
+    def doubt(self) -> str | None:
+        """Say how floats are taken that are neither counts nor within 0 and 1."""
+        if self.gain in (1.0, float(COUNTS)):
+            return None
+        return (
+            "Pixels are floats that are neither counts nor within 0 and 1: they are multiplied by "
+            f"{self.gain:.5g}, and all above {COUNTS / self.gain:.4g} are cut off. If they go further, set "
+            "screen.float_max to their largest value."
+        )
 
     def __call__(self, tile: pd.Series) -> np.ndarray:
         """Read a whole tile: -> (C, H, W) unsigned integers; wells of gigabytes are better read in windows."""
@@ -118,28 +130,44 @@ def channel_names(path: Path) -> list[str]:
 def gain_of_floats(paths: Iterable[Path], largest: float | None) -> float:
     """Choose what pixels that are floats are multiplied by, from samples of some images; 1 for integers.
 
-    Floats up to 1 and those beyond 65,535 are spread over the whole range, camera counts stay what they are.
+    Camera counts stay what they are: whole numbers up to 65,535, or fractions that are large enough to be rounded.
+    Others are spread over 16 bits: those within 0 and 1 over all of them; those that go somewhat further so that the
+    brightest sample lies in the middle, since brighter pixels may lie where nobody looked.
+
+    Parameters
+    ----------
+    largest : what is known to be the largest value; sampled if None.
     """
-    highest = 0.0
+    highest, whole = 0.0, True
     for path in paths:
         array, axes = open_image(path)
-        if array.dtype.kind != "f":
-            continue
-        highest = max(highest, largest or _sampled_maximum(array, axes))
-    if not highest or 1 < highest <= COUNTS:
+        if array.dtype.kind == "f":
+            own, own_whole = _sampled(array, axes)
+            highest, whole = max(highest, own), whole and own_whole
+    if not highest:
+        return 1.0  # no floats, or nothing but background
+    known = largest or highest
+    if known > COUNTS:
+        return COUNTS / known
+    if (whole and known > 1) or known >= ROUNDABLE:
         return 1.0
-    return COUNTS / (1.0 if highest <= 1 else highest)
+    if largest or known <= 1:
+        return COUNTS / max(known, 1.0)
+    return COUNTS / (2 * known)
 
 
-def _sampled_maximum(array: Any, axes: str) -> float:
+def _sampled(array: Any, axes: str) -> tuple[float, bool]:
+    """Largest value of some windows of an image, and whether all of their pixels are whole numbers."""
     height, width = array.shape[axes.index("y")], array.shape[axes.index("x")]
-    highest = 0.0
+    highest, whole = 0.0, True
     for channel in range(array.shape[axes.index("c")] if "c" in axes else 1):
         for share in (0.25, 0.5, 0.75):
             top, left = int(share * height), int(share * width)
             window = Window(top, left, min(_SAMPLE, height - top), min(_SAMPLE, width - left))
-            highest = max(highest, float(np.nanmax(_plane(array, axes, channel, window), initial=0)))
-    return highest
+            pixels = np.nan_to_num(_plane(array, axes, channel, window))
+            highest = max(highest, float(pixels.max(initial=0)))
+            whole = whole and bool((pixels == np.rint(pixels)).all())
+    return highest, whole
 
 
 def _plane(array: Any, axes: str, channel: int, window: Window | None) -> np.ndarray:

@@ -75,6 +75,9 @@ class ScreenSettings(Settings):
         description="Ready crops: full takes their type's whole range (floats: 0 to 1), percentiles rescales them as "
         "tiles are; auto rescales but uint8 and floats.",
     )
+    pixel_size: float | None = Field(
+        None, gt=0, description="Micrometres of a pixel, for scale bars; what the images say if unset."
+    )
     float_max: float | None = Field(
         None, gt=0, description="Largest value of tiles of floats in OME-Zarr; found from samples if unset."
     )

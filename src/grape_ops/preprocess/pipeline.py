@@ -23,7 +23,7 @@ from grape_ops.preprocess.selection import Selector
 from grape_ops.preprocess.shards import Cutter
 from grape_ops.preprocess.tables import Tables, look_over
 from grape_ops.preprocess.workers import TaskRunner
-from grape_ops.preprocess.workplace import Plan, claim, tidy
+from grape_ops.preprocess.workplace import Plan, claim, provenance, tidy
 from grape_ops.schema import QUALITY_FILE, UNFINISHED_DIR
 from grape_ops.screen.quality import counted
 from grape_ops.screen.screen import Screen
@@ -163,7 +163,7 @@ def _make(
         settings.pixel_type,
         settings.crop_size,
         _scaling(measurement, settings),
-        {"screen": screen.root.name, "screen_fingerprint": plan.screen, "settings": plan.settings},
+        provenance(screen, plan),
         quality,
         beside=(FIELDS_FILE,),
     )

@@ -52,7 +52,7 @@ class Problems:
         """Stop even if told to drop what is affected, when that costs more than a share of the cells."""
         if self.on_problem == "drop" and self.found and lost > most * of:
             found = ", ".join(counted(problem.count, problem.what) for problem in self.found)
-            example = self.found[0].examples[0]
+            example = self.found[0].examples[0].rstrip(".")
             raise GrapeOpsError(
                 f"The screen has problems that would cost {counted(lost, 'cells')} of {of:,}: {found}; for example "
                 f"{example}. Mend them, or allow it with --set preprocess.most_lost=1; with --resume nothing is "

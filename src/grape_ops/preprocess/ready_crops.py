@@ -26,7 +26,7 @@ from grape_ops.preprocess.problems import Problems
 from grape_ops.preprocess.quality_table import quality_records, refuse_nothing, write_quality_table
 from grape_ops.preprocess.selection import Choice
 from grape_ops.preprocess.workers import Task, TaskRunner
-from grape_ops.preprocess.workplace import Plan, claim, tidy
+from grape_ops.preprocess.workplace import Plan, claim, provenance, tidy
 from grape_ops.progress import progress
 from grape_ops.schema import (
     BATCH,
@@ -89,7 +89,7 @@ def store_ready_crops(
         settings.pixel_type,
         settings.crop_size,
         {"meaning": "crops were cut elsewhere", "rescaled": screen.crop_scaling},
-        {"screen": screen.root.name, "screen_fingerprint": plan.screen, "settings": plan.settings},
+        provenance(screen, plan),
         quality,
     )
     tidy(out)

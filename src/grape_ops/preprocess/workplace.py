@@ -11,6 +11,7 @@ from grape_ops.config import PreprocessSettings, flatten
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.flat_field import FIELDS_FILE
 from grape_ops.schema import CELLS_FILE, QUALITY_FILE, QUALITY_TABLE, SHARDS_DIR, STORE_FILE, UNFINISHED_DIR
+from grape_ops.screen.screen import Screen
 
 PLAN_FILE = "plan.json"
 # They decide how the work is done and whether it goes on, not what comes out.
@@ -37,6 +38,12 @@ class Plan:
             for key in sorted({*mine, *theirs})
             if mine.get(key) != theirs.get(key) and key not in FREE_TO_CHANGE
         ]
+
+
+def provenance(screen: Screen, plan: Plan) -> dict[str, Any]:
+    """Return what a store keeps of where it came from."""
+    known = {"pixel_size": screen.pixel_size} if screen.pixel_size else {}
+    return {"screen": screen.root.name, "screen_fingerprint": plan.screen, "settings": plan.settings} | known
 
 
 def claim(out: Path, plan: Plan, resume: bool, overwrite: bool) -> bool:

@@ -1,5 +1,6 @@
 """The kinds of folders a screen can be read from, by name; each is one file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from grape_ops.config import ScreenSettings
@@ -11,7 +12,7 @@ from grape_ops.screen.layout import Layout
 from grape_ops.screen.ops_standard import OPS_STANDARD
 from grape_ops.screen.periscope import PERISCOPE
 from grape_ops.screen.scallops import SCALLOPS
-from grape_ops.screen.screen import Screen
+from grape_ops.screen.screen import Screen, known_pixel_size
 from grape_ops.screen.table import TABLE
 
 # In the order in which they are tried.
@@ -56,4 +57,5 @@ def open_screen(root: str | Path, settings: ScreenSettings, parts: Path | None =
             "If it is one nevertheless, --set screen.layout=NAME says so; for any other screen write a screen.yaml "
             "(docs/screens.md)."
         )
-    return LAYOUTS[name].read(root, settings.model_copy(update={"layout": name}), parts)
+    screen = LAYOUTS[name].read(root, settings.model_copy(update={"layout": name}), parts)
+    return replace(screen, pixel_size=settings.pixel_size or known_pixel_size(screen))

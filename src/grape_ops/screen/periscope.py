@@ -150,6 +150,10 @@ class ShiftedTiles:
         """Read the heads of a tile's files."""
         return self.files.header(tile)
 
+    def pixel_size(self, tile: pd.Series) -> float | None:
+        """Micrometres of a pixel, if the tile's first file tells."""
+        return self.files.pixel_size(tile)
+
     def read(self, tile: pd.Series, channels: tuple[int, ...] | None, window: Window | None) -> np.ndarray:
         """Read some channels (None: all) of a window (None: the whole tile): -> (c, h, w)."""
         wanted = tuple(range(len(self.files.planes))) if channels is None else channels

@@ -17,6 +17,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.cell_parts import CellParts
 from grape_ops.screen.quality import Tally
 
+_ASKED = 8  # tiles, of which the first may be missing
 # A row of the tile table -> (C, H, W). What a function as plain as this lacks, ``tile_header`` and
 # ``read_window`` make up for by reading the whole tile.
 TileReader = Callable[[pd.Series], np.ndarray]
@@ -54,6 +55,14 @@ class WindowedReader(Protocol):
         """Read some channels (None: all) of a window (None: the whole tile): -> (c, h, w)."""
 
 
+@runtime_checkable
+class MeasuredReader(Protocol):
+    """A tile reader whose files may tell how large a pixel is."""
+
+    def pixel_size(self, tile: pd.Series) -> float | None:
+        """Micrometres of a pixel, or None."""
+
+
 class CropReader(Protocol):
     """Reads crops that other software has cut."""
 
@@ -80,6 +89,7 @@ class Screen:
     corrected : whether the tiles are flat-fielded already.
     crop_scaling : as the setting ``screen.crop_scaling``.
     read_crops : rows of the cell table -> ready crops, if the screen has those in place of tiles.
+    pixel_size : micrometres of a pixel, if the settings or the images tell.
     """
 
     root: Path
@@ -92,6 +102,7 @@ class Screen:
     corrected: bool = False
     crop_scaling: str = "auto"
     read_crops: CropReader | None = None
+    pixel_size: float | None = None
 
     @property
     def wells(self) -> list[tuple[str, str]]:
@@ -106,6 +117,14 @@ class Screen:
             return self.parts.read(plate, well)
         own = (self.cells["plate"] == plate) & (self.cells["well"] == well)
         return self.cells[own].reset_index(drop=True)
+
+
+def known_pixel_size(screen: Screen) -> float | None:
+    """Ask the first tiles of a screen for the size of a pixel, in micrometres."""
+    if not isinstance(screen.read_tile, MeasuredReader):
+        return None
+    sizes = (screen.read_tile.pixel_size(tile) for _, tile in screen.tiles.head(_ASKED).iterrows())
+    return next((size for size in sizes if size), None)
 
 
 def no_tiles() -> pd.DataFrame:

@@ -16,6 +16,7 @@ import pandas as pd
 import tifffile
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.pixel_size import tiff_pixel_size
 from grape_ops.screen.screen import TileHeader, Window
 from grape_ops.screen.tile_pattern import CHANNEL_FIELD, PATH, TilePattern
 
@@ -110,6 +111,10 @@ class TiffTiles:
                 height, width = series.shape[-2:]
                 shapes[path] = (height, width, str(series.dtype))
         return TileHeader(len(self.planes), *_common(shapes))
+
+    def pixel_size(self, tile: pd.Series) -> float | None:
+        """Micrometres of a pixel, if the tile's first file tells."""
+        return tiff_pixel_size(self.root / self.files(tile)[0])
 
     def read(self, tile: pd.Series, channels: tuple[int, ...] | None, window: Window | None) -> np.ndarray:
         """Read some channels (None: all) of a window (None: the whole tile): -> (c, h, w)."""

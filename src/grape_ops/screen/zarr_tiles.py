@@ -15,6 +15,7 @@ import zarr
 from zarr.errors import GroupNotFoundError, NodeNotFoundError
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.pixel_size import zarr_pixel_size
 from grape_ops.screen.screen import TileHeader, Window
 from grape_ops.screen.tile_pattern import PATH
 
@@ -61,6 +62,10 @@ class ZarrTiles:
         height, width = array.shape[axes.index("y")], array.shape[axes.index("x")]
         dtype = str(array.dtype) if array.dtype.kind == "u" and array.dtype.itemsize <= 2 else "uint16"
         return TileHeader(len(self.channels), height, width, dtype)
+
+    def pixel_size(self, tile: pd.Series) -> float | None:
+        """Micrometres of a pixel, if the image's metadata tell."""
+        return zarr_pixel_size(self.root / str(tile[PATH]))
 
     def read(self, tile: pd.Series, channels: tuple[int, ...] | None, window: Window | None) -> np.ndarray:
         """Read some channels (None: all) of a window (None: the whole tile): -> (c, h, w)."""

@@ -56,6 +56,9 @@ class ClassifierSettings(Settings):
     label_smoothing: Share = Field(0.1, description="Share of the label that goes to all perturbations alike.")
     augment: bool = Field(True, description="Rotate by quarter turns and mirror each crop at random.")
     jitter: NonNegative = Field(0.1, description="Spread of a random gain and offset of each crop's channels.")
+    mixup: NonNegative = Field(
+        0.0, description="Blend each crop and its label with another's, by a share from Beta(mixup, mixup); 0: never."
+    )
 
 
 class StartSettings(Settings):
@@ -65,6 +68,9 @@ class StartSettings(Settings):
         "noise", description="Rows of M at the start: noise, or contrasts of a classifier's last hidden layer."
     )
     spread: float = Field(1.0, gt=0, description="Root mean square of the entries of M that a classifier starts.")
+    networks: Positive = Field(
+        1, description="Classifiers, each from a seed of its own; contrasts are read from their layers side by side."
+    )
     classifier: ClassifierSettings = ClassifierSettings()
 
 

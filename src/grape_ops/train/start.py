@@ -37,14 +37,17 @@ def start_rows(run: Run, store: CropStore) -> Tensor | None:
 
 
 def classifier_contrasts(store: CropStore, config: Config) -> np.ndarray:
-    """Shrunken contrasts of a classifier's last hidden layer, over the cells that training sees: (P, R)."""
+    """Shrunken contrasts of classifiers' last hidden layers, over the cells that training sees: (P, R)."""
     cells = np.flatnonzero(~hold_out(store.labels, config.train.holdout, config.seed))
-    network = train_classifier(store, config.train.start.classifier, config.seed, cells)
-    crops = StandardizedCrops(store, next(network.parameters()).device, "auto")
+    device = torch.device("cpu") if config.train.accelerator == "cpu" else None
+    start = config.train.start
+    seeds = np.random.SeedSequence(config.seed).generate_state(start.networks).tolist()
+    networks = [train_classifier(store, start.classifier, seed, cells, device) for seed in seeds]
+    crops = StandardizedCrops(store, next(networks[0].parameters()).device, "auto")
     with progress("Contrasts between genes", len(cells), "crop") as advance:
 
         def read(rows: np.ndarray) -> np.ndarray:
-            return hidden_features(network, crops, rows)
+            return np.concatenate([hidden_features(network, crops, rows) for network in networks], axis=1)
 
         statistics = control_statistics(read, store)
         sums = CellSums.zeros(len(store.perturbations), len(store.batches), statistics.mean.shape[1])

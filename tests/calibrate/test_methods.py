@@ -35,6 +35,14 @@ def test_grape_is_read_at_every_position_and_its_main_one_bears_its_name(
     assert read_h5ad(files["grape"]).uns["grape"]["position"] == 2
 
 
+def test_where_grape_began_is_judged_beside_it(planted: Path, tmp_path: Path, tiny: list[str]) -> None:
+    begun = "train.start={kind: classifier, classifier: {width: 4, max_width: 8, steps: 3, batch_size: 8}}"
+    config = load_config("small.yaml", [*tiny, begun])
+    files = write_vectors("grape", planted, tmp_path, config)
+    assert read_h5ad(files["grape start"]).shape == read_h5ad(files["grape"]).shape
+    assert write_vectors("grape", planted, tmp_path, config) == files
+
+
 def test_unknown_methods_are_named() -> None:
     with pytest.raises(GrapeOpsError, match=r"no method nonsense; there are: random.*grape"):
         refuse_unknown(["random", "nonsense"])

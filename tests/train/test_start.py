@@ -60,6 +60,32 @@ def test_m_begins_where_the_start_says_and_the_start_can_be_judged(tiny_store, t
     assert 0 < drift < 5 * rate * config.train.steps
 
 
+def test_more_networks_differ_and_are_read_side_by_side(tiny_store, tiny_config, monkeypatch):
+    tree = started(tiny_config).model_dump(mode="json")
+    lay_over(tree, "train.start.networks=2")
+    widths = []
+    zeros = CellSums.zeros
+
+    def note(perturbations: int, batches: int, features: int) -> CellSums:
+        widths.append(features)
+        return zeros(perturbations, batches, features)
+
+    monkeypatch.setattr(CellSums, "zeros", note)
+    one = classifier_contrasts(tiny_store, started(tiny_config))
+    two = classifier_contrasts(tiny_store, parse_config(tree, "a test"))
+    assert widths[1] == 2 * widths[0]
+    assert np.abs(two @ two.T - one @ one.T).max() > 1e-3  # the second network saw the cells in another way
+
+
+def test_the_start_computes_as_training_does(tiny_store, tiny_config):
+    tree = started(tiny_config).model_dump(mode="json")
+    lay_over(tree, "train.precision=bf16-mixed")
+    full = classifier_contrasts(tiny_store, started(tiny_config))
+    half = classifier_contrasts(tiny_store, parse_config(tree, "a test"))
+    assert np.isfinite(half).all()
+    assert not np.array_equal(full, half)
+
+
 def test_held_out_cells_do_not_reach_the_start(tiny_store, tiny_config, monkeypatch):
     tree = started(tiny_config).model_dump(mode="json")
     lay_over(tree, "train.holdout=0.3")

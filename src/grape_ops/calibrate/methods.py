@@ -11,7 +11,7 @@ from grape_ops.baselines import BASELINES, write_baseline
 from grape_ops.config import Config
 from grape_ops.embed import POSITIONS, write_embedding
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import RUN_FILE
+from grape_ops.schema import RUN_FILE, START_FILE
 
 GRAPE = "grape"
 
@@ -41,8 +41,8 @@ def write_vectors(method: str, store: Path, folder: Path, config: Config) -> dic
 
     Returns
     -------
-    name for tables -> file: one for a baseline, one a position for grape, where ``grape`` is the position that the
-    configuration embeds at.
+    name for tables -> file: one for a baseline; for grape one a position, where ``grape`` is the position that the
+    configuration embeds at, and ``grape start``, where M began if that was not noise.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if method != GRAPE:
@@ -53,11 +53,12 @@ def write_vectors(method: str, store: Path, folder: Path, config: Config) -> dic
     main = config.embed.position
     positions = [main, *(position for position in POSITIONS if position != main)]
     files = {GRAPE if p == main else f"{GRAPE} position {p}": folder / f"grape_{p}.h5ad" for p in positions}
+    run = folder / "run"
     if not all(file.exists() for file in files.values()):
         from grape_ops.train.loop import train
 
-        run = folder / "run"
         train(store, run, config, resume=(run / RUN_FILE).exists())
         for position, file in zip(positions, files.values(), strict=True):
             write_embedding(run, file, position=position, ema=config.embed.ema, store_path=store)
-    return files
+    start = run / START_FILE
+    return files | ({f"{GRAPE} start": start} if start.exists() else {})

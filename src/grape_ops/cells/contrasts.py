@@ -13,8 +13,9 @@ import numpy as np
 
 # A batch's effect is itself estimated, from few batches: it counts for more than its variance.
 BATCH_WEIGHT = 3.0
-# Added to the noise of every feature, as a share of the mean noise: the scatter of a few cells is not to be trusted.
-RIDGE = 1.0
+# Added to the noise of every feature, as a multiple of the mean noise: the scatter of a few cells is not to be
+# trusted, and what is seen most sharply should not be all that counts.
+RIDGE = 2.0
 _SWEEPS = 30
 
 

@@ -56,9 +56,6 @@ class ClassifierSettings(Settings):
     label_smoothing: Share = Field(0.1, description="Share of the label that goes to all perturbations alike.")
     augment: bool = Field(True, description="Rotate by quarter turns and mirror each crop at random.")
     jitter: NonNegative = Field(0.1, description="Spread of a random gain and offset of each crop's channels.")
-    mixup: NonNegative = Field(
-        0.0, description="Blend each crop and its label with another's, by a share from Beta(mixup, mixup); 0: never."
-    )
 
 
 class StartSettings(Settings):

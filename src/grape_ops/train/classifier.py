@@ -29,6 +29,7 @@ def train_classifier(
     seed: int,
     cells: np.ndarray | None = None,
     device: torch.device | None = None,
+    precision: str = "32-true",
 ) -> CellClassifier:
     """Train a network that tells the perturbations of a store apart, the controls being one of them.
 
@@ -39,6 +40,7 @@ def train_classifier(
     seed : of weights, draws and turns; equal seeds give equal networks on equal threads.
     cells : (n,) those to learn from; all of them if None.
     device : where to train; a GPU if None and there is one.
+    precision : arithmetic, as in ``train.precision``.
 
     Returns
     -------
@@ -49,12 +51,14 @@ def train_classifier(
     loader = _loader(store, settings, seed, device, cells)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=settings.steps)
-    rng, shares = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    rng = torch.Generator().manual_seed(seed)
     recent = float("nan")
     with progress("train classifier", settings.steps, "step") as advance:
         for step, batch in enumerate(loader.batches(0, settings.steps)):
             images = jittered(batch.images, settings.jitter, rng)
-            loss = _blended_loss(network, images, batch.labels, settings, rng, shares)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+                logits = network(images)
+                loss = functional.cross_entropy(logits, batch.labels, label_smoothing=settings.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -94,28 +98,6 @@ def jittered(images: Tensor, spread: float, rng: torch.Generator) -> Tensor:
         return images
     gain, offset = spread * torch.randn(2, *images.shape[:2], 1, 1, generator=rng)
     return images * (1 + gain).to(images.device) + offset.to(images.device)
-
-
-def _blended_loss(
-    network: CellClassifier,
-    images: Tensor,
-    labels: Tensor,
-    settings: ClassifierSettings,
-    rng: torch.Generator,
-    shares: np.random.Generator,
-) -> Tensor:
-    """Cross-entropy of crops, each blended with another and asked for both labels (Zhang et al. 2018, mixup).
-
-    A network cannot learn blends by heart, and few cells last for many more iterations.
-    """
-    smoothing = settings.label_smoothing
-    if settings.mixup == 0:
-        return functional.cross_entropy(network(images), labels, label_smoothing=smoothing)
-    share = shares.beta(settings.mixup, settings.mixup)
-    other = torch.randperm(len(images), generator=rng).to(images.device)
-    logits = network(share * images + (1 - share) * images[other])
-    own, others = (functional.cross_entropy(logits, y, label_smoothing=smoothing) for y in (labels, labels[other]))
-    return share * own + (1 - share) * others
 
 
 def hidden_features(network: CellClassifier, crops: StandardizedCrops, cells: np.ndarray) -> np.ndarray:

@@ -38,11 +38,13 @@ def start_rows(run: Run, store: CropStore) -> Tensor | None:
 
 def classifier_contrasts(store: CropStore, config: Config) -> np.ndarray:
     """Shrunken contrasts of classifiers' last hidden layers, over the cells that training sees: (P, R)."""
-    cells = np.flatnonzero(~hold_out(store.labels, config.train.holdout, config.seed))
-    device = torch.device("cpu") if config.train.accelerator == "cpu" else None
-    start = config.train.start
-    seeds = np.random.SeedSequence(config.seed).generate_state(start.networks).tolist()
-    networks = [train_classifier(store, start.classifier, seed, cells, device) for seed in seeds]
+    train = config.train
+    cells = np.flatnonzero(~hold_out(store.labels, train.holdout, config.seed))
+    device = torch.device("cpu") if train.accelerator == "cpu" else None
+    networks = [
+        train_classifier(store, train.start.classifier, seed, cells, device, train.precision)
+        for seed in np.random.SeedSequence(config.seed).generate_state(train.start.networks).tolist()
+    ]
     crops = StandardizedCrops(store, next(networks[0].parameters()).device, "auto")
     with progress("Contrasts between genes", len(cells), "crop") as advance:
 

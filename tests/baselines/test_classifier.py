@@ -11,7 +11,7 @@ from grape_ops.cells.writer import write_store
 from grape_ops.config import ClassifierSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.train import classifier
-from grape_ops.train.classifier import build_classifier, train_classifier
+from grape_ops.train.classifier import affordable_steps, build_classifier, train_classifier
 
 SMALL = ClassifierSettings(width=8, max_width=32, steps=60, batch_size=32)
 
@@ -75,3 +75,9 @@ def test_depth_follows_the_crop_and_too_much_of_it_is_refused(store):
     assert halvings == 2  # 16 px -> 4 px
     with pytest.raises(GrapeOpsError, match="blocks=5 halvings leave nothing of a crop of 16 px"):
         build_classifier(store, SMALL.model_copy(update={"blocks": 5}), 0)
+
+
+def test_few_cells_are_not_seen_more_often_than_said():
+    settings = ClassifierSettings(steps=100, batch_size=10, passes=5)
+    assert [affordable_steps(settings, cells) for cells in (1, 40, 200, 1000)] == [1, 20, 100, 100]
+    assert affordable_steps(ClassifierSettings(steps=100), 1) == 100

@@ -49,7 +49,10 @@ class ClassifierSettings(Settings):
     width: Positive = Field(16, description="Channels of the first layer.")
     max_width: Positive = Field(128, description="Channels double after each halving but the last, up to this.")
     blocks: Positive | None = Field(None, description="Halvings of the crop; until 4 to 7 pixels are left if unset.")
-    steps: Positive = Field(1200, description="Iterations.")
+    steps: Positive = Field(1200, description="Iterations, at most.")
+    passes: float | None = Field(
+        None, gt=0, description="Passes over the cells, at most: with fewer cells it learns them by heart sooner."
+    )
     batch_size: Positive = Field(64, description="Crops in an iteration, of each perturbation equally many.")
     learning_rate: float = Field(4e-3, gt=0, description="AdamW's highest rate, in the middle of a single cycle.")
     weight_decay: NonNegative = Field(1e-2, description="AdamW's weight decay.")

@@ -50,11 +50,12 @@ def train_classifier(
     network = build_classifier(store, settings, seed).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     loader = _loader(store, settings, seed, device, cells)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=settings.steps)
+    steps = affordable_steps(settings, len(store) if cells is None else len(cells))
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
     rng = torch.Generator().manual_seed(seed)
     recent = float("nan")
-    with progress("train classifier", settings.steps, "step") as advance:
-        for step, batch in enumerate(loader.batches(0, settings.steps)):
+    with progress("train classifier", steps, "step") as advance:
+        for step, batch in enumerate(loader.batches(0, steps)):
             images = jittered(batch.images, settings.jitter, rng)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
                 logits = network(images)
@@ -87,6 +88,13 @@ def build_classifier(store: CropStore, settings: ClassifierSettings, seed: int) 
         halvings=halvings,
         rng=torch.Generator().manual_seed(seed),
     )
+
+
+def affordable_steps(settings: ClassifierSettings, n_cells: int) -> int:
+    """Iterations that so many cells are good for."""
+    if settings.passes is None:
+        return settings.steps
+    return max(min(settings.steps, round(settings.passes * n_cells / settings.batch_size)), 1)
 
 
 def jittered(images: Tensor, spread: float, rng: torch.Generator) -> Tensor:

@@ -94,6 +94,12 @@ def test_broken_crops_leave_the_others_as_they_are_and_are_tried_again(tmp_path)
     assert len(some) == 88 and len(whole) == 90
 
 
+def test_crops_smaller_than_wanted_are_told_before_anything_is_read(tmp_path):
+    with pytest.raises(GrapeOpsError, match="32 x 32 px, smaller than preprocess.crop_size"):
+        preprocess(ready(tmp_path / "s", parts=True), tmp_path / "store", settings(crop_size=96))
+    assert len((tmp_path / "s" / "reads.log").read_text().splitlines()) == 1
+
+
 def test_a_cluster_gives_the_same_store(tmp_path):
     distributed = pytest.importorskip("distributed")
     preprocess(ready(tmp_path / "one", parts=False), tmp_path / "here", settings())

@@ -128,11 +128,11 @@ def _stretches(job: WellJob, failures: dict[int, str]) -> Iterator[tuple[np.ndar
     for start in range(0, len(job.cells), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(job.cells)))
         try:
-            yield rows, _trimmed(job.read(job.cells.iloc[rows]), job.size)
+            yield rows, trimmed(job.read(job.cells.iloc[rows]), job.size)
         except GrapeOpsError:
             for row in rows.tolist():
                 try:
-                    crop = _trimmed(job.read(job.cells.iloc[[row]]), job.size)
+                    crop = trimmed(job.read(job.cells.iloc[[row]]), job.size)
                 except GrapeOpsError as error:
                     if not job.drop:
                         raise
@@ -141,7 +141,13 @@ def _stretches(job: WellJob, failures: dict[int, str]) -> Iterator[tuple[np.ndar
                 yield rows[row - start : row - start + 1], crop
 
 
-def _trimmed(crops: np.ndarray, size: int) -> np.ndarray:
+def trimmed(crops: np.ndarray, size: int) -> np.ndarray:
+    """Keep the middle of crops: (..., H, W) -> (..., S, S).
+
+    Raises
+    ------
+    GrapeOpsError : they are smaller than that.
+    """
     height, width = crops.shape[-2:]
     if min(height, width) < size:
         raise GrapeOpsError(

@@ -20,7 +20,7 @@ from grape_ops.cells.writer import finish_store, shard_names, write_part
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.cluster import task_runner
-from grape_ops.preprocess.crop_wells import WellJob, count_well, finish_well, first_crop, write_well
+from grape_ops.preprocess.crop_wells import WellJob, count_well, finish_well, first_crop, trimmed, write_well
 from grape_ops.preprocess.groups import batch_of_cells, each_well
 from grape_ops.preprocess.problems import Problems
 from grape_ops.preprocess.quality_table import quality_records, refuse_nothing, write_quality_table
@@ -157,6 +157,8 @@ class _Wells:
     def measure(self, workers: TaskRunner, n_cells: int) -> dict[str, np.ndarray]:
         """Find the values that become black and white in each group: (C, 2); nothing if crops are scaled already."""
         first = next((crop for job in self._jobs() if (crop := first_crop(job)) is not None), None)
+        if first is not None:
+            trimmed(first, self.settings.crop_size)  # too small is no matter of single crops
         if first is None or not _wants_rescaling(first, self.screen.crop_scaling):
             return {}
         counts: dict[str, np.ndarray] = {}

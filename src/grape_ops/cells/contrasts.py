@@ -15,7 +15,7 @@ import numpy as np
 BATCH_WEIGHT = 3.0
 # Added to the noise of every feature, as a multiple of the mean noise: the scatter of a few cells is not to be
 # trusted, and what is seen most sharply should not be all that counts.
-RIDGE = 2.0
+RIDGE = 5.0
 _SWEEPS = 30
 
 

@@ -62,13 +62,20 @@ class CellParts:
         files: dict[tuple[str, str], str] = {}
         counts: dict[tuple[str, str], int] = {}
         schema: pa.Schema | None = None
+        begun_empty: list[str] = []
         try:
             with ExitStack() as opened:
                 for stretch in stretches:
                     for (plate, well), cells in stretch.groupby([PLATE, WELL], sort=False):
                         place = (str(plate), str(well))
-                        part = pa.Table.from_pandas(cells, schema=schema, preserve_index=False)
-                        schema = part.schema
+                        if schema is None:
+                            schema = pa.Schema.from_pandas(cells, preserve_index=False)
+                            begun_empty = [name for name in schema.names if pa.types.is_null(schema.field(name).type)]
+                            for name in begun_empty:
+                                schema = schema.set(schema.get_field_index(name), pa.field(name, pa.string()))
+                        # Of what a column without any value will hold later, nothing is known: it becomes text.
+                        texts = {name: cells[name].map(str, na_action="ignore") for name in begun_empty}
+                        part = pa.Table.from_pandas(cells.assign(**texts), schema=schema, preserve_index=False)
                         if place not in writers:
                             files[place] = f"{len(files):05d}.arrow"
                             writers[place] = opened.enter_context(_writer(folder / files[place], schema))

@@ -2,9 +2,10 @@
 
 A well's crops first go to a file of their own, whatever fails among them; once it is known which cells stay, that file
 becomes the well's shard. All of it may be done twice, as on a cluster that loses a worker.
-Legend: N crops of a well, C channels, S crop size, G groups that share percentiles.
+Legend: N crops of a well, C channels, S crop size.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from grape_ops.screen.screen import CropReader
 
 _AT_ONCE = 256
 LEVELS = 1 << 16
+_ROUNDING = 1e-6  # that much beyond 0 and 1 comes of how floats were made
 
 
 @dataclass(frozen=True)
@@ -46,61 +48,61 @@ class WellJob:
     drop: bool
 
     @property
-    def failed(self) -> Path:
-        """Is there while some crops of the well could not be read: they are tried again by a later call."""
-        return self.file.with_suffix(".failed")
+    def mark(self) -> Path:
+        """Is there once all of its crops were read: holds the scales they were written with."""
+        return self.file.with_suffix(".scales")
 
-    @property
-    def written(self) -> bool:
-        """Whether all of its crops were read by an earlier call."""
-        return self.file.is_file() and not self.failed.is_file()
+    def written(self, scales: dict[str, np.ndarray] | None) -> bool:
+        """Whether an earlier call read all of its crops, and wrote them with these scales."""
+        return self.file.is_file() and self.mark.is_file() and self.mark.read_text() == _in_words(scales)
 
 
-def first_crop(job: WellJob) -> np.ndarray | None:
-    """Read the first crop of a well that can be read."""
+def readable(job: WellJob) -> Iterator[np.ndarray]:
+    """Read the crops of a well one by one, without those that cannot be read: (1, C, H, W) each."""
     for place in range(len(job.cells)):
         try:
-            return job.read(job.cells.iloc[[place]])
+            yield job.read(job.cells.iloc[[place]])
         except GrapeOpsError:
             continue
-    return None
 
 
-def count_well(job: WellJob) -> tuple[int, dict[str, np.ndarray]]:
-    """Count the grey levels of a well's crops by group: -> how many crops, (C, 65536) each."""
+def count_well(job: WellJob) -> tuple[int, int, dict[str, np.ndarray]]:
+    """Count the grey levels of a well's crops by group: -> how many crops, how many failed, (C, 65536) each."""
     counts: dict[str, np.ndarray] = {}
-    for rows, crops in _stretches(job, {}):
-        if crops.dtype.kind != "u" or crops.dtype.itemsize > 2:
-            raise GrapeOpsError(f"The crops hold {crops.dtype} pixels; raw crops are uint8 or uint16.")
+    failures: dict[int, str] = {}
+    for rows, crops in _stretches(job, failures, rescaled=True):
         names = job.group[rows]
         for group in sorted(set(names.tolist())):
             own = crops[names == group]
             found = [np.bincount(own[:, channel].ravel(), minlength=LEVELS) for channel in range(own.shape[1])]
             counts[group] = counts.get(group, 0) + np.stack(found)
-    return len(job.cells), counts
+    return len(job.cells), len(failures), counts
 
 
-def write_well(job: WellJob, scales: dict[str, np.ndarray]) -> tuple[str, int, dict[int, str]]:
+def write_well(job: WellJob, scales: dict[str, np.ndarray] | None) -> tuple[str, int, dict[int, str]]:
     """Write a well's crops to its file: -> the shard, how many, and what failed by row.
 
     Parameters
     ----------
-    scales : (C, 2) values that become black and white of each group; empty if the crops are scaled already.
+    scales : (C, 2) values that become black and white of each group; None if the crops are scaled already.
     """
     part = job.file.with_name(f"{job.file.stem}.{os.uname().nodename}-{os.getpid()}.partial.npy")
     shape = (len(job.cells), job.channels, job.size, job.size)
     crops = np.lib.format.open_memmap(part, "w+", job.pixel_type, shape)
     failures: dict[int, str] = {}
-    for rows, found in _stretches(job, failures):
-        scale = np.stack([scales[name] for name in job.group[rows].tolist()]) if scales else None
+    if scales is not None:  # crops may be back that could not be read when their group was measured
+        bare = np.flatnonzero([name not in scales for name in job.group.tolist()]).tolist()
+        failures = {row: f"no crop of {job.group[row]} could be read to measure intensities" for row in bare}
+    black = np.zeros((job.channels, 2))
+    for rows, found in _stretches(job, failures, scales is not None):
+        scale = None if scales is None else np.stack([scales.get(name, black) for name in job.group[rows].tolist()])
         crops[rows] = _scaled(found, scale, job.pixel_type)
     crops.flush()
     del crops
-    if failures:
-        job.failed.touch()
+    job.mark.unlink(missing_ok=True)
     os.replace(part, job.file)
     if not failures:
-        job.failed.unlink(missing_ok=True)
+        job.mark.write_text(_in_words(scales))
     return job.shard, len(job.cells), failures
 
 
@@ -123,16 +125,20 @@ def finish_well(file: Path, out: Path, shard: str, rows: np.ndarray | None, cell
     return finish_shard(out, shard, cells, {"shard": shard})
 
 
-def _stretches(job: WellJob, failures: dict[int, str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Read a few hundred crops at a time, one by one where that fails: -> places within the well, trimmed crops."""
+def _in_words(scales: dict[str, np.ndarray] | None) -> str:
+    return json.dumps(scales and {name: scale.tolist() for name, scale in sorted(scales.items())})
+
+
+def _stretches(job: WellJob, failures: dict[int, str], rescaled: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Read a few hundred crops at a time, one by one where that fails: -> places within the well, fitting crops."""
     for start in range(0, len(job.cells), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(job.cells)))
         try:
-            yield rows, trimmed(job.read(job.cells.iloc[rows]), job.size)
+            yield rows, fitting(job.read(job.cells.iloc[rows]), job.size, rescaled)
         except GrapeOpsError:
             for row in rows.tolist():
                 try:
-                    crop = trimmed(job.read(job.cells.iloc[[row]]), job.size)
+                    crop = fitting(job.read(job.cells.iloc[[row]]), job.size, rescaled)
                 except GrapeOpsError as error:
                     if not job.drop:
                         raise
@@ -141,18 +147,29 @@ def _stretches(job: WellJob, failures: dict[int, str]) -> Iterator[tuple[np.ndar
                 yield rows[row - start : row - start + 1], crop
 
 
-def trimmed(crops: np.ndarray, size: int) -> np.ndarray:
+def fitting(crops: np.ndarray, size: int, rescaled: bool) -> np.ndarray:
     """Keep the middle of crops: (..., H, W) -> (..., S, S).
 
     Raises
     ------
-    GrapeOpsError : they are smaller than that.
+    GrapeOpsError : they are smaller than that, or their pixels are not what can be taken as it is or be rescaled.
     """
     height, width = crops.shape[-2:]
     if min(height, width) < size:
         raise GrapeOpsError(
             f"The crops are {height} x {width} px, smaller than preprocess.crop_size ({size}); set it to at most "
             f"{min(height, width) // 8 * 8}."
+        )
+    kind = crops.dtype
+    if rescaled and (kind.kind != "u" or kind.itemsize > 2):
+        raise GrapeOpsError(
+            f"The crops hold {kind} pixels, but only uint8 and uint16 can be rescaled by percentiles. Set "
+            "screen.crop_scaling=full for floats from 0 to 1, or store the raw counts as integers."
+        )
+    if kind.kind == "f" and not (crops.min() >= -_ROUNDING and crops.max() <= 1 + _ROUNDING):
+        raise GrapeOpsError(
+            f"The crops are floats from {crops.min():g} to {crops.max():g}. Floats are taken as they are if they lie "
+            "within 0 and 1; rescale them, or store the raw counts as integers (see screen.crop_scaling)."
         )
     top, left = (height - size) // 2, (width - size) // 2
     return crops[..., top : top + size, left : left + size]

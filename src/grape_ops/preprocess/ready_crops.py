@@ -7,20 +7,21 @@ or on a cluster, and the cell table is gone through a well at a time. Legend: C 
 
 import hashlib
 import json
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from grape_ops.cells.writer import finish_store, shard_names, write_part
+from grape_ops.cells.writer import finish_store, shard_names, write_json, write_part
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.cluster import task_runner
-from grape_ops.preprocess.crop_wells import WellJob, count_well, finish_well, first_crop, trimmed, write_well
+from grape_ops.preprocess.crop_wells import WellJob, count_well, finish_well, fitting, readable, write_well
 from grape_ops.preprocess.groups import batch_of_cells, each_well
 from grape_ops.preprocess.problems import Problems
 from grape_ops.preprocess.quality_table import quality_records, refuse_nothing, write_quality_table
@@ -30,7 +31,6 @@ from grape_ops.preprocess.workplace import Plan, claim, provenance, tidy
 from grape_ops.progress import progress
 from grape_ops.schema import (
     BATCH,
-    CONTROL_LABEL,
     GENE,
     GUIDE,
     IS_CONTROL,
@@ -43,6 +43,9 @@ from grape_ops.schema import (
 )
 from grape_ops.screen.crop_files import CROP
 from grape_ops.screen.screen import Screen
+
+_SCALES_FILE = "scales.json"
+_TRIED = 256  # readable crops, of which one must fit for the run to begin
 
 
 def store_ready_crops(
@@ -114,6 +117,7 @@ class _Wells:
 
     def __post_init__(self) -> None:
         self._names = shard_names(self.screen.wells)
+        self._work = self.out / UNFINISHED_DIR / "crops"
 
     def _each(self) -> Iterator[tuple[str, pd.DataFrame, np.ndarray]]:
         """Go through the wells: shard, cells, and the batch of each."""
@@ -126,15 +130,13 @@ class _Wells:
 
     def _jobs(self) -> Iterator[WellJob]:
         assert self.screen.read_crops is not None
-        work = self.out / UNFINISHED_DIR / "crops"
-        work.mkdir(parents=True, exist_ok=True)
         for shard, cells, _ in self._each():
             yield WellJob(
                 shard,
                 self.screen.read_crops,
                 cells,
                 self._grouped(cells, self.settings.intensity.columns, "preprocess.intensity.columns"),
-                work / f"{shard}.npy",
+                self._work / f"{shard}.npy",
                 len(self.screen.channels),
                 self.settings.crop_size,
                 self.settings.pixel_type,
@@ -154,27 +156,55 @@ class _Wells:
             controlled |= set(batch[cells[IS_CONTROL].to_numpy(bool)])
         return digest.hexdigest(), n_cells, sorted(seen - controlled)
 
-    def measure(self, workers: TaskRunner, n_cells: int) -> dict[str, np.ndarray]:
-        """Find the values that become black and white in each group: (C, 2); nothing if crops are scaled already."""
-        first = next((crop for job in self._jobs() if (crop := first_crop(job)) is not None), None)
-        if first is not None:
-            trimmed(first, self.settings.crop_size)  # too small is no matter of single crops
-        if first is None or not _wants_rescaling(first, self.screen.crop_scaling):
-            return {}
+    def _rescaled(self) -> bool:
+        """Tell from the first crop that fits whether crops are rescaled.
+
+        Raises
+        ------
+        GrapeOpsError : none of a few hundred fits; that is no matter of single crops, and told before all are read.
+        """
+        misfits: list[GrapeOpsError] = []
+        for crop in islice(chain.from_iterable(map(readable, self._jobs())), _TRIED):
+            rescaled = _wants_rescaling(crop, self.screen.crop_scaling)
+            try:
+                fitting(crop, self.settings.crop_size, rescaled)
+            except GrapeOpsError as misfit:
+                misfits.append(misfit)
+                if self.settings.on_problem == "stop":
+                    break
+            else:
+                return rescaled
+        if misfits:
+            raise misfits[0]
+        return self.screen.crop_scaling != "full"  # none can be read, which is told once all were tried
+
+    def measure(self, workers: TaskRunner, n_cells: int) -> dict[str, np.ndarray] | None:
+        """Find the values that become black and white in each group: (C, 2); None if crops are scaled already."""
+        self._work.mkdir(parents=True, exist_ok=True)
+        if not self._rescaled():
+            return None
+        file = self._work / _SCALES_FILE
+        if file.is_file():
+            return {group: np.array(scale) for group, scale in json.loads(file.read_text()).items()}
+        failed = 0
         counts: dict[str, np.ndarray] = {}
         scales: dict[str, np.ndarray] = {}
         # A group that is a part of a well is complete with it, and its counts need not be kept.
         whole = {PLATE, WELL} <= set(self.settings.intensity.columns)
         tasks: Iterator[Task] = ((count_well, (job,)) for job in self._jobs())
         with progress("Measuring intensities", n_cells, "crop") as advance:
-            for count, found in workers.run(deque(), tasks):
+            for count, failures, found in workers.run(deque(), tasks):
                 advance(count)
+                failed += failures
                 for group, levels in found.items():
                     if whole:
                         scales[group] = self._percentiles(levels)
                     else:
                         counts[group] = counts.get(group, 0) + levels
-        return scales | {group: self._percentiles(levels) for group, levels in counts.items()}
+        scales |= {group: self._percentiles(levels) for group, levels in counts.items()}
+        if not failed:  # else a later call measures again: the crops may be mended by then
+            write_json(file, {group: scale.tolist() for group, scale in scales.items()})
+        return scales
 
     def _percentiles(self, counts: np.ndarray) -> np.ndarray:
         shares = np.array([self.settings.intensity.lower, self.settings.intensity.upper]) / 100
@@ -182,16 +212,17 @@ class _Wells:
         places = [np.searchsorted(row, shares * (row[-1] - 1), side="right") for row in below]
         return np.array(places, dtype=np.float64)
 
-    def read(self, workers: TaskRunner, n_cells: int, scales: dict[str, np.ndarray]) -> None:
+    def read(self, workers: TaskRunner, n_cells: int, scales: dict[str, np.ndarray] | None) -> None:
         """Write the crops of all wells that are not written yet, and note what could not be read."""
         with progress("Reading crops", n_cells, "crop") as advance:
 
             def tasks() -> Iterator[Task]:
                 for job in self._jobs():
-                    if job.written:
+                    groups = set(job.group.tolist())
+                    own = None if scales is None else {group: scales[group] for group in groups & scales.keys()}
+                    if job.written(own):
                         advance(len(job.cells), fresh=False)
                     else:
-                        own = {group: scales[group] for group in set(job.group.tolist()) & scales.keys()}
                         yield write_well, (job, own)
 
             for shard, count, failures in workers.run(deque(), tasks()):
@@ -210,10 +241,7 @@ class _Wells:
             kept = self._kept(shard, cells)
             if not kept.all():
                 choice.dropped["crop missing or unreadable"] += int((~kept).sum())
-            genes = cells[GENE].where(~cells[IS_CONTROL], CONTROL_LABEL)[kept]
-            for name, own in genes.groupby(batch[kept]):
-                choice.genes.setdefault(str(name), Counter()).update(own.tolist())
-            choice.controls.update(batch[kept & cells[IS_CONTROL].to_numpy(bool)].tolist())
+            choice.count(cells, batch, kept)
         problems.add("unreadable crops", [why for _, found in sorted(self.lost.items()) for why in found.values()])
         choice.leave_out_bare(problems)
         return choice
@@ -229,7 +257,7 @@ class _Wells:
                 own = cells[kept].drop(columns=CROP).reset_index(drop=True)
                 own[SHARD], own[BATCH], own[ROW] = shard, batch[kept], np.arange(len(own), dtype=np.int64)
                 self.parts.append(write_part(self.out / UNFINISHED_DIR, shard, own))
-                file = self.out / UNFINISHED_DIR / "crops" / f"{shard}.npy"
+                file = self._work / f"{shard}.npy"
                 rows = None if kept.all() else np.flatnonzero(kept)
                 yield finish_well, (file, self.out, shard, rows, own[[BATCH, IS_CONTROL]])
 
@@ -239,11 +267,4 @@ class _Wells:
 def _wants_rescaling(crop: np.ndarray, rule: str) -> bool:
     if rule != "auto":
         return rule == "percentiles"
-    if crop.dtype.kind == "f":
-        if crop.min() < 0 or crop.max() > 1:
-            raise GrapeOpsError(
-                f"The crops are floats from {crop.min():g} to {crop.max():g}. Floats are taken as they are if they lie "
-                "within 0 and 1; rescale them, or store the raw counts as integers."
-            )
-        return False
-    return crop.dtype != np.uint8
+    return crop.dtype.kind != "f" and crop.dtype != np.uint8

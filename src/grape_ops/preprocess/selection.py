@@ -45,6 +45,13 @@ class Choice:
         """Number of cells that are kept."""
         return sum(counts.total() for counts in self.genes.values())
 
+    def count(self, cells: pd.DataFrame, batch: np.ndarray, kept: np.ndarray) -> None:
+        """Count the kept cells of a well: (N,) batch of each cell, and whether it is kept."""
+        genes = cells[GENE].where(~cells[IS_CONTROL], CONTROL_LABEL)[kept]
+        for name, own in genes.groupby(batch[kept]):
+            self.genes.setdefault(str(name), Counter()).update(own.tolist())
+        self.controls.update(batch[kept & cells[IS_CONTROL].to_numpy(bool)].tolist())
+
     def leave_out_bare(self, problems: Problems) -> None:
         """Drop the batches that have no controls, once all wells are counted."""
         self.bare = self.genes.keys() - self.controls.keys()
@@ -111,10 +118,7 @@ class Selector:
             astray += name_places(cells[reason == "outside its tile"])
             choice.dropped.update(reason[reason != ""].tolist())
             kept = reason == ""
-            gene = cells[GENE].where(~cells[IS_CONTROL], CONTROL_LABEL)[kept]
-            for name, own in gene.groupby(batch[kept]):
-                choice.genes.setdefault(str(name), Counter()).update(own.tolist())
-            choice.controls.update(batch[kept & cells[IS_CONTROL].to_numpy(bool)].tolist())
+            choice.count(cells, batch, kept)
             if kept.any():
                 choice.wells.add(place)
         problems.add("cells outside their tile", astray)

@@ -43,8 +43,10 @@ def benchmark_crops(
     steps = STEPS["quick" if arguments.quick else "full"]
     with nullcontext(arguments.keep) if arguments.keep else tempfile.TemporaryDirectory() as folder:
         if crops is not None:
-            (Path(folder) / "screen").mkdir(parents=True)
-            (Path(folder) / "screen" / "cells").symlink_to(crops)
+            linked = Path(folder) / "screen" / "cells"
+            linked.parent.mkdir(parents=True, exist_ok=True)
+            linked.unlink(missing_ok=True)  # of an earlier run with the same --keep
+            linked.symlink_to(crops)
         out = run_crops(Path(folder), description, [*settings, f"train.steps={steps}"])
         figures = figures_of(out, originals(CropStore.open(out / "store")))
     write_record(arguments.out, name, figures)

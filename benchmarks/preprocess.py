@@ -6,7 +6,7 @@ half as many bytes as the tiles; figures of the latter end in ``_all_cells``.
 
 ``time_over_read``, the headline, is the wall time of the command over that of only reading all tiles once with
 tifffile, both with two worker processes, whose start counts for us only, and both from disk: the tiles are dropped
-from the page cache before, since a screen is larger than memory and its tiles lie on a disk. Ours is helped by 24 GB of
+from the page cache before, since a screen is larger than memory and its tiles lie on a disk. Ours is helped by the
 memory in which the second pass still finds what the first has read, and hurt by the seconds that Python's start takes.
 ``time_over_read_cached`` is the same with all tiles in memory already, where reading is as fast as copying.
 ``time_over_read_per_tile`` is taken between two screens in memory, one of eight times the tiles: what a further tile

@@ -1,6 +1,7 @@
 """Ready crops a well at a time: the same store from a table in parts, from processes, and from a cluster."""
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,18 @@ def test_floats_beyond_one_are_left_out_and_cannot_be_rescaled(tmp_path):
         preprocess(
             ready(tmp_path / "s", parts=True, floats=True, scaling="percentiles"), tmp_path / "other", settings()
         )
+
+
+def test_a_finished_store_keeps_its_pixel_size_and_says_so(tmp_path):
+    screen = replace(ready(tmp_path / "s", parts=True), pixel_size=0.5)
+    first = preprocess(screen, tmp_path / "store", settings())
+    before = contents(tmp_path / "store")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert preprocess(screen, tmp_path / "store", settings()) == first
+    with pytest.warns(UserWarning, match=r"keeps its pixel size of 0.5 µm.*now 0.325 µm.*explore.pixel_size.*--overw"):
+        assert preprocess(replace(screen, pixel_size=0.325), tmp_path / "store", settings()) == first
+    assert contents(tmp_path / "store") == before
 
 
 def test_a_cluster_gives_the_same_store(tmp_path):

@@ -109,6 +109,13 @@ def test_everything_dropped_says_why(tmp_path: Path) -> None:
         opened(tmp_path / "screen", CELLS.assign(gene_symbol="unknown"))
 
 
+@pytest.mark.parametrize("parts", [False, True])
+def test_everything_dropped_by_what_compares_rows_says_why(tmp_path: Path, parts: bool) -> None:
+    twice = pd.concat([CELLS, CELLS.assign(gene_symbol="EZH2", sgRNA="T" * 20)], ignore_index=True)
+    with pytest.raises(GrapeOpsError, match=r"is left: 128 cells with two barcodes \(screen.double_barcodes\)"):
+        opened(tmp_path / "screen", twice, parts=tmp_path / "parts" if parts else None)
+
+
 def test_wide_tables_bring_only_the_columns_that_count(tmp_path: Path) -> None:
     features = pd.DataFrame({f"nucleus_dapi_{n}": 0.5 for n in range(60)}, index=CELLS.index)
     table = pd.concat([CELLS.assign(day="d1"), features], axis=1)

@@ -119,7 +119,7 @@ def preprocess(
         settings = settings.model_copy(update={"flat_field": none})
     tables = look_over(screen, settings)
     plan = Plan.of(tables.fingerprint, settings)
-    if claim(folder, plan, resume, overwrite):
+    if claim(folder, plan, screen.pixel_size, resume, overwrite):
         return PreprocessReport.of(json.loads((folder / QUALITY_FILE).read_text()))
     with task_runner(scheduler, settings.workers) as workers:
         quality = _make(screen, tables, folder, plan, settings, workers)

@@ -65,7 +65,7 @@ def store_ready_crops(
     wells = _Wells(screen, out, settings)
     fingerprint, n_cells, bare = wells.look_over()
     plan = Plan.of(fingerprint, settings)
-    if claim(out, plan, resume, overwrite):
+    if claim(out, plan, screen.pixel_size, resume, overwrite):
         return json.loads((out / QUALITY_FILE).read_text())
     if bare:
         known = Problems(settings.on_problem)  # a call that is to stop need not read first

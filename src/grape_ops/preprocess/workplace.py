@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,12 @@ def provenance(screen: Screen, plan: Plan) -> dict[str, Any]:
     return {"screen": screen.root.name, "screen_fingerprint": plan.screen, "settings": plan.settings} | known
 
 
-def claim(out: Path, plan: Plan, resume: bool, overwrite: bool) -> bool:
+def claim(out: Path, plan: Plan, pixel_size: float | None, resume: bool, overwrite: bool) -> bool:
     """Make ``out`` ready for this plan.
+
+    Parameters
+    ----------
+    pixel_size : of the screen, in micrometres; a finished store keeps its own, and a warning says so.
 
     Returns
     -------
@@ -64,6 +69,7 @@ def claim(out: Path, plan: Plan, resume: bool, overwrite: bool) -> bool:
         _check_same(out, plan, _read_plan(out, complete), complete)
         if complete:
             shutil.rmtree(out / UNFINISHED_DIR, ignore_errors=True)  # killed between the last file and tidying up
+            _tell_pixel_size(out, pixel_size)
             return True
         if not resume:
             raise GrapeOpsError(
@@ -102,6 +108,17 @@ def _check_same(out: Path, plan: Plan, other: Plan, complete: bool) -> None:
         )
     if plan.screen != other.screen:
         raise GrapeOpsError(f"{out} holds {what} of another screen, or its tables changed since. {mend}")
+
+
+def _tell_pixel_size(out: Path, pixel_size: float | None) -> None:
+    own = json.loads((out / STORE_FILE).read_text())["provenance"].get("pixel_size")
+    if pixel_size and pixel_size != own:
+        kept = f"keeps its pixel size of {own:g} µm" if own else "keeps no pixel size"
+        warnings.warn(
+            f"{out} is finished and {kept}, though the screen's is now {pixel_size:g} µm (screen.pixel_size). "
+            "explore.pixel_size sets that of scale bars, --overwrite makes the store again.",
+            stacklevel=4,
+        )
 
 
 def _read_plan(out: Path, complete: bool) -> Plan:

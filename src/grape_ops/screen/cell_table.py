@@ -16,7 +16,7 @@ from grape_ops.screen.cell_rules import READ_BY_RULES, ghost_guides, sift, sift_
 from grape_ops.screen.columns import OPTIONAL, OUR_COLUMNS, detect_columns
 from grape_ops.screen.controls import MARKS, find_controls, no_controls
 from grape_ops.screen.guide_library import GuideLibrary, read_library
-from grape_ops.screen.quality import Tally, merge_tallies
+from grape_ops.screen.quality import Tally, counted, merge_tallies
 from grape_ops.screen.table_files import column_names, read_stretches
 
 _NAMES = (GENE, GUIDE, PLATE, WELL, TILE)
@@ -140,7 +140,7 @@ class TableReader:
             table = pd.concat(stretches, ignore_index=True) if stretches else pd.DataFrame()
             self._refuse_nothing(guides)
             cells = self._settle(table, ghost_guides(pd.Series(guides), self.settings.ghost_factor))
-            self._refuse_no_controls(bool(cells[IS_CONTROL].any()), cells[GENE].unique())
+            self._refuse_no_controls(bool(cells[IS_CONTROL].any()), set(cells[GENE]))
             return CellTable(cells, None, merge_tallies(self._found))
         written = CellParts.write(self._stretches(guides), parts)
         self._refuse_nothing(guides)
@@ -152,7 +152,7 @@ class TableReader:
             any_control |= bool(cells[IS_CONTROL].any())
             genes |= set(cells[GENE].unique())
             empty = cells.iloc[:0]
-        self._refuse_no_controls(any_control, sorted(genes))
+        self._refuse_no_controls(any_control, genes)
         return CellTable(empty, written, merge_tallies(self._found))
 
     def _stretches(self, guides: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -216,18 +216,28 @@ class TableReader:
         return cells[stay].reset_index(drop=True)
 
     def _refuse_nothing(self, guides: dict[str, int]) -> None:
-        listed = ", ".join(str(file) for file in self.files[:3])
         if not self._rows:
-            raise GrapeOpsError(f"The cell table {listed} has no rows.")
+            raise GrapeOpsError(f"The cell table {self._listed()} has no rows.")
         if not guides:
-            tallies = merge_tallies(self._found)
-            reasons = "; ".join(f"{tally.count} {tally.what}" for tally in tallies if tally.fate == "dropped")
             raise GrapeOpsError(
-                f"No row of {listed} is a cell to keep: {reasons}. Every row that lacks a gene or a guide is left out; "
-                f"name the right columns as screen.columns.{GENE} and screen.columns.{GUIDE}."
+                f"No row of {self._listed()} is a cell to keep: {self._reasons()}. Every row that lacks a gene or a "
+                f"guide is left out; name the right columns as screen.columns.{GENE} and screen.columns.{GUIDE}."
             )
 
+    def _listed(self) -> str:
+        return ", ".join(str(file) for file in self.files[:3])
+
+    def _reasons(self) -> str:
+        dropped = (tally for tally in merge_tallies(self._found) if tally.fate == "dropped")
+        return "; ".join(
+            counted(tally.count, tally.what) + (f" ({tally.setting})" if tally.setting else "") for tally in dropped
+        )
+
     def _refuse_no_controls(self, any_control: bool, genes: Collection[str]) -> None:
+        if not genes:
+            raise GrapeOpsError(
+                f"No cell of {self._listed()} is left: {self._reasons()}. What is named in brackets decides on them."
+            )
         if not any_control:
             raise no_controls(genes, self.settings.control_pattern)
 

@@ -1,6 +1,7 @@
 """The layout ``table``: what screen.yaml describes comes back as a Screen, and every mistake has its message."""
 
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,15 @@ def test_numbers_in_a_pattern_may_be_padded(tmp_path: Path) -> None:
     screen = open_screen(root, PLAIN)
     assert screen.tiles.tile.tolist() == ["2", "7", "10"]
     np.testing.assert_array_equal(screen.read_tile(screen.tiles.iloc[1]), pixels(7))
+
+
+def test_a_pattern_may_be_an_absolute_path(tmp_path: Path) -> None:
+    tiles = write(tmp_path / "tiles", cell_table())
+    root = write(tmp_path / "screen", cell_table(), tiles=f"{tiles}/tiles/{{plate}}/{{well}}_{{tile}}.tif")
+    shutil.rmtree(root / "tiles")
+    screen = open_screen(root, PLAIN)
+    assert screen.tiles.tile.tolist() == ["2", "10"]
+    np.testing.assert_array_equal(screen.read_tile(screen.tiles.iloc[1]), pixels(10))
 
 
 def test_numbers_that_the_table_pads_name_no_second_tile(tmp_path: Path) -> None:

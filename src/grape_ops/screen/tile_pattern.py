@@ -19,7 +19,7 @@ CHANNEL_FIELD = "channel"  # in a pattern: one file a channel
 
 @dataclass(frozen=True)
 class TilePattern:
-    """A path relative to the screen's folder, such as ``tiles/{plate}/{well}_{tile:04d}.tif``."""
+    """A path, absolute or relative to the screen's folder, such as ``tiles/{plate}/{well}_{tile:04d}.tif``."""
 
     text: str
 
@@ -66,8 +66,9 @@ class TilePattern:
                 expression += f"(?P={name})" if repeated else f"(?P<{name}>{group})"
                 seen.add(name)
         numbers = {name for _, name, spec in self._parts() if name and spec.endswith("d")}
-        for file in sorted(root.glob(glob)):
-            path = file.relative_to(root).as_posix()
+        anchor = Path(self.text).anchor
+        for file in sorted((Path(anchor) if anchor else root).glob(glob.removeprefix(anchor))):
+            path = (file if anchor else file.relative_to(root)).as_posix()
             match = re.fullmatch(expression, path)
             # Numbers are padded as the pattern says, or the path that is listed would be that of no file.
             if match and self.fill(values := match.groupdict()) == path:

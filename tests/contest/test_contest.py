@@ -161,6 +161,15 @@ def test_what_is_asked_for_is_checked_first(config, tiny_store):
         read_ablation("nothing", config)
 
 
+def test_a_truth_that_cannot_judge_is_told_before_any_job(tiny_store, config, tmp_path):
+    other = tmp_path / "truth.tsv"
+    other.write_text("gene_symbol\tcomplex\nA1BG\tx\nA2M\tx\n")
+    for run in (run_benchmark, run_ablations):
+        with pytest.raises(GrapeOpsError, match="is in the truth"):
+            run(tiny_store.path, str(other), tmp_path / run.__name__, config)
+        assert not (tmp_path / run.__name__ / "work").exists()
+
+
 @pytest.mark.parametrize("name", ablation_names())
 def test_every_shipped_ablation_changes_a_preset(name):
     for preset in ("paper.yaml", "recommended.yaml"):

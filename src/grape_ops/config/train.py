@@ -62,7 +62,7 @@ class ClassifierSettings(Settings):
 
 
 class StartSettings(Settings):
-    """Where M begins: noise, as in the paper, or what a short weakly supervised pass sees (docs/training.md)."""
+    """Where M begins: noise, as in the paper, or what a weakly supervised network sees (docs/training.md)."""
 
     kind: Literal["noise", "classifier"] = Field(
         "noise", description="Rows of M at the start: noise, or contrasts of a classifier's last hidden layer."

@@ -15,7 +15,7 @@ import yaml
 from grape_ops.baselines.grape import WITHOUT_EMA
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, merged, parse_config
-from grape_ops.contest.benchmark import DETAILS_DIR, OURS, TABLE_FILE, WORK_DIR, Entrant, judge
+from grape_ops.contest.benchmark import DETAILS_DIR, OURS, TABLE_FILE, WORK_DIR, Entrant, check_truth, judge
 from grape_ops.contest.cost import mean_cost
 from grape_ops.contest.crew import do_jobs
 from grape_ops.contest.jobs import Job
@@ -99,6 +99,7 @@ def run_ablations(
         raise GrapeOpsError(f"At least one seed is needed; got {seeds}.")
     claim_folder(out, "ablations", ours=OURS)
     store, known = CropStore.open(store_path), load_truth(truth)
+    check_truth(store, known)
     read = [Ablation(REFERENCE, "as configured", config)]
     read += [read_ablation(name, config) for name in ablations or ablation_names()]
     drawn, folder = range(config.seed, config.seed + seeds), work or out / WORK_DIR

@@ -6,7 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from grape_ops.baselines import BASELINES
+from grape_ops.cells.genes import gene_anndata, gene_table
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.contest.cost import mean_cost
@@ -16,6 +19,7 @@ from grape_ops.contest.tables import benchmark_table, wrapped
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.benchmark import evaluate_maps
 from grape_ops.evaluate.command import read_map, write_details
+from grape_ops.evaluate.maps import gene_map, make_task
 from grape_ops.evaluate.scores import write_scores
 from grape_ops.features import nucleus_channel
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
@@ -84,10 +88,12 @@ def run_benchmark(
     given = {name: read_map(path) for name, path in (maps or {}).items()}
     chosen = chosen_methods(methods, config)
     check_inputs(chosen, store, config)
+    check_truth(store, known, names)
     jobs = _jobs(chosen, config, seeds, store, work or out / WORK_DIR)
     do_jobs(jobs, store, "Benchmark", at_a_time)
     entrants = gathered(jobs) | {name: Entrant([adata]) for name, adata in given.items()}
-    entrants = dict(sorted(entrants.items(), key=lambda item: not item[0].startswith("grape ")))
+    # The first is what the others are compared with: GRAPE if it is there, and chance only for want of others.
+    entrants = dict(sorted(entrants.items(), key=lambda item: (not item[0].startswith("grape "), item[0] == "random")))
     return _judged(entrants, known, out, config, pairs, names)
 
 
@@ -131,6 +137,18 @@ def check_inputs(methods: Sequence[str], store: CropStore, config: Config) -> No
             raise GrapeOpsError(f"{method} reads a file, --set {setting}=FILE; there is {file or 'none set'}.")
     if "engineered" in methods:
         nucleus_channel(store.channels, config.features.nucleus_channel)
+
+
+def check_truth(store: CropStore, truth: GroundTruth, aliases: Aliases | None = None) -> None:
+    """Stop before hours of training where the truth could not judge the genes of the store.
+
+    Raises
+    ------
+    GrapeOpsError : fewer than two complexes have two genes in the store.
+    """
+    genes = gene_table(store)
+    without_vectors = gene_anndata(np.zeros((len(genes), 1)), genes, "genes")
+    make_task({"the store": [gene_map(without_vectors, "the store", aliases)]}, truth)
 
 
 def _files(config: Config) -> dict[str, Path | None]:

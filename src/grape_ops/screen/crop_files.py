@@ -167,7 +167,10 @@ def _open(file: Path, name: str) -> Any:
             if isinstance(node, zarr.Array)
             else node[name or _only(file, [k for k, a in node.arrays() if a.ndim == 4])]
         )
-    loaded = np.load(file, mmap_mode="r", allow_pickle=False)
+    try:
+        loaded = np.load(file, mmap_mode="r", allow_pickle=False)
+    except EOFError:
+        raise GrapeOpsError(f"{file} is empty.") from None
     if isinstance(loaded, np.ndarray):
         return loaded
     return loaded[name or _only(file, [key for key in loaded.files if loaded[key].ndim == 4])]

@@ -27,6 +27,7 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 DAMAGED = (
     tifffile.TiffFileError,
     OSError,
+    EOFError,
     ValueError,
     LookupError,
     RuntimeError,

@@ -1,4 +1,4 @@
-"""Where M begins: noise, as in the paper, or what a short weakly supervised pass sees in the cells.
+"""Where M begins: noise, as in the paper, or what a weakly supervised network sees in the cells.
 
 Few and noisy updates reach M, and the noise it starts from never leaves it when cells are few. A classifier that
 learns for a minute which gene was knocked out sees most of what tells genes apart; its shrunken contrasts, turned

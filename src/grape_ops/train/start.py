@@ -1,7 +1,7 @@
 """Where M begins: noise, as in the paper, or what a weakly supervised network sees in the cells.
 
 Few and noisy updates reach M, and the noise it starts from never leaves it when cells are few. A classifier that
-learns for a minute which gene was knocked out sees most of what tells genes apart; its shrunken contrasts, turned
+learns for minutes which gene was knocked out sees most of what tells genes apart; its shrunken contrasts, turned
 into M's space without changing any angle, are a start that adversarial training then has to better.
 """
 

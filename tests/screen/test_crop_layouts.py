@@ -219,11 +219,15 @@ def test_crops_that_could_not_be_read_are_tried_again_and_never_kept_as_black(tm
         (CROP, {"crops_array": "few"}, "has 9 crops, and the cell table 64 rows"),
         (CROP, {"crops_array": "pictures"}, "no array 'pictures'"),
         (CROP, {"crops": "others.npz"}, "no file of crops"),
+        (CROP, {"crops_array": "channels_last"}, r"looks like \(cells, height, width, channels\)"),
+        (CROP, {"crops": "empty.npy", "crops_array": ""}, "empty.npy is empty"),
     ],
 )
 def test_layout_table_tells_what_does_not_fit_in_crops(tmp_path: Path, size: int, keys: dict, message: str) -> None:
     drawn = draw_screen()
-    np.savez(tmp_path / "crops.npz", images=cut_crops(drawn), few=cut_crops(drawn)[:9])
+    crops = cut_crops(drawn)
+    np.savez(tmp_path / "crops.npz", images=crops, few=crops[:9], channels_last=crops.transpose(0, 2, 3, 1))
+    (tmp_path / "empty.npy").touch()
     drawn.cells.to_csv(tmp_path / "cells.csv", index=False)
     described = {"cells": "cells.csv", "crops": "crops.npz", "crops_array": "images"}
     describe(tmp_path, **(described | keys))

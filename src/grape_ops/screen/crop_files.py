@@ -152,6 +152,11 @@ def open_array(file: Path, name: str) -> Any:
         raise GrapeOpsError(
             f"{file} holds an array of the shape {array.shape}, where (cells, channels, height, width) is wanted."
         )
+    if array.shape[1] == array.shape[2] != array.shape[3]:
+        raise GrapeOpsError(
+            f"{file} holds an array of the shape {array.shape}, which looks like (cells, height, width, channels); "
+            "write it as (cells, channels, height, width), by array.transpose(0, 3, 1, 2)."
+        )
     return array
 
 

@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -30,6 +32,22 @@ def free_memory() -> int:
         except (OSError, ValueError):  # no such version here, or "max": no limit
             continue
     return free
+
+
+@contextmanager
+def interrupt_held_back() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block: a process that is half started would end with a traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    earlier = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 def follow_parent(lifeline: Connection) -> None:

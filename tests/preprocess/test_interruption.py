@@ -14,6 +14,7 @@ from tiny_screen import contents, make_screen, reads, signalling
 from grape_ops.cells.store import CropStore
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.machine import interrupt_held_back
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.screen.screen import Screen
 
@@ -134,3 +135,12 @@ def test_an_interrupted_shard_is_made_afresh(finished, tmp_path):
     screen = pickle.loads((tmp_path / "screen.pkl").read_bytes())
     preprocess(screen, tmp_path / "store", settings(), resume=True)
     assert contents(tmp_path / "store") == finished[1]
+
+
+def test_ctrl_c_waits_until_a_process_is_started():
+    reached = False
+    with pytest.raises(KeyboardInterrupt), interrupt_held_back():
+        signal.raise_signal(signal.SIGINT)
+        reached = True
+    assert reached
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

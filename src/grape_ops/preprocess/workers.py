@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.machine import core_count, follow_parent
+from grape_ops.machine import core_count, follow_parent, interrupt_held_back
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -75,7 +75,8 @@ class Workers:
                 # Few tasks are handed out ahead, so that what the consumer adds comes soon.
                 while len(pending) < 2 * self.count and (task := following()):
                     function, arguments = task
-                    pending.add(self._started().submit(function, *arguments))
+                    with interrupt_held_back():  # submitting starts processes
+                        pending.add(self._started().submit(function, *arguments))
                 if not pending:
                     return
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)

@@ -138,9 +138,14 @@ def test_an_interrupted_shard_is_made_afresh(finished, tmp_path):
 
 
 def test_ctrl_c_waits_until_a_process_is_started():
-    reached = False
-    with pytest.raises(KeyboardInterrupt), interrupt_held_back():
-        signal.raise_signal(signal.SIGINT)
-        reached = True
-    assert reached
+    reached = []
+
+    def start() -> None:
+        with interrupt_held_back():
+            signal.raise_signal(signal.SIGINT)
+            reached.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert reached == [True]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

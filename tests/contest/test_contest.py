@@ -104,7 +104,9 @@ def test_stopped_ablations_go_on(tiny_store, config, truth, tmp_path, monkeypatc
     monkeypatch.setattr(sys, "argv", ["grape-ops", "ablate", str(tiny_store.path), "--out", "out", *options])
     with signal_when(lambda: saved_steps(Path("out")) > 0, signal.SIGINT), pytest.raises(SystemExit) as stopped:
         main()
-    assert stopped.value.code == 130 and "The same command goes on where it stopped" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert stopped.value.code == 130 and "The same command goes on where it stopped" in said
+    assert "Note: Trainings: 1 of 100,000 steps" in said  # the ablation of the read-out shares it
     # The same command would start a worker on the same job; what that does is done here.
     folder = Job.of("grape", 0, endless, tiny_store, Path("out/work")).folder
     before = saved_steps(folder)

@@ -16,7 +16,7 @@ from grape_ops.config import Config, lay_over, parse_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import build_grape
 from grape_ops.train import memory
-from grape_ops.train.fit import mismatches
+from grape_ops.train.fit import mismatches, say_trainings
 from grape_ops.train.loop import train
 from grape_ops.train.memory import memory_needed
 from grape_ops.train.run import open_run
@@ -113,6 +113,17 @@ def test_settings_made_for_other_crops_are_said(tiny_store, tiny_config, tmp_pat
     said = capsys.readouterr().err
     assert "Note: The store's crops are 32 px, but these settings are for crops of 96 px" in said
     assert mismatches(tiny_store, tiny_config) == []
+
+
+def test_what_begins_without_a_configuration_is_said(tiny_store, tiny_config, capsys):
+    say_trainings(3, tiny_store, Config())
+    said = capsys.readouterr().err
+    assert "Trainings: 3 of 100,000 steps, each step on 256 crops." in said and "but these settings are for" in said
+    assert "--config recommended.yaml, or small.yaml" in said
+    say_trainings(2, tiny_store, tiny_config)
+    assert capsys.readouterr().err == "Note: Trainings: 2 of 12 steps, each step on 8 crops.\n"
+    say_trainings(0, tiny_store, Config())
+    assert capsys.readouterr().err == ""
 
 
 def test_a_batch_of_more_cells_than_there_are_is_said(tiny_store, tiny_config):

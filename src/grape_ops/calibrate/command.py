@@ -22,7 +22,7 @@ from anndata import read_h5ad
 from grape_ops.calibrate.curve import VARIED, Point, crossing, curve_points
 from grape_ops.calibrate.design import draw_design
 from grape_ops.calibrate.figures import recovery_figure
-from grape_ops.calibrate.methods import refuse_unknown, write_vectors
+from grape_ops.calibrate.methods import GRAPE, refuse_unknown, write_vectors
 from grape_ops.calibrate.planted_store import TRAITS_FILE, Source, read_source, write_planted_store
 from grape_ops.calibrate.recovery import METRICS, recovery
 from grape_ops.calibrate.settled import refuse_other_settings
@@ -31,6 +31,7 @@ from grape_ops.cells.writer import write_json
 from grape_ops.config import CalibrateSettings, Config
 from grape_ops.groundtruth import load_truth
 from grape_ops.schema import TRUTH_FILE
+from grape_ops.train.fit import say_trainings
 
 RECORD_FILE = "calibration.json"
 DONE_FILE = "maps.json"  # method -> its maps; a planted screen's list of what is finished
@@ -64,6 +65,7 @@ def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config:
     points = sorted({point for curve in curves.values() for point in curve})
     screens = [(point, config.seed + number) for point in points for number in range(config.calibrate.screens)]
     planter = _Planter(store, config, points)
+    say_trainings(len(screens) if GRAPE in methods else 0, store, config)
     scores: dict[tuple[str, Point], list[dict[str, Any]]] = {}
     for number, (point, seed) in enumerate(screens, 1):
         folder = out / "screens" / point.name / f"seed{seed}"

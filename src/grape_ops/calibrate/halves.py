@@ -20,7 +20,7 @@ import typer
 from anndata import read_h5ad
 
 from grape_ops.calibrate.figures import similarities_figure
-from grape_ops.calibrate.methods import refuse_unknown, write_vectors
+from grape_ops.calibrate.methods import GRAPE, refuse_unknown, write_vectors
 from grape_ops.calibrate.settled import refuse_other_settings
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import finish_shard, finish_store, put_crops, start_shard, write_json
@@ -30,6 +30,7 @@ from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.reproducibility import map_agreement
 from grape_ops.progress import progress
 from grape_ops.schema import GENE, OBS_N_CELLS, ROW, SHARD
+from grape_ops.train.fit import say_trainings
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -62,6 +63,7 @@ def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Conf
     refuse_unknown(methods)
     store = CropStore.open(store_path)
     refuse_other_settings(out / RECORD_FILE, store, config, {})
+    say_trainings(len(HALVES) if GRAPE in methods else 0, store, config)
     halves = draw_halves(store, config.seed)
     files = [
         _maps(store, halves == half, out / name, methods, config.model_copy(update={"seed": config.seed + half}))

@@ -26,6 +26,7 @@ from grape_ops.evaluate.scores import write_scores
 from grape_ops.groundtruth.truth import load_truth
 from grape_ops.places import claim_folder
 from grape_ops.progress import note
+from grape_ops.train.fit import say_trainings
 
 REFERENCE = "reference"
 
@@ -117,6 +118,7 @@ def run_ablations(
     compared = [read[0], *(a for a in read if made[a.name] != made[REFERENCE])]
     # Changes of the read-out only have the reference's jobs, which are done once.
     todo = {job.folder: job for a in compared for job in jobs[a.name]}
+    say_trainings(sum(job.to_train for job in todo.values()), store, config)
     do_jobs(list(todo.values()), store, "Ablations", at_a_time)
     entrants = {a.name: _entrant(a.config, jobs[a.name]) for a in compared}
     scores = judge(entrants, known, config)

@@ -28,6 +28,7 @@ from grape_ops.groundtruth.truth import GroundTruth, load_truth
 from grape_ops.places import claim_folder
 from grape_ops.progress import note
 from grape_ops.schema import SCORES_CSV, SCORES_JSON
+from grape_ops.train.fit import say_trainings
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -90,6 +91,7 @@ def run_benchmark(
     check_inputs(chosen, store, config)
     check_truth(store, known, names)
     jobs = _jobs(chosen, config, seeds, store, work or out / WORK_DIR)
+    say_trainings(sum(job.to_train for job in jobs), store, config)
     do_jobs(jobs, store, "Benchmark", at_a_time)
     entrants = gathered(jobs) | {name: Entrant([adata]) for name, adata in given.items()}
     # The first is what the others are compared with: GRAPE if it is there, and chance only for want of others.

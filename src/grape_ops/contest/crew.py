@@ -35,7 +35,7 @@ def do_jobs(jobs: Sequence[Job], store: CropStore, label: str, at_a_time: int = 
     GrapeOpsError : some failed; the others are done, and the same call does not do them again.
     Interrupted : a signal; jobs that train have written a checkpoint.
     """
-    todo = [job for job in jobs if job.done.get("identity") != job.identity]
+    todo = [job for job in jobs if not job.finished]
     crew = _Crew(min(at_a_time or _room(), max(len(todo), 1)))
     for job in todo:
         _prepare(job, store, crew.threads)

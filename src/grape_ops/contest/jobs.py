@@ -58,6 +58,16 @@ class Job:
         return self.folder.name
 
     @property
+    def finished(self) -> bool:
+        """Whether all of it is done."""
+        return self.done.get("identity") == self.identity
+
+    @property
+    def to_train(self) -> bool:
+        """Whether networks of GRAPE's have yet to be trained for it."""
+        return self.method in ("grape", "impa") and not self.finished
+
+    @property
     def done(self) -> dict[str, Any]:
         """What the worker wrote last, or nothing."""
         file = self.folder / "done.json"

@@ -1,8 +1,22 @@
 """Settings that were made for other cells than the store's: they train, but hardly were meant."""
 
 from grape_ops.cells.store import CropStore
-from grape_ops.config import Config
+from grape_ops.config import Config, ModelSettings
 from grape_ops.progress import note
+
+
+def say_trainings(count: int, store: CropStore, config: Config) -> None:
+    """Say which trainings a command is about to begin, so that nobody waits for days by mistake."""
+    if not count:
+        return
+    settings = config.train
+    note(f"Trainings: {count} of {settings.steps:,} steps, each step on {settings.batch_size:,} crops.")
+    if config.model == ModelSettings():
+        note(
+            "The networks are of the paper's size (paper.yaml, and whatever has no --config), which wants a GPU. For "
+            "two CPU cores and thousands of cells: --config recommended.yaml, or small.yaml."
+        )
+    say_mismatches(store, config)
 
 
 def say_mismatches(store: CropStore, config: Config) -> None:

@@ -171,6 +171,21 @@ def test_layout_table_names_unreadable_crops_and_leaves_them_out_if_told(tmp_pat
     store.verify()
 
 
+def test_the_first_crop_may_be_missing_but_not_all(tmp_path: Path) -> None:
+    drawn, root = draw_screen(), tmp_path / "screen"
+    root.mkdir()
+    write_tiff_files(root, drawn, cut_crops(drawn))
+    first = open_screen(root, PLAIN).cells["crop"].iloc[0]
+    (root / first).unlink()
+    screen = open_screen(root, PLAIN)
+    assert len(screen.channels) == 4
+    assert preprocess(screen, tmp_path / "store", SETTINGS).cells_dropped == {"crop missing or unreadable": 1}
+    for crop in root.glob("*.tif"):
+        crop.unlink()
+    with pytest.raises(GrapeOpsError, match=f"None of the first 64 crops .* no crop {first}. Are they all there"):
+        open_screen(root, PLAIN)
+
+
 def test_a_batch_whose_controls_are_all_unreadable_is_left_out(tmp_path: Path) -> None:
     drawn, root = draw_screen(), tmp_path / "screen"
     root.mkdir()

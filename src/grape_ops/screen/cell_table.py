@@ -46,9 +46,9 @@ class CellTable:
         for place in self.parts.wells:
             yield self.parts.read(*place, columns)
 
-    def first(self, column: str) -> object:
-        """Return a column's value of the first cell."""
-        return next(self._each([column]))[column].iloc[0]
+    def beginning(self, column: str, n: int = 256) -> list[str]:
+        """Return a column's values of the first cells, as text."""
+        return next(self._each([column]))[column].head(n).astype(str).tolist()
 
     def count_distinct(self, column: str) -> int:
         """Count the values of a column, of which there may be as many as cells: 8 bytes of each are kept."""

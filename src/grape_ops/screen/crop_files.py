@@ -5,7 +5,7 @@ array, or a key. Legend: N cells, C channels, S size of a crop.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -92,9 +92,23 @@ def read_crop(file: Path, name: str) -> np.ndarray:
     return crop[None] if crop.ndim == 2 else crop
 
 
-def count_channels(file: Path) -> int:
-    """Count the channels of a crop."""
-    return len(read_crop(file, file.name))
+def count_channels(root: Path, names: Sequence[str]) -> int:
+    """Count the channels of the first crop that can be read.
+
+    Raises
+    ------
+    GrapeOpsError : none can.
+    """
+    failures = []
+    for name in names:
+        try:
+            return len(read_crop(root / name, name))
+        except GrapeOpsError as error:
+            failures.append(str(error))
+    raise GrapeOpsError(
+        f"None of the first {len(names)} crops that the cell table names can be read in {root}: {failures[0]} Are "
+        "they all there, and does the table, or `crops` in screen.yaml, name them rightly?"
+    )
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def _read_crops(root: Path, tables: list[Path], settings: ScreenSettings, parts:
 
     reader = TableReader(tables, settings, settings.columns, locate, (PLATE, WELL, TILE, CROP), (CROP_URL,), (Y, X))
     table = reader.read(parts)
-    names = tuple(f"channel{index}" for index in range(count_channels(root / str(table.first(CROP)))))
+    names = tuple(f"channel{index}" for index in range(count_channels(root, table.beginning(CROP))))
     channels = chosen_channels(names, settings)
     read_crops = FileCrops(root, tuple(map(names.index, channels)), len(names))
     return crop_screen(root, channels, table, settings, read_crops)

@@ -165,7 +165,7 @@ def _read_crops(description: Description, settings: ScreenSettings, parts: Path 
     reader.optional = _OPTIONAL_WITH_CROPS
     table = reader.read(parts)
     _check_rows(place, table, description)
-    names, read_crops = _crop_reader(description, table.first(CROP), settings)
+    names, read_crops = _crop_reader(description, table.beginning(CROP), settings)
     return crop_screen(root, names, table, settings, read_crops)
 
 
@@ -259,7 +259,7 @@ def _npz_table(file: Path) -> pd.DataFrame:
 
 
 def _crop_reader(
-    description: Description, first: object, settings: ScreenSettings
+    description: Description, first: list[str], settings: ScreenSettings
 ) -> tuple[tuple[str, ...], CropReader]:
     """Make the reader of the crops, and name its channels."""
     root, crops = description.root, description.get("crops")
@@ -267,7 +267,7 @@ def _crop_reader(
     places: list[int] | None = None
     names = description.get("channels")
     if "{" in crops:
-        count = count_channels(root / str(first))
+        count = count_channels(root, first)
     elif _is_lmdb(file):
         count = len(names or ["gammaH2AX", "actin", "DNA", "tubulin"])
         names = names or ["gammaH2AX", "actin", "DNA", "tubulin"]  # the authors' order

@@ -186,6 +186,16 @@ def test_the_first_crop_may_be_missing_but_not_all(tmp_path: Path) -> None:
         open_screen(root, PLAIN)
 
 
+def test_settings_refused_before_any_crop_was_read_bind_nobody(tmp_path: Path) -> None:
+    drawn, root = draw_screen(), tmp_path / "screen"
+    root.mkdir()
+    write_tiff_files(root, drawn, cut_crops(drawn))
+    with pytest.raises(GrapeOpsError, match="smaller than preprocess.crop_size"):
+        preprocess(open_screen(root, PLAIN), tmp_path / "store", SETTINGS.model_copy(update={"crop_size": 128}))
+    preprocess(open_screen(root, PLAIN), tmp_path / "store", SETTINGS)
+    assert CropStore.open(tmp_path / "store").crop_size == CROP
+
+
 def test_a_batch_whose_controls_are_all_unreadable_is_left_out(tmp_path: Path) -> None:
     drawn, root = draw_screen(), tmp_path / "screen"
     root.mkdir()

@@ -62,7 +62,7 @@ def claim(out: Path, plan: Plan, pixel_size: float | None, resume: bool, overwri
     ------
     GrapeOpsError : something else lies there, or a store that was made otherwise.
     """
-    complete, begun = (out / STORE_FILE).is_file(), (out / UNFINISHED_DIR / PLAN_FILE).is_file()
+    complete, begun = (out / STORE_FILE).is_file(), _begun(out)
     if overwrite:
         clear(out)
     elif complete or begun:
@@ -97,6 +97,14 @@ def clear(out: Path) -> None:
 def tidy(out: Path) -> None:
     """Remove what only a store in the making needs."""
     shutil.rmtree(out / UNFINISHED_DIR, ignore_errors=True)
+
+
+def _begun(out: Path) -> bool:
+    """Whether there is a half-written store: a plan by which nothing was computed yet binds nobody."""
+    unfinished = out / UNFINISHED_DIR
+    if not (unfinished / PLAN_FILE).is_file():
+        return False
+    return any(file.is_file() and file != unfinished / PLAN_FILE for file in out.rglob("*"))
 
 
 def _check_same(out: Path, plan: Plan, other: Plan, complete: bool) -> None:

@@ -229,6 +229,18 @@ def test_a_wrong_pipeline_file_is_said_at_once(tmp_path: Path, text: str, words:
     assert "Input" not in str(refused.value)  # the validator's own words
 
 
+def test_settings_of_the_command_line_win(tmp_path: Path):
+    file = write_plan(tmp_path, positions=[2, 1])
+    _, config = read_pipeline(file, ["train.steps=7", "embed.position=2"])
+    assert config.train.steps == 7 and config.embed.position == 2
+    with pytest.raises(GrapeOpsError, match=r"--set train.stepz=7 do not fit:\n  train.stepz: .*did you mean steps"):
+        read_pipeline(file, ["train.stepz=7"])
+    with pytest.raises(GrapeOpsError, match="embed.position=1 contradicts .*positions`, 2, is the main one"):
+        read_pipeline(file, ["embed.position=1"])
+    result = CliRunner().invoke(app, ["run", str(file), "--set", "train.steps=none"])
+    assert "train.steps: must be a whole number" in str(result.exception)
+
+
 def test_a_file_that_is_no_text_is_said(tmp_path: Path):
     (tmp_path / "cells.parquet").write_bytes(b"PAR1\xff\xfe\x00")
     with pytest.raises(GrapeOpsError, match="is no text"):

@@ -45,14 +45,14 @@ class PipelineFile(Settings):
     settings: dict[str, Any] = Field(default_factory=dict, description="Settings over those of the file.")
 
 
-def run_pipeline(file: Path) -> None:
-    """Do the steps of a pipeline file that are not up to date.
+def run_pipeline(file: Path, overrides: Iterable[str] = ()) -> None:
+    """Do the steps of a pipeline file that are not up to date, with settings ``a.b=c`` over those of the file.
 
     Raises
     ------
     GrapeOpsError : the file does not fit, or a step's input does not.
     """
-    plan, config = read_pipeline(file)
+    plan, config = read_pipeline(file, overrides)
     out = file.parent / plan.out
     for step in _steps(plan, config, file.parent):
         do(step, out)
@@ -94,8 +94,8 @@ def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
     run_pipeline(file)
 
 
-def read_pipeline(file: Path) -> tuple[PipelineFile, Config]:
-    """Read a pipeline file and resolve its configuration."""
+def read_pipeline(file: Path, overrides: Iterable[str] = ()) -> tuple[PipelineFile, Config]:
+    """Read a pipeline file and resolve its configuration, with settings ``a.b=c`` over those of the file."""
     if not file.exists():
         raise GrapeOpsError(f"There is no pipeline file {file}; `grape-ops inspect SCREEN --out {file}` writes one.")
     content = read_yaml(file)
@@ -113,8 +113,17 @@ def read_pipeline(file: Path) -> tuple[PipelineFile, Config]:
     if plan.config is not None:
         beside = file.parent / plan.config
         tree = read_yaml(beside if beside.is_file() else plan.config)
-    tree = merged(merged(tree, plan.settings), {"embed": {"position": plan.positions[0]}})
-    return plan, parse_config(tree, source=str(file))
+    tree = merged(tree, plan.settings)
+    for override in overrides:
+        lay_over(tree, override)
+    config = parse_config(tree, source=" and ".join([str(file), *(f"--set {override}" for override in overrides)]))
+    main = plan.positions[0]
+    if "position" in config.embed.model_fields_set and config.embed.position != main:
+        raise GrapeOpsError(
+            f"embed.position={config.embed.position} contradicts {file}: the first of its `positions`, {main}, is the "
+            "main one. Put the position you want first there."
+        )
+    return plan, config.model_copy(update={"embed": config.embed.model_copy(update={"position": main})})
 
 
 def _check_baselines(names: Iterable[str]) -> None:

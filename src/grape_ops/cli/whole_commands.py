@@ -11,11 +11,12 @@ from grape_ops.cli.app import Out, Overrides, app
 @app.command()
 def run(
     pipeline: Annotated[Path, typer.Argument(help="Pipeline file; docs/pipeline.md describes it.")],
+    overrides: Overrides = None,
 ) -> None:
     """Do all steps a pipeline file names, skipping what is up to date."""
     from grape_ops.pipeline import run_pipeline
 
-    run_pipeline(pipeline)
+    run_pipeline(pipeline, overrides or ())
 
 
 @app.command()

@@ -14,6 +14,7 @@ from grape_ops.generate.pictures import ChannelView, composite_colours
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.report import projection
 from grape_ops.report.cells import CELLS, cell_pictures, choose_genes, strips
+from grape_ops.report.cost import cost_rows
 from grape_ops.report.figures import complex_scores, map_along_training
 from grape_ops.report.material import Material, gather
 from grape_ops.report.projection import nearest_genes, principal_components, projections
@@ -151,6 +152,12 @@ def test_words_tell_that_m_did_not_begin_with_noise(material):
     started = replace(material, run=replace(material.run, config=config))
     assert any("start.h5ad" in line for line in conclusions(started)[1])
     assert not any("start.h5ad" in line for line in conclusions(material)[1])
+
+
+def test_the_time_of_the_start_is_a_part_of_the_cost(material):
+    assert not any("where M starts" in what for what, _ in cost_rows(material))
+    begun_twice = [{"step": 0, "start_s": 50.0}, {"step": 0, "start_s": 70.0}, *material.metrics]
+    assert dict(cost_rows(replace(material, metrics=begun_twice)))["where M starts (the classifier)"] == "2 minutes"
 
 
 def test_without_scores_the_words_give_map_but_no_verdict(material):

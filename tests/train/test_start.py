@@ -9,7 +9,8 @@ from grape_ops.cells.batches import hold_out
 from grape_ops.cells.contrasts import CellSums
 from grape_ops.config import Config, EmbedSettings, lay_over, parse_config
 from grape_ops.embed import embed
-from grape_ops.schema import START_FILE
+from grape_ops.schema import METRICS_FILE, START_FILE
+from grape_ops.train.log import read_metrics
 from grape_ops.train.loop import train
 from grape_ops.train.start import classifier_contrasts, turned_into
 
@@ -57,6 +58,7 @@ def test_m_begins_where_the_start_says_and_the_start_can_be_judged(tiny_store, t
     np.testing.assert_allclose(lengths, config.model.embedding_dim**0.5, rtol=1e-5)
     drift = np.abs(embed(run.path, EmbedSettings(ema=False)).X - start.X).max()
     rate = config.train.optimizer.embedding_learning_rate or config.train.optimizer.learning_rate
+    assert next(read_metrics(run.path / METRICS_FILE)).keys() == {"step", "start_s"}
     assert 0 < drift < 5 * rate * config.train.steps
 
 

@@ -19,10 +19,13 @@ def cost_rows(material: Material) -> Rows:
         ("steps × cells in a step", f"{steps:,} × {batch:,} = {steps * batch:,} cells"),
         ("cells seen, in rounds over all cells", f"{steps * batch / max(int(run.genes['n_cells'].sum()), 1):,.3g}"),
     ]
+    started = [line["start_s"] for line in material.metrics if "start_s" in line]
+    if started:
+        rows.append(("where M starts (the classifier)", duration(sum(started))))
     rate = median_rate(material.metrics)
     if rate is not None:
         rows.append(("rate (median)", f"{rate:,.3g} cells per second"))
-        rows.append(("training time at that rate", duration(steps * batch / rate)))
+        rows.append(("adversarial training at that rate", duration(steps * batch / rate)))
         if steps < planned:
             rows.append(("still to come", duration((planned - steps) * batch / rate)))
     return rows

@@ -1,5 +1,6 @@
 """Training (section 3.5), as labelled stages. The only file that knows the engine, lightning-fabric."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,10 +61,13 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     run = open_run(out)
 
     # The networks and their optimisers, what is drawn, and what is written down.
+    begun = time.monotonic()
     state = first_state(fabric, run, store, run.latest_checkpoint() if resume else None)
     loader, memory = make_loader(store, config, fabric)
     watch = Watch(judge or (Judge.of(store.perturbations, run.truth) if run.truth else None), memory)
     log = MetricsLog(out, state.step, settings.tensorboard) if fabric.is_global_zero else None
+    if log is not None and state.step == 0 and settings.start.kind != "noise":
+        log.write(0, {"start_s": time.monotonic() - begun})
     objectives = Objectives(settings.loss, settings.compile, fabric.autocast)
     means = IntervalMean(settings.batch_size)
 

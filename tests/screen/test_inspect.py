@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tifffile
 import yaml
+import zarr
 from layout_writers import (
     Plain,
+    cut_crops,
     draw_screen,
     write_brieflow,
     write_funk2022,
@@ -80,6 +83,26 @@ def test_inspect_tells_what_is_doubtful(tmp_path: Path) -> None:
         "perhaps too few for a flat field",
     ):
         assert said in text, said
+
+
+def test_inspect_tells_the_size_of_a_pixel_and_a_setting_that_contradicts_it(tmp_path: Path) -> None:
+    write_table(tmp_path, draw_screen())
+    assert "Pixel: of unknown size (screen.pixel_size tells it" in str(inspect_screen(tmp_path, PLAIN))
+    for file in tmp_path.glob("tiles/*/*.tif"):
+        pixels = tifffile.imread(file)
+        metadata = {"axes": "CYX", "PhysicalSizeX": 0.325, "PhysicalSizeXUnit": "µm"}
+        tifffile.imwrite(file, pixels, ome=True, photometric="minisblack", metadata=metadata)
+    for size, doubtful in ((None, False), (0.324, False), (0.65, True)):
+        found = inspect_screen(tmp_path, ScreenSettings(pixel_size=size))
+        assert f"Pixel: {size or 0.325:g} µm" in str(found)
+        assert any("is 0.65 µm, and the images say 0.325 µm" in doubt for doubt in found.doubts) == doubtful
+
+
+def test_inspect_says_how_channels_get_names(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    zarr.create_array(tmp_path / "crops.zarr", data=cut_crops(drawn))
+    drawn.cells.to_parquet(tmp_path / "cells.parquet")
+    assert "Name them in screen.yaml" in "".join(inspect_screen(tmp_path, PLAIN).doubts)
 
 
 def test_inspect_counts_cells_outside_their_tiles(tmp_path: Path) -> None:

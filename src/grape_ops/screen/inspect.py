@@ -15,11 +15,11 @@ import yaml
 from grape_ops.config import ScreenSettings, lay_over
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import progress
-from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, TILE, WELL, X, Y
+from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_rules import ghost_guides
 from grape_ops.screen.layouts import LAYOUTS, open_screen, recognise_layout
 from grape_ops.screen.quality import Tally, counted
-from grape_ops.screen.screen import Screen, TileHeader, tile_header
+from grape_ops.screen.screen import Screen, TileHeader, known_pixel_size, tile_header
 from grape_ops.screen.zarr_tiles import ZarrTiles
 
 HEADS = 2000  # tiles whose heads are looked at; of more, every n-th
@@ -63,10 +63,13 @@ class Inspection:
         channels = ", ".join(self.screen.channels)
         images = counted(self.tiles, "tiles") if self.screen.read_crops is None else "ready crops"
         size = f" of {self.size[0]:,} x {self.size[1]:,} px" if self.size else ""
+        own = self.screen.pixel_size
+        pixel = f"{own:.4g} µm" if own else "of unknown size (screen.pixel_size tells it in µm, for scale bars)"
         lines = [
             f"Layout: {self.layout} ({LAYOUTS[self.layout].sentence})",
             f"Images: {counted(self.plates, 'plates')}, {counted(self.wells, 'wells')}, {images}{size}",
             f"Channels: {channels}",
+            f"Pixel: {pixel}",
             f"Cells: {self.cells:,}, of them {self.controls:,} controls ({_names(self.control_names)})",
             f"Genes: {len(self.genes):,} with {len(self.guides):,} guides, those of controls included",
         ]
@@ -213,8 +216,18 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
             f"{counted(len(ghosts), 'guides')} with more than {settings.ghost_factor:g} times the cells of the median "
             f"guide ({cells:,} cells): {_listed(sorted(ghosts))}. To leave them out: --set screen.ghost_guides=drop."
         )
+    told = known_pixel_size(screen) if settings.pixel_size else None
+    if told and not np.isclose(told, settings.pixel_size, rtol=0.02):
+        doubts.append(
+            f"screen.pixel_size is {settings.pixel_size:.4g} µm, and the images say {told:.4g} µm; the setting wins."
+        )
     if screen.channels == tuple(f"channel{index}" for index in range(len(screen.channels))):
-        doubts.append("Nothing names the channels; they are called by their number.")
+        remedy = (
+            f"Name them in {SCREEN_FILE}, by `channels: [DNA, …]`, beside `crops` and `cells`."
+            if found.layout == "table"
+            else "Where a setting wants a channel, such as features.nucleus_channel, give that name."
+        )
+        doubts.append(f"Nothing names the channels; they are called by their number, channel0 the first. {remedy}")
     if isinstance(screen.read_tile, ZarrTiles) and screen.read_tile.doubt:
         doubts.append(screen.read_tile.doubt)
     if screen.read_crops is None and not screen.corrected and found.tiles < FEW_TILES * found.wells:

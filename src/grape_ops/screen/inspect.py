@@ -216,11 +216,9 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
             f"{counted(len(ghosts), 'guides')} with more than {settings.ghost_factor:g} times the cells of the median "
             f"guide ({cells:,} cells): {_listed(sorted(ghosts))}. To leave them out: --set screen.ghost_guides=drop."
         )
-    told = known_pixel_size(screen) if settings.pixel_size else None
-    if told and not np.isclose(told, settings.pixel_size, rtol=0.02):
-        doubts.append(
-            f"screen.pixel_size is {settings.pixel_size:.4g} µm, and the images say {told:.4g} µm; the setting wins."
-        )
+    told, given = known_pixel_size(screen), settings.pixel_size
+    if told and given and not np.isclose(told, given, rtol=0.02):
+        doubts.append(f"screen.pixel_size is {given:.4g} µm, and the images say {told:.4g} µm; the setting wins.")
     if screen.channels == tuple(f"channel{index}" for index in range(len(screen.channels))):
         remedy = (
             f"Name them in {SCREEN_FILE}, by `channels: [DNA, …]`, beside `crops` and `cells`."

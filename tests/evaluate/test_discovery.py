@@ -12,7 +12,7 @@ from grape_ops.evaluate.agreement import agreement
 from grape_ops.evaluate.confounding import nuisance_score
 from grape_ops.evaluate.discovery import cluster_enrichment, clusters, neighbours
 from grape_ops.evaluate.enrichment import enrichment, enrichment_scores
-from grape_ops.evaluate.maps import gene_map
+from grape_ops.evaluate.maps import GeneMap, gene_map
 from grape_ops.evaluate.neighbourhood import nearest, neighbour_count, neighbour_graph
 from grape_ops.evaluate.recall import known_pairs, pair_similarities, recall_scores
 from grape_ops.evaluate.retrieval import unit_rows
@@ -193,10 +193,15 @@ def test_support_of_neighbours_is_a_bootstrap_over_runs():
     assert neighbours([run(5, 40), run(5, 40)], "A", 2)["support"].tolist() == [1.0, 1.0]
 
 
-def test_a_gene_in_another_case_is_proposed():
+def test_a_gene_in_another_case_is_found_where_one_is_meant():
     runs, _ = planted_runs(1)
-    with pytest.raises(GrapeOpsError, match="Similar symbols: G003[.]"):
-        neighbours(runs, "g003", 3)
+    assert neighbours(runs, "g003", 3).equals(neighbours(runs, "G003", 3))
+    with pytest.raises(GrapeOpsError, match="Similar symbols: .*G003"):
+        neighbours(runs, "g03", 3)
+    two = [GeneMap("m", ("Abc", "ABC", "abd"), np.eye(3))]
+    assert neighbours(two, "ABC", 1)["gene_symbol"].tolist() == ["Abc"]
+    with pytest.raises(GrapeOpsError, match="abc is not among .* Similar symbols: ABC, Abc[.]"):
+        neighbours(two, "abc", 1)
 
 
 def test_an_unknown_gene_gets_proposals():

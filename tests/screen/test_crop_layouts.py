@@ -245,13 +245,23 @@ def test_crops_that_could_not_be_read_are_tried_again_and_never_kept_as_black(tm
         (CROP, {"crops_array": "pictures"}, "no array 'pictures'"),
         (CROP, {"crops": "others.npz"}, "no file of crops"),
         (CROP, {"crops_array": "channels_last"}, r"looks like \(cells, height, width, channels\)"),
+        (CROP, {"crops_array": "objects"}, r"'objects' of .*crops.npz cannot be read: it holds Python objects. Save"),
+        (CROP, {"crops_array": ""}, r"'objects' of .*crops.npz cannot be read: it holds Python objects. Save"),
+        (CROP, {"crops": "objects.npy", "crops_array": ""}, "objects.npy cannot be read: it holds Python objects"),
         (CROP, {"crops": "empty.npy", "crops_array": ""}, "empty.npy is empty"),
     ],
 )
 def test_layout_table_tells_what_does_not_fit_in_crops(tmp_path: Path, size: int, keys: dict, message: str) -> None:
     drawn = draw_screen()
     crops = cut_crops(drawn)
-    np.savez(tmp_path / "crops.npz", images=crops, few=crops[:9], channels_last=crops.transpose(0, 2, 3, 1))
+    np.savez(
+        tmp_path / "crops.npz",
+        images=crops,
+        few=crops[:9],
+        channels_last=crops.transpose(0, 2, 3, 1),
+        objects=np.array([1, "a"], object),
+    )
+    np.save(tmp_path / "objects.npy", np.array([crops[0], "a"], object))
     (tmp_path / "empty.npy").touch()
     drawn.cells.to_csv(tmp_path / "cells.csv", index=False)
     described = {"cells": "cells.csv", "crops": "crops.npz", "crops_array": "images"}

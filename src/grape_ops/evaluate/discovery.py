@@ -53,10 +53,7 @@ def neighbours(
     GrapeOpsError : the gene is not in every run; the message proposes similar symbols.
     """
     genes, vectors = common_vectors(runs)
-    if gene not in genes:
-        alike = [name for name in genes if name.casefold() == gene.casefold()]
-        similar = ", ".join(alike or difflib.get_close_matches(gene.upper(), genes, n=5)) or "none"
-        raise GrapeOpsError(f"{gene} is not among the {len(genes)} genes of the map. Similar symbols: {similar}.")
+    gene = _found(gene, genes)
     rows = [unit_rows(table) for table in vectors]
     query = genes.index(gene)
     cosines = np.stack([table @ table[query] for table in rows])
@@ -74,6 +71,19 @@ def neighbours(
             "relation": [_relation(gene, genes[row], truth, pairs) for row in order],
         }
     )
+
+
+def _found(gene: str, genes: Sequence[str]) -> str:
+    """Find a gene among others; in other upper and lower case if only one is meant."""
+    folded = [name.casefold() for name in genes]
+    alike = [name for name, fold in zip(genes, folded, strict=True) if fold == gene.casefold()]
+    if gene in alike:
+        return gene
+    if len(alike) == 1:
+        return alike[0]
+    close = difflib.get_close_matches(gene.casefold(), folded, n=5)
+    similar = ", ".join(alike or [genes[folded.index(fold)] for fold in close]) or "none"
+    raise GrapeOpsError(f"{gene} is not among the {len(genes)} genes of the map. Similar symbols: {similar}.")
 
 
 def _ranking(similarity: np.ndarray, own: int) -> np.ndarray:

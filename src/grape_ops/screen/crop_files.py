@@ -88,7 +88,7 @@ def read_crop(file: Path, name: str) -> np.ndarray:
     try:
         crop = np.load(file, allow_pickle=False) if file.suffix == ".npy" else tifffile.imread(file)
     except DAMAGED as error:
-        raise GrapeOpsError(f"The crop {name} cannot be read: {error or type(error).__name__}") from None
+        raise GrapeOpsError(f"The crop {name} cannot be read: {_why(error)}") from None
     return crop[None] if crop.ndim == 2 else crop
 
 
@@ -135,7 +135,7 @@ class ArrayCrops:
             # One stretch of rows is read at a time: far-apart rows would be slow in chunked files.
             crops = np.concatenate([array[first : last + 1] for first, last in _stretches(ordered)])
         except (OSError, ValueError, LookupError, RuntimeError) as error:
-            raise GrapeOpsError(f"The crops of {self.file} cannot be read: {error or type(error).__name__}") from None
+            raise GrapeOpsError(f"The crops of {self.file} cannot be read: {_why(error)}") from None
         return crops[back][:, list(self.channels)]
 
 
@@ -161,7 +161,7 @@ def open_array(file: Path, name: str) -> Any:
     except KeyError:
         raise GrapeOpsError(f"{file} has no array {name!r}; name another as crops_array in screen.yaml.") from None
     except (OSError, ValueError, TypeError) as error:
-        raise GrapeOpsError(f"{file} cannot be read: {error or type(error).__name__}") from None
+        raise GrapeOpsError(f"{file} cannot be read: {_why(error)}") from None
     if len(array.shape) != 4:
         raise GrapeOpsError(
             f"{file} holds an array of the shape {array.shape}, where (cells, channels, height, width) is wanted."
@@ -192,7 +192,30 @@ def _open(file: Path, name: str) -> Any:
         raise GrapeOpsError(f"{file} is empty.") from None
     if isinstance(loaded, np.ndarray):
         return loaded
-    return loaded[name or _only(file, [key for key in loaded.files if loaded[key].ndim == 4])]
+    if not name:
+        name = _only(file, [key for key in loaded.files if npz_array(file, loaded, key).ndim == 4])
+    return npz_array(file, loaded, name)
+
+
+def npz_array(file: Path, loaded: Any, name: str) -> np.ndarray:
+    """Read one array of an npz file that numpy has opened.
+
+    Raises
+    ------
+    GrapeOpsError : it is damaged, or holds Python objects.
+    """
+    try:
+        return loaded[name]
+    except ValueError as error:
+        raise GrapeOpsError(f"The array {name!r} of {file} cannot be read: {_why(error)}") from None
+
+
+def _why(error: Exception) -> str:
+    """Say why numbers cannot be read; of objects, which numpy refuses for safety's sake, how they become readable."""
+    words = str(error) or type(error).__name__
+    if "allow_pickle" in words or "Python objects" in words:
+        return "it holds Python objects. Save labels as text (labels.astype(str)), and crops as one array of numbers."
+    return words
 
 
 def _only(file: Path, names: list[str]) -> str:

@@ -35,6 +35,7 @@ from grape_ops.screen.crop_files import (
     crop_screen,
     h5sc_channels,
     lmdb_table,
+    npz_array,
     open_array,
 )
 from grape_ops.screen.layout import Layout
@@ -252,7 +253,8 @@ def _npz_table(file: Path) -> pd.DataFrame:
     """Take every array with one value a cell as a column."""
     crops = open_array(file, "")
     with np.load(file, allow_pickle=False) as content:
-        columns = {name: content[name] for name in content.files if content[name].shape == (len(crops),)}
+        arrays = ((name, npz_array(file, content, name)) for name in content.files)
+        columns = {name: array for name, array in arrays if array.shape == (len(crops),)}
     if not columns:
         raise GrapeOpsError(f"{file} has no arrays of labels; name the cells' table as cells in {SCREEN_FILE}.")
     return pd.DataFrame(columns)

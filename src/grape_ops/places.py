@@ -99,6 +99,19 @@ def claim_table(file: Path, columns: Sequence[str]) -> None:
 
 def put_in_place(draft: Path, file: Path) -> None:
     """Give a finished file its name, and say so if an earlier result gives way."""
-    if file.exists():
-        note(f"an earlier {file} was replaced.")
+    say_replaced(file)
     draft.replace(file)
+
+
+def say_replaced(result: Path) -> None:
+    """Say that an earlier result gives way, if there is one."""
+    if result.exists():
+        note(f"an earlier {result} was replaced.")
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file at once, and say so if an earlier result gives way."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.partial")
+    draft.write_text(text)
+    put_in_place(draft, file)

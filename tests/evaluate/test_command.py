@@ -144,7 +144,7 @@ def test_a_folder_in_place_of_vectors_says_what_it_is(folder):
         evaluate_files([folder / "run"], str(folder / "truth.tsv"), folder / "out", settings(), 0)
 
 
-def test_tables_of_others_are_not_replaced(folder, tmp_path):
+def test_tables_of_others_are_not_replaced_and_ours_are_with_a_word(folder, tmp_path, capsys):
     mine = tmp_path / "library.csv"
     mine.write_text("gene_symbol,sgRNA\nG000,a\n")
     maps = [folder / "run0.h5ad"]
@@ -156,5 +156,8 @@ def test_tables_of_others_are_not_replaced(folder, tmp_path):
             write(mine)
         assert mine.read_text() == "gene_symbol,sgRNA\nG000,a\n"
         again = tmp_path / "again.tsv"
-        assert write(again) == write(again) == again.read_text()
+        first = write(again)
+        assert capsys.readouterr().err == ""
+        assert write(again) == first == again.read_text()
+        assert capsys.readouterr().err == f"Note: an earlier {again} was replaced.\n"
         again.unlink()

@@ -57,7 +57,7 @@ def test_unknown_formats_and_folders_are_refused(export_run_path, tmp_path):
         export_run(export_run_path, "h5ad", tmp_path, Config())
 
 
-def test_files_of_others_are_not_replaced(export_run_path, tmp_path):
+def test_files_of_others_are_not_replaced(export_run_path, tmp_path, capsys):
     for form, name in (("clusters", "library.tsv"), ("h5sc", "cells.h5sc"), ("h5ad", "genes.h5ad")):
         mine = tmp_path / name
         mine.write_text("gene_symbol\tsgRNA\n")
@@ -65,8 +65,9 @@ def test_files_of_others_are_not_replaced(export_run_path, tmp_path):
             export_run(export_run_path, form, mine, Config())
         assert mine.read_text() == "gene_symbol\tsgRNA\n"
     again = tmp_path / "again.h5sc"
-    export_run(export_run_path, "h5sc", again, Config())
-    export_run(export_run_path, "h5sc", again, Config())
+    for _ in range(2):
+        export_run(export_run_path, "h5sc", again, Config())
+    assert capsys.readouterr().err.count(f"an earlier {again} was replaced") == 1
 
 
 def test_clusters_need_no_plane(export_run_path, tmp_path, monkeypatch):

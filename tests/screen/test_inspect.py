@@ -56,9 +56,10 @@ def test_inspect_recognises_the_layout_and_writes_a_pipeline(layout: str, tmp_pa
     assert (out.parent / plan.screen).resolve() == root.resolve()
     assert config.screen.layout == layout and config.train.steps == 7
     # A second look replaces what the first wrote, and nothing else.
-    assert CliRunner().invoke(app, ["inspect", str(root), "--out", str(out)]).exit_code == 0
+    again = CliRunner().invoke(app, ["inspect", str(root), "--out", str(out)])
+    assert again.exit_code == 0 and f"an earlier {out} was replaced" in again.output
     out.write_text("screen: mine\n")
-    with pytest.raises(GrapeOpsError, match="not written by inspect"):
+    with pytest.raises(GrapeOpsError, match="not a pipeline file of grape-ops"):
         write_pipeline(inspect_screen(root, PLAIN), root, PLAIN, out)
 
 

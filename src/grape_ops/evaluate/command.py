@@ -25,8 +25,7 @@ from grape_ops.evaluate.scores import (
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.pairs import KnownPairs, load_pairs
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
-from grape_ops.places import claim_folder, claim_table, what_lies_at
-from grape_ops.progress import note
+from grape_ops.places import claim_folder, claim_table, say_replaced, what_lies_at, write_text
 from grape_ops.schema import SCORES_JSON, UNS_METHOD
 
 if TYPE_CHECKING:
@@ -94,8 +93,7 @@ def evaluate_files(
     names = load_aliases(aliases) if aliases is not None else None
     lists = [load_pairs(path, names) for path in pairs]
     scores = evaluate_maps(named_maps(maps, groups), load_truth(truth), settings, seed, pairs=lists, aliases=names)
-    if (out / SCORES_JSON).is_file():
-        note(f"the earlier evaluation in {out} was replaced.")
+    say_replaced(out / SCORES_JSON)
     write_scores(scores, out)
     write_details(scores, details or out)
     return scores
@@ -205,6 +203,5 @@ def _tsv(table: pd.DataFrame, out: Path | None) -> str:
     text = table.to_csv(sep="\t", index=False, float_format="%.6g")
     if out is not None:
         claim_table(out, [str(name) for name in table])
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text)
+        write_text(out, text)
     return text

@@ -8,6 +8,7 @@ from grape_ops.explore.atlas import Atlas
 from grape_ops.explore.documents import ADDRESSES, all_documents, as_json, document
 from grape_ops.explore.page import page_files
 from grape_ops.explore.sources import Request
+from grape_ops.places import say_replaced
 from grape_ops.progress import progress
 
 MARK = "explore.json"  # written last: the folder is a whole page, and may be replaced by another
@@ -40,6 +41,8 @@ def write_static(request: Request, out: Path) -> Path:
     (draft / "data" / "overview.json").write_bytes(as_json(atlas.overview("static")))
     (draft / MARK).write_bytes(as_json({"title": atlas.title, "genes": len(atlas.genes)}))
     if out.exists():
+        if any(out.iterdir()):
+            say_replaced(out)
         shutil.rmtree(out)
     draft.replace(out)
     return out

@@ -15,7 +15,7 @@ from grape_ops.embed import embed
 from grape_ops.evaluate import discovery
 from grape_ops.evaluate.leiden import available
 from grape_ops.evaluate.maps import control_rows, gene_map
-from grape_ops.places import claim_table
+from grape_ops.places import claim_table, write_text
 from grape_ops.report.projection import projections
 from grape_ops.schema import GENE
 from grape_ops.train.run import open_run
@@ -80,7 +80,4 @@ def write_cluster_table(run_path: Path, out: Path, settings: Config) -> None:
     """Write gene_symbol and cluster as TSV, for tools that annotate clusters."""
     claim_table(out, (GENE, CLUSTER))
     table = cluster_genes(_vectors(run_path), run_path, settings)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(f".{out.name}.partial")
-    table.to_csv(draft, sep="\t", index=False)
-    draft.replace(out)
+    write_text(out, table.to_csv(sep="\t", index=False))

@@ -14,7 +14,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.embed import run_store
 from grape_ops.features import find_all_regions, nucleus_channel
-from grape_ops.places import claim_file
+from grape_ops.places import claim_file, put_in_place
 from grape_ops.progress import progress
 from grape_ops.schema import CELLS_FILE
 from grape_ops.train.run import open_run
@@ -68,7 +68,7 @@ def write_h5sc(run_path: Path, out: Path, settings: Config) -> None:
         images = file["obsm"].create_dataset(IMAGES, shape, "f2", chunks=(1, *shape[1:]), compression="lzf")
         images.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
         _fill(images, store, nucleus)
-    draft.replace(out)
+    put_in_place(draft, out)
 
 
 def _is_ours(file: Path) -> bool:

@@ -36,7 +36,7 @@ from grape_ops.generate.verdicts import (
     scored,
     verdict,
 )
-from grape_ops.places import claim_folder
+from grape_ops.places import claim_folder, write_text
 from grape_ops.progress import progress
 from grape_ops.schema import UNFINISHED_DIR
 
@@ -100,7 +100,7 @@ def write_check(
     known.to_parquet(out / VALUES_FILE, index=False)
     matching = {row: part for row, (part, _) in knockouts.items()}
     _write_figures(restyler, table, known, cells[: settings.shown], matching, out / FIGURES_DIR)
-    (out / PHENOTYPE_JSON).write_text(json.dumps(summary, indent=1) + "\n")  # last: it says that all is there
+    write_text(out / PHENOTYPE_JSON, json.dumps(summary, indent=1) + "\n")  # last: it says that all is there
     shutil.rmtree(out / UNFINISHED_DIR)
     return summary
 

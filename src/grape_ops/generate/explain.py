@@ -22,7 +22,7 @@ from grape_ops.generate.figures import called, save_figure
 from grape_ops.generate.pictures import channel_views
 from grape_ops.generate.plots import change_figure, strip_figure
 from grape_ops.generate.restyle import Restyler
-from grape_ops.places import claim_folder
+from grape_ops.places import claim_folder, write_text
 from grape_ops.progress import progress
 
 CHANGES_TSV = "changes.tsv"
@@ -89,7 +89,7 @@ def write_directions(
         "agreement": {gene: agreement(part) for gene, part in table.groupby("gene_symbol", sort=False)},
         "settings": settings.model_dump(mode="json"),
     }
-    (out / DIRECTIONS_JSON).write_text(json.dumps(without_nan(record), indent=1, allow_nan=False) + "\n")
+    write_text(out / DIRECTIONS_JSON, json.dumps(without_nan(record), indent=1, allow_nan=False) + "\n")
     return table
 
 

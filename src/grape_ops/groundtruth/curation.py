@@ -20,7 +20,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.readers import GENE_COLUMNS, find_column, read_rows
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
-from grape_ops.places import claim_file
+from grape_ops.places import claim_file, say_replaced
 from grape_ops.schema import COMPLEX, GENE
 
 Complexes = dict[str, tuple[str, ...]]
@@ -175,6 +175,7 @@ def curate_files(
     # A truth of the user's own has the same columns; only ours has its log beside it.
     claim_file(out, "a curated truth", example="truth.tsv", is_ours=lambda _: dropped.is_file())
     out.parent.mkdir(parents=True, exist_ok=True)
+    say_replaced(out)
     _write(out, (GENE, COMPLEX), ((gene, name) for name, genes in complexes.items() for gene in genes))
     # What later stages dropped is still in the table of an earlier one.
     logged = {"covered": ("coverage",), "distinct": ("coverage", "overlap")}.get(stage)

@@ -24,7 +24,7 @@ from grape_ops.generate.plots import phenotype_figure, shares_figure
 from grape_ops.generate.restyle import Restyler
 from grape_ops.generate.verdicts import PHENOTYPE_TSV, VALUES_FILE, verdict
 from grape_ops.groundtruth import GroundTruth
-from grape_ops.places import claim_folder
+from grape_ops.places import claim_folder, say_replaced
 from grape_ops.report.figures import MAP_NAMES
 from grape_ops.report.generation import read_check
 from grape_ops.report.material import Material, gather
@@ -106,6 +106,8 @@ def write_figures(
     put("fig4_clusters", sweep_figure(material.scores) if has_scores and material.scores else None, why)
     why = "mAP along training is logged if `grape-ops train` is given --truth."
     put("fig5_training", training_figure(material.metrics), why)
+    if earlier and drawn:
+        say_replaced(out)
     return drawn, missing
 
 

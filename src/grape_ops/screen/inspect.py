@@ -14,6 +14,7 @@ import yaml
 
 from grape_ops.config import ScreenSettings, lay_over
 from grape_ops.errors import GrapeOpsError
+from grape_ops.places import claim_file, write_text
 from grape_ops.progress import progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_rules import ghost_guides
@@ -242,6 +243,10 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
+def _is_ours(file: Path) -> bool:
+    return file.read_bytes().startswith(_WRITTEN.encode())
+
+
 def write_pipeline(
     found: Inspection, root: Path, settings: ScreenSettings, out: Path, overrides: Iterable[str] = ()
 ) -> None:
@@ -255,8 +260,7 @@ def write_pipeline(
     ------
     GrapeOpsError : a file of this name is there already, and not by us.
     """
-    if out.exists() and not (out.is_file() and out.read_text().startswith(_WRITTEN)):
-        raise GrapeOpsError(f"{out} is there already, and was not written by inspect; give another --out.")
+    claim_file(out, "a pipeline file", example="pipeline.yaml", is_ours=_is_ours)
     small = found.cells < 50_000
     size = min(found.size) // 8 * 8 if found.size and found.screen.read_crops is not None else None
     chosen: dict[str, Any] = settings.model_dump(mode="json", exclude_defaults=True) | {"layout": found.layout}
@@ -286,5 +290,4 @@ def write_pipeline(
         "# Known complexes to score by, such as truth: complexes-14x106, may be added.",
         f"# {'small.yaml is for two CPU cores' if small else 'paper.yaml is the paper and wants a GPU'}.",
     ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("\n".join(lines) + "\n" + yaml.safe_dump(plan, sort_keys=False))
+    write_text(out, "\n".join(lines) + "\n" + yaml.safe_dump(plan, sort_keys=False))

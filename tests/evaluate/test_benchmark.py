@@ -176,6 +176,15 @@ def test_files_and_table(tmp_path, capsys):
     )
 
 
+def test_long_names_are_folded_and_not_cut(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    truth = GroundTruth("complexes_of_the_screen_without_ribosomes_2026_curated", TRUTH.complexes, TRUTH.sha256)
+    print_scores(judge({"a_method_of_an_even_longer_name_than_that": as_map(VECTORS, GENES)}, truth))
+    printed = capsys.readouterr().out
+    assert "…" not in printed and max(map(len, printed.splitlines())) <= 80
+    assert "curated" in printed[printed.index("share of known pairs") :]
+
+
 def test_the_table_reads_at_80_columns(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     scores = judge({"a method of a long name": as_map(VECTORS, GENES), "other": as_map(NOISE, GENES)})

@@ -171,8 +171,10 @@ def _printed_recall(scores: Sequence[dict[str, Any]]) -> "Table":
     recall = recall_table(scores)
     tests = recall.drop_duplicates(["side", "tail"])
     sides = zip(tests["side"], tests["tail"], strict=True)
-    for name in ("method", "pairs", "number", *(f"{side}\n{tail:.3g}" for side, tail in sides)):
-        table.add_column(name, justify="left" if name in ("method", "pairs") else "right")
+    for name in ("method", "pairs"):
+        table.add_column(name, overflow="fold")
+    for name in ("number", *(f"{side}\n{tail:.3g}" for side, tail in sides)):
+        table.add_column(name, justify="right", no_wrap=True)
     for (method, pairs), part in recall.groupby(["method", "pairs"], sort=False):
         found = [f"{value:.3f}" for value in part["value"]]
         table.add_row(escape(str(method)), escape(str(pairs)), str(part["n_pairs"].iloc[0]), *found)

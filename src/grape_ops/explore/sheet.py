@@ -69,7 +69,7 @@ class Sheet:
         """Name -> (N + controls, 2); a UMAP that the file brings is taken as it is."""
         vectors = np.concatenate([self.vectors, self._control_vectors.reshape(-1, self.vectors.shape[1])])
         if not self._given:
-            return projections(vectors, self.seed)
+            return projections(vectors, self.seed, self.name)
         plane, share = principal_components(vectors)
         return self._given | {f"PCA ({share:.0%} of the variance)": plane}
 

@@ -123,7 +123,7 @@ def maps_figure(maps: Mapping[str, "AnnData"], truth: GroundTruth | None, seed: 
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (method, adata) in zip(axes, named, strict=False):
         genes = gene_map(adata, method)  # without controls
-        kind, plane = next(iter(projections(genes.vectors, seed).items()))
+        kind, plane = next(iter(projections(genes.vectors, seed, method).items()))
         _genes(axis, plane, np.array(genes.genes), groups)
         axis.set_title(method, fontsize=9)
         axis.set_xlabel(kind.split(" ")[0], fontsize=7, color="#777777")

@@ -14,6 +14,7 @@ from grape_ops.cells.batches import Batch, BatchLoader, Sampler, StandardizedCro
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, ModelSettings
 from grape_ops.nn.grape import Grape, build_grape
+from grape_ops.progress import waiting
 from grape_ops.train.loop import fresh_state, iterate, start_engine
 from grape_ops.train.memory import Need, crops_at_a_time, free_on, in_gib, memory_needed
 from grape_ops.train.step import Objectives
@@ -68,7 +69,8 @@ def estimate(store_path: Path, config: Config) -> Estimate:
     loader = BatchLoader(
         StandardizedCrops(store, fabric.device), sampler, augment=settings.augment, noise_dim=config.model.noise_dim
     )
-    seconds = _time_steps(nets, config, fabric, [loader.fetch(step) for step in range(TIMED_STEPS + 1)])
+    with waiting(f"Timing {TIMED_STEPS} steps of {crops} crops, after one to warm up"):
+        seconds = _time_steps(nets, config, fabric, [loader.fetch(step) for step in range(TIMED_STEPS + 1)])
     per_step = seconds * settings.batch_size / crops
     return Estimate(
         parameters,

@@ -1,5 +1,6 @@
 """Ready crops a well at a time: the same store from a table in parts, from processes, and from a cluster."""
 
+import pickle
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.pipeline import preprocess
+from grape_ops.preprocess.workers import Workers
 from grape_ops.screen.cell_parts import CellParts
 from grape_ops.screen.screen import Screen, no_tile, no_tiles
 
@@ -102,6 +104,29 @@ def test_groups_wider_than_a_well_share_their_percentiles(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+def test_groups_smaller_than_a_well_have_their_own_percentiles_and_workers_send_little(tmp_path):
+    screen = ready(tmp_path / "s", parts=False)
+    screen.cells["tile"] = np.where(screen.cells["crop"] < 45, "1", "2")
+    chosen = settings(intensity={"columns": ["plate", "well", "tile"]})
+    sent = []
+
+    class Listening(Workers):
+        def run(self, *tasks):
+            for result in super().run(*tasks):
+                sent.append(len(pickle.dumps(result)))
+                yield result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("grape_ops.preprocess.cluster.Workers", Listening)
+        preprocess(screen, tmp_path / "store", chosen)
+    assert sent and max(sent) < 10_000
+    store = CropStore.open(tmp_path / "store")
+    raw = Crops(tmp_path)(pd.DataFrame({"well": "A1", "crop": np.arange(0, 45, 3)}))
+    low, high = np.percentile(raw[:, 0], [0.1, 99.9])
+    expected = np.clip((raw[1, 0] - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(store.read([1])[0, 0] / 65535, expected, atol=1e-3)
+
+
 @pytest.mark.parametrize("columns", [["plate", "well"], ["plate"]])
 def test_broken_crops_are_tried_again_and_once_mended_leave_no_trace(tmp_path, columns):
     chosen = settings(most_lost=0.001, intensity={"columns": columns})
@@ -122,7 +147,7 @@ def test_broken_crops_leave_the_others_as_they_are(tmp_path):
     )
     assert lost.cells_dropped == {"crop missing or unreadable": 2} and lost.cells_kept == 88
     reads = (tmp_path / "s" / "reads.log").read_text().splitlines()
-    assert reads.count("A1") == 2  # to look at the first and to measure; it had been written in full
+    assert reads.count("A1") == 1  # to look at the first; it had been measured and written in full
     preprocess(ready(tmp_path / "s", parts=True), tmp_path / "whole", settings())
     some, whole = CropStore.open(tmp_path / "store"), CropStore.open(tmp_path / "whole")
     some.verify()
@@ -144,12 +169,13 @@ def test_what_was_measured_in_full_is_not_measured_again(tmp_path):
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("grape_ops.preprocess.ready_crops._Wells.choose", killed)
-        with pytest.raises(KeyboardInterrupt):
-            preprocess(screen, tmp_path / "store", chosen)
+    for place in ("ready_crops._Wells.choose", "crop_wells.finish_shard", "ready_crops.finish_store"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(f"grape_ops.preprocess.{place}", killed)
+            with pytest.raises(KeyboardInterrupt):
+                preprocess(screen, tmp_path / "store", chosen, resume=True)
     preprocess(screen, tmp_path / "store", chosen, resume=True)
-    assert len((tmp_path / "s" / "reads.log").read_text().splitlines()) == 2 * reads + 1
+    assert len((tmp_path / "s" / "reads.log").read_text().splitlines()) == 2 * reads + 3  # each looked at the first
     assert contents(tmp_path / "store") == contents(tmp_path / "whole")
 
 

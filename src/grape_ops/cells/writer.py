@@ -127,6 +127,14 @@ def adopt_shard(folder: Path, name: str, crops: Path) -> None:
     os.replace(crops, file)
 
 
+def release_shard(folder: Path, name: str, crops: Path) -> None:
+    """Undo ``adopt_shard``, if a shard of this name is there: it is moved to ``crops``."""
+    there = next((file for file in (_partial(folder, name), shard_file(folder, name)) if file.is_file()), None)
+    if there is not None:
+        shard_file(folder, name).with_suffix(".json").unlink(missing_ok=True)
+        os.replace(there, crops)
+
+
 def put_crops(file: Path, offset: int, row: int, crops: np.ndarray) -> None:
     """Write crops to an unfinished shard, from ``row`` on: (N, C, S, S)."""
     with file.open("r+b") as handle:

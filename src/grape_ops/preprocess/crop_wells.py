@@ -8,7 +8,7 @@ Legend: N crops of a well, C channels, S crop size.
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.cells.store import PIXEL_TYPES
-from grape_ops.cells.writer import adopt_shard, finish_shard, put_crops, start_shard
+from grape_ops.cells.writer import adopt_shard, finish_shard, put_crops, release_shard, start_shard
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.screen import CropReader
 
@@ -52,6 +52,23 @@ class WellJob:
         """Is there once all of its crops were read: holds the scales they were written with."""
         return self.file.with_suffix(".scales")
 
+    @property
+    def levels(self) -> Path:
+        """Is there once it was measured: what its crops tell about the intensities of their groups."""
+        return self.file.with_suffix(".levels.npz")
+
+    def measured(self) -> bool:
+        """Whether an earlier call measured all of its crops; those that failed may be mended by now."""
+        if not self.levels.is_file():
+            return False
+        with np.load(self.levels) as found:
+            return int(found["failed"]) == 0
+
+    def take_back(self, out: Path) -> None:
+        """Undo what a call that was killed later than here had done: make the well's shard its file again."""
+        if self.mark.is_file() and not self.file.is_file():
+            release_shard(out, self.shard, self.file)
+
     def written(self, scales: dict[str, np.ndarray] | None) -> bool:
         """Whether an earlier call read all of its crops, and wrote them with these scales."""
         return self.file.is_file() and self.mark.is_file() and self.mark.read_text() == _in_words(scales)
@@ -66,17 +83,45 @@ def readable(job: WellJob) -> Iterator[np.ndarray]:
             continue
 
 
-def count_well(job: WellJob) -> tuple[int, int, dict[str, np.ndarray]]:
-    """Count the grey levels of a well's crops by group: -> how many crops, how many failed, (C, 65536) each."""
-    counts: dict[str, np.ndarray] = {}
+def measure_well(job: WellJob, shares: tuple[float, float] | None) -> int:
+    """Leave in a file what a well's crops tell about their groups' intensities: -> how many crops.
+
+    Parameters
+    ----------
+    shares : percentiles to take, where no group is larger than a well: (C, 2) a group are left. If None, the counts
+        of all grey levels are, (C, 65536), to be added to those of other wells.
+    """
+    found: dict[str, np.ndarray] = {}
+    failed = 0
+    for name in sorted(set(job.group.tolist())):  # one at a time: there may be as many groups as tiles
+        own = job.group == name
+        counts, failures = _count_levels(replace(job, cells=job.cells[own], group=job.group[own]))
+        failed += failures
+        if counts.any():
+            found[name] = counts if shares is None else level_percentiles(counts, shares)
+    levels = np.stack(list(found.values())) if found else np.zeros((0, job.channels, 0))
+    part = job.levels.with_name(f"{job.levels.stem}.{_own_name()}.partial.npz")
+    np.savez_compressed(part, names=np.array(list(found), dtype=np.str_), levels=levels, failed=failed)
+    os.replace(part, job.levels)
+    return len(job.cells)
+
+
+def _count_levels(job: WellJob) -> tuple[np.ndarray, int]:
+    """Count the grey levels of crops: -> (C, 65536), and how many crops could not be read."""
+    counts = np.zeros((job.channels, LEVELS), np.int64)
     failures: dict[int, str] = {}
-    for rows, crops in _stretches(job, failures, rescaled=True):
-        names = job.group[rows]
-        for group in sorted(set(names.tolist())):
-            own = crops[names == group]
-            found = [np.bincount(own[:, channel].ravel(), minlength=LEVELS) for channel in range(own.shape[1])]
-            counts[group] = counts.get(group, 0) + np.stack(found)
-    return len(job.cells), len(failures), counts
+    for _, crops in _read_some(job, failures, rescaled=True):
+        for channel, own in enumerate(counts):
+            own += np.bincount(crops[:, channel].ravel(), minlength=LEVELS)
+    return counts, len(failures)
+
+
+def level_percentiles(counts: np.ndarray, shares: tuple[float, float]) -> np.ndarray:
+    """Find the grey levels below which shares of the pixels lie: (C, 65536), percentages -> (C, 2)."""
+    below = np.cumsum(counts, axis=1)
+    wanted = np.array(shares) / 100
+    places = [np.searchsorted(row, wanted * (row[-1] - 1), side="right") for row in below]
+    return np.array(places, dtype=np.float64)
 
 
 def write_well(job: WellJob, scales: dict[str, np.ndarray] | None) -> tuple[str, int, dict[int, str]]:
@@ -86,7 +131,7 @@ def write_well(job: WellJob, scales: dict[str, np.ndarray] | None) -> tuple[str,
     ----------
     scales : (C, 2) values that become black and white of each group; None if the crops are scaled already.
     """
-    part = job.file.with_name(f"{job.file.stem}.{os.uname().nodename}-{os.getpid()}.partial.npy")
+    part = job.file.with_name(f"{job.file.stem}.{_own_name()}.partial.npy")
     shape = (len(job.cells), job.channels, job.size, job.size)
     crops = np.lib.format.open_memmap(part, "w+", job.pixel_type, shape)
     failures: dict[int, str] = {}
@@ -94,7 +139,7 @@ def write_well(job: WellJob, scales: dict[str, np.ndarray] | None) -> tuple[str,
         bare = np.flatnonzero([name not in scales for name in job.group.tolist()]).tolist()
         failures = {row: f"no crop of {job.group[row]} could be read to measure intensities" for row in bare}
     black = np.zeros((job.channels, 2))
-    for rows, found in _stretches(job, failures, scales is not None):
+    for rows, found in _read_some(job, failures, scales is not None):
         scale = None if scales is None else np.stack([scales.get(name, black) for name in job.group[rows].tolist()])
         crops[rows] = _scaled(found, scale, job.pixel_type)
     crops.flush()
@@ -129,7 +174,12 @@ def _in_words(scales: dict[str, np.ndarray] | None) -> str:
     return json.dumps(scales and {name: scale.tolist() for name, scale in sorted(scales.items())})
 
 
-def _stretches(job: WellJob, failures: dict[int, str], rescaled: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _own_name() -> str:
+    """Name a process by, of this machine and no other."""
+    return f"{os.uname().nodename}-{os.getpid()}"
+
+
+def _read_some(job: WellJob, failures: dict[int, str], rescaled: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Read a few hundred crops at a time, one by one where that fails: -> places within the well, fitting crops."""
     for start in range(0, len(job.cells), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(job.cells)))

@@ -17,11 +17,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from grape_ops.cells.writer import finish_store, shard_names, write_json, write_part
+from grape_ops.cells.writer import finish_store, shard_names, write_part
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.cluster import task_runner
-from grape_ops.preprocess.crop_wells import WellJob, count_well, finish_well, fitting, readable, write_well
+from grape_ops.preprocess.crop_wells import (
+    WellJob,
+    finish_well,
+    fitting,
+    level_percentiles,
+    measure_well,
+    readable,
+    write_well,
+)
 from grape_ops.preprocess.groups import batch_of_cells, each_well
 from grape_ops.preprocess.problems import Problems
 from grape_ops.preprocess.quality_table import quality_records, refuse_nothing, write_quality_table
@@ -44,7 +52,6 @@ from grape_ops.schema import (
 from grape_ops.screen.crop_files import CROP
 from grape_ops.screen.screen import Screen
 
-_SCALES_FILE = "scales.json"
 _TRIED = 256  # readable crops, of which one must fit for the run to begin
 
 
@@ -183,34 +190,28 @@ class _Wells:
         self._work.mkdir(parents=True, exist_ok=True)
         if not self._rescaled():
             return None
-        file = self._work / _SCALES_FILE
-        if file.is_file():
-            return {group: np.array(scale) for group, scale in json.loads(file.read_text()).items()}
-        failed = 0
-        counts: dict[str, np.ndarray] = {}
-        scales: dict[str, np.ndarray] = {}
-        # A group that is a part of a well is complete with it, and its counts need not be kept.
+        shares = (self.settings.intensity.lower, self.settings.intensity.upper)
+        # A group that is a part of a well is complete with it; else wells are added up.
         whole = {PLATE, WELL} <= set(self.settings.intensity.columns)
-        tasks: Iterator[Task] = ((count_well, (job,)) for job in self._jobs())
+        files = []
         with progress("Measuring intensities", n_cells, "crop") as advance:
-            for count, failures, found in workers.run(deque(), tasks):
-                advance(count)
-                failed += failures
-                for group, levels in found.items():
-                    if whole:
-                        scales[group] = self._percentiles(levels)
-                    else:
-                        counts[group] = counts.get(group, 0) + levels
-        scales |= {group: self._percentiles(levels) for group, levels in counts.items()}
-        if not failed:  # else a later call measures again: the crops may be mended by then
-            write_json(file, {group: scale.tolist() for group, scale in scales.items()})
-        return scales
 
-    def _percentiles(self, counts: np.ndarray) -> np.ndarray:
-        shares = np.array([self.settings.intensity.lower, self.settings.intensity.upper]) / 100
-        below = np.cumsum(counts, axis=1)
-        places = [np.searchsorted(row, shares * (row[-1] - 1), side="right") for row in below]
-        return np.array(places, dtype=np.float64)
+            def tasks() -> Iterator[Task]:
+                for job in self._jobs():
+                    files.append(job.levels)
+                    if job.measured():
+                        advance(len(job.cells), fresh=False)
+                    else:
+                        yield measure_well, (job, shares if whole else None)
+
+            for count in workers.run(deque(), tasks()):
+                advance(count)
+        found: dict[str, np.ndarray] = {}
+        for file in files:
+            with np.load(file) as well:
+                for group, levels in zip(well["names"].tolist(), well["levels"], strict=True):
+                    found[group] = found.get(group, 0) + levels
+        return found if whole else {group: level_percentiles(counts, shares) for group, counts in found.items()}
 
     def read(self, workers: TaskRunner, n_cells: int, scales: dict[str, np.ndarray] | None) -> None:
         """Write the crops of all wells that are not written yet, and note what could not be read."""
@@ -218,6 +219,7 @@ class _Wells:
 
             def tasks() -> Iterator[Task]:
                 for job in self._jobs():
+                    job.take_back(self.out)
                     groups = set(job.group.tolist())
                     own = None if scales is None else {group: scales[group] for group in groups & scales.keys()}
                     if job.written(own):

@@ -18,7 +18,7 @@ import yaml
 
 from grape_ops.config import SimulateSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.machine import core_count, follow_parent
+from grape_ops.machine import core_count, follow_parent, interrupt_held_back
 from grape_ops.progress import progress
 from grape_ops.schema import (
     CELLS_FILE,
@@ -214,4 +214,6 @@ def _map(jobs: list[TileJob], workers: int) -> Iterator[np.ndarray]:
     context = multiprocessing.get_context("spawn")
     lifeline, held = context.Pipe(duplex=False)  # workers end with this process even if it is killed outright
     with held, ProcessPoolExecutor(workers, context, follow_parent, (lifeline,)) as pool:
-        yield from pool.map(make_tile, jobs)
+        with interrupt_held_back():  # submitting starts processes
+            tiles = pool.map(make_tile, jobs)
+        yield from tiles

@@ -32,26 +32,44 @@ def own_group_first(vectors: np.ndarray) -> float:
     return float(np.mean(similarity.argmax(axis=1) % 3 == np.arange(GENES) % 3))
 
 
-def test_the_scatter_is_the_covariance_within_gene_and_batch():
+def test_the_scatter_is_what_genes_and_batches_leave():
     features, labels, batches = cells(np.random.default_rng(0), 2, 3, 2.0)
-    centred = features.copy()
-    groups = set(zip(labels.tolist(), batches.tolist(), strict=True))
-    for label, batch in groups:
-        own = (labels == label) & (batches == batch)
-        centred[own] -= features[own].mean(axis=0)
-    expected = centred.T @ centred / (len(labels) - len(groups))
-    np.testing.assert_allclose(sums_of(features, labels, batches).scatter(), expected, rtol=1e-9, atol=1e-9)
+    design = np.concatenate([np.eye(GENES + 1)[labels], np.eye(BATCHES)[batches]], axis=1)
+    left = features - design @ np.linalg.lstsq(design, features, rcond=None)[0]
+    scatter = sums_of(features, labels, batches).effects().scatter
+    np.testing.assert_allclose(scatter, left.T @ left / (len(labels) - GENES - BATCHES), rtol=0.01, atol=0.01)
 
 
 def test_effects_of_genes_and_batches_are_told_apart():
     rng = np.random.default_rng(1)
-    gene, batch = rng.normal(size=(GENES + 1, FEATURES)), rng.normal(size=(BATCHES, FEATURES))
-    labels = np.repeat(np.arange(GENES + 1), 40)
+    gene, batch = rng.normal(size=(GENES + 1, FEATURES)), 5 * rng.normal(size=(BATCHES, FEATURES))
+    labels = np.repeat(np.arange(GENES + 1), 4000)
     batches = rng.choice(BATCHES, len(labels))
-    exact = sums_of(gene[labels] + batch[batches], labels, batches).effects()
+    exact = sums_of(gene[labels] + batch[batches], labels, batches, 5000).effects()
     centre = batch.mean(axis=0)
-    np.testing.assert_allclose(exact[1], batch - centre, atol=1e-6)
-    np.testing.assert_allclose(exact[0], gene + centre, atol=1e-6)
+    np.testing.assert_allclose(exact.batch, batch - centre, atol=1e-3)
+    np.testing.assert_allclose(exact.gene, gene + centre, atol=1e-3)
+
+
+def test_batches_that_differ_by_chance_only_are_left_as_they_are():
+    """Genes lie on one batch each, so that few controls alone tell batches from genes: what they say is chance."""
+    rng = np.random.default_rng(4)
+    of_gene = np.arange(40) % 8
+    labels = np.concatenate([np.repeat(np.arange(40), 30), np.full(8 * 4, 40)])
+    batches = np.concatenate([np.repeat(of_gene, 30), np.repeat(np.arange(8), 4)])
+    sums = CellSums.zeros(41, 8, FEATURES)
+    sums.add(rng.normal(size=(len(labels), FEATURES)), labels, batches)
+    by_controls = np.array([rng.normal(size=(4, FEATURES)).mean(axis=0) for _ in range(8)])
+    assert (sums.effects().batch ** 2).mean() < 0.2 * (by_controls**2).mean()
+
+
+def test_neither_the_scale_of_a_feature_nor_one_that_is_constant_changes_contrasts():
+    rng = np.random.default_rng(5)
+    features, labels, batches = cells(rng, 0.5, 0.5, 2.0)
+    one = shrunken_contrasts(sums_of(features, labels, batches))
+    odd = np.concatenate([features * 10.0 ** rng.integers(-3, 4, FEATURES), np.full((len(labels), 1), 7.0)], axis=1)
+    other = shrunken_contrasts(sums_of(odd, labels, batches))
+    np.testing.assert_allclose(one @ one.T, other @ other.T, atol=0.02)
 
 
 def test_groups_are_found_and_rows_have_length_one():

@@ -13,7 +13,7 @@ from grape_ops.cells.batches import StandardizedCrops
 from grape_ops.cells.store import CropStore
 from grape_ops.nn.classifier import CellClassifier
 from grape_ops.progress import progress
-from grape_ops.train.classifier import hidden_features, train_classifier
+from grape_ops.train.classifier import features_of, train_classifier
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -33,6 +33,6 @@ def classifier_means(network: CellClassifier, store: CropStore) -> "AnnData":
 
         def read(cells: np.ndarray) -> np.ndarray:
             advance(len(cells))
-            return hidden_features(network, crops, cells)
+            return features_of(network.trunk, crops, cells)
 
         return standardized_means(read, store, "classifier")

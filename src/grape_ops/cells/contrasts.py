@@ -1,9 +1,10 @@
 """Contrasts between genes that noise and batches cannot explain, from features of single cells.
 
 A gene's mean over its cells differs from the others' for three reasons: its phenotype, the chance of which cells were
-drawn, and the batches they lie on. The second is known from the scatter of cells within a gene and batch, the third
-from what batches add when gene and batch are fitted together. Directions are whitened by both and shrunken by the
-share of their variance that is neither (Wiener's factor), and each gene is left with the direction of its contrast.
+drawn, and the batches they lie on. Gene and batch are fitted together to all cells, the batch as a random effect,
+since a batch may hold few cells that tell it from the genes it holds; what the fit leaves is the scatter of cells.
+Directions are whitened by what scatter and batches do to a gene's mean and shrunken by the share of their variance
+that is neither (Wiener's factor), and each gene is left with the direction of its contrast.
 Letters: n cells of a block, P perturbations (the last one the controls), B batches, V features, R directions.
 """
 
@@ -16,45 +17,70 @@ BATCH_WEIGHT = 3.0
 # Added to the noise of every feature, as a multiple of the mean noise: the scatter of a few cells is not to be
 # trusted, and what is seen most sharply should not be all that counts.
 RIDGE = 5.0
-_SWEEPS = 30
+_SWEEPS = 100
 
 
 @dataclass
 class CellSums:
-    """What a pass over the cells leaves: counts (P, B), sums (P, B, V), and the sum of outer products (V, V)."""
+    """What a pass over the cells leaves: counts (P, B), sums by gene (P, V) and batch (B, V), and of products (V, V)."""
 
     counts: np.ndarray
-    sums: np.ndarray
+    by_gene: np.ndarray
+    by_batch: np.ndarray
     products: np.ndarray
 
     @classmethod
     def zeros(cls, perturbations: int, batches: int, features: int) -> "CellSums":
         """Make one before the first cell."""
-        shape = (perturbations, batches)
-        return cls(np.zeros(shape), np.zeros((*shape, features)), np.zeros((features, features)))
+        shapes = ((perturbations, batches), (perturbations, features), (batches, features), (features, features))
+        return cls(*map(np.zeros, shapes))
 
     def add(self, features: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> None:
-        """Take in a block of cells: (n, V) z-scored by the controls of each cell's batch, (n,), (n,)."""
+        """Take in a block of cells: (n, V), (n,), (n,)."""
+        values = np.asarray(features, np.float64)
         np.add.at(self.counts, (labels, batches), 1)
-        np.add.at(self.sums, (labels, batches), features)
-        self.products += features.T @ features
+        np.add.at(self.by_gene, labels, values)
+        np.add.at(self.by_batch, batches, values)
+        self.products += values.T @ values
 
-    def scatter(self) -> np.ndarray:
-        """Covariance of cells within a gene and batch: (V, V)."""
-        groups = (self.counts > 0).sum()
-        flat = (self.sums / np.sqrt(np.maximum(self.counts, 1))[:, :, None]).reshape(-1, len(self.products))
-        return (self.products - flat.T @ flat) / max(self.counts.sum() - groups, 1)
+    def scaled(self) -> "CellSums":
+        """Divide every feature by its deviation within genes; one that does not vary becomes 0."""
+        squares, cells = np.diag(self.products), self.counts.sum(axis=1)
+        within = squares - (self.by_gene**2 / np.maximum(cells, 1)[:, None]).sum(axis=0)
+        varies = within > 1e-9 * squares
+        factor = np.where(varies, np.sqrt((cells.sum() - (cells > 0).sum()) / np.where(varies, within, 1)), 0)
+        products = self.products * np.outer(factor, factor)
+        return CellSums(self.counts, self.by_gene * factor, self.by_batch * factor, products)
 
-    def effects(self) -> tuple[np.ndarray, np.ndarray]:
-        """Least squares of gene + batch over all cells: (P, V), (B, V); batch effects have mean 0."""
-        by_gene, by_batch = self.counts.sum(axis=1), self.counts.sum(axis=0)
-        gene_sums, batch_sums = self.sums.sum(axis=1), self.sums.sum(axis=0)
-        batch = np.zeros_like(batch_sums)
+    def effects(self) -> "Effects":
+        """Fit gene + batch to all cells; features are to be :meth:`scaled`.
+
+        A batch's effect is drawn from a normal distribution around 0, whose variance is found along with it (EM).
+        """
+        in_gene, in_batch = self.counts.sum(axis=1), self.counts.sum(axis=0)
+        cells = np.maximum(in_gene, 1)[:, None]
+        told = in_batch - (self.counts**2 / cells).sum(axis=0)  # cells that tell a batch from the genes it holds
+        batch, prior = np.zeros_like(self.by_batch), 0.0  # the prior is worth so many cells
         for _ in range(_SWEEPS):
-            gene = (gene_sums - self.counts @ batch) / np.maximum(by_gene, 1)[:, None]
-            batch = (batch_sums - self.counts.T @ gene) / np.maximum(by_batch, 1)[:, None]
+            gene = (self.by_gene - self.counts @ batch) / cells
+            batch = (self.by_batch - self.counts.T @ gene) / np.maximum(in_batch + prior, 1)[:, None]
             batch -= batch.mean(axis=0)
-        return gene, batch
+            prior = 1 / ((batch**2).mean() + np.mean(1 / np.maximum(told + prior, 1)))
+        gene = (self.by_gene - self.counts @ batch) / cells
+        explained = self.by_gene.T @ gene + self.by_batch.T @ batch
+        both = gene.T @ self.counts @ batch
+        fitted = (gene.T * in_gene) @ gene + (batch.T * in_batch) @ batch + both + both.T
+        freedom = max(in_gene.sum() - (in_gene > 0).sum() - (in_batch > 0).sum() + 1, 1)
+        return Effects(gene, batch, (self.products - explained - explained.T + fitted) / freedom)
+
+
+@dataclass
+class Effects:
+    """Genes (P, V), batches (B, V) with mean 0, and the covariance of what they leave of a cell, the scatter (V, V)."""
+
+    gene: np.ndarray
+    batch: np.ndarray
+    scatter: np.ndarray
 
 
 def shrunken_contrasts(cells: CellSums) -> np.ndarray:
@@ -62,15 +88,15 @@ def shrunken_contrasts(cells: CellSums) -> np.ndarray:
 
     The controls, the last row, are no part of what genes are contrasted with.
     """
-    gene, batch = cells.effects()
+    fit = cells.scaled().effects()
     by_gene = cells.counts.sum(axis=1)
     present = by_gene[:-1] > 0
     shares = cells.counts[:-1][present] / by_gene[:-1][present, None]
-    noise = cells.scatter() * np.mean(1 / by_gene[:-1][present])
+    noise = fit.scatter * np.mean(1 / by_gene[:-1][present])
     noise += RIDGE * np.trace(noise) / len(noise) * np.eye(len(noise))
-    noise += BATCH_WEIGHT * (shares**2).sum(axis=1).mean() * batch.T @ batch / max(len(batch) - 1, 1)
+    noise += BATCH_WEIGHT * (shares**2).sum(axis=1).mean() * fit.batch.T @ fit.batch / max(len(fit.batch) - 1, 1)
     variance, axes = np.linalg.eigh(noise)
-    contrasts = (gene - gene[:-1][present].mean(axis=0)) @ (axes / np.sqrt(variance))
+    contrasts = (fit.gene - fit.gene[:-1][present].mean(axis=0)) @ (axes / np.sqrt(variance))
     _, spread, directions = np.linalg.svd(contrasts[:-1][present], full_matrices=False)
     signal = np.maximum(1 - present.sum() / np.maximum(spread**2, 1e-12), 0)
     signal = signal if signal.any() else np.ones_like(signal)  # all noise: nothing to choose by

@@ -65,7 +65,7 @@ class StartSettings(Settings):
     """Where M begins: noise, as in the paper, or what a weakly supervised network sees (docs/training.md)."""
 
     kind: Literal["noise", "classifier"] = Field(
-        "noise", description="Rows of M at the start: noise, or contrasts of a classifier's last hidden layer."
+        "noise", description="Rows of M at the start: noise, or contrasts of a classifier's layers."
     )
     spread: float = Field(1.0, gt=0, description="Root mean square of the entries of M that a classifier starts.")
     networks: Positive = Field(

@@ -38,6 +38,15 @@ class CellClassifier(nn.Module):
         """Crops (B, C, H, H) -> logits (B, P); ``trunk`` alone gives the hidden layer (B, V)."""
         return self.head(self.trunk(images))
 
+    def layers(self, images: Tensor) -> Tensor:
+        """Mean and deviation of every convolution's map: crops (B, C, H, H) -> (B, V of all layers)."""
+        read = []
+        for layer in self.trunk:
+            images = layer(images)
+            if isinstance(layer, nn.ReLU):
+                read += torch.std_mean(images.float(), dim=(2, 3))
+        return torch.cat(read, dim=1)
+
 
 def _convolution(channels_in: int, channels_out: int, stride: int) -> list[nn.Module]:
     convolution = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)

@@ -7,6 +7,7 @@ Letters: n cells, B crops of an iteration, P perturbations, V length of the hidd
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from grape_ops.nn.classifier import CellClassifier
 from grape_ops.progress import progress
 
 _CROPS_AT_ONCE = 256
+
+Part = Callable[[Tensor], Tensor]  # crops (B, C, H, H) -> features (B, V)
 
 
 def train_classifier(
@@ -108,11 +111,11 @@ def jittered(images: Tensor, spread: float, rng: torch.Generator) -> Tensor:
     return images * (1 + gain).to(images.device) + offset.to(images.device)
 
 
-def hidden_features(network: CellClassifier, crops: StandardizedCrops, cells: np.ndarray) -> np.ndarray:
-    """Last hidden layer of these cells (n,): (n, V) float32."""
-    parts = np.split(cells, range(_CROPS_AT_ONCE, len(cells), _CROPS_AT_ONCE))
+def features_of(part: Part, crops: StandardizedCrops, cells: np.ndarray) -> np.ndarray:
+    """What a part of the network (``trunk`` or ``layers``) makes of these cells (n,): (n, V) float32."""
+    blocks = np.split(cells, range(_CROPS_AT_ONCE, len(cells), _CROPS_AT_ONCE))
     with torch.inference_mode():
-        return np.concatenate([network.trunk(crops(part)).float().cpu().numpy() for part in parts])
+        return np.concatenate([part(crops(block)).float().cpu().numpy() for block in blocks])
 
 
 def _loader(

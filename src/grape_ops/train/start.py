@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grape_ops.cells.averages import blocks, control_statistics
+from grape_ops.cells.averages import blocks
 from grape_ops.cells.batches import StandardizedCrops, hold_out
 from grape_ops.cells.contrasts import CellSums, shrunken_contrasts
 from grape_ops.cells.genes import gene_anndata, gene_table, write_gene_vectors
@@ -17,7 +17,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.progress import progress
 from grape_ops.schema import START_FILE
-from grape_ops.train.classifier import hidden_features, train_classifier
+from grape_ops.train.classifier import features_of, train_classifier
 from grape_ops.train.run import Run
 
 
@@ -37,7 +37,7 @@ def start_rows(run: Run, store: CropStore) -> Tensor | None:
 
 
 def classifier_contrasts(store: CropStore, config: Config) -> np.ndarray:
-    """Shrunken contrasts of classifiers' last hidden layers, over the cells that training sees: (P, R)."""
+    """Shrunken contrasts of classifiers' layers, over the cells that training sees: (P, R)."""
     train = config.train
     cells = np.flatnonzero(~hold_out(store.labels, train.holdout, config.seed))
     device = torch.device("cpu") if train.accelerator == "cpu" else None
@@ -46,16 +46,14 @@ def classifier_contrasts(store: CropStore, config: Config) -> np.ndarray:
         for seed in np.random.SeedSequence(config.seed).generate_state(train.start.networks).tolist()
     ]
     crops = StandardizedCrops(store, next(networks[0].parameters()).device, "auto")
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([features_of(network.layers, crops, rows) for network in networks], axis=1)
+
+    sums = CellSums.zeros(len(store.perturbations), len(store.batches), read(cells[:1]).shape[1])
     with progress("Contrasts between genes", len(cells), "crop") as advance:
-
-        def read(rows: np.ndarray) -> np.ndarray:
-            return np.concatenate([hidden_features(network, crops, rows) for network in networks], axis=1)
-
-        statistics = control_statistics(read, store)
-        sums = CellSums.zeros(len(store.perturbations), len(store.batches), statistics.mean.shape[1])
         for rows in blocks(cells):
-            codes = store.batch_codes[rows]
-            sums.add(statistics.standardize(read(rows), codes), store.labels[rows], codes)
+            sums.add(read(rows), store.labels[rows], store.batch_codes[rows])
             advance(len(rows))
     return shrunken_contrasts(sums)
 

@@ -22,7 +22,7 @@ _SWEEPS = 100
 
 @dataclass
 class CellSums:
-    """What a pass over the cells leaves: counts (P, B), sums by gene (P, V) and batch (B, V), and of products (V, V)."""
+    """What a pass over cells leaves: counts (P, B), sums by gene (P, V) and batch (B, V), sums of products (V, V)."""
 
     counts: np.ndarray
     by_gene: np.ndarray

@@ -40,7 +40,7 @@ class CellClassifier(nn.Module):
 
     def layers(self, images: Tensor) -> Tensor:
         """Mean and deviation of every convolution's map: crops (B, C, H, H) -> (B, V of all layers)."""
-        read = []
+        read: list[Tensor] = []
         for layer in self.trunk:
             images = layer(images)
             if isinstance(layer, nn.ReLU):

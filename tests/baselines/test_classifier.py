@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 import torch
 
-from grape_ops.baselines.classifier import classifier_means
+from grape_ops.baselines.classifier import classifier_means, classifier_vectors
+from grape_ops.baselines.task import Task
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
-from grape_ops.config import ClassifierSettings
+from grape_ops.config import ClassifierSettings, parse_config
+from grape_ops.contest.jobs import what_decides
 from grape_ops.errors import GrapeOpsError
 from grape_ops.train import classifier
 from grape_ops.train.classifier import affordable_steps, build_classifier, train_classifier
@@ -50,6 +52,18 @@ def test_equal_seeds_give_equal_networks(store):
     short = SMALL.model_copy(update={"steps": 3})
     one, two, other = (train_classifier(store, short, seed).head.weight for seed in (0, 0, 1))
     assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+def test_it_computes_as_training_does(store, tmp_path):
+    torch.set_num_threads(1)
+    short = SMALL.model_copy(update={"steps": 3})
+    trees = [
+        parse_config({"baselines": {"classifier": short.model_dump()}, "train": {"precision": precision}}, "a test")
+        for precision in ("32-true", "bf16-mixed")
+    ]
+    full, half = (classifier_vectors(Task(store, tree, 0, tmp_path)).X for tree in trees)
+    assert np.isfinite(half).all() and not np.array_equal(full, half)
+    assert what_decides("classifier", trees[0]) != what_decides("classifier", trees[1])
 
 
 def test_every_gene_is_drawn_equally_often(store):

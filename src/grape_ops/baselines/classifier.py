@@ -6,6 +6,7 @@ Standardised by the controls of each batch and averaged over a gene's cells, it 
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from grape_ops.baselines.task import Task
 from grape_ops.cells.averages import standardized_means
@@ -20,8 +21,15 @@ if TYPE_CHECKING:
 
 
 def classifier_vectors(task: Task) -> "AnnData":
-    """Train the classifier on a store's cells and average its last hidden layer over each gene's cells."""
-    network = train_classifier(task.store, task.config.baselines.classifier, task.seed)
+    """Train the classifier on a store's cells and average its last hidden layer over each gene's cells.
+
+    It computes on the device and with the precision of ``train``, as the start of M does, so that the two compare.
+    """
+    train = task.config.train
+    device = torch.device("cpu") if train.accelerator == "cpu" else None
+    network = train_classifier(
+        task.store, task.config.baselines.classifier, task.seed, device=device, precision=train.precision
+    )
     return classifier_means(network, task.store)
 
 

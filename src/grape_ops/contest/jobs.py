@@ -98,8 +98,8 @@ def what_decides(method: str, config: Config) -> dict[str, Any]:
         "gene2vec": own["gene2vec"],
         "engineered": [own["engineered"], features],
         "profiles": [own["engineered"], own["profiles"], config.screen.control_pattern],
-        "classifier": own["classifier"],
-        "contrasts": {"start": config.train.start.model_dump(mode="json"), "holdout": config.train.holdout},
+        "classifier": [own["classifier"], config.train.precision],
+        "contrasts": config.train.model_dump(mode="json", include={"start", "holdout", "precision"}),
         "impa": [own["impa"], own["gene2vec"]["aliases"], trained],
         "grape": [trained, read_outs],
     }

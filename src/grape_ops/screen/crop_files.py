@@ -133,14 +133,14 @@ class ArrayCrops:
         array = open_array(self.file, self.name)
         try:
             # One stretch of rows is read at a time: far-apart rows would be slow in chunked files.
-            crops = np.concatenate([array[first : last + 1] for first, last in _stretches(ordered)])
+            crops = np.concatenate([array[first : last + 1] for first, last in _unbroken(ordered)])
         except (OSError, ValueError, LookupError, RuntimeError) as error:
             raise GrapeOpsError(f"The crops of {self.file} cannot be read: {_why(error)}") from None
         return crops[back][:, list(self.channels)]
 
 
-def _stretches(rows: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Group sorted rows into stretches without a gap: first and last of each."""
+def _unbroken(rows: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Group sorted rows into runs without a gap: first and last of each."""
     breaks = np.flatnonzero(np.diff(rows) > 1)
     firsts, lasts = [0, *(breaks + 1)], [*breaks, len(rows) - 1]
     yield from zip(rows[firsts].tolist(), rows[lasts].tolist(), strict=True)

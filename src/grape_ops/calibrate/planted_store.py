@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -164,21 +165,7 @@ def write_planted_store(
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    records, size = {}, 0
-    with progress("Planting", len(cells), "cell") as advance:
-        for name, rows in cells.groupby(SHARD, sort=True).indices.items():
-            file, offset, done = Path(), 0, 0
-            for first in range(0, len(rows), _AT_ONCE):
-                chosen = rows[first : first + _AT_ONCE]
-                crops = np.stack([planted_crop(source, design, cell) for cell in chosen])
-                crops = crops if reshape is None else reshape(crops)
-                if not done:
-                    shape = (len(rows), *crops.shape[1:])
-                    file, offset = start_shard(partial, str(name), shape, source.store.pixel_type)
-                put_crops(file, offset, done, crops)
-                done, size = done + len(crops), crops.shape[-1]
-                advance(len(crops))
-            records[str(name)] = finish_shard(partial, str(name), cells.iloc[rows], {})
+    records, size = _write_shards(source, design, cells, partial, reshape)
     design.truth().to_csv(partial / TRUTH_FILE, sep="\t", index=False)
     _planted_traits(source, design).to_csv(partial / TRAITS_FILE, sep="\t", index=False)
     finish_store(
@@ -196,6 +183,32 @@ def write_planted_store(
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
     return design
+
+
+def _write_shards(
+    source: Source,
+    design: Design,
+    cells: pd.DataFrame,
+    folder: Path,
+    reshape: Callable[[np.ndarray], np.ndarray] | None,
+) -> tuple[dict[str, dict[str, Any]], int]:
+    """Plant and write the crops of all cells: -> the record of each shard, and the size of a crop."""
+    records, size = {}, 0
+    with progress("Planting", len(cells), "cell") as advance:
+        for name, rows in cells.groupby(SHARD, sort=True).indices.items():
+            file, offset, done = Path(), 0, 0
+            for first in range(0, len(rows), _AT_ONCE):
+                chosen = rows[first : first + _AT_ONCE]
+                crops = np.stack([planted_crop(source, design, cell) for cell in chosen])
+                crops = crops if reshape is None else reshape(crops)
+                if not done:
+                    shape = (len(rows), *crops.shape[1:])
+                    file, offset = start_shard(folder, str(name), shape, source.store.pixel_type)
+                put_crops(file, offset, done, crops)
+                done, size = done + len(crops), crops.shape[-1]
+                advance(len(crops))
+            records[str(name)] = finish_shard(folder, str(name), cells.iloc[rows], {})
+    return records, size
 
 
 def _table(source: Source, design: Design) -> pd.DataFrame:

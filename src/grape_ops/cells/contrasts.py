@@ -44,13 +44,13 @@ class CellSums:
         self.products += values.T @ values
 
     def scaled(self) -> "CellSums":
-        """Divide every feature by its deviation within genes; one that does not vary becomes 0."""
+        """Divide every feature by its deviation within genes, and leave out those that do not vary."""
         squares, cells = np.diag(self.products), self.counts.sum(axis=1)
         within = squares - (self.by_gene**2 / np.maximum(cells, 1)[:, None]).sum(axis=0)
-        varies = within > 1e-9 * squares
-        factor = np.where(varies, np.sqrt((cells.sum() - (cells > 0).sum()) / np.where(varies, within, 1)), 0)
-        products = self.products * np.outer(factor, factor)
-        return CellSums(self.counts, self.by_gene * factor, self.by_batch * factor, products)
+        kept = within > 1e-9 * squares
+        deviation = np.sqrt(within[kept] / max(cells.sum() - (cells > 0).sum(), 1))
+        products = self.products[np.ix_(kept, kept)] / np.outer(deviation, deviation)
+        return CellSums(self.counts, self.by_gene[:, kept] / deviation, self.by_batch[:, kept] / deviation, products)
 
     def effects(self) -> "Effects":
         """Fit gene + batch to all cells; features are to be :meth:`scaled`.

@@ -95,3 +95,11 @@ def test_few_cells_are_not_seen_more_often_than_said():
     settings = ClassifierSettings(steps=100, batch_size=10, passes=5)
     assert [affordable_steps(settings, cells) for cells in (1, 40, 200, 1000)] == [1, 20, 100, 100]
     assert affordable_steps(ClassifierSettings(steps=100), 1) == 100
+
+
+@pytest.mark.filterwarnings("error")
+def test_layers_of_a_single_pixel_have_no_deviation(store):
+    halvings = int(np.log2(store.crop_size))
+    network = build_classifier(store, SMALL.model_copy(update={"blocks": halvings}), 0).eval()
+    images = torch.randn(2, len(store.channels), store.crop_size, store.crop_size)
+    assert torch.isfinite(network.layers(images)).all()

@@ -63,6 +63,28 @@ def test_batches_that_differ_by_chance_only_are_left_as_they_are():
     assert (sums.effects().batch ** 2).mean() < 0.2 * (by_controls**2).mean()
 
 
+def test_few_controls_are_enough_where_batches_differ_much():
+    """Genes lie on one batch each, with many cells: all that ties batches together are 10 controls a batch."""
+    rng = np.random.default_rng(6)
+    batch = 3 * rng.normal(size=(8, FEATURES))
+    labels = np.concatenate([np.repeat(np.arange(160), 150), np.full(8 * 10, 160)])
+    batches = np.concatenate([np.repeat(np.arange(160) % 8, 150), np.repeat(np.arange(8), 10)])
+    sums = CellSums.zeros(161, 8, FEATURES)
+    sums.add(batch[batches] + rng.normal(size=(len(labels), FEATURES)), labels, batches)
+    assert np.abs(sums.effects().batch - (batch - batch.mean(axis=0))).mean() < 0.4
+
+
+@pytest.mark.filterwarnings("error")
+def test_batches_that_nothing_ties_together_are_left_as_they_are():
+    rng = np.random.default_rng(7)
+    labels = np.repeat(np.arange(GENES), 20)
+    for batches, count in ((np.zeros_like(labels), 1), (labels % 4, 4), (labels % 4, 5)):
+        sums = CellSums.zeros(GENES + 1, count, FEATURES)
+        sums.add(rng.normal(size=(len(labels), FEATURES)) + 2 * (batches % 2)[:, None], labels, batches)
+        np.testing.assert_allclose(sums.effects().batch, 0, atol=1e-6)
+        assert np.isfinite(shrunken_contrasts(sums)).all()
+
+
 def test_neither_the_scale_of_a_feature_nor_one_that_is_constant_changes_contrasts():
     rng = np.random.default_rng(5)
     features, labels, batches = cells(rng, 0.5, 0.5, 2.0)

@@ -17,7 +17,7 @@ BATCH_WEIGHT = 3.0
 # Added to the noise of every feature, as a multiple of the mean noise: the scatter of a few cells is not to be
 # trusted, and what is seen most sharply should not be all that counts.
 RIDGE = 5.0
-_SWEEPS = 100
+_TURNS = 1000
 
 
 @dataclass
@@ -56,16 +56,21 @@ class CellSums:
         """Fit gene + batch to all cells; features are to be :meth:`scaled`.
 
         A batch's effect is drawn from a normal distribution around 0, whose variance is found along with it (EM).
+        Genes are eliminated, and only that variance is iterated: to fit genes and batches in turns would take
+        thousands of turns where a few controls are all that genes of different batches have in common.
         """
         in_gene, in_batch = self.counts.sum(axis=1), self.counts.sum(axis=0)
         cells = np.maximum(in_gene, 1)[:, None]
-        told = in_batch - (self.counts**2 / cells).sum(axis=0)  # cells that tell a batch from the genes it holds
-        batch, prior = np.zeros_like(self.by_batch), 0.0  # the prior is worth so many cells
-        for _ in range(_SWEEPS):
-            gene = (self.by_gene - self.counts @ batch) / cells
-            batch = (self.by_batch - self.counts.T @ gene) / np.maximum(in_batch + prior, 1)[:, None]
-            batch -= batch.mean(axis=0)
-            prior = 1 / ((batch**2).mean() + np.mean(1 / np.maximum(told + prior, 1)))
+        shares = self.counts / cells
+        # How many cells tell batches from the genes they hold, along axes that do not depend on each other.
+        told, axes = np.linalg.eigh(np.diag(in_batch) - shares.T @ self.counts)
+        told = np.maximum(told, 0)
+        left = axes.T @ (self.by_batch - shares.T @ self.by_gene)
+        power, prior = (left**2).mean(axis=1), 1.0  # the prior is worth so many cells
+        for _ in range(_TURNS):
+            prior = 1 / np.mean(power / (told + prior) ** 2 + 1 / (told + prior))
+        batch = axes @ (left / (told + prior)[:, None])
+        batch -= batch.mean(axis=0)
         gene = (self.by_gene - self.counts @ batch) / cells
         explained = self.by_gene.T @ gene + self.by_batch.T @ batch
         both = gene.T @ self.counts @ batch

@@ -44,7 +44,7 @@ class CellClassifier(nn.Module):
         for layer in self.trunk:
             images = layer(images)
             if isinstance(layer, nn.ReLU):
-                read += torch.std_mean(images.float(), dim=(2, 3))
+                read += torch.std_mean(images.float(), dim=(2, 3), correction=0)  # 0 for a map of one pixel
         return torch.cat(read, dim=1)
 
 

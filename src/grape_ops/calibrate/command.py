@@ -65,10 +65,11 @@ def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config:
     points = sorted({point for curve in curves.values() for point in curve})
     screens = [(point, config.seed + number) for point in points for number in range(config.calibrate.screens)]
     planter = _Planter(store, config, points)
-    say_trainings(len(screens) if GRAPE in methods else 0, store, config)
+    folders = [out / "screens" / point.name / f"seed{seed}" for point, seed in screens]
+    to_train = sum(GRAPE not in _done(folder) for folder in folders) if GRAPE in methods else 0
+    say_trainings(to_train, store, config)
     scores: dict[tuple[str, Point], list[dict[str, Any]]] = {}
-    for number, (point, seed) in enumerate(screens, 1):
-        folder = out / "screens" / point.name / f"seed{seed}"
+    for number, ((point, seed), folder) in enumerate(zip(screens, folders, strict=True), 1):
         typer.echo(f"Planted screen {number} of {len(screens)}: {point.name}, seed {seed}", err=True)
         for name, file in _maps(folder, methods, planter, point, seed).items():
             truth = load_truth(str(folder / TRUTH_FILE))
@@ -111,9 +112,7 @@ def _planted_settings(settings: CalibrateSettings) -> dict[str, Any]:
 
 def _maps(folder: Path, methods: Sequence[str], planter: _Planter, point: Point, seed: int) -> dict[str, Path]:
     """Maps of all methods on one planted screen, those that are not there yet made: name -> file."""
-    done_file = folder / DONE_FILE
-    done: dict[str, dict[str, str]] = json.loads(done_file.read_text()) if done_file.is_file() else {}
-    store = folder / "store"
+    done, store = _done(folder), folder / "store"
     for method in methods:
         if method in done:
             continue
@@ -124,10 +123,16 @@ def _maps(folder: Path, methods: Sequence[str], planter: _Planter, point: Point,
         config = planter.config.model_copy(update={"seed": seed})
         made = write_vectors(method, store, folder / "maps", config)
         done[method] = {name: str(file.relative_to(folder)) for name, file in made.items()}
-        write_json(done_file, done)
+        write_json(folder / DONE_FILE, done)
     if store.exists() and not planter.config.calibrate.keep_stores:
         shutil.rmtree(store)
     return {name: folder / file for method in methods for name, file in done[method].items()}
+
+
+def _done(folder: Path) -> dict[str, dict[str, str]]:
+    """Read which methods a planted screen has maps of: method -> name -> file."""
+    file = folder / DONE_FILE
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def _recovery_table(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from grape_ops.cells.contrasts import CellSums, shrunken_contrasts
+from grape_ops.errors import GrapeOpsError
 
 GENES, BATCHES, FEATURES = 12, 4, 10
 
@@ -119,3 +120,10 @@ def test_a_gene_without_cells_has_a_row_of_zeros():
     vectors = shrunken_contrasts(sums_of(features[kept], labels[kept], batches[kept]))
     assert not vectors[4].any()
     assert np.isfinite(vectors).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_features_that_do_not_vary_within_genes_are_refused():
+    labels, batches = np.repeat(np.arange(GENES + 1), 3), np.zeros(3 * (GENES + 1), int)
+    with pytest.raises(GrapeOpsError, match="No feature differs between cells of one gene"):
+        shrunken_contrasts(sums_of(labels[:, None] * np.ones(FEATURES), labels, batches))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grape_ops.errors import GrapeOpsError
+
 # A batch's effect is itself estimated, from few batches: it counts for more than its variance.
 BATCH_WEIGHT = 3.0
 # Added to the noise of every feature, as a multiple of the mean noise: the scatter of a few cells is not to be
@@ -92,8 +94,19 @@ def shrunken_contrasts(cells: CellSums) -> np.ndarray:
     """Directions of the genes' contrasts, of length 1: (P, R), R <= min(P - 1, V); 0 for a gene without cells.
 
     The controls, the last row, are no part of what genes are contrasted with.
+
+    Raises
+    ------
+    GrapeOpsError : no feature varies between cells of one gene.
     """
-    fit = cells.scaled().effects()
+    scaled = cells.scaled()
+    if not scaled.products.size:
+        raise GrapeOpsError(
+            "No feature differs between cells of one gene, and nothing else tells how far genes differ by chance. "
+            "Either every gene has a single cell (sample more), or the network that gave the features died in "
+            "training (lower train.start.classifier.learning_rate)."
+        )
+    fit = scaled.effects()
     by_gene = cells.counts.sum(axis=1)
     present = by_gene[:-1] > 0
     shares = cells.counts[:-1][present] / by_gene[:-1][present, None]

@@ -55,9 +55,13 @@ def test_inspect_recognises_the_layout_and_writes_a_pipeline(layout: str, tmp_pa
     plan, config = read_pipeline(out)
     assert (out.parent / plan.screen).resolve() == root.resolve()
     assert config.screen.layout == layout and config.train.steps == 7
-    # A second look replaces what the first wrote, and nothing else.
+    # A second look replaces what the first wrote and somebody may have added to, which is kept; and nothing else.
+    edited = out.read_text() + "truth: mine.tsv\n"
+    out.write_text(edited)
     again = CliRunner().invoke(app, ["inspect", str(root), "--out", str(out)])
-    assert again.exit_code == 0 and f"an earlier {out} was replaced" in again.output
+    assert again.exit_code == 0 and f"the earlier {out} is kept as" in again.output
+    assert (out.parent / f"{out.name}.old").read_text() == edited
+    assert out.read_text() != edited
     out.write_text("screen: mine\n")
     with pytest.raises(GrapeOpsError, match="not a pipeline file of grape-ops"):
         write_pipeline(inspect_screen(root, PLAIN), root, PLAIN, out)

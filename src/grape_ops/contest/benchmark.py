@@ -116,7 +116,9 @@ def chosen_methods(methods: Sequence[str], config: Config) -> list[str]:
     """Check the methods asked for, or choose all that can run."""
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
-        raise GrapeOpsError(f"There is no method {', '.join(unknown)}; there are: {', '.join(METHODS)}.")
+        raise GrapeOpsError(
+            f"There is no method {', '.join(unknown)}; there are: {', '.join(METHODS)}. Give --method once for each."
+        )
     if methods:
         return list(dict.fromkeys(methods))
     left_out = {method for method, file in _files(config).items() if file is None}

@@ -15,6 +15,7 @@ import yaml
 from grape_ops.config import ScreenSettings, lay_over
 from grape_ops.errors import GrapeOpsError
 from grape_ops.places import claim_file, write_text
+from grape_ops.progress import note
 from grape_ops.progress import progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_rules import ghost_guides
@@ -281,13 +282,17 @@ def write_pipeline(
     plan = {
         "screen": Path(os.path.relpath(root.resolve(), folder)).as_posix(),
         "out": f"{above}{root.resolve().stem}_map",
-        "config": "small.yaml" if small else "paper.yaml",
+        "config": "recommended.yaml" if small else "paper.yaml",
         "settings": tree,
     }
     lines = [
         f"{_WRITTEN}: {found.cells:,} cells, {len(found.genes):,} genes, layout {found.layout}.",
         f"# Channels: {', '.join(found.screen.channels)}.",
         "# Known complexes to score by, such as truth: complexes-14x106, may be added.",
-        f"# {'small.yaml is for two CPU cores' if small else 'paper.yaml is the paper and wants a GPU'}.",
+        f"# {'recommended.yaml is for two CPU cores' if small else 'paper.yaml is the paper and wants a GPU'}.",
     ]
+    if out.exists():  # it may hold what somebody added
+        earlier = out.with_name(f"{out.name}.old")
+        out.replace(earlier)
+        note(f"the earlier {out} is kept as {earlier}.")
     write_text(out, "\n".join(lines) + "\n" + yaml.safe_dump(plan, sort_keys=False))

@@ -15,8 +15,7 @@ import yaml
 from grape_ops.config import ScreenSettings, lay_over
 from grape_ops.errors import GrapeOpsError
 from grape_ops.places import claim_file, write_text
-from grape_ops.progress import note
-from grape_ops.progress import progress
+from grape_ops.progress import note, progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_rules import ghost_guides
 from grape_ops.screen.layouts import LAYOUTS, open_screen, recognise_layout

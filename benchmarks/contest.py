@@ -9,7 +9,6 @@ What lies in ``--dir`` already is not done again, so that the benchmark may be s
 
 import argparse
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import pandas as pd
 from grape_ops.schema import STORE_FILE, TRUTH_FILE
 from record import write_record
 
+SCRIPTS = Path(__file__).resolve().parent
 QUICK = ("train.steps", "train.start.classifier.steps", "baselines.classifier.steps")
 
 
@@ -32,20 +32,27 @@ class CommandLines:
 
     def run(self, program: str, *arguments: object, made: Path | None = None) -> None:
         """Run ``grape-ops`` or a script of this folder, unless the file it makes is there; its output is ours too."""
-        line = shlex.join([program, *map(str, arguments)])
-        self.lines.append(line.replace(str(self.folder), "DIR"))
+        line = shlex.join([program, *(self._shown(str(argument)) for argument in arguments)])
+        self.lines.append(line)
         if made is not None and made.is_file():
             return
         start = ["-m", "grape_ops"] if program == "grape-ops" else []
         if subprocess.run([sys.executable, *start, *map(str, arguments)], check=False).returncode:
             raise SystemExit(f"failed: {line}")
 
+    def _shown(self, word: str) -> str:
+        """Name files as a reader of the project may, wherever it was called from."""
+        for place, name in ((SCRIPTS, SCRIPTS.name), (self.folder, "DIR")):
+            if Path(word).is_relative_to(place):
+                return (Path(name) / Path(word).relative_to(place)).as_posix()
+        return word
+
 
 def make_cells(cells: str, seed: int, config: str, lines: CommandLines) -> tuple[Path, Path]:
     """Make the crop store of a seed: -> store, truth."""
     folder = lines.folder
     if cells != "demo":
-        store, script = folder / f"seed{seed}", os.path.relpath(Path(__file__).with_name(f"{cells}.py"))
+        store, script = folder / f"seed{seed}", SCRIPTS / f"{cells}.py"
         lines.run("python", script, "--store-only", folder, "--seeds", seed, made=store / STORE_FILE)
         return store, store / TRUTH_FILE
     store, truth = folder / "store", folder / "screen" / TRUTH_FILE

@@ -69,7 +69,8 @@ def run_pipeline(file: Path, overrides: Iterable[str] = ()) -> None:
 def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
     """Write the pipeline file of the demo and do it."""
     # The classifier of the preset takes minutes on two cores; 24 simulated genes do not need it.
-    settings: dict[str, Any] = {"train": {"start": {"classifier": {"width": 16, "steps": 1200}}}}
+    small = {"width": 16, "steps": 1200}
+    settings: dict[str, Any] = {"train": {"start": {"classifier": small}}, "baselines": {"classifier": dict(small)}}
     for override in overrides:
         lay_over(settings, override)
     claim_folder(out, "the demo", marker=PIPELINE_FILE, in_pipeline=True)

@@ -1,5 +1,7 @@
 """The weakly supervised network: balance, learning, reproducibility."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,15 +9,16 @@ import torch
 
 from grape_ops.baselines.classifier import classifier_means, classifier_vectors
 from grape_ops.baselines.task import Task
+from grape_ops.cells.batches import Sampler, StandardizedCrops
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.config import ClassifierSettings, parse_config
 from grape_ops.contest.jobs import what_decides
 from grape_ops.errors import GrapeOpsError
 from grape_ops.train import classifier
-from grape_ops.train.classifier import affordable_steps, build_classifier, train_classifier
+from grape_ops.train.classifier import Judge, build_classifier, held_cells, train_classifier
 
-SMALL = ClassifierSettings(width=8, max_width=32, steps=60, batch_size=32)
+SMALL = ClassifierSettings(width=8, max_width=32, steps=150, batch_size=32)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,8 @@ def test_it_computes_as_training_does(store, tmp_path):
 
 
 def test_every_gene_is_drawn_equally_often(store):
-    loader = classifier._loader(store, SMALL, 0, torch.device("cpu"), None)
+    crops = StandardizedCrops(store, torch.device("cpu"))
+    loader = classifier._loader(crops, SMALL, 0, np.arange(len(store)))
     cells = np.concatenate([loader.sampler.draw(step)[0] for step in range(10)])
     assert (np.bincount(store.labels[cells]) == 64).all()
 
@@ -91,10 +95,71 @@ def test_depth_follows_the_crop_and_too_much_of_it_is_refused(store):
         build_classifier(store, SMALL.model_copy(update={"blocks": 5}), 0)
 
 
-def test_few_cells_are_not_seen_more_often_than_said():
-    settings = ClassifierSettings(steps=100, batch_size=10, passes=5)
-    assert [affordable_steps(settings, cells) for cells in (1, 40, 200, 1000)] == [1, 20, 100, 100]
-    assert affordable_steps(ClassifierSettings(steps=100), 1) == 100
+def test_it_stops_when_the_cells_set_aside_have_long_fared_no_better(store, monkeypatch):
+    """The network answers by heart: it is sure of a gene that is wrong for cells it has not seen."""
+    monkeypatch.setattr(classifier, "PATIENCE", 200)
+    crops = StandardizedCrops(store, torch.device("cpu"))
+    cells = np.arange(0, len(store), 7)
+    truth = torch.nn.functional.one_hot(torch.from_numpy(store.labels[cells]).long(), 5).float()
+    for quality, told in (([0, 1, 2, 1, 1, 1, 1], 500), ([0, 1, 2, 3, 4, 5, 6], None), ([3, 2, 1, 0], 300)):
+        judge, stopped = Judge(crops, cells, store.labels), None
+        for look, good in enumerate(quality, start=1):
+            monkeypatch.setattr(classifier, "features_of", lambda *_, good=good: (good * truth).numpy())
+            if judge.has_seen_enough(torch.nn.Identity(), 100 * look):
+                stopped = 100 * look
+                break
+        assert stopped == told
+
+
+def test_with_no_cells_set_aside_it_does_all_steps(store):
+    assert not Judge(StandardizedCrops(store, torch.device("cpu")), np.arange(0), store.labels).has_seen_enough(
+        torch.nn.Identity(), 10**9
+    )
+
+
+def test_it_ends_early_where_cells_differ_by_chance_only(store, monkeypatch):
+    """Labels dealt at random can only be learnt by heart."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr(classifier, "LOOK_EVERY", 10)
+    monkeypatch.setattr(classifier, "PATIENCE", 10)
+    looks = []
+    judged = Judge.has_seen_enough
+    monkeypatch.setattr(Judge, "has_seen_enough", lambda *given: looks.append(given[2]) or judged(*given))
+    shuffled = copy.copy(store)
+    shuffled.labels = np.random.default_rng(0).permutation(store.labels)
+    train_classifier(shuffled, SMALL.model_copy(update={"steps": 400}), 0)
+    assert looks[-1] < 400
+
+
+def test_cells_set_aside_are_not_learnt_from(store, monkeypatch):
+    seen = []
+    draw = Sampler.draw
+    monkeypatch.setattr(Sampler, "draw", lambda self, step: seen.append(drawn := draw(self, step)) or drawn)
+    short = SMALL.model_copy(update={"steps": 30, "holdout": 0.25})
+    train_classifier(store, short, 3, cells=np.arange(200))
+    learnt = np.unique(np.concatenate([cells for cells, *_ in seen]))
+    held = np.flatnonzero(held_cells(store.labels[:200], 0.25, 3))
+    assert len(held) == 50 and not np.isin(learnt, held).any() and learnt.max() < 200
+
+
+def test_no_more_cells_are_set_aside_than_it_takes(monkeypatch):
+    monkeypatch.setattr(classifier, "MOST_HELD", 30)
+    labels = np.repeat(np.arange(5), 100)
+    held = held_cells(labels, 0.5, 0)
+    assert held.sum() == 30 and (held_cells(labels, 0.5, 0) == held).all()
+    assert held_cells(labels, 0, 0).sum() == 0
+
+
+def test_what_is_kept_is_an_average_of_the_weights_and_their_statistics(store):
+    torch.set_num_threads(1)
+    kept = train_classifier(store, SMALL.model_copy(update={"steps": 40}), 0)
+    assert not kept.training and not any(weight.requires_grad for weight in kept.parameters())
+    noise, average, spread = torch.randn(4000, generator=torch.Generator().manual_seed(0)), torch.tensor(99.0), {}
+    for updates, weight in enumerate(5 + noise, start=1):
+        average = classifier._moved(average, weight, updates)
+        spread[updates] = abs(float(average) - 5)
+    assert spread[1] == pytest.approx(abs(float(noise[0])), abs=1e-5)  # where it began is forgotten at once
+    assert max(spread[step] for step in range(1000, 4001)) < 0.25  # one in 400 of the noise's variance
 
 
 @pytest.mark.filterwarnings("error")

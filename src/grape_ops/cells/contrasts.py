@@ -3,8 +3,9 @@
 A gene's mean over its cells differs from the others' for three reasons: its phenotype, the chance of which cells were
 drawn, and the batches they lie on. Gene and batch are fitted together to all cells, the batch as a random effect,
 since a batch may hold few cells that tell it from the genes it holds; what the fit leaves is the scatter of cells.
-Directions are whitened by what scatter and batches do to a gene's mean and shrunken by the share of their variance
-that is neither (Wiener's factor), and each gene is left with the direction of its contrast.
+Directions are whitened by what scatter and batches do to a gene's mean, and shrunken (Wiener's factor) by the share
+of their variance that is neither chance nor a gene's own: what genes share has them vary more along few directions,
+what is each gene's own along all of them alike. Each gene is left with the direction of its contrast.
 Letters: n cells of a block, P perturbations (the last one the controls), B batches, V features, R directions.
 """
 
@@ -19,6 +20,8 @@ BATCH_WEIGHT = 3.0
 # Added to the noise of every feature, as a multiple of the mean noise: the scatter of a few cells is not to be
 # trusted, and what is seen most sharply should not be all that counts.
 RIDGE = 5.0
+# The share of directions that hold nothing but what is each gene's own, weakest first.
+OWN = 0.4
 _TURNS = 1000
 
 
@@ -116,7 +119,10 @@ def shrunken_contrasts(cells: CellSums) -> np.ndarray:
     variance, axes = np.linalg.eigh(noise)
     contrasts = (fit.gene - fit.gene[:-1][present].mean(axis=0)) @ (axes / np.sqrt(variance))
     _, spread, directions = np.linalg.svd(contrasts[:-1][present], full_matrices=False)
-    signal = np.maximum(1 - present.sum() / np.maximum(spread**2, 1e-12), 0)
+    power = spread**2
+    own = np.quantile(power[: max(present.sum() - 1, 1)], OWN)
+    floor = max(own, present.sum())  # the latter is what chance alone would have
+    signal = np.maximum(1 - floor / np.maximum(power, 1e-12), 0)
     signal = signal if signal.any() else np.ones_like(signal)  # all noise: nothing to choose by
     shrunken = contrasts @ directions[signal > 0].T * signal[signal > 0]
     shrunken[by_gene == 0] = 0

@@ -1,26 +1,34 @@
 """A weakly supervised network: which gene was knocked out in this cell?
 
-The network never learns that well, since most knock-outs leave most cells as they were; but its last hidden layer is
-where it has to tell phenotypes apart. Every gene is drawn equally often. The rate rises and falls once over the
-training, so that it ends on weights that have settled. It is a baseline of its own, and can give M its start.
+The network never learns that well, since most knock-outs leave most cells as they were; but its layers are where it
+has to tell phenotypes apart. Every gene is drawn equally often. Some cells are set aside: once it has long been
+worse at them, it learns the others by heart, and stops. A moving average of its weights is what is judged and kept, so
+that any moment is a good one to stop at. It is a baseline of its own, and can give M its start.
 Letters: n cells, B crops of an iteration, P perturbations, V length of the hidden layer.
 """
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
 
-from grape_ops.cells.batches import BatchLoader, Sampler, StandardizedCrops
+from grape_ops.cells.batches import BatchLoader, Sampler, StandardizedCrops, hold_out
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ClassifierSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.classifier import CellClassifier
 from grape_ops.progress import progress
 
+WARM_UP = 100  # iterations over which the rate rises
+MEMORY = 200  # iterations that the average of the weights looks back, at most
+LOOK_EVERY = 100  # iterations between looks at the cells set aside
+MOST_HELD = 2000  # cells set aside, at most
+PATIENCE = 500  # iterations to go on, at least, when the cells set aside fare no better; half as many again, if more
 _CROPS_AT_ONCE = 256
 
 Part = Callable[[Tensor], Tensor]  # crops (B, C, H, H) -> features (B, V)
@@ -41,7 +49,7 @@ def train_classifier(
     store : the cells.
     settings : size and training.
     seed : of weights, draws and turns; equal seeds give equal networks on equal threads.
-    cells : (n,) those to learn from; all of them if None.
+    cells : (n,) those to learn from, and to set some aside from; all of them if None.
     device : where to train; a GPU if None and there is one.
     precision : arithmetic, as in ``train.precision``.
 
@@ -50,15 +58,19 @@ def train_classifier(
     The network: crops -> logits (B, P); its ``trunk``: crops -> hidden (B, V).
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    cells = np.arange(len(store)) if cells is None else cells
+    held = held_cells(store.labels[cells], settings.holdout, seed)
+    crops = StandardizedCrops(store, device, "auto")
+    judge = Judge(crops, cells[held], store.labels)
     network = build_classifier(store, settings, seed).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    loader = _loader(store, settings, seed, device, cells)
+    average = AveragedModel(network, avg_fn=_moved, use_buffers=True).eval()
+    loader = _loader(crops, settings, seed, cells[~held])
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    steps = affordable_steps(settings, len(store) if cells is None else len(cells))
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
+    warm_up = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / WARM_UP, 1.0))
     rng = torch.Generator().manual_seed(seed)
     recent = float("nan")
-    with progress("train classifier", steps, "step") as advance:
-        for step, batch in enumerate(loader.batches(0, steps)):
+    with progress("train classifier", settings.steps, "step") as advance:
+        for step, batch in enumerate(loader.batches(0, settings.steps), start=1):
             images = jittered(batch.images, settings.jitter, rng)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
                 logits = network(images)
@@ -66,13 +78,57 @@ def train_classifier(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            rate.step()
-            if step % 20 == 0:
+            warm_up.step()
+            average.update_parameters(network)
+            if step % 20 == 1:
                 recent = float(loss.detach())
             advance(note=f"loss {recent:.3f}")
+            if step % LOOK_EVERY == 0 and judge.has_seen_enough(average, step):
+                break
     if not math.isfinite(recent):
         raise GrapeOpsError("The classifier's loss is no longer finite: lower the classifier's learning_rate.")
-    return network.eval().requires_grad_(False)
+    return cast("CellClassifier", average.module.requires_grad_(False))
+
+
+class Judge:
+    """Tells from cells that a network does not learn from when it has begun to learn the others by heart.
+
+    Parameters
+    ----------
+    crops : where cells are read from.
+    cells : (n,) those set aside; with none it never says so.
+    labels : (N,) of all cells.
+    """
+
+    def __init__(self, crops: StandardizedCrops, cells: np.ndarray, labels: np.ndarray):
+        self._crops, self._cells, self._labels = crops, cells, torch.from_numpy(labels[cells]).long()
+        self._weight = 1 / torch.bincount(self._labels)[self._labels]  # every perturbation counts alike, as in training
+        self._best, self._at = math.inf, 0
+
+    def has_seen_enough(self, network: nn.Module, step: int) -> bool:
+        """Look at the network after ``step`` iterations: has its loss been above its lowest for long?"""
+        if not len(self._cells):
+            return False
+        loss = functional.cross_entropy(
+            torch.from_numpy(features_of(network, self._crops, self._cells)), self._labels, reduction="none"
+        )
+        mean = float((self._weight * loss).sum() / self._weight.sum())
+        if mean < self._best:
+            self._best, self._at = mean, step
+        return step >= self._at + max(PATIENCE, self._at / 2)
+
+
+def held_cells(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Draw which of these cells a network is judged by: (n,) labels -> (n,) bool; no more than it takes to judge."""
+    held = hold_out(labels, share, seed)
+    spare = np.random.default_rng([seed, len(labels)]).permutation(np.flatnonzero(held))[MOST_HELD:]
+    held[spare] = False
+    return held
+
+
+def _moved(average: Tensor, weight: Tensor, updates: Tensor | int) -> Tensor:
+    """Move an average towards the weights; it looks back over a tenth of the training, and ``MEMORY`` steps at most."""
+    return average + (weight - average) * min(max(10 / (int(updates) + 1), 1 / MEMORY), 1)
 
 
 def build_classifier(store: CropStore, settings: ClassifierSettings, seed: int) -> CellClassifier:
@@ -93,13 +149,6 @@ def build_classifier(store: CropStore, settings: ClassifierSettings, seed: int) 
     )
 
 
-def affordable_steps(settings: ClassifierSettings, n_cells: int) -> int:
-    """Iterations that so many cells are good for."""
-    if settings.passes is None:
-        return settings.steps
-    return max(min(settings.steps, round(settings.passes * n_cells / settings.batch_size)), 1)
-
-
 def jittered(images: Tensor, spread: float, rng: torch.Generator) -> Tensor:
     """Change gain and offset of each crop's channels at random: (B, C, H, H) -> (B, C, H, H).
 
@@ -118,8 +167,7 @@ def features_of(part: Part, crops: StandardizedCrops, cells: np.ndarray) -> np.n
         return np.concatenate([part(crops(block)).float().cpu().numpy() for block in blocks])
 
 
-def _loader(
-    store: CropStore, settings: ClassifierSettings, seed: int, device: torch.device, cells: np.ndarray | None
-) -> BatchLoader:
+def _loader(crops: StandardizedCrops, settings: ClassifierSettings, seed: int, cells: np.ndarray) -> BatchLoader:
+    store = crops.store
     sampler = Sampler(store.labels, len(store.perturbations), settings.batch_size, seed, cells=cells)
-    return BatchLoader(StandardizedCrops(store, device, "auto"), sampler, augment=settings.augment)
+    return BatchLoader(crops, sampler, augment=settings.augment)

@@ -113,5 +113,5 @@ def write_text(file: Path, text: str) -> None:
     """Write a file at once, and say so if an earlier result gives way."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.partial")
-    draft.write_text(text)
+    draft.write_text(text, encoding="utf-8")
     put_in_place(draft, file)

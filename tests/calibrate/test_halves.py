@@ -50,5 +50,7 @@ def test_strong_effects_are_reproduced_and_noise_is_not(planted: CropStore, tmp_
     made = [file.stat().st_mtime_ns for file in sorted((tmp_path / "trust").glob("half*/maps/*.h5ad"))]
     assert CliRunner().invoke(app, call).exit_code == 0
     assert made == [file.stat().st_mtime_ns for file in sorted((tmp_path / "trust").glob("half*/maps/*.h5ad"))]
+    fewer = CliRunner().invoke(app, [*call[:-1], "statistics"])
+    assert fewer.exit_code == 0 and "random" in fewer.stdout  # what was compared before stays in the tables
     other = CliRunner().invoke(app, [*call, "--set", "seed=1"])
     assert "seed: was 0, is 1" in str(other.exception)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from grape_ops.cells import contrasts
 from grape_ops.cells.contrasts import CellSums, shrunken_contrasts
 from grape_ops.errors import GrapeOpsError
 
@@ -99,6 +100,28 @@ def test_groups_are_found_and_rows_have_length_one():
     vectors = shrunken_contrasts(sums_of(*cells(np.random.default_rng(2), 0.5, 0.0, 5.0)))
     np.testing.assert_allclose(np.linalg.norm(vectors[:GENES], axis=1), 1)
     assert own_group_first(vectors) == 1
+
+
+def test_what_is_each_genes_own_does_not_hide_what_genes_share(monkeypatch):
+    """A few shared directions, and each gene one of its own: cells are so many that chance plays no part."""
+    rng = np.random.default_rng(8)
+    group = np.arange(GENES) % 3
+    within = group[:, None] == group
+
+    def gap() -> float:
+        """How much more alike genes of a group are than others."""
+        rows = shrunken_contrasts(sums)[:GENES]
+        cosine = rows @ rows.T
+        return float(cosine[within & ~np.eye(GENES, dtype=bool)].mean() - cosine[~within].mean())
+
+    means = np.zeros((GENES + 1, 40))
+    means[:GENES] = rng.normal(size=(3, 40))[group] + rng.normal(size=(GENES, 40))
+    labels = np.repeat(np.arange(GENES + 1), 400)
+    sums = CellSums.zeros(GENES + 1, 1, 40)
+    sums.add(means[labels] + rng.normal(size=(len(labels), 40)), labels, np.zeros_like(labels))
+    ours = gap()
+    monkeypatch.setattr(contrasts, "OWN", 0.0)  # only the weakest direction is taken for what is a gene's own
+    assert ours > gap() + 0.1
 
 
 def test_a_batch_that_holds_a_gene_is_not_taken_for_its_phenotype():

@@ -121,5 +121,8 @@ def test_directions_are_written(tiny_run, tiny_store, tmp_path):
     assert table[table["gene_symbol"] == "AAA"]["restyled"].abs().is_monotonic_decreasing
     names = {path.name for path in tmp_path.iterdir()}
     assert {"AAA_strip.pdf", "AAA_changes.png", "DDD_strip.png", "changes.tsv", "directions.json"} <= names
+    write_directions(tiny_run.path, tiny_store.path, tmp_path, settings, genes=["ccc", "CCC"])
+    figures = {f"CCC_{figure}.{ending}" for figure in ("strip", "changes") for ending in ("pdf", "png")}
+    assert {path.name for path in tmp_path.iterdir()} == {"changes.tsv", "directions.json"} | figures
     with pytest.raises(GrapeOpsError, match="itself has no direction"):
         write_directions(tiny_run.path, tiny_store.path, tmp_path, settings, genes=["AAA"], source="AAA")

@@ -115,15 +115,20 @@ def test_settings_made_for_other_crops_are_said(tiny_store, tiny_config, tmp_pat
     assert mismatches(tiny_store, tiny_config) == []
 
 
-def test_what_begins_without_a_configuration_is_said(tiny_store, tiny_config, capsys):
-    say_trainings(3, tiny_store, Config())
+def test_what_begins_without_a_configuration_is_said(tiny_store, tiny_config, capsys, monkeypatch):
+    say_trainings([Config()] * 3, tiny_store)
     said = capsys.readouterr().err
     assert "Trainings: 3 of 100,000 steps, each step on 256 crops." in said and "but these settings are for" in said
     assert "--config recommended.yaml, or small.yaml" in said
-    say_trainings(2, tiny_store, tiny_config)
+    say_trainings([tiny_config] * 2, tiny_store)
     assert capsys.readouterr().err == "Note: Trainings: 2 of 12 steps, each step on 8 crops.\n"
-    say_trainings(0, tiny_store, Config())
+    say_trainings([tiny_config, changed(tiny_config, "train.steps=7")], tiny_store)
+    assert "Trainings: 1 of 12 steps, each step on 8 crops; 1 of 7 steps, each" in capsys.readouterr().err
+    say_trainings([], tiny_store)
     assert capsys.readouterr().err == ""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    say_trainings([Config()], tiny_store)
+    assert "which wants a GPU" not in capsys.readouterr().err
 
 
 def test_a_batch_of_more_cells_than_there_are_is_said(tiny_store, tiny_config):

@@ -67,7 +67,7 @@ def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config:
     planter = _Planter(store, config, points)
     folders = [out / "screens" / point.name / f"seed{seed}" for point, seed in screens]
     to_train = sum(GRAPE not in _done(folder) for folder in folders) if GRAPE in methods else 0
-    say_trainings(to_train, store, config)
+    say_trainings([config] * to_train, store)
     scores: dict[tuple[str, Point], list[dict[str, Any]]] = {}
     for number, ((point, seed), folder) in enumerate(zip(screens, folders, strict=True), 1):
         typer.echo(f"Planted screen {number} of {len(screens)}: {point.name}, seed {seed}", err=True)

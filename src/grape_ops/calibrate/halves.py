@@ -48,7 +48,7 @@ def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Conf
     Parameters
     ----------
     store_path : crop store.
-    out : folder for the results; a folder begun with the same settings is gone on with.
+    out : folder for the results; one begun with the same settings is gone on with, and keeps its methods.
     methods : names of baselines, and ``grape``.
     config : the methods' settings, and the seed, which draws the halves too.
 
@@ -63,7 +63,10 @@ def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Conf
     refuse_unknown(methods)
     store = CropStore.open(store_path)
     refuse_other_settings(out / RECORD_FILE, store, config, {})
-    say_trainings(len(HALVES) if GRAPE in methods else 0, store, config)
+    made = {method: None for name in HALVES for method in _done(out / name)}
+    methods = list(made | dict.fromkeys(methods))  # what an earlier call compared stays in the tables
+    to_train = sum(GRAPE not in _done(out / name) for name in HALVES) if GRAPE in methods else 0
+    say_trainings([config] * to_train, store)
     halves = draw_halves(store, config.seed)
     files = [
         _maps(store, halves == half, out / name, methods, config.model_copy(update={"seed": config.seed + half}))
@@ -143,9 +146,7 @@ def _maps(
     store: CropStore, chosen: np.ndarray, folder: Path, methods: Sequence[str], config: Config
 ) -> dict[str, Path]:
     """Maps of one half, those that are not there yet made: name -> file."""
-    file = folder / DONE_FILE
-    done: dict[str, dict[str, str]] = json.loads(file.read_text()) if file.is_file() else {}
-    half = folder / "store"
+    done, half = _done(folder), folder / "store"
     for method in methods:
         if method in done:
             continue
@@ -154,6 +155,12 @@ def _maps(
             write_half(store, chosen, half)
         made = write_vectors(method, half, folder / "maps", config)
         done[method] = {name: str(path.relative_to(folder)) for name, path in made.items()}
-        write_json(file, done)
+        write_json(folder / DONE_FILE, done)
     shutil.rmtree(half, ignore_errors=True)
     return {name: folder / path for method in methods for name, path in done[method].items()}
+
+
+def _done(folder: Path) -> dict[str, dict[str, str]]:
+    """Methods whose maps of a half are there: method -> name for tables -> file."""
+    file = folder / DONE_FILE
+    return json.loads(file.read_text()) if file.is_file() else {}

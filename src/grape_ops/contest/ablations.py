@@ -118,7 +118,7 @@ def run_ablations(
     compared = [read[0], *(a for a in read if made[a.name] != made[REFERENCE])]
     # Changes of the read-out only have the reference's jobs, which are done once.
     todo = {job.folder: job for a in compared for job in jobs[a.name]}
-    say_trainings(sum(job.to_train for job in todo.values()), store, config)
+    say_trainings([job.config for job in todo.values() if job.to_train], store)
     do_jobs(list(todo.values()), store, "Ablations", at_a_time)
     entrants = {a.name: _entrant(a.config, jobs[a.name]) for a in compared}
     scores = judge(entrants, known, config)

@@ -91,7 +91,7 @@ def run_benchmark(
     check_inputs(chosen, store, config)
     check_truth(store, known, names)
     jobs = _jobs(chosen, config, seeds, store, work or out / WORK_DIR)
-    say_trainings(sum(job.to_train for job in jobs), store, config)
+    say_trainings([job.config for job in jobs if job.to_train], store)
     do_jobs(jobs, store, "Benchmark", at_a_time)
     entrants = gathered(jobs) | {name: Entrant([adata]) for name, adata in given.items()}
     # The first is what the others are compared with: GRAPE if it is there, and chance only for want of others.

@@ -75,7 +75,7 @@ def write_check(
     claim_folder(out, "a phenotype check", ours=ours, marker=PHENOTYPE_JSON)
     restyler = Restyler.open(run_path, store_path, ema=settings.ema, batch_size=settings.batch_size)
     names, control_row = restyler.names, len(restyler.names) - 1
-    rows = [gene_row(names, gene) for gene in dict.fromkeys(genes)] or list(range(control_row))
+    rows = list(dict.fromkeys(gene_row(names, gene) for gene in genes)) or list(range(control_row))
     if control_row in rows:
         raise GrapeOpsError("The control has no phenotype to check; name genes.")
     measurer = Measurer(restyler.store, features)

@@ -14,7 +14,7 @@ _SOURCE, _KNOCKOUT = 1, 2  # independent random streams of one seed
 
 
 def gene_row(names: list[str], gene: str) -> int:
-    """Row of a gene, or of the control, among the perturbations.
+    """Row of a gene, in upper or lower case, or of the control, among the perturbations.
 
     Raises
     ------
@@ -23,7 +23,10 @@ def gene_row(names: list[str], gene: str) -> int:
     wanted = CONTROL_LABEL if gene.lower() == CONTROL else gene
     if wanted in names:
         return names.index(wanted)
-    alike = [name for name in names if name.lower() == gene.lower() or name.lower().startswith(gene.lower()[:3])]
+    in_other_case = [row for row, name in enumerate(names) if name.lower() == gene.lower()]
+    if len(in_other_case) == 1:
+        return in_other_case[0]
+    alike = [name for name in names if name.lower().startswith(gene.lower()[:3])]
     hint = f" Do you mean {', '.join(alike[:5])}?" if alike else f" There are {', '.join(names[:5])}, …"
     raise GrapeOpsError(f"The run knows no gene {gene}.{hint}")
 

@@ -4,7 +4,7 @@ Letters: n cells, K points on the way, C channels, H crop size.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,16 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.scores import without_nan
 from grape_ops.generate.directions import Change, paired_change, ring_edges, styles_between, unpaired_change
 from grape_ops.generate.draw import draw_cells, draw_matching, gene_row
-from grape_ops.generate.figures import called, save_figure
+from grape_ops.generate.figures import FORMATS, called, save_figure
 from grape_ops.generate.pictures import channel_views
 from grape_ops.generate.plots import change_figure, strip_figure
 from grape_ops.generate.restyle import Restyler
-from grape_ops.places import claim_folder, write_text
+from grape_ops.places import claim_folder, say_replaced, write_text
 from grape_ops.progress import progress
 
 CHANGES_TSV = "changes.tsv"
 DIRECTIONS_JSON = "directions.json"
+CHANGES, STRIP = "changes", "strip"  # the two figures of a gene
 
 
 def write_directions(
@@ -60,7 +61,7 @@ def write_directions(
     restyler = Restyler.open(run_path, store_path, ema=settings.ema, batch_size=settings.batch_size)
     store, names = restyler.store, restyler.names
     start = gene_row(names, source)
-    rows = [gene_row(names, gene) for gene in dict.fromkeys(genes)]
+    rows = list(dict.fromkeys(gene_row(names, gene) for gene in genes))
     if start in rows:
         raise GrapeOpsError(f"A way from {names[start]} to itself has no direction; name other --genes.")
     cells = draw_cells(store, start, settings.cells, seed)
@@ -70,12 +71,14 @@ def write_directions(
     # Against the same cells restyled to where they come from: what the generator does to every cell is no direction.
     unchanged = restyler.images(cells, restyler.styles([start]))[0]
     out.mkdir(parents=True, exist_ok=True)
-    files = shard_names((names[row],) for row in rows)
+    _clear(out)
+    files = _stems(names[row] for row in rows)
     tables = []
     with progress("directions", len(rows), "gene") as advance:
         for row in rows:
-            stem = out / files[(names[row],)]
-            tables.append(_one_way(restyler, start, row, cells, matching[row], unchanged, settings, stem))
+            tables.append(
+                _one_way(restyler, start, row, cells, matching[row], unchanged, settings, out / files[names[row]])
+            )
             advance()
     table = pd.concat(tables, ignore_index=True)
     table.to_csv(out / CHANGES_TSV, sep="\t", index=False, float_format="%.6g")
@@ -91,6 +94,23 @@ def write_directions(
     }
     write_text(out / DIRECTIONS_JSON, json.dumps(without_nan(record), indent=1, allow_nan=False) + "\n")
     return table
+
+
+def _stems(genes: Iterable[str]) -> dict[str, str]:
+    """What names of the genes' figures begin with."""
+    return {gene: stem for (gene,), stem in shard_names((gene,) for gene in genes).items()}
+
+
+def _clear(out: Path) -> None:
+    """Remove the figures of an earlier call: they would lie among those of this one."""
+    record = out / DIRECTIONS_JSON
+    if not record.is_file():
+        return
+    say_replaced(record)
+    for stem in _stems(json.loads(record.read_text())["genes"]).values():
+        for figure in (CHANGES, STRIP):
+            for ending in FORMATS:
+                (out / f"{stem}_{figure}.{ending}").unlink(missing_ok=True)
 
 
 def _one_way(
@@ -109,12 +129,12 @@ def _one_way(
     views = channel_views(store.channels, real)
     made = paired_change(unchanged, restyler.images(cells, restyler.styles([row]))[0], settings.rings)
     there = unpaired_change(real, knockouts, settings.rings)
-    save_figure(change_figure(names[row], made, there, views), stem.with_name(f"{stem.name}_changes"))
+    save_figure(change_figure(names[row], made, there, views), stem.with_name(f"{stem.name}_{CHANGES}"))
     shown = min(settings.shown, len(cells), len(knockouts))
     strips = restyler.images(cells[:shown], styles_between(restyler, start, row, settings.steps)).swapaxes(0, 1)
     ends = called(names[start]), called(names[row])
     figure = strip_figure(strips, real[:shown], knockouts[:shown], views, *ends)
-    save_figure(figure, stem.with_name(f"{stem.name}_strip"))
+    save_figure(figure, stem.with_name(f"{stem.name}_{STRIP}"))
     return change_table(names[row], store.channels, store.crop_size, made, there)
 
 

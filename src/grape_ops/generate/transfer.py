@@ -67,7 +67,8 @@ def write_transfer(
     restyler = Restyler.open(run_path, store_path, ema=settings.ema, batch_size=settings.batch_size)
     store, names = restyler.store, restyler.names
     origin = gene_row(names, source)
-    rows = [gene_row(names, gene) for gene in dict.fromkeys(genes)] or [r for r in range(len(names) - 1) if r != origin]
+    rows = list(dict.fromkeys(gene_row(names, gene) for gene in genes))
+    rows = rows or [r for r in range(len(names) - 1) if r != origin]
     cells = draw_cells(store, origin, settings.cells, seed)
     seconds, clipped = _write_store(restyler, cells, rows, out / STORE_DIR)
     shown = cells[: settings.shown]

@@ -1,22 +1,29 @@
 """Settings that were made for other cells than the store's: they train, but hardly were meant."""
 
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, ModelSettings
 from grape_ops.progress import note
 
 
-def say_trainings(count: int, store: CropStore, config: Config) -> None:
+def say_trainings(trainings: Sequence[Config], store: CropStore) -> None:
     """Say which trainings a command is about to begin, so that nobody waits for days by mistake."""
-    if not count:
+    if not trainings:
         return
-    settings = config.train
-    note(f"Trainings: {count} of {settings.steps:,} steps, each step on {settings.batch_size:,} crops.")
-    if config.model == ModelSettings():
+    sizes = Counter((config.train.steps, config.train.batch_size) for config in trainings)
+    each = [f"{count} of {steps:,} steps, each step on {crops:,} crops" for (steps, crops), count in sizes.items()]
+    note(f"Trainings: {'; '.join(each)}.")
+    if any(config.model == ModelSettings() for config in trainings) and not torch.cuda.is_available():
         note(
             "The networks are of the paper's size (paper.yaml, and whatever has no --config), which wants a GPU. For "
             "two CPU cores and thousands of cells: --config recommended.yaml, or small.yaml."
         )
-    say_mismatches(store, config)
+    for sentence in dict.fromkeys(sentence for config in trainings for sentence in mismatches(store, config)):
+        note(sentence)
 
 
 def say_mismatches(store: CropStore, config: Config) -> None:

@@ -192,6 +192,8 @@ def decisive_settings(config: Config) -> dict[str, Any]:
     """The settings that decide what a run learns, by dotted name; the others may change when it goes on."""
     tree = config.model_dump(mode="json", include={"seed", "model", "train"})
     tree["train"] = {key: value for key, value in tree["train"].items() if key not in _MAY_CHANGE}
+    if config.train.start.kind == "noise":
+        tree["train"]["start"] = {"kind": "noise"}  # whatever a classifier would have been
     return flatten(tree)
 
 

@@ -20,8 +20,6 @@ BATCH_WEIGHT = 3.0
 # Added to the noise of every feature, as a multiple of the mean noise: the scatter of a few cells is not to be
 # trusted, and what is seen most sharply should not be all that counts.
 RIDGE = 5.0
-# The share of directions that hold nothing but what is each gene's own, weakest first.
-OWN = 0.4
 _TURNS = 1000
 
 
@@ -93,10 +91,16 @@ class Effects:
     scatter: np.ndarray
 
 
-def shrunken_contrasts(cells: CellSums) -> np.ndarray:
+def shrunken_contrasts(cells: CellSums, own: float) -> np.ndarray:
     """Directions of the genes' contrasts, of length 1: (P, R), R <= min(P - 1, V); 0 for a gene without cells.
 
     The controls, the last row, are no part of what genes are contrasted with.
+
+    Parameters
+    ----------
+    cells : features of single cells, summed.
+    own : share of directions, the weakest, along which genes differ by what is each one's own alone; with 0 only
+        chance shrinks.
 
     Raises
     ------
@@ -120,8 +124,9 @@ def shrunken_contrasts(cells: CellSums) -> np.ndarray:
     contrasts = (fit.gene - fit.gene[:-1][present].mean(axis=0)) @ (axes / np.sqrt(variance))
     _, spread, directions = np.linalg.svd(contrasts[:-1][present], full_matrices=False)
     power = spread**2
-    own = np.quantile(power[: max(present.sum() - 1, 1)], OWN)
-    floor = max(own, present.sum())  # the latter is what chance alone would have
+    floor = present.sum()  # what chance alone would have
+    if own:
+        floor = max(floor, np.quantile(power[: max(present.sum() - 1, 1)], own))
     signal = np.maximum(1 - floor / np.maximum(power, 1e-12), 0)
     signal = signal if signal.any() else np.ones_like(signal)  # all noise: nothing to choose by
     shrunken = contrasts @ directions[signal > 0].T * signal[signal > 0]

@@ -71,6 +71,9 @@ class StartSettings(Settings):
     networks: Positive = Field(
         1, description="Classifiers, each from a seed of its own; contrasts are read from their layers side by side."
     )
+    own: Share = Field(
+        0.4, description="Share of directions taken for what is each gene's own; 0 if complexes are many and small."
+    )
     classifier: ClassifierSettings = ClassifierSettings()
 
 

@@ -55,7 +55,7 @@ def classifier_contrasts(store: CropStore, config: Config) -> np.ndarray:
         for rows in blocks(cells):
             sums.add(read(rows), store.labels[rows], store.batch_codes[rows])
             advance(len(rows))
-    return shrunken_contrasts(sums)
+    return shrunken_contrasts(sums, train.start.own)
 
 
 def turned_into(rows: np.ndarray, length: int, rng: torch.Generator) -> Tensor:

@@ -53,7 +53,7 @@ def compare(
             write(seed, store)
         config = load_config(options.config, [*overrides, f"seed={seed}"])
         for method in known:
-            before = set(maps.glob("*.h5ad"))
+            before = set(maps.rglob("*.h5ad"))
             begun = time.perf_counter()
             files = write_vectors(method, store, maps, config)
             took = time.perf_counter() - begun

@@ -71,8 +71,11 @@ class StartSettings(Settings):
     networks: Positive = Field(
         1, description="Classifiers, each from a seed of its own; contrasts are read from their layers side by side."
     )
-    own: Share = Field(
-        0.4, description="Share of directions taken for what is each gene's own; 0 if complexes are many and small."
+    own: float = Field(
+        0.4,
+        ge=0,
+        lt=1,
+        description="Share of directions taken for what is each gene's own; less if complexes are many and small.",
     )
     classifier: ClassifierSettings = ClassifierSettings()
 

@@ -22,7 +22,7 @@ from grape_ops.generate.figures import FORMATS, called, save_figure
 from grape_ops.generate.pictures import channel_views
 from grape_ops.generate.plots import change_figure, strip_figure
 from grape_ops.generate.restyle import Restyler
-from grape_ops.places import claim_folder, say_replaced, write_text
+from grape_ops.places import claim_folder, write_text
 from grape_ops.progress import progress
 
 CHANGES_TSV = "changes.tsv"
@@ -106,7 +106,6 @@ def _clear(out: Path) -> None:
     record = out / DIRECTIONS_JSON
     if not record.is_file():
         return
-    say_replaced(record)
     for stem in _stems(json.loads(record.read_text())["genes"]).values():
         for figure in (CHANGES, STRIP):
             for ending in FORMATS:

@@ -78,12 +78,16 @@ class Restyler:
         """Repaint cells (n,) in each of the styles (K, S), batch by batch."""
         for start in range(0, len(cells), self.batch_size):
             rows = slice(start, min(start + self.batch_size, len(cells)))
+            for index, images in enumerate(self.repaint(self.crops(cells[rows]), styles)):
+                yield Painted(rows, index, images)
+
+    def repaint(self, images: Tensor, styles: Tensor) -> Iterator[Tensor]:
+        """Repaint standardised crops, of the store or not, in each style: (B, C, H, H), (K, S) -> K times the shape."""
+        with self._arithmetic():
+            content = self.nets.generator.encode(images)
+        for style in styles:
             with self._arithmetic():
-                content = self.nets.generator.encode(self.crops(cells[rows]))
-            for index, style in enumerate(styles):
-                with self._arithmetic():
-                    images = self.nets.generator.decode(content, style.expand(len(content), -1))
-                yield Painted(rows, index, images.float())
+                yield self.nets.generator.decode(content, style.expand(len(images), -1)).float()
 
     def images(self, cells: np.ndarray, styles: Tensor) -> np.ndarray:
         """Repainted cells as one array, for few of them: (n,), (K, S) -> (K, n, C, H, H) float32."""

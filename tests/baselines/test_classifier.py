@@ -16,7 +16,7 @@ from grape_ops.config import ClassifierSettings, parse_config
 from grape_ops.contest.jobs import what_decides
 from grape_ops.errors import GrapeOpsError
 from grape_ops.train import classifier
-from grape_ops.train.classifier import Judge, build_classifier, held_cells, train_classifier
+from grape_ops.train.classifier import Judge, held_cells, new_classifier, train_classifier
 
 SMALL = ClassifierSettings(width=8, max_width=32, steps=150, batch_size=32)
 
@@ -88,11 +88,11 @@ def test_jitter_changes_gain_and_offset_of_each_channel_and_nothing_else():
 
 
 def test_depth_follows_the_crop_and_too_much_of_it_is_refused(store):
-    network = build_classifier(store, SMALL, 0)
+    network = new_classifier(store, SMALL, 0)
     halvings = sum(layer.stride == (2, 2) for layer in network.trunk if isinstance(layer, torch.nn.Conv2d))
     assert halvings == 2  # 16 px -> 4 px
     with pytest.raises(GrapeOpsError, match="blocks=5 halvings leave nothing of a crop of 16 px"):
-        build_classifier(store, SMALL.model_copy(update={"blocks": 5}), 0)
+        new_classifier(store, SMALL.model_copy(update={"blocks": 5}), 0)
 
 
 def test_it_stops_when_the_cells_set_aside_have_long_fared_no_better(store, monkeypatch):
@@ -165,6 +165,6 @@ def test_what_is_kept_is_an_average_of_the_weights_and_their_statistics(store):
 @pytest.mark.filterwarnings("error")
 def test_layers_of_a_single_pixel_have_no_deviation(store):
     halvings = int(np.log2(store.crop_size))
-    network = build_classifier(store, SMALL.model_copy(update={"blocks": halvings}), 0).eval()
+    network = new_classifier(store, SMALL.model_copy(update={"blocks": halvings}), 0).eval()
     images = torch.randn(2, len(store.channels), store.crop_size, store.crop_size)
     assert torch.isfinite(network.layers(images)).all()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from grape_ops.config import ModelSettings, TrunkSettings
+from grape_ops.config import DiscriminatorSettings, ModelSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.blocks import ResBlock, StyledResBlock, conv_then_pool, upsample_then_conv
 from grape_ops.nn.discriminator import Trunk
@@ -80,7 +80,9 @@ def test_convolving_and_pooling_in_one_step_is_the_same_function(size: int):
 def test_doubling_and_convolving_in_one_step_is_the_same_function(size: int):
     conv = nn.Conv2d(3, 5, 3, padding=1).double()
     x = torch.randn(2, 3, size, size, dtype=torch.float64)
-    torch.testing.assert_close(upsample_then_conv(x, conv, fused=True), upsample_then_conv(x, conv, fused=False))
+    for smooth in (False, True):
+        folded = upsample_then_conv(x, conv, smooth, fused=True)
+        torch.testing.assert_close(folded, upsample_then_conv(x, conv, smooth, fused=False))
 
 
 def test_fused_and_plain_networks_share_weights_outputs_and_gradients():
@@ -147,7 +149,7 @@ def test_residual_blocks_keep_their_own_scale():
     nn.init.zeros_(block.conv2.bias)
     x = torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(block(x), x / 2**0.5)
-    styled = StyledResBlock(3, 3, 2, up=True, fused=True)
+    styled = StyledResBlock(3, 3, 2, up=True, smooth=False, fused=True)
     nn.init.zeros_(styled.conv2.weight)
     nn.init.zeros_(styled.conv2.bias)
     expected = x.repeat_interleave(2, 2).repeat_interleave(2, 3) / 2**0.5
@@ -173,7 +175,7 @@ def test_initialisation_depends_on_the_generator_only():
 
 def test_he_initialisation_is_fan_in():
     nets = build_grape(
-        ModelSettings(discriminator=TrunkSettings(width=64, max_width=128, blocks=2)),
+        ModelSettings(discriminator=DiscriminatorSettings(width=64, max_width=128, blocks=2)),
         n_perturbations=3,
         channels=4,
         image_size=32,

@@ -191,8 +191,8 @@ def test_a_dry_run_counts_times_and_writes_nothing(tiny_store, tiny_config, tmp_
 
 def test_the_papers_forward_passes_cost_what_was_counted_by_hand():
     """Fused resampling takes 4/9 of the multiply-adds of the resampling convolutions, and shortcuts a quarter."""
-    plain = multiply_adds(ModelSettings(fused_resampling=False), 107, 4, 96)
-    fused = multiply_adds(ModelSettings(), 107, 4, 96)
+    plain = multiply_adds(Config(model=ModelSettings(fused_resampling=False)), 107, 4, 96)
+    fused = multiply_adds(Config(), 107, 4, 96)
     assert plain["generator"] == pytest.approx(7.781, abs=0.002)
     assert plain["discriminator"] == pytest.approx(2.310, abs=0.002)
     assert 0.5 < fused["generator"] / plain["generator"] < 0.8

@@ -18,7 +18,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.errors import GrapeOpsError
 
 # Names of the independent random streams that hang off one seed.
-_ROUNDS, _CELLS, _TARGETS, _AUGMENT, _NOISE, _HOLDOUT = range(6)
+_ROUNDS, _CELLS, _TARGETS, _AUGMENT, _NOISE, _HOLDOUT, _VIEWS = range(7)
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Batch:
     labels : (B,) int64, each crop's own perturbation y.
     targets : (B,) int64, the perturbation z it is to be repainted with.
     noise, other_noise : (B, noise_dim) standard normal, for networks that take noise; GRAPE's do not.
+    real_views, fake_views : (B, 2 + 2C) how D is shown each crop and its restyled one: shift along rows and columns
+        in px, then a gain and an offset of each channel; None shows them as they are.
     """
 
     images: Tensor
@@ -38,6 +40,8 @@ class Batch:
     targets: Tensor
     noise: Tensor | None = None
     other_noise: Tensor | None = None
+    real_views: Tensor | None = None
+    fake_views: Tensor | None = None
 
     def parts(self, n: int) -> "list[Batch]":
         """Split into n equal parts, in order."""
@@ -173,6 +177,7 @@ class BatchLoader:
     crops, sampler : where the crops come from, and which of them.
     augment : turn and mirror crops at random.
     noise_dim : length of the noise of networks that take some.
+    shift, jitter : of the views that D is shown: largest shift in px, spread of gains and offsets.
     rank, world : this process's slice of every batch.
     """
 
@@ -183,11 +188,13 @@ class BatchLoader:
         *,
         augment: bool = False,
         noise_dim: int = 0,
+        shift: int = 0,
+        jitter: float = 0.0,
         rank: int = 0,
         world: int = 1,
     ):
         self.crops, self.sampler, self.device = crops, sampler, crops.device
-        self.augment, self.noise_dim = augment, noise_dim
+        self.augment, self.noise_dim, self.shift, self.jitter = augment, noise_dim, shift, jitter
         self._mine = slice(rank, None, world)
 
     def fetch(self, step: int) -> Batch:
@@ -199,11 +206,17 @@ class BatchLoader:
             codes = self._draw(_AUGMENT, step).integers(8, size=len(all_cells))[self._mine]
             images = turn_and_mirror(images, torch.from_numpy(codes).to(self.device))
         labels = torch.from_numpy(self.crops.store.labels[cells]).to(self.device)
-        if not self.noise_dim:
-            return Batch(images, labels, targets)
-        drawn = self._draw(_NOISE, step).standard_normal((2, len(all_cells), self.noise_dim), np.float32)
-        noise = torch.from_numpy(drawn[:, self._mine]).to(self.device)
-        return Batch(images, labels, targets, noise[0], noise[1])
+        noise = other_noise = real_views = fake_views = None
+        if self.noise_dim:
+            drawn = self._draw(_NOISE, step).standard_normal((2, len(all_cells), self.noise_dim), np.float32)
+            noise, other_noise = torch.from_numpy(drawn[:, self._mine]).to(self.device)
+        if self.shift or self.jitter:
+            rng = self._draw(_VIEWS, step)
+            shifts = rng.integers(-self.shift, self.shift, (2, len(all_cells), 2), endpoint=True).astype(np.float32)
+            changes = self.jitter * rng.standard_normal((2, len(all_cells), 2 * images.shape[1]), np.float32)
+            views = np.concatenate([shifts, changes], axis=2)[:, self._mine]
+            real_views, fake_views = torch.from_numpy(views).to(self.device)
+        return Batch(images, labels, targets, noise, other_noise, real_views, fake_views)
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches of the steps from ``start`` up to ``stop``."""

@@ -48,12 +48,28 @@ class CellSums:
 
     def scaled(self) -> "CellSums":
         """Divide every feature by its deviation within genes, and leave out those that do not vary."""
-        squares, cells = np.diag(self.products), self.counts.sum(axis=1)
-        within = squares - (self.by_gene**2 / np.maximum(cells, 1)[:, None]).sum(axis=0)
-        kept = within > 1e-9 * squares
-        deviation = np.sqrt(within[kept] / max(cells.sum() - (cells > 0).sum(), 1))
+        kept = self.varying()
+        deviation = self.deviation()[kept]
         products = self.products[np.ix_(kept, kept)] / np.outer(deviation, deviation)
         return CellSums(self.counts, self.by_gene[:, kept] / deviation, self.by_batch[:, kept] / deviation, products)
+
+    def varying(self) -> np.ndarray:
+        """Which features vary between cells of one gene: (V,) bool."""
+        return self._within() > 1e-9 * np.diag(self.products)
+
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of every feature within genes: (V,)."""
+        cells = self.counts.sum(axis=1)
+        return np.sqrt(np.maximum(self._within(), 0) / max(cells.sum() - (cells > 0).sum(), 1))
+
+    def part(self, features: int) -> "CellSums":
+        """The sums of the first features alone."""
+        products = self.products[:features, :features]
+        return CellSums(self.counts, self.by_gene[:, :features], self.by_batch[:, :features], products)
+
+    def _within(self) -> np.ndarray:
+        cells = np.maximum(self.counts.sum(axis=1), 1)[:, None]
+        return np.diag(self.products) - (self.by_gene**2 / cells).sum(axis=0)
 
     def effects(self) -> "Effects":
         """Fit gene + batch to all cells; features are to be :meth:`scaled`.
@@ -106,6 +122,51 @@ def shrunken_contrasts(cells: CellSums, own: float) -> np.ndarray:
     ------
     GrapeOpsError : no feature varies between cells of one gene.
     """
+    found = _whitened(cells)
+    directions, signal = found.signal(own)
+    signal = signal if signal.any() else np.ones_like(signal)  # all noise: nothing to choose by
+    shrunken = found.contrasts @ directions[signal > 0].T * signal[signal > 0]
+    shrunken[cells.counts.sum(axis=1) == 0] = 0
+    return shrunken / np.maximum(np.linalg.norm(shrunken, axis=1, keepdims=True), 1e-12)
+
+
+def shrunken_effects(cells: CellSums) -> tuple[np.ndarray, np.ndarray]:
+    """What genes change, shrunken by what chance explains, in whitened features: whitening (V, V), effects (P, V).
+
+    Unlike contrasts they keep their size and what is each gene's own. Features that do not vary have a column of 0.
+    """
+    found = _whitened(cells)
+    directions, signal = found.signal(0)
+    shrunken = (found.contrasts @ directions.T * signal) @ directions
+    shrunken[cells.counts.sum(axis=1) == 0] = 0
+    kept = cells.varying()
+    features = len(kept)
+    whitening, effects = np.zeros((features, features)), np.zeros((len(shrunken), features))
+    whitening[np.ix_(kept, np.arange(kept.sum()))] = found.whitening / cells.deviation()[kept][:, None]
+    effects[:, : kept.sum()] = shrunken
+    return whitening, effects
+
+
+@dataclass
+class _Whitened:
+    """Genes' contrasts (P, V) in units of their chance, what takes scaled features there (V, V), and who has cells."""
+
+    contrasts: np.ndarray
+    whitening: np.ndarray
+    present: np.ndarray
+
+    def signal(self, own: float) -> tuple[np.ndarray, np.ndarray]:
+        """Directions along which genes differ (R, V), and the share of each that is kept (R,)."""
+        present = self.contrasts[:-1][self.present]
+        _, spread, directions = np.linalg.svd(present, full_matrices=False)
+        power = spread**2
+        floor = len(present)  # what chance alone would have
+        if own:
+            floor = max(floor, np.quantile(power[: max(len(present) - 1, 1)], own))
+        return directions, np.maximum(1 - floor / np.maximum(power, 1e-12), 0)
+
+
+def _whitened(cells: CellSums) -> _Whitened:
     scaled = cells.scaled()
     if not scaled.products.size:
         raise GrapeOpsError(
@@ -121,14 +182,5 @@ def shrunken_contrasts(cells: CellSums, own: float) -> np.ndarray:
     noise += RIDGE * np.trace(noise) / len(noise) * np.eye(len(noise))
     noise += BATCH_WEIGHT * (shares**2).sum(axis=1).mean() * fit.batch.T @ fit.batch / max(len(fit.batch) - 1, 1)
     variance, axes = np.linalg.eigh(noise)
-    contrasts = (fit.gene - fit.gene[:-1][present].mean(axis=0)) @ (axes / np.sqrt(variance))
-    _, spread, directions = np.linalg.svd(contrasts[:-1][present], full_matrices=False)
-    power = spread**2
-    floor = present.sum()  # what chance alone would have
-    if own:
-        floor = max(floor, np.quantile(power[: max(present.sum() - 1, 1)], own))
-    signal = np.maximum(1 - floor / np.maximum(power, 1e-12), 0)
-    signal = signal if signal.any() else np.ones_like(signal)  # all noise: nothing to choose by
-    shrunken = contrasts @ directions[signal > 0].T * signal[signal > 0]
-    shrunken[by_gene == 0] = 0
-    return shrunken / np.maximum(np.linalg.norm(shrunken, axis=1, keepdims=True), 1e-12)
+    whitening = axes / np.sqrt(variance)
+    return _Whitened((fit.gene - fit.gene[:-1][present].mean(axis=0)) @ whitening, whitening, present)

@@ -29,7 +29,7 @@ from grape_ops.config.loading import (
     preset_names,
     read_yaml,
 )
-from grape_ops.config.model import GeneratorSettings, ModelSettings, TrunkSettings
+from grape_ops.config.model import DiscriminatorSettings, GeneratorSettings, ModelSettings, TrunkSettings
 from grape_ops.config.preprocess import FlatFieldSettings, IntensitySettings, PreprocessSettings
 from grape_ops.config.screen import ScreenSettings, SimulateSettings
 from grape_ops.config.train import (
@@ -39,6 +39,7 @@ from grape_ops.config.train import (
     OptimizerSettings,
     StartSettings,
     TrainSettings,
+    ViewSettings,
 )
 from grape_ops.config.tree import Config
 
@@ -48,6 +49,7 @@ __all__ = [
     "ClassifierSettings",
     "Config",
     "CurateSettings",
+    "DiscriminatorSettings",
     "EmaSettings",
     "EmbedSettings",
     "EngineeredSettings",
@@ -72,6 +74,7 @@ __all__ = [
     "StartSettings",
     "TrainSettings",
     "TrunkSettings",
+    "ViewSettings",
     "dump_config",
     "flatten",
     "lay_over",

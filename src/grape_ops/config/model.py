@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from grape_ops.config.base import Positive, Settings
+from grape_ops.config.base import NonNegative, Positive, Settings
 
 
 class GeneratorSettings(Settings):
@@ -14,6 +14,13 @@ class GeneratorSettings(Settings):
     max_width: Positive = Field(512, description="Channels double at each halving up to this.")
     down_blocks: Positive = Field(3, description="Halvings of the encoder, and doublings of the decoder.")
     middle_blocks: Positive = Field(2, description="Blocks at the lowest resolution, in encoder and decoder each.")
+    paints: Literal["cell", "change"] = Field(
+        "cell", description="The whole cell anew, as in the paper, or a change that is added to it."
+    )
+    warp: NonNegative = Field(0.0, description="Largest movement of a pixel in px, for changes of shape; 0: none.")
+    upsampling: Literal["nearest", "bilinear"] = Field(
+        "nearest", description="How the decoder doubles its maps; bilinear leaves no grid."
+    )
 
 
 class TrunkSettings(Settings):
@@ -25,6 +32,15 @@ class TrunkSettings(Settings):
     tail: Literal["valid", "mean"] = Field(
         "valid", description="Last map to a vector: one unpadded convolution as large as the map, or 3x3 and mean."
     )
+
+
+class DiscriminatorSettings(TrunkSettings):
+    """The discriminator D (section 3.3), or one that looks through the classifier of M's start."""
+
+    judges: Literal["pixels", "features"] = Field(
+        "pixels", description="Crops, as in the paper, or the maps that a frozen classifier makes of them."
+    )
+    head_width: Positive = Field(64, description="Channels of D's own maps where it judges features.")
 
 
 class ModelSettings(Settings):
@@ -39,7 +55,7 @@ class ModelSettings(Settings):
     attention_heads: Positive = Field(4, description="Heads of that block; must divide embedding_dim.")
     noise_dim: int = Field(0, ge=0, description="Length of the noise beside a row of M, before F; GRAPE has none.")
     generator: GeneratorSettings = GeneratorSettings()
-    discriminator: TrunkSettings = TrunkSettings()
+    discriminator: DiscriminatorSettings = DiscriminatorSettings()
     style_encoder: TrunkSettings = TrunkSettings()
     fused_resampling: bool = Field(
         True, description="Convolve and resample in one step: the same mathematics at 4/9 of the work."

@@ -10,6 +10,7 @@ from grape_ops.config.base import NonNegative, Positive, Settings, Share
 class LossSettings(Settings):
     """Weights of the objectives (section 3.4)."""
 
+    adversarial: NonNegative = Field(1.0, description="Weight of the adversarial loss (Eq. 1) for M, F and G.")
     cycle: NonNegative = Field(1.0, description="Weight of the cycle loss (Eq. 2); 0 leaves it out.")
     style: NonNegative = Field(1.0, description="Weight of the style reconstruction loss (Eq. 3); 0 leaves it out.")
     r1: NonNegative = Field(1.0, description="Gamma of the R1 penalty on real crops; 0 leaves it out.")
@@ -18,6 +19,12 @@ class LossSettings(Settings):
     )
     diversity: NonNegative = Field(
         0.0, description="Weight of the diversity loss, which GRAPE has not; it wants model.noise_dim."
+    )
+    match: NonNegative = Field(
+        0.0, description="Weight of what restyling is to change in the layers of the classifier; 0 leaves it out."
+    )
+    identity: NonNegative = Field(
+        0.0, description="Weight of what changes when a cell is restyled to its own perturbation; 0 leaves it out."
     )
     detach_style: bool = Field(True, description="Stop gradients as Eq. 3 prints them, so that it trains E only.")
 
@@ -80,6 +87,13 @@ class StartSettings(Settings):
     classifier: ClassifierSettings = ClassifierSettings()
 
 
+class ViewSettings(Settings):
+    """How crops are changed before D, real and restyled ones alike (Zhao et al. 2020); nothing by default."""
+
+    shift: int = Field(0, ge=0, description="Largest shift in px, along rows and columns each.")
+    jitter: NonNegative = Field(0.0, description="Spread of a random gain and offset of each crop's channels.")
+
+
 class TrainSettings(Settings):
     """Training (section 3.5), and how it is carried out."""
 
@@ -92,6 +106,7 @@ class TrainSettings(Settings):
         "balanced", description="Shuffled rounds over genes, or over cells as they come."
     )
     augment: bool = Field(False, description="Rotate by quarter turns and mirror each crop at random.")
+    views: ViewSettings = ViewSettings()
     start: StartSettings = StartSettings()
     loss: LossSettings = LossSettings()
     optimizer: OptimizerSettings = OptimizerSettings()

@@ -13,7 +13,7 @@ from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettin
 from grape_ops.config.model import ModelSettings
 from grape_ops.config.preprocess import PreprocessSettings
 from grape_ops.config.screen import ScreenSettings, SimulateSettings
-from grape_ops.config.train import TrainSettings
+from grape_ops.config.train import ClassifierSettings, TrainSettings
 
 
 class Config(Settings):
@@ -34,6 +34,12 @@ class Config(Settings):
     calibrate: CalibrateSettings = CalibrateSettings()
     explore: ExploreSettings = ExploreSettings()
     export: ExportSettings = ExportSettings()
+
+    @property
+    def seen_through(self) -> ClassifierSettings | None:
+        """The frozen classifier that D or a loss looks through; None if neither does."""
+        wanted = self.model.discriminator.judges == "features" or self.train.loss.match > 0
+        return self.train.start.classifier if wanted else None
 
     @model_validator(mode="after")
     def _diversity_wants_noise(self) -> "Config":

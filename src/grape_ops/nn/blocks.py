@@ -36,10 +36,17 @@ def conv_then_pool(x: Tensor, conv: nn.Conv2d, fused: bool) -> Tensor:
     return functional.conv2d(x, _boxed(conv.weight, 1 / 4), conv.bias, stride=2, padding=1)
 
 
-def upsample_then_conv(x: Tensor, conv: nn.Conv2d, fused: bool) -> Tensor:
-    """Nearest-neighbour doubling, then a padded 3x3 convolution: (B, C, H, W) -> (B, K, 2H, 2W)."""
-    if not fused:
-        return conv(functional.interpolate(x, scale_factor=2, mode="nearest"))
+def doubled(x: Tensor, smooth: bool) -> Tensor:
+    """Double height and width, by bilinear interpolation or nearest neighbours: (B, C, H, W) -> (B, C, 2H, 2W)."""
+    if smooth:
+        return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    return functional.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def upsample_then_conv(x: Tensor, conv: nn.Conv2d, smooth: bool, fused: bool) -> Tensor:
+    """Doubling, then a padded 3x3 convolution: (B, C, H, W) -> (B, K, 2H, 2W)."""
+    if smooth or not fused:  # with bilinear doubling the folded kernel has 6x6 entries: nothing is saved
+        return conv(doubled(x, smooth))
     kernel = _boxed(conv.weight, 1, flipped=True).transpose(0, 1)
     return functional.conv_transpose2d(x, kernel, conv.bias, stride=2, padding=1)
 
@@ -77,9 +84,9 @@ class ResBlock(nn.Module):
 class StyledResBlock(nn.Module):
     """Residual block of the decoder: style enters by AdaIN, the image is optionally doubled."""
 
-    def __init__(self, channels_in: int, channels_out: int, style_dim: int, *, up: bool, fused: bool):
+    def __init__(self, channels_in: int, channels_out: int, style_dim: int, *, up: bool, smooth: bool, fused: bool):
         super().__init__()
-        self.up, self.fused = up, fused
+        self.up, self.smooth, self.fused = up, smooth, fused
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
         self.norm1 = AdaINLeaky(style_dim, channels_in, fused)
@@ -87,19 +94,19 @@ class StyledResBlock(nn.Module):
         self.skip = nn.Conv2d(channels_in, channels_out, 1, bias=False) if channels_in != channels_out else None
 
     def _shortcut(self, x: Tensor) -> Tensor:
-        # A 1x1 convolution commutes with nearest-neighbour doubling; doubling last leaves a quarter of the work.
+        # A 1x1 convolution commutes with doubling; doubling last leaves a quarter of the work.
         if self.up and not self.fused:
-            x = functional.interpolate(x, scale_factor=2, mode="nearest")
+            x = doubled(x, self.smooth)
         if self.skip is not None:
             x = self.skip(x)
         if self.up and self.fused:
-            x = functional.interpolate(x, scale_factor=2, mode="nearest")
+            x = doubled(x, self.smooth)
         return x
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """(B, C, H, W), (B, S) -> (B, K, H, W), or twice H and W if the block doubles."""
         h = self.norm1(x, style)
-        h = upsample_then_conv(h, self.conv1, self.fused) if self.up else self.conv1(h)
+        h = upsample_then_conv(h, self.conv1, self.smooth, self.fused) if self.up else self.conv1(h)
         h = self.conv2(self.norm2(h, style))
         return h.add_(self._shortcut(x)).div_(SQRT2)
 

@@ -3,9 +3,13 @@
 Letters: B batch, C channels, H height = width, V length of the hidden layer, P perturbations.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
+from grape_ops.config import ClassifierSettings
+from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.blocks import he_initialize
 
 
@@ -40,12 +44,50 @@ class CellClassifier(nn.Module):
 
     def layers(self, images: Tensor) -> Tensor:
         """Mean and deviation of every convolution's map: crops (B, C, H, H) -> (B, V of all layers)."""
-        read: list[Tensor] = []
+        read = [torch.std_mean(part.float(), dim=(2, 3), correction=0) for part in self.maps(images)]
+        return torch.cat([value for pair in read for value in pair], dim=1)  # a map of one pixel has a deviation of 0
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Every convolution's rectified map: crops (B, C, H, H) -> one (B, V, h, h) each."""
+        found: list[Tensor] = []
         for layer in self.trunk:
             images = layer(images)
             if isinstance(layer, nn.ReLU):
-                read += torch.std_mean(images.float(), dim=(2, 3), correction=0)  # 0 for a map of one pixel
-        return torch.cat(read, dim=1)
+                found.append(images)
+        return found
+
+    @property
+    def map_widths(self) -> list[int]:
+        """Channels of every map."""
+        return [layer.out_channels for layer in self.trunk if isinstance(layer, nn.Conv2d)]
+
+    def map_sides(self, image_size: int) -> list[int]:
+        """Height = width of every map, of crops of this size."""
+        sides = []
+        for layer in self.trunk:
+            if isinstance(layer, nn.Conv2d):
+                image_size = -(-image_size // layer.stride[0])
+                sides.append(image_size)
+        return sides
+
+
+def build_classifier(
+    settings: ClassifierSettings, n_perturbations: int, channels: int, image_size: int, rng: torch.Generator
+) -> CellClassifier:
+    """Make the network for crops of a size, initialised from ``rng``.
+
+    Raises
+    ------
+    GrapeOpsError : more halvings than the crop has.
+    """
+    halvings = settings.blocks or max(int(math.log2(image_size / 4)), 1)
+    if image_size >> halvings < 1:
+        raise GrapeOpsError(
+            f"The classifier's blocks={halvings} halvings leave nothing of a crop of {image_size} px; lower them."
+        )
+    return CellClassifier(
+        channels, n_perturbations, width=settings.width, max_width=settings.max_width, halvings=halvings, rng=rng
+    )
 
 
 def _convolution(channels_in: int, channels_out: int, stride: int) -> list[nn.Module]:

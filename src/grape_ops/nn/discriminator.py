@@ -4,13 +4,14 @@ Letters: B batch, C channels, H height = width, N hidden channels, P perturbatio
 """
 
 import itertools
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from grape_ops.nn.blocks import ResBlock, doubling_widths
-from grape_ops.nn.normalization import leaky_
+from grape_ops.nn.normalization import leaky, leaky_
 
 
 class Trunk(nn.Module):
@@ -69,11 +70,58 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Crops (B, C, H, H) -> logits (B, P)."""
-        hidden = self.trunk(images)
-        # Logits are few and steer everything, so that they keep full precision.
-        with nullcontext() if hidden.is_meta else torch.autocast(hidden.device.type, enabled=False):
-            return self.head(hidden.to(self.head.weight.dtype))
+        return _exact(self.head, self.trunk(images))
 
     def addressed(self, images: Tensor, labels: Tensor) -> Tensor:
         """Keep each cell's own head: (B, C, H, H), (B,) -> (B,)."""
         return self(images).gather(1, labels[:, None]).squeeze(1)
+
+
+def _exact(head: nn.Linear, hidden: Tensor) -> Tensor:
+    """Logits in full precision: they are few, and steer everything."""
+    with nullcontext() if hidden.is_meta else torch.autocast(hidden.device.type, enabled=False):
+        return head(hidden.to(head.weight.dtype))
+
+
+class _Part(nn.Module):
+    """Two convolutions on one map, their mean, and a logit per perturbation."""
+
+    def __init__(self, channels: int, side: int, width: int, n_perturbations: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1, stride=2 if side > 4 else 1)
+        self.head = nn.Linear(width, n_perturbations)
+
+    def forward(self, found: Tensor) -> Tensor:
+        """A map (B, V, h, h) -> logits (B, P)."""
+        return _exact(self.head, leaky(self.second(leaky(self.first(found)))).mean(dim=(2, 3)))
+
+
+class ProjectedDiscriminator(nn.Module):
+    """Judges crops by the maps of a frozen network, each map by a small part of its own (Sauer et al. 2021).
+
+    The maps are those of a classifier that has learnt to tell this screen's phenotypes apart, so that D begins where
+    a discriminator of pixels hardly arrives with few cells.
+
+    Parameters
+    ----------
+    widths : channels of the maps it is given.
+    sides : height = width of these maps.
+    width : channels of its own maps.
+    n_perturbations : logits of each part.
+    """
+
+    def __init__(self, widths: Sequence[int], sides: Sequence[int], width: int, n_perturbations: int):
+        super().__init__()
+        self.parts = nn.ModuleList(
+            _Part(channels, side, width, n_perturbations) for channels, side in zip(widths, sides, strict=True)
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps, K times (B, V, h, h) -> logits (B, K, P)."""
+        return torch.stack([part(found) for part, found in zip(self.parts, maps, strict=True)], dim=1)
+
+    def addressed(self, maps: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """Keep each cell's own head of every part: K maps, (B,) -> (B, K)."""
+        logits = self(maps)
+        return logits.gather(2, labels[:, None, None].expand(-1, logits.shape[1], 1)).squeeze(2)

@@ -1,13 +1,29 @@
-"""The generator G: repaints a cell in the style of another perturbation (section 3.3)."""
+"""The generator G: repaints a cell in the style of another perturbation (section 3.3).
+
+The paper's generator paints the whole cell anew. One that paints a change, G(x, s) = x + change(x, s), keeps what it
+does not mean to change: it begins as the identity, and needs few steps and cells to leave surroundings alone. A
+change of shape is a movement of pixels, which a painted change draws with difficulty: ``warp`` lets G move them.
+"""
 
 import itertools
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from grape_ops.nn.blocks import ResBlock, StyledResBlock, doubling_widths
 from grape_ops.nn.normalization import InstanceNormLeaky
+
+_FLOW_BLOCK = 4  # px: movements are averaged over blocks of this size, and change smoothly between them
+
+
+class Content(NamedTuple):
+    """What decoding starts from: the crops (B, C, H, W) and their encoding (B, c, h, w)."""
+
+    images: Tensor
+    maps: Tensor
 
 
 class Generator(nn.Module):
@@ -20,6 +36,9 @@ class Generator(nn.Module):
     width, max_width : channels after the first layer, doubled at each halving up to ``max_width``.
     down_blocks : halvings of the encoder; the crop size must be a multiple of 2 ** down_blocks.
     middle_blocks : blocks at the lowest resolution, in encoder and decoder each.
+    paints : "cell", all of it anew; or "change", what is added to the cell.
+    warp : largest movement of a pixel, in px; 0 for a generator that moves none.
+    smooth : double maps bilinearly instead of by nearest neighbours.
     fused : fold resampling into the convolutions (same function, less work).
     checkpointing : keep only what lies between blocks, and compute the rest again on the way back.
     """
@@ -33,11 +52,15 @@ class Generator(nn.Module):
         max_width: int,
         down_blocks: int,
         middle_blocks: int,
+        paints: str = "cell",
+        warp: float = 0.0,
+        smooth: bool = False,
         fused: bool = True,
         checkpointing: bool = False,
     ):
         super().__init__()
         self.checkpointing = checkpointing
+        self.paints, self.warp = paints, warp
         widths = doubling_widths(width, max_width, down_blocks)
         low = widths[-1]
         pairs = list(itertools.pairwise(widths))
@@ -47,31 +70,64 @@ class Generator(nn.Module):
             + [ResBlock(low, low, normalize=True, down=False, fused=fused) for _ in range(middle_blocks)]
         )
         self.decoder = nn.ModuleList(
-            [StyledResBlock(low, low, style_dim, up=False, fused=fused) for _ in range(middle_blocks)]
-            + [StyledResBlock(b, a, style_dim, up=True, fused=fused) for a, b in reversed(pairs)]
+            [StyledResBlock(low, low, style_dim, up=False, smooth=smooth, fused=fused) for _ in range(middle_blocks)]
+            + [StyledResBlock(b, a, style_dim, up=True, smooth=smooth, fused=fused) for a, b in reversed(pairs)]
         )
         self.norm = InstanceNormLeaky(width, fused)
         self.to_image = nn.Conv2d(width, channels, 1)
+        self.to_flow = nn.Conv2d(width, 2, 1) if warp else None
+
+    @torch.no_grad()
+    def begin_unchanged(self) -> None:
+        """Let a generator that paints a change begin as the identity."""
+        if self.paints == "change":
+            nn.init.zeros_(self.to_image.weight)
+        if self.to_flow is not None:
+            nn.init.zeros_(self.to_flow.weight)
 
     def forward(self, images: Tensor, style: Tensor) -> Tensor:
         """Crops (B, C, H, W) and style codes (B, S) -> repainted crops (B, C, H, W)."""
         return self.decode(self.encode(images), style)
 
-    def encode(self, images: Tensor) -> Tensor:
-        """What of the crops is kept whatever the style, (B, C, H, W) -> (B, c, h, w): one pass serves many styles."""
+    def encode(self, images: Tensor) -> Content:
+        """What of the crops (B, C, H, W) is kept whatever the style: one pass serves many styles."""
         h = self.from_image(images)
         for block in self.encoder:
             h = self._run(block, h)
-        return h
+        return Content(images, h)
 
-    def decode(self, content: Tensor, style: Tensor) -> Tensor:
-        """Paint content (B, c, h, w) in style codes (B, S) -> crops (B, C, H, W)."""
-        h = content
+    def decode(self, content: Content, style: Tensor) -> Tensor:
+        """Paint content in style codes (B, S) -> crops (B, C, H, W)."""
+        h = content.maps
         for block in self.decoder:
             h = self._run(block, h, style)
-        return self.to_image(self.norm(h))
+        h = self.norm(h)
+        painted = self.to_image(h)
+        if self.to_flow is not None:
+            moved = warped(content.images, self.warp * torch.tanh(smooth_flow(self.to_flow(h))))
+        else:
+            moved = content.images
+        return moved + painted if self.paints == "change" else painted
 
     def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(block, *inputs, use_reentrant=False)
         return block(*inputs)
+
+
+def smooth_flow(flow: Tensor) -> Tensor:
+    """Average movements over blocks of pixels, and interpolate between them: (B, 2, H, W) -> the same."""
+    return functional.interpolate(
+        functional.avg_pool2d(flow, _FLOW_BLOCK), scale_factor=_FLOW_BLOCK, mode="bilinear", align_corners=False
+    )
+
+
+def warped(images: Tensor, flow: Tensor) -> Tensor:
+    """Take every pixel from where the flow (B, 2, H, W), in px along x and y, points: (B, C, H, W) -> the same."""
+    height, width = images.shape[2:]
+    y = torch.linspace(-1 + 1 / height, 1 - 1 / height, height, device=images.device)
+    x = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, device=images.device)
+    still = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    per_pixel = torch.tensor([2 / width, 2 / height], device=images.device)
+    grid = still + flow.float().permute(0, 2, 3, 1) * per_pixel
+    return functional.grid_sample(images.float(), grid, mode="bicubic", padding_mode="border", align_corners=False)

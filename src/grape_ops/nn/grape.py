@@ -1,14 +1,20 @@
 """The five networks M, F, G, D and E from one configuration (section 3.3)."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
-from grape_ops.config import ModelSettings, TrunkSettings
+from grape_ops.config import ClassifierSettings, ModelSettings, TrunkSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.blocks import he_initialize
-from grape_ops.nn.discriminator import Discriminator, Trunk
+from grape_ops.nn.classifier import CellClassifier, build_classifier
+from grape_ops.nn.discriminator import Discriminator, ProjectedDiscriminator, Trunk
+from grape_ops.nn.effects import GeneEffects
 from grape_ops.nn.generator import Generator
 from grape_ops.nn.style import GeneAttention, GeneEmbedding, MappingNetwork, StyleEncoder
+
+T = TypeVar("T")
 
 
 class Grape(nn.Module):
@@ -18,6 +24,8 @@ class Grape(nn.Module):
     ----------
     embedding (M), attention (None unless the ablation asks for it), mapping (F), generator (G), discriminator (D),
     style_encoder (E).
+    classifier, effects : a frozen network that has learnt to tell phenotypes apart, and what genes change in its
+        layers; None where neither D nor a loss looks through it.
     """
 
     def __init__(
@@ -26,9 +34,11 @@ class Grape(nn.Module):
         attention: GeneAttention | None,
         mapping: MappingNetwork,
         generator: Generator,
-        discriminator: Discriminator,
+        discriminator: Discriminator | ProjectedDiscriminator,
         style_encoder: StyleEncoder,
         noise_dim: int = 0,
+        classifier: CellClassifier | None = None,
+        effects: GeneEffects | None = None,
     ):
         super().__init__()
         self.noise_dim = noise_dim
@@ -38,6 +48,18 @@ class Grape(nn.Module):
         self.generator = generator
         self.discriminator = discriminator
         self.style_encoder = style_encoder
+        self.classifier = classifier
+        self.effects = effects
+
+    def logits(self, images: Tensor, labels: Tensor) -> Tensor:
+        """D's logits of crops at the heads of the labelled perturbations: (B, C, H, H), (B,) -> (B,).
+
+        A projected D gives one for each of the K maps that it judges: (B, K).
+        """
+        if isinstance(self.discriminator, Discriminator):
+            return self.discriminator.addressed(images, labels)
+        assert self.classifier is not None, "a projected D comes with its classifier"
+        return self.discriminator.addressed(judged_maps(self.classifier.maps(images)), labels)
 
     def vectors(self) -> Tensor:
         """What F is given of each perturbation: rows of M, which have seen each other in the ablation: (P, V)."""
@@ -71,15 +93,19 @@ def build_grape(
     channels: int,
     image_size: int,
     rng: torch.Generator,
+    classifier: ClassifierSettings | None = None,
     checkpointing: bool = False,
 ) -> Grape:
     """Make the five networks, initialised from ``rng``; ``checkpointing`` trades the generator's memory for time.
+
+    ``classifier`` is the frozen network beside them, if D or a loss looks through one: it is to be loaded.
 
     Raises
     ------
     GrapeOpsError : the crop size or the number of channels does not fit the settings.
     """
     _check(settings, channels, image_size)
+    seen = build_classifier(classifier, n_perturbations, channels, image_size, rng) if classifier is not None else None
     embedding = GeneEmbedding(n_perturbations, settings.embedding_dim, settings.embedding_scale, rng)
     g = settings.generator
     fused = settings.fused_resampling
@@ -111,15 +137,36 @@ def build_grape(
             max_width=g.max_width,
             down_blocks=g.down_blocks,
             middle_blocks=g.middle_blocks,
+            paints=g.paints,
+            warp=g.warp,
+            smooth=g.upsampling == "bilinear",
             fused=fused,
             checkpointing=checkpointing,
         ),
-        Discriminator(trunk(settings.discriminator), n_perturbations),
+        Discriminator(trunk(settings.discriminator), n_perturbations)
+        if settings.discriminator.judges == "pixels"
+        else _projected(settings, seen, image_size, n_perturbations),
         StyleEncoder(trunk(settings.style_encoder), settings.style_dim),
         settings.noise_dim,
     )
     he_initialize(nets, rng)
+    nets.generator.begin_unchanged()
+    if seen is not None:
+        nets.classifier = seen.eval().requires_grad_(False)
+        nets.effects = GeneEffects(n_perturbations, 2 * sum(seen.map_widths))
     return nets
+
+
+def judged_maps(maps: list[T]) -> list[T]:
+    """Those of a classifier's maps that a projected D judges: the first at each resolution below the crop's."""
+    return maps[1::2]
+
+
+def _projected(settings: ModelSettings, seen: CellClassifier | None, image_size: int, n: int) -> ProjectedDiscriminator:
+    if seen is None:
+        raise ValueError("a projected discriminator looks through a classifier: give its settings")
+    sides = judged_maps([*seen.map_sides(image_size)])
+    return ProjectedDiscriminator(judged_maps(seen.map_widths), sides, settings.discriminator.head_width, n)
 
 
 def _check(settings: ModelSettings, channels: int, image_size: int) -> None:

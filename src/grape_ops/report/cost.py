@@ -36,7 +36,7 @@ def network_rows(material: Material) -> list[tuple[str, str, str]]:
     run = material.run
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in run.build().named_children()}
     sizes = (len(run.genes), len(run.record["channels"]), run.record["crop_size"])
-    work = multiply_adds(run.config.model, *sizes)
+    work = multiply_adds(run.config, *sizes)
     rows = [
         (name.replace("_", " "), f"{count:,}", f"{1000 * work[name]:,.3g}" if name in work else "–")
         for name, count in counts.items()

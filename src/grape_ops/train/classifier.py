@@ -21,7 +21,7 @@ from grape_ops.cells.batches import BatchLoader, Sampler, StandardizedCrops, hol
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ClassifierSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.nn.classifier import CellClassifier
+from grape_ops.nn.classifier import CellClassifier, build_classifier
 from grape_ops.progress import progress
 
 WARM_UP = 100  # iterations over which the rate rises
@@ -62,7 +62,7 @@ def train_classifier(
     held = held_cells(store.labels[cells], settings.holdout, seed)
     crops = StandardizedCrops(store, device, "auto")
     judge = Judge(crops, cells[held], store.labels)
-    network = build_classifier(store, settings, seed).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = new_classifier(store, settings, seed).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(network, avg_fn=_moved, use_buffers=True).eval()
     loader = _loader(crops, settings, seed, cells[~held])
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
@@ -131,22 +131,10 @@ def _moved(average: Tensor, weight: Tensor, updates: Tensor | int) -> Tensor:
     return average + (weight - average) * min(max(10 / (int(updates) + 1), 1 / MEMORY), 1)
 
 
-def build_classifier(store: CropStore, settings: ClassifierSettings, seed: int) -> CellClassifier:
-    """Make the network, initialised from the seed."""
-    size = store.crop_size
-    halvings = settings.blocks or max(int(math.log2(size / 4)), 1)
-    if size >> halvings < 1:
-        raise GrapeOpsError(
-            f"The classifier's blocks={halvings} halvings leave nothing of a crop of {size} px; lower them."
-        )
-    return CellClassifier(
-        len(store.channels),
-        len(store.perturbations),
-        width=settings.width,
-        max_width=settings.max_width,
-        halvings=halvings,
-        rng=torch.Generator().manual_seed(seed),
-    )
+def new_classifier(store: CropStore, settings: ClassifierSettings, seed: int) -> CellClassifier:
+    """Make the network for a store, initialised from the seed."""
+    rng = torch.Generator().manual_seed(seed)
+    return build_classifier(settings, len(store.perturbations), len(store.channels), store.crop_size, rng)
 
 
 def jittered(images: Tensor, spread: float, rng: torch.Generator) -> Tensor:

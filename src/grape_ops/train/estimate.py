@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from grape_ops.cells.batches import Batch, BatchLoader, Sampler, StandardizedCrops
 from grape_ops.cells.store import CropStore
-from grape_ops.config import Config, ModelSettings
-from grape_ops.nn.grape import Grape, build_grape
+from grape_ops.config import Config
+from grape_ops.nn.grape import Grape, build_grape, judged_maps
 from grape_ops.progress import waiting
 from grape_ops.train.loop import fresh_state, iterate, start_engine
 from grape_ops.train.memory import Need, crops_at_a_time, free_on, in_gib, memory_needed
@@ -59,11 +59,12 @@ def estimate(store_path: Path, config: Config) -> Estimate:
         channels=channels,
         image_size=size,
         rng=torch.Generator().manual_seed(config.seed),
+        classifier=config.seen_through,
         checkpointing=settings.activation_checkpointing,
     )
     parameters = {name: _count(part) for name, part in nets.named_children()}
     part = crops_at_a_time(config)
-    gmac = multiply_adds(config.model, n, channels, size)
+    gmac = multiply_adds(config, n, channels, size)
     crops = min(part, max(1, int(MOST_GMAC_ON_CPU / gmac["generator"]))) if fabric.device.type == "cpu" else part
     sampler = Sampler(store.labels, n, crops, config.seed, settings.sampling)
     loader = BatchLoader(
@@ -83,24 +84,33 @@ def estimate(store_path: Path, config: Config) -> Estimate:
     )
 
 
-def multiply_adds(settings: ModelSettings, n_perturbations: int, channels: int, image_size: int) -> dict[str, float]:
-    """Billions of multiply-adds of one forward pass of one crop, network by network."""
+def multiply_adds(config: Config, n_perturbations: int, channels: int, image_size: int) -> dict[str, float]:
+    """Billions of multiply-adds of one forward pass of one crop, network by network.
+
+    A discriminator that looks through the classifier counts its own part alone; the classifier is counted once.
+    """
+    settings = config.model
     nets = build_grape(
         settings,
         n_perturbations=n_perturbations,
         channels=channels,
         image_size=image_size,
         rng=torch.Generator(),
+        classifier=config.seen_through,
     ).to("meta")
     crop = torch.zeros(1, channels, image_size, image_size, device="meta")
     style = torch.zeros(1, settings.style_dim, device="meta")
     vector = torch.zeros(1, settings.embedding_dim + settings.noise_dim, device="meta")
-    inputs = {
+    inputs: dict[str, tuple[object, ...]] = {
         "mapping": (vector,),
         "generator": (crop, style),
         "discriminator": (crop,),
         "style_encoder": (crop,),
     }
+    if nets.classifier is not None:
+        inputs["classifier"] = (crop,)
+        if settings.discriminator.judges == "features":
+            inputs["discriminator"] = (judged_maps(nets.classifier.maps(crop)),)
     counts = {}
     for name, arguments in inputs.items():
         with FlopCounterMode(display=False) as counter, torch.no_grad():

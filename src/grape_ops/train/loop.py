@@ -25,7 +25,7 @@ from grape_ops.train.log import IntervalMean, MetricsLog, check_finite
 from grape_ops.train.memory import refuse_too_large
 from grape_ops.train.optimizers import make_optimizers
 from grape_ops.train.run import Run, open_run, prepare_run
-from grape_ops.train.start import start_rows
+from grape_ops.train.start import find_start
 from grape_ops.train.step import Objectives, Terms, frozen
 from grape_ops.train.stop import StopSignal, stop_signals
 from grape_ops.train.watch import Judge, Memory, Watch
@@ -66,7 +66,7 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     loader, memory = make_loader(store, config, fabric)
     watch = Watch(judge or (Judge.of(store.perturbations, run.truth) if run.truth else None), memory)
     log = MetricsLog(out, state.step, settings.tensorboard) if fabric.is_global_zero else None
-    if log is not None and state.step == 0 and settings.start.kind != "noise":
+    if log is not None and state.step == 0 and (settings.start.kind != "noise" or config.seen_through is not None):
         log.write(0, {"start_s": time.monotonic() - begun})
     objectives = Objectives(settings.loss, settings.compile, fabric.autocast)
     means = IntervalMean(settings.batch_size)
@@ -193,7 +193,7 @@ def first_state(fabric: Fabric, run: Run, store: CropStore, latest: Path | None)
     """Where training begins or goes on: a checkpoint, or fresh networks with M where ``train.start`` puts it."""
     nets = run.build(checkpointing=run.config.train.activation_checkpointing)
     if latest is None:
-        nets.embedding.begin(first_alone(fabric, lambda: start_rows(run, store)))
+        first_alone(fabric, lambda: find_start(run, store)).begin(nets)
     state = fresh_state(nets, run.config, fabric)
     if latest is not None:
         restore(latest, state)
@@ -220,6 +220,8 @@ def make_loader(store: CropStore, config: Config, fabric: Fabric) -> tuple[Batch
         sampler,
         augment=settings.augment,
         noise_dim=config.model.noise_dim,
+        shift=settings.views.shift,
+        jitter=settings.views.jitter,
         rank=fabric.global_rank,
         world=fabric.world_size,
     )

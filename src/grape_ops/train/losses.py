@@ -45,6 +45,19 @@ def style_reconstruction_loss(style: Tensor, style_of_fake: Tensor) -> Tensor:
     return (style.detach() - style_of_fake).abs().mean()
 
 
+def matching_loss(mismatch: Tensor) -> Tensor:
+    """Mean of how far restyling misses the change of features that it is asked for (``nn/effects.py``): (B,) -> ().
+
+    Not of the paper.
+    """
+    return mismatch.mean()
+
+
+def identity_loss(images: Tensor, images_in_own_style: Tensor) -> Tensor:
+    """Mean absolute gap between a crop and itself restyled to its own perturbation. Not of the paper."""
+    return (images - images_in_own_style).abs().mean()
+
+
 def diversity_loss(fake: Tensor, other_fake: Tensor) -> Tensor:
     """Mean absolute gap between two restylings of a crop that differ in their noise only; it is to grow.
 

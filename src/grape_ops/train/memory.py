@@ -63,6 +63,7 @@ def bare_networks(store: CropStore, config: Config) -> Grape:
         channels=len(store.channels),
         image_size=store.crop_size,
         rng=torch.Generator(),
+        classifier=config.seen_through,
         checkpointing=config.train.activation_checkpointing,
     )
     return nets.to("meta")

@@ -15,13 +15,14 @@ def make_optimizers(nets: Grape, settings: OptimizerSettings) -> dict[str, torch
     d = list(nets.discriminator.parameters())
     m = list(nets.embedding.parameters())
     apart = {id(p) for p in d + m}
+    others = [p for p in nets.parameters() if p.requires_grad and id(p) not in apart]  # not the frozen classifier
     groups: list[dict[str, Any]] = [
         {
             "params": m,
             "lr": rate if settings.embedding_learning_rate is None else settings.embedding_learning_rate,
             "weight_decay": decay if settings.embedding_weight_decay is None else settings.embedding_weight_decay,
         },
-        {"params": [p for p in nets.parameters() if id(p) not in apart]},
+        {"params": others},
     ]
     return {
         "discriminator": torch.optim.Adam(d, lr=rate, betas=betas, weight_decay=decay, fused=True),

@@ -83,6 +83,7 @@ class Run:
             channels=len(self.record["channels"]),
             image_size=self.record["crop_size"],
             rng=torch.Generator().manual_seed(self.config.seed),
+            classifier=self.config.seen_through,
             checkpointing=checkpointing,
         )
 

@@ -5,39 +5,85 @@ learns for minutes which gene was knocked out sees most of what tells genes apar
 into M's space without changing any angle, are a start that adversarial training then has to better.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+import typer
 from torch import Tensor
 
 from grape_ops.cells.averages import blocks
 from grape_ops.cells.batches import StandardizedCrops, hold_out
-from grape_ops.cells.contrasts import CellSums, shrunken_contrasts
+from grape_ops.cells.contrasts import CellSums, shrunken_contrasts, shrunken_effects
 from grape_ops.cells.genes import gene_anndata, gene_table, write_gene_vectors
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
+from grape_ops.nn.classifier import CellClassifier
+from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
 from grape_ops.schema import START_FILE
 from grape_ops.train.classifier import features_of, train_classifier
 from grape_ops.train.run import Run
 
 
-def start_rows(run: Run, store: CropStore) -> Tensor | None:
-    """Rows of M before the first step: (P, V), or None where it begins as noise.
+@dataclass
+class Start:
+    """What networks begin with besides noise.
 
-    They are written to the run folder as gene vectors too, so that what training adds to them can be judged.
+    Attributes
+    ----------
+    rows : (P, V) of M; None where it begins as noise.
+    classifier : that D or a loss looks through, if one does.
+    whitening, effects : what genes change in its layers (``nn/effects.py``).
+    """
+
+    rows: Tensor | None = None
+    classifier: CellClassifier | None = None
+    whitening: Tensor | None = None
+    effects: Tensor | None = None
+
+    def begin(self, nets: Grape) -> None:
+        """Put it into freshly built networks."""
+        nets.embedding.begin(self.rows)
+        if nets.classifier is not None:
+            assert self.classifier is not None and self.whitening is not None and self.effects is not None
+            nets.classifier.load_state_dict(self.classifier.state_dict())
+            assert nets.effects is not None
+            nets.effects.begin(self.whitening, self.effects)
+
+
+def find_start(run: Run, store: CropStore) -> Start:
+    """Train what the networks begin with, if anything.
+
+    Rows of M are written to the run folder as gene vectors too, so that what training adds to them can be judged.
     """
     config = run.config
-    if config.train.start.kind == "noise":
-        return None
-    contrasts = classifier_contrasts(store, config)
-    rows = turned_into(contrasts, config.model.embedding_dim, torch.Generator().manual_seed(config.seed))
-    rows *= config.train.start.spread * config.model.embedding_dim**0.5
-    write_gene_vectors(gene_anndata(rows.numpy(), gene_table(store), "start"), run.path / START_FILE)
-    return rows
+    from_noise, looks = config.train.start.kind == "noise", config.seen_through is not None
+    if from_noise and not looks:
+        return Start()
+    if from_noise:
+        typer.echo("M begins as noise; a classifier is trained first, since D or a loss looks through it.", err=True)
+    networks, sums = classifiers_and_sums(store, config)
+    start = Start()
+    if not from_noise:
+        contrasts = shrunken_contrasts(sums, config.train.start.own)
+        start.rows = turned_into(contrasts, config.model.embedding_dim, torch.Generator().manual_seed(config.seed))
+        start.rows *= config.train.start.spread * config.model.embedding_dim**0.5
+        write_gene_vectors(gene_anndata(start.rows.numpy(), gene_table(store), "start"), run.path / START_FILE)
+    if looks:
+        start.classifier = networks[0].cpu()
+        whitening, effects = shrunken_effects(sums.part(2 * sum(start.classifier.map_widths)))
+        start.whitening, start.effects = torch.from_numpy(whitening).float(), torch.from_numpy(effects).float()
+    return start
 
 
 def classifier_contrasts(store: CropStore, config: Config) -> np.ndarray:
     """Shrunken contrasts of classifiers' layers, over the cells that training sees: (P, R)."""
+    return shrunken_contrasts(classifiers_and_sums(store, config)[1], config.train.start.own)
+
+
+def classifiers_and_sums(store: CropStore, config: Config) -> tuple[list[CellClassifier], CellSums]:
+    """Train the classifiers, and sum their layers side by side over the cells that training sees."""
     train = config.train
     cells = np.flatnonzero(~hold_out(store.labels, train.holdout, config.seed))
     device = torch.device("cpu") if train.accelerator == "cpu" else None
@@ -55,7 +101,7 @@ def classifier_contrasts(store: CropStore, config: Config) -> np.ndarray:
         for rows in blocks(cells):
             sums.add(read(rows), store.labels[rows], store.batch_codes[rows])
             advance(len(rows))
-    return shrunken_contrasts(sums, train.start.own)
+    return networks, sums
 
 
 def turned_into(rows: np.ndarray, length: int, rng: torch.Generator) -> Tensor:

@@ -20,9 +20,12 @@ from grape_ops.train.losses import (
     discriminator_adversarial_loss,
     diversity_loss,
     generator_adversarial_loss,
+    identity_loss,
     logits_and_r1,
+    matching_loss,
     style_reconstruction_loss,
 )
+from grape_ops.train.views import viewed
 
 Terms = dict[str, Tensor]
 
@@ -47,13 +50,13 @@ def discriminator_objective(nets: Grape, batch: Batch, fake: Tensor, weights: Lo
     """What D minimises: the adversarial loss and R1. ``fake`` is detached here."""
 
     def logits_of(images: Tensor) -> Tensor:
-        return nets.discriminator.addressed(images, batch.labels)
+        return nets.logits(viewed(images, batch.real_views), batch.labels)
 
     if weights.r1 > 0:
         real_logits, penalty = logits_and_r1(logits_of, batch.images, weights.r1)
     else:
         real_logits, penalty = logits_of(batch.images), torch.zeros((), device=fake.device)
-    fake_logits = nets.discriminator.addressed(fake.detach(), batch.targets)
+    fake_logits = nets.logits(viewed(fake.detach(), batch.fake_views), batch.targets)
     adversarial = discriminator_adversarial_loss(real_logits, fake_logits)
     terms = {
         "d_adversarial": adversarial.detach(),
@@ -68,8 +71,8 @@ def adversarial_objective(
     nets: Grape, batch: Batch, style: Tensor, fake: Tensor, weights: LossSettings
 ) -> tuple[Tensor, Terms]:
     """What M, F and G minimise against D: the adversarial loss of their side (Eq. 1)."""
-    loss = generator_adversarial_loss(nets.discriminator.addressed(fake, batch.targets))
-    return loss, {"g_adversarial": loss.detach()}
+    loss = generator_adversarial_loss(nets.logits(viewed(fake, batch.fake_views), batch.targets))
+    return weights.adversarial * loss, {"g_adversarial": loss.detach()}
 
 
 def reconstruction_objective(
@@ -93,6 +96,26 @@ def reconstruction_objective(
         loss = loss + weights.style * reconstruction
         terms["style"] = reconstruction.detach()
     return loss, terms
+
+
+def matching_objective(
+    nets: Grape, batch: Batch, style: Tensor, fake: Tensor, weights: LossSettings
+) -> tuple[Tensor, Terms]:
+    """What M, F and G minimise of the change that restyling is to make in the layers of the classifier."""
+    assert nets.classifier is not None and nets.effects is not None, "they come with loss.match"
+    with torch.no_grad():
+        before = nets.classifier.layers(batch.images)
+    change = nets.classifier.layers(fake) - before
+    loss = matching_loss(nets.effects.mismatch(change, batch.labels, batch.targets))
+    return weights.match * loss, {"match": loss.detach()}
+
+
+def identity_objective(
+    nets: Grape, batch: Batch, style: Tensor, fake: Tensor, weights: LossSettings
+) -> tuple[Tensor, Terms]:
+    """What M, F and G minimise of what restyling to its own perturbation changes in a cell."""
+    loss = identity_loss(batch.images, nets.generator(batch.images, nets.styles(batch.labels, batch.noise)))
+    return weights.identity * loss, {"identity": loss.detach()}
 
 
 def diversity_objective(
@@ -151,6 +174,10 @@ class Objectives:
         self._generator = [prepared(adversarial_objective)]
         if weights.cycle > 0 or weights.style > 0:
             self._generator.append(prepared(reconstruction_objective))
+        if weights.match > 0:
+            self._generator.append(prepared(matching_objective))
+        if weights.identity > 0:
+            self._generator.append(prepared(identity_objective))
         if weights.diversity > 0:
             self._generator.append(prepared(diversity_objective))
 

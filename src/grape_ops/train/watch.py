@@ -104,7 +104,7 @@ class Memory:
         for chunk in np.split(cells, range(128, len(cells), 128)):
             images = self.crops(chunk)
             labels = torch.from_numpy(self.crops.store.labels[chunk]).to(images.device)
-            logits.append(nets.discriminator.addressed(images, labels))
+            logits.append(nets.logits(images, labels))
         return float(torch.cat(logits).mean())
 
 

@@ -1,0 +1,43 @@
+"""What genes change in the layers of a frozen classifier, as a target for restyled cells.
+
+Letters: B batch, P perturbations, V features of the layers.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class GeneEffects(nn.Module):
+    """Each perturbation's mean effect on whitened features, shrunken by what chance explains; nothing of it learns.
+
+    Parameters
+    ----------
+    n_perturbations, n_features : P and V.
+
+    Attributes
+    ----------
+    whitening : (V, V), features -> units in which chance moves all directions of a gene's mean alike.
+    targets : (P, V) effects in these units.
+    """
+
+    whitening: Tensor
+    targets: Tensor
+
+    def __init__(self, n_perturbations: int, n_features: int):
+        super().__init__()
+        self.register_buffer("whitening", torch.zeros(n_features, n_features))
+        self.register_buffer("targets", torch.zeros(n_perturbations, n_features))
+
+    def begin(self, whitening: Tensor, targets: Tensor) -> None:
+        """Take over what was found in the cells: (V, V), (P, V)."""
+        self.whitening.copy_(whitening)
+        self.targets.copy_(targets)
+
+    def mismatch(self, change: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
+        """Squared gap between changes of features (B, V) and the way from one perturbation's effect to another's.
+
+        (B, V), (B,), (B,) -> (B,), in units of the genes' mean squared effect.
+        """
+        gap = change @ self.whitening - (self.targets[wanted] - self.targets[labels])
+        size = self.targets.square().sum(dim=1).mean()
+        return gap.square().sum(dim=1) / size.clamp_min(1e-12)

@@ -129,8 +129,12 @@ def planted_crop(source: Source, design: Design, cell: int) -> np.ndarray:
     place = int(design.source[cell])
     if not design.shows[cell]:
         return source.store.read([source.cells[place]])[0]
-    changes = design.shifts[design.labels[cell]] * source.spread
-    rng = design.spots_rng(cell)
+    return changed_crop(source, place, design.shifts[design.labels[cell]], design.spots_rng(cell))
+
+
+def changed_crop(source: Source, place: int, shifts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Plant a change (T,), in natural standard deviations, in a usable cell: -> (C, S, S) in the store's integers."""
+    changes = shifts * source.spread
     light = plant(source.light(place), source.anatomy(place), source.traits, changes, source.nuclear, rng)
     pixels = light + source.background[source.batch_codes[place]][:, None, None]
     return np.clip(np.rint(pixels), 0, source.store.pixel_max).astype(source.store.pixel_type)

@@ -98,12 +98,16 @@ class Restyler:
         return out
 
     def stored(self, images: Tensor, cells: np.ndarray) -> tuple[np.ndarray, int]:
-        """Images (B, C, H, H) as a store keeps pixels, by the batches of ``cells``, and how many had to be clipped.
+        """Images (B, C, H, H) as a store keeps pixels, by the batches of ``cells``, and how many had to be clipped."""
+        return self.stored_by_batch(images, self.store.batch_codes[cells])
+
+    def stored_by_batch(self, images: Tensor, codes: np.ndarray) -> tuple[np.ndarray, int]:
+        """The same for crops that need not be in the store, by the batch (B,) of each.
 
         A store's pixels lie between its percentiles; what the generator paints beyond them is clipped as real
         cells were.
         """
-        codes, store = self.store.batch_codes[cells], self.store
+        store = self.store
         sd = torch.from_numpy(store.control_sd[codes] * store.pixel_max).to(images.device)[:, :, None, None]
         mean = torch.from_numpy(store.control_mean[codes] * store.pixel_max).to(images.device)[:, :, None, None]
         pixels = (images * sd + mean).round_()

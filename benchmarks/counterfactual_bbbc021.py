@@ -36,7 +36,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.generate.restyle import Restyler
 from grape_ops.schema import RUN_FILE
 from grape_ops.train.loop import train
-from grape_ops.train.run import decisive_settings
+from grape_ops.train.run import decisive_settings, store_fingerprint
 from planted_bbbc021 import settings, write_planted
 from record import write_record
 
@@ -123,7 +123,7 @@ def judged(store: CropStore, folder: Path, config: Config, seed: int, pool: Pool
         run, seconds = trained(store, folder, config)
         seed_folder = folder.parent
         yardstick = yardstick_of(store, seed_folder, config, pool, seed, n)
-        restyler = Restyler.open(run, store.path)
+        restyler = Restyler.open(run, store.path, ema=config.generate.ema)
         scores = restyled_scores(restyler, yardstick, config, seed) | map_scores(restyler, seed)
         file.write_text(json.dumps(scores | {"seconds": seconds}))
     return json.loads(file.read_text())
@@ -136,9 +136,10 @@ def yardstick_of(store: CropStore, folder: Path, config: Config, pool: Pool, see
     return read_yardstick(pictures, store, config, folder)
 
 
-def recipe_folder(work: Path, seed: int, recipe: str, config: Config) -> Path:
+def recipe_folder(work: Path, seed: int, recipe: str, config: Config, store: CropStore) -> Path:
     """A folder that another setting, of training or of measuring, never shares."""
-    facts = [decisive_settings(config), config.train.steps, config.features.decisive(), config.generate.redundant]
+    measuring = [config.features.decisive(), config.generate.model_dump(mode="json")]
+    facts = [store_fingerprint(store), decisive_settings(config), config.train.steps, *measuring]
     mark = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     return work / f"seed{seed}" / f"{recipe}-{mark}"
 
@@ -215,7 +216,7 @@ def main() -> None:
                 found.setdefault(name, {})[seed] = scores
             for recipe in options.recipes:
                 config = recipes[recipe, seed]
-                scores = judged(store, recipe_folder(work, seed, recipe, config), config, seed, pool, n)
+                scores = judged(store, recipe_folder(work, seed, recipe, config, store), config, seed, pool, n)
                 found.setdefault(recipe, {})[seed] = scores
                 print(
                     f"seed {seed}  {recipe:14}  direction {scores['direction']:.3f}  top1 {scores['top1']:.2f}",

@@ -31,7 +31,7 @@ def restyle_figure(genes: pd.DataFrame, kinds: pd.DataFrame, scores: dict[str, A
     first.set(title="Changed in the right direction?", xlabel="cosine with the planted change (1: the same)")
     _dots(second, ordered, "distance_left", scores)
     second.axvline(1, color=CHANCE, linewidth=1)
-    second.set(title="How far is left to go?", xlabel="share of the distance left (0: arrived, 1: as untouched cells)")
+    second.set(title="How far is left to go?", xlabel="distance left (0: arrived, 1: as untouched cells)")
     second.set_yticklabels([])
     places = np.arange(len(kinds))
     third.barh(places, kinds["strength"], color=COLOURS[0])
@@ -39,6 +39,7 @@ def restyle_figure(genes: pd.DataFrame, kinds: pd.DataFrame, scores: dict[str, A
     third.axvline(1, color=CHANCE, linewidth=1, linestyle=":")
     third.set_yticks(places, kinds["kind"])
     third.set(title="Which kinds of change are painted?", xlabel="strength (0: not at all, 1: as planted)")
+    figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
@@ -50,4 +51,3 @@ def _dots(axis: "Axes", genes: pd.DataFrame, name: str, scores: dict[str, Any]) 
     axis.axvline(scores["mean_knockout"][name], color=COLOURS[1], linestyle=":", label="mean of all genes' effects")
     axis.axvline(0, color=CHANCE, linewidth=1)
     axis.set_yticks(places, genes[GENE], fontsize=7)
-    axis.legend(fontsize=7, loc="best")

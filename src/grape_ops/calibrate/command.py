@@ -37,7 +37,16 @@ RECORD_FILE = "calibration.json"
 DONE_FILE = "maps.json"  # method -> its maps; a planted screen's list of what is finished
 
 # Points may be added to a calibration, and where detection begins may be moved; the rest stays as it was begun.
-_MAY_CHANGE = {"effect_sizes", "cells_tried", "penetrances", "screens", "detected", "keep_stores", *VARIED}
+_MAY_CHANGE = {
+    "effect_sizes",
+    "cells_tried",
+    "penetrances",
+    "screens",
+    "detected",
+    "keep_stores",
+    "restyled_cells",
+    *VARIED,
+}
 
 
 def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config: Config) -> str:
@@ -61,7 +70,7 @@ def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config:
     refuse_unknown(methods)
     store = CropStore.open(store_path)
     curves = curve_points(config.calibrate)
-    refuse_other_settings(out / RECORD_FILE, store, config, _planted_settings(config.calibrate))
+    refuse_other_settings(out / RECORD_FILE, store, config, planted_settings(config.calibrate))
     points = sorted({point for curve in curves.values() for point in curve})
     screens = [(point, config.seed + number) for point in points for number in range(config.calibrate.screens)]
     planter = _Planter(store, config, points)
@@ -104,7 +113,7 @@ class _Planter:
         write_planted_store(self._source, point.settings(settings), seed, out)
 
 
-def _planted_settings(settings: CalibrateSettings) -> dict[str, Any]:
+def planted_settings(settings: CalibrateSettings) -> dict[str, Any]:
     """The settings that must stay as they are when points are added."""
     tree = settings.model_dump(mode="json")
     return {f"calibrate.{key}": value for key, value in tree.items() if key not in _MAY_CHANGE}

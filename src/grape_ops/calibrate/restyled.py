@@ -35,6 +35,7 @@ from grape_ops.generate.restyle import Restyler
 from grape_ops.groundtruth import load_truth
 from grape_ops.progress import progress
 from grape_ops.schema import START_FILE, TRUTH_FILE
+from grape_ops.train.run import open_run
 
 RESTYLED_CELLS = 96
 READ_BY_E = 150  # real cells of each gene whose codes E reads, at most
@@ -82,8 +83,8 @@ def score_run(
     """
     store = CropStore.open(store_path)
     pictures = counterfactuals_of(source, design, store, work, n, reshape)
-    restyler = Restyler.open(run_path, store_path)
-    config = config or restyler.run.config
+    config = config or open_run(run_path).config
+    restyler = Restyler.open(run_path, store_path, ema=config.generate.ema)
     yardstick = read_yardstick(pictures, store, config, work)
     return restyled_scores(restyler, yardstick, config, seed) | map_scores(restyler, seed)
 

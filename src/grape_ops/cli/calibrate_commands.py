@@ -15,15 +15,23 @@ def calibrate(
     methods: Annotated[
         str, typer.Option(help="Methods to compare, with commas: baselines by name, and grape.")
     ] = "engineered,classifier,grape",
+    restyle: Annotated[
+        bool, typer.Option("--restyle", help="Ask instead how far cells restyled by grape can be trusted.")
+    ] = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
     """Plant known effects in your own control cells: how small an effect does each method find?"""
     from grape_ops.calibrate.command import calibrate_store
+    from grape_ops.calibrate.restyle_command import calibrate_restyling
     from grape_ops.config import load_config
 
-    say(calibrate_store(store, out, methods.split(","), load_config(config, overrides or ())))
-    say(f"Curves: {out / 'recovery.png'}; tables: {out / 'recovery.tsv'}, {out / 'detection_limit.tsv'}")
+    settings = load_config(config, overrides or ())
+    if restyle:
+        say(calibrate_restyling(store, out, settings))
+    else:
+        say(calibrate_store(store, out, methods.split(","), settings))
+        say(f"Curves: {out / 'recovery.png'}; tables: {out / 'recovery.tsv'}, {out / 'detection_limit.tsv'}")
 
 
 @app.command()

@@ -35,4 +35,7 @@ class CalibrateSettings(Settings):
     detected: float = Field(
         0.5, gt=0, lt=1, description="Recovery that counts as detected: mAP between chance, 0, and perfection, 1."
     )
+    restyled_cells: int = Field(
+        96, ge=8, description="With --restyle: control cells that enter no planted store and are restyled to each gene."
+    )
     keep_stores: bool = Field(False, description="Keep the planted crop stores; a seed makes each of them again.")

@@ -7,10 +7,13 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from grape_ops.config import ClassifierSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.blocks import he_initialize
+
+_LEAST_VARIANCE = 1e-10
 
 
 class CellClassifier(nn.Module):
@@ -44,16 +47,30 @@ class CellClassifier(nn.Module):
 
     def layers(self, images: Tensor) -> Tensor:
         """Mean and deviation of every convolution's map: crops (B, C, H, H) -> (B, V of all layers)."""
-        read = [torch.std_mean(part.float(), dim=(2, 3), correction=0) for part in self.maps(images)]
-        return torch.cat([value for pair in read for value in pair], dim=1)  # a map of one pixel has a deviation of 0
+        read: list[Tensor] = []
+        for found in self.maps(images):
+            found = found.float()
+            mean = found.mean(dim=(2, 3))
+            variance = found.square().mean(dim=(2, 3)) - mean.square()
+            read += [variance.clamp_min(_LEAST_VARIANCE).sqrt(), mean]
+        return torch.cat(read, dim=1)
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Every convolution's rectified map: crops (B, C, H, H) -> one (B, V, h, h) each."""
+        """Every convolution's rectified map, batch norms at rest: crops (B, C, H, H) -> one (B, V, h, h) each.
+
+        A batch norm at rest is a scale and a shift, which fold into the convolution before it.
+        """
         found: list[Tensor] = []
-        for layer in self.trunk:
-            images = layer(images)
-            if isinstance(layer, nn.ReLU):
-                found.append(images)
+        layers = list(self.trunk)[:-2]
+        for convolution, norm in zip(layers[::3], layers[1::3], strict=True):
+            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            assert norm.running_mean is not None and norm.running_var is not None
+            scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+            shift = norm.bias - norm.running_mean * scale
+            weight = convolution.weight * scale[:, None, None, None]
+            images = functional.conv2d(images, weight, shift, convolution.stride, padding=1)
+            images = functional.relu(images)
+            found.append(images)
         return found
 
     @property

@@ -72,10 +72,12 @@ def bare_networks(store: CropStore, config: Config) -> Grape:
 def memory_needed(store: CropStore, config: Config) -> Need:
     """Trace one step without computing it: sizes need no numbers, so that this takes a second at any size."""
     nets = bare_networks(store, config)
-    weights = sum(p.numel() * p.element_size() for p in nets.parameters())
-    copies = 4 + config.train.ema.enabled  # weights, gradients, two moments, filter
+    learning = sum(p.numel() * p.element_size() for p in nets.parameters() if p.requires_grad)
+    fixed = sum(t.numel() * t.element_size() for t in nets.state_dict().values()) - learning
+    filtered = config.train.ema.enabled
+    state = (4 + filtered) * learning + (1 + filtered) * fixed  # weights, gradients, two moments, filter
     pixels = len(store) * len(store.channels) * store.crop_size**2 * np.dtype(store.pixel_type).itemsize
-    return Need(copies * weights, _bytes_kept(nets, store, config), pixels if config.train.resident == "always" else 0)
+    return Need(state, _bytes_kept(nets, store, config), pixels if config.train.resident == "always" else 0)
 
 
 def _bytes_kept(nets: Grape, store: CropStore, config: Config) -> int:
@@ -90,7 +92,7 @@ def _bytes_kept(nets: Grape, store: CropStore, config: Config) -> int:
     images = torch.zeros(shape, device="meta", dtype=dtype)
     batch = Batch(images, labels, labels, noise, noise)
     objectives = Objectives(config.train.loss)
-    own = {p.untyped_storage()._cdata for p in nets.parameters()}
+    own = {t.untyped_storage()._cdata for t in nets.state_dict().values()}
     kept: dict[int, torch.UntypedStorage] = {}  # holding them keeps their addresses from being used twice
     most = 0
 

@@ -61,10 +61,10 @@ def test_the_traced_memory_is_what_a_real_step_keeps(tiny_store, tiny_config):
 
     objectives = Objectives(tiny_config.train.loss)
     with saved_tensors_hooks(note, lambda tensor: tensor):
-        style, fake = objectives.restyled(nets, batch)
+        painted = objectives.restyled(nets, batch)
         repainting = dict(kept)
         with frozen(nets.discriminator):
-            objectives.descend_generator(nets, batch, style, fake, descend)
+            objectives.descend_generator(nets, batch, painted, descend)
     real = max(counts)
     assert memory_needed(tiny_store, tiny_config).activations == pytest.approx(real, rel=0.02)
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from grape_ops.cells.batches import Batch
 from grape_ops.config import LossSettings, ModelSettings
 from grape_ops.nn.grape import Grape, build_grape
-from grape_ops.train.step import Objectives, discriminator_objective, frozen, restyled
+from grape_ops.train.step import Objectives, Repainted, discriminator_objective, frozen, restyled
 
 P, B = 5, 6
 PARTS = ("embedding", "mapping", "generator", "discriminator", "style_encoder")
@@ -38,9 +38,7 @@ def batch64(seed: int = 1) -> Batch:
     return Batch(images, torch.tensor([0, 1, 2, 2, 1, 0]), torch.tensor([3, 0, 1, 3, 0, 1]))
 
 
-def descend_generator(
-    nets: Grape, batch: Batch, style: torch.Tensor, fake: torch.Tensor, weights: LossSettings
-) -> float:
+def descend_generator(nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings) -> float:
     """Leave the gradients of M, F, G and E, and return the loss."""
     losses = []
 
@@ -49,18 +47,18 @@ def descend_generator(
         losses.append(loss.item())
 
     with frozen(nets.discriminator):
-        Objectives(weights).descend_generator(nets, batch, style, fake, descend)
+        Objectives(weights).descend_generator(nets, batch, painted, descend)
     return sum(losses)
 
 
 def product_step(nets: Grape, batch: Batch, weights: LossSettings) -> tuple[float, float, dict, dict]:
     """Losses and gradients of one product step, D's update left out."""
-    style, fake = restyled(nets, batch)
-    d_loss, _ = discriminator_objective(nets, batch, fake, weights)
+    painted = restyled(nets, batch)
+    d_loss, _ = discriminator_objective(nets, batch, painted, weights)
     d_loss.backward()
     d_grads = gradients(nets)
     nets.zero_grad()
-    g_loss = descend_generator(nets, batch, style, fake, weights)
+    g_loss = descend_generator(nets, batch, painted, weights)
     g_grads = gradients(nets)
     nets.zero_grad()
     return d_loss.item(), g_loss, d_grads, g_grads
@@ -154,10 +152,10 @@ def test_without_a_cycle_weight_the_second_repainting_is_not_computed():
 
 def test_lazy_r1_is_the_same_penalty_now_and_then():
     nets, batch = nets64(), batch64()
-    _, fake = restyled(nets, batch)
+    painted = restyled(nets, batch)
     weights = LossSettings(r1=0.5, r1_every=4)
-    penalties = [Objectives(weights).discriminator(nets, batch, fake, step)[1]["d_r1"].item() for step in range(5)]
-    each = Objectives(LossSettings(r1=0.5)).discriminator(nets, batch, fake)[1]["d_r1"].item()
+    penalties = [Objectives(weights).discriminator(nets, batch, painted, step)[1]["d_r1"].item() for step in range(5)]
+    each = Objectives(LossSettings(r1=0.5)).discriminator(nets, batch, painted)[1]["d_r1"].item()
     assert penalties == pytest.approx([4 * each, 0, 0, 0, 4 * each])
 
 
@@ -177,15 +175,13 @@ def test_a_shared_fake_changes_no_bit_of_the_generators_gradient():
     """M, F and G stand still while D learns, so that computing the fake once more gives the same bits."""
     nets, batch = nets64(), batch64()
     again = copy.deepcopy(nets)
-    style, fake = restyled(nets, batch)
-    for twin, (s, f) in ((nets, (style, fake)), (again, (None, None))):
+    for twin, shared in ((nets, restyled(nets, batch)), (again, None)):
         optimizer = torch.optim.SGD(twin.discriminator.parameters(), lr=0.1)
-        d_loss, _ = discriminator_objective(twin, batch, restyled(twin, batch)[1] if f is None else f, LossSettings())
+        d_loss, _ = discriminator_objective(twin, batch, shared or restyled(twin, batch), LossSettings())
         d_loss.backward()
         optimizer.step()
         twin.zero_grad()
-        s, f = restyled(twin, batch) if f is None else (s, f)
-        descend_generator(twin, batch, s, f, LossSettings())
+        descend_generator(twin, batch, shared or restyled(twin, batch), LossSettings())
     for name, gradient in gradients(nets).items():
         assert torch.equal(gradient, gradients(again)[name]), name
 
@@ -197,17 +193,17 @@ def test_a_discriminator_step_separates_and_a_generator_step_fools():
     def margin() -> tuple[float, float]:
         with torch.no_grad():
             real = nets.discriminator.addressed(batch.images, batch.labels).mean()
-            fake = nets.discriminator.addressed(restyled(nets, batch)[1], batch.targets).mean()
+            fake = nets.discriminator.addressed(restyled(nets, batch).fake, batch.targets).mean()
         return real.item(), fake.item()
 
     real, fake = margin()
-    d_loss, _ = discriminator_objective(nets, batch, restyled(nets, batch)[1], weights)
+    d_loss, _ = discriminator_objective(nets, batch, restyled(nets, batch), weights)
     d_loss.backward()
     torch.optim.SGD(nets.discriminator.parameters(), lr=1e-3).step()
     nets.zero_grad()
     assert margin()[0] - margin()[1] > real - fake
     fake = margin()[1]
-    descend_generator(nets, batch, *restyled(nets, batch), weights)
+    descend_generator(nets, batch, restyled(nets, batch), weights)
     others = [p for n, p in nets.named_parameters() if not n.startswith("discriminator")]
     torch.optim.SGD(others, lr=1e-3).step()
     assert margin()[1] > fake
@@ -216,11 +212,11 @@ def test_a_discriminator_step_separates_and_a_generator_step_fools():
 def test_the_discriminator_alone_overfits_a_batch():
     nets, batch = nets64().float(), batch64()
     batch = Batch(batch.images.float(), batch.labels, batch.targets)
-    fake = restyled(nets, batch)[1].detach()
+    painted = restyled(nets, batch).detached()
     optimizer = torch.optim.Adam(nets.discriminator.parameters(), lr=3e-3, betas=(0.0, 0.99))
     for _ in range(60):
         optimizer.zero_grad()
-        loss, _ = discriminator_objective(nets, batch, fake, LossSettings(r1=0))
+        loss, _ = discriminator_objective(nets, batch, painted, LossSettings(r1=0))
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.05
@@ -237,7 +233,7 @@ def test_the_cycle_alone_learns_to_give_a_cell_back():
     losses = []
     for _ in range(120):
         optimizer.zero_grad()
-        fake = restyled(nets, batch)[1]
+        fake = restyled(nets, batch).fake
         loss = (images - nets.generator(fake, nets.style_encoder(images))).abs().mean()
         loss.backward()
         optimizer.step()

@@ -31,8 +31,8 @@ class Batch:
     labels : (B,) int64, each crop's own perturbation y.
     targets : (B,) int64, the perturbation z it is to be repainted with.
     noise, other_noise : (B, noise_dim) standard normal, for networks that take noise; GRAPE's do not.
-    real_views, fake_views : (B, 2 + 2C) how D is shown each crop and its restyled one: shift along rows and columns
-        in px, then a gain and an offset of each channel; None shows them as they are.
+    views : (B, 2 + 2C) how D is shown each crop, and the restyled one: shift along rows and columns in px, then a
+        gain and an offset of each channel; None shows them as they are.
     """
 
     images: Tensor
@@ -40,8 +40,7 @@ class Batch:
     targets: Tensor
     noise: Tensor | None = None
     other_noise: Tensor | None = None
-    real_views: Tensor | None = None
-    fake_views: Tensor | None = None
+    views: Tensor | None = None
 
     def parts(self, n: int) -> "list[Batch]":
         """Split into n equal parts, in order."""
@@ -206,17 +205,16 @@ class BatchLoader:
             codes = self._draw(_AUGMENT, step).integers(8, size=len(all_cells))[self._mine]
             images = turn_and_mirror(images, torch.from_numpy(codes).to(self.device))
         labels = torch.from_numpy(self.crops.store.labels[cells]).to(self.device)
-        noise = other_noise = real_views = fake_views = None
+        noise = other_noise = views = None
         if self.noise_dim:
             drawn = self._draw(_NOISE, step).standard_normal((2, len(all_cells), self.noise_dim), np.float32)
             noise, other_noise = torch.from_numpy(drawn[:, self._mine]).to(self.device)
         if self.shift or self.jitter:
             rng = self._draw(_VIEWS, step)
-            shifts = rng.integers(-self.shift, self.shift, (2, len(all_cells), 2), endpoint=True).astype(np.float32)
-            changes = self.jitter * rng.standard_normal((2, len(all_cells), 2 * images.shape[1]), np.float32)
-            views = np.concatenate([shifts, changes], axis=2)[:, self._mine]
-            real_views, fake_views = torch.from_numpy(views).to(self.device)
-        return Batch(images, labels, targets, noise, other_noise, real_views, fake_views)
+            shifts = rng.integers(-self.shift, self.shift, (len(all_cells), 2), endpoint=True).astype(np.float32)
+            changes = self.jitter * rng.standard_normal((len(all_cells), 2 * images.shape[1]), np.float32)
+            views = torch.from_numpy(np.concatenate([shifts, changes], axis=1)[self._mine]).to(self.device)
+        return Batch(images, labels, targets, noise, other_noise, views)
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches of the steps from ``start`` up to ``stop``."""

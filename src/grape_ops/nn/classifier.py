@@ -47,13 +47,7 @@ class CellClassifier(nn.Module):
 
     def layers(self, images: Tensor) -> Tensor:
         """Mean and deviation of every convolution's map: crops (B, C, H, H) -> (B, V of all layers)."""
-        read: list[Tensor] = []
-        for found in self.maps(images):
-            found = found.float()
-            mean = found.mean(dim=(2, 3))
-            variance = found.square().mean(dim=(2, 3)) - mean.square()
-            read += [variance.clamp_min(_LEAST_VARIANCE).sqrt(), mean]
-        return torch.cat(read, dim=1)
+        return summaries(self.maps(images))
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Every convolution's rectified map, batch norms at rest: crops (B, C, H, H) -> one (B, V, h, h) each.
@@ -86,6 +80,17 @@ class CellClassifier(nn.Module):
                 image_size = -(-image_size // layer.stride[0])
                 sides.append(image_size)
         return sides
+
+
+def summaries(maps: list[Tensor]) -> Tensor:
+    """Deviation and mean of every map: one (B, V, h, h) each -> (B, 2V of all of them)."""
+    read: list[Tensor] = []
+    for found in maps:
+        found = found.float()
+        mean = found.mean(dim=(2, 3))
+        variance = found.square().mean(dim=(2, 3)) - mean.square()
+        read += [variance.clamp_min(_LEAST_VARIANCE).sqrt(), mean]
+    return torch.cat(read, dim=1)
 
 
 def build_classifier(

@@ -59,7 +59,17 @@ class Grape(nn.Module):
         if isinstance(self.discriminator, Discriminator):
             return self.discriminator.addressed(images, labels)
         assert self.classifier is not None, "a projected D comes with its classifier"
-        return self.discriminator.addressed(judged_maps(self.classifier.maps(images)), labels)
+        return self.judged(self.classifier.maps(images), labels)
+
+    @property
+    def judges_features(self) -> bool:
+        """Whether D looks through the classifier."""
+        return isinstance(self.discriminator, ProjectedDiscriminator)
+
+    def judged(self, maps: list[Tensor], labels: Tensor) -> Tensor:
+        """A projected D's logits of all the maps that the classifier makes of crops: -> (B, K)."""
+        assert isinstance(self.discriminator, ProjectedDiscriminator)
+        return self.discriminator.addressed(judged_maps(maps), labels)
 
     def vectors(self) -> Tensor:
         """What F is given of each perturbation: rows of M, which have seen each other in the ablation: (P, V)."""

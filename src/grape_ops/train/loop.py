@@ -116,15 +116,15 @@ def iterate(fabric: Fabric, state: TrainingState, batch: Batch, objectives: Obje
         state.optimizers["discriminator"].zero_grad()
         for part in parts:
             with torch.no_grad():
-                fake = shared[1] if shared else objectives.restyled(nets, part)[1]
-            descend(*objectives.discriminator(nets, part, fake, state.step))
+                painted = shared or objectives.restyled(nets, part)
+            descend(*objectives.discriminator(nets, part, painted, state.step))
         _step(fabric, state.optimizers["discriminator"])
 
         state.optimizers["generator"].zero_grad()
         with frozen(nets.discriminator):
             for part in parts:
-                style, fake = shared or objectives.restyled(nets, part)
-                objectives.descend_generator(nets, part, style, fake, descend)
+                painted = shared or objectives.restyled(nets, part)
+                objectives.descend_generator(nets, part, painted, descend)
         _step(fabric, state.optimizers["generator"])
     return terms
 

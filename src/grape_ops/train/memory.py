@@ -111,10 +111,10 @@ def _bytes_kept(nets: Grape, store: CropStore, config: Config) -> int:
         loss.backward()
 
     with saved_tensors_hooks(note, lambda tensor: tensor):
-        style, fake = objectives.restyled(nets, batch)
+        painted = objectives.restyled(nets, batch)
         repainting = dict(kept)
         with frozen(nets.discriminator):
-            objectives.descend_generator(nets, batch, style, fake, descend)
+            objectives.descend_generator(nets, batch, painted, descend)
     return most
 
 

@@ -7,13 +7,14 @@ two-forward scheme to the last bit, at one generator pass less.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from grape_ops.cells.batches import Batch
 from grape_ops.config import LossSettings
+from grape_ops.nn.classifier import summaries
 from grape_ops.nn.grape import Grape
 from grape_ops.train.losses import (
     cycle_loss,
@@ -40,23 +41,65 @@ def frozen(module: nn.Module) -> Iterator[None]:
         module.requires_grad_(True)
 
 
-def restyled(nets: Grape, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Style codes asked for, and the batch repainted with them: s = F(M_z), fake = G(x, s)."""
+class Repainted(NamedTuple):
+    """The batch restyled.
+
+    Attributes
+    ----------
+    style : (B, S) style codes asked for, s = F(M_z).
+    fake : (B, C, H, H) crops repainted with them, G(x, s).
+    real_maps, fake_maps : what the frozen classifier makes of a view of the crops and of the restyled ones, one
+        (B, V, h, h) for each of its convolutions; empty without a classifier.
+    """
+
+    style: Tensor
+    fake: Tensor
+    real_maps: list[Tensor]
+    fake_maps: list[Tensor]
+
+    def detached(self) -> "Repainted":
+        """The same without its history; gradients may gather at it."""
+
+        def leaf(tensor: Tensor) -> Tensor:
+            return tensor.detach().requires_grad_()
+
+        return Repainted(leaf(self.style), leaf(self.fake), self.real_maps, [leaf(part) for part in self.fake_maps])
+
+    def descend(self, leaves: "Repainted") -> None:
+        """Take the gradients that have gathered at the leaves back through the repainting, once."""
+        pairs = zip(
+            (self.style, self.fake, *self.fake_maps), (leaves.style, leaves.fake, *leaves.fake_maps), strict=True
+        )
+        reached = [(whole, leaf.grad) for whole, leaf in pairs if leaf.grad is not None]
+        torch.autograd.backward([whole for whole, _ in reached], [gradient for _, gradient in reached])
+
+
+def restyled(nets: Grape, batch: Batch) -> Repainted:
+    """Repaint a batch, and let the classifier, if there is one, look at it before and after."""
     style = nets.styles(batch.targets, batch.noise)
-    return style, nets.generator(batch.images, style)
+    fake = nets.generator(batch.images, style)
+    if nets.classifier is None:
+        return Repainted(style, fake, [], [])
+    with torch.no_grad():
+        real_maps = nets.classifier.maps(viewed(batch.images, batch.views))
+    return Repainted(style, fake, real_maps, nets.classifier.maps(viewed(fake, batch.views)))
 
 
-def discriminator_objective(nets: Grape, batch: Batch, fake: Tensor, weights: LossSettings) -> tuple[Tensor, Terms]:
-    """What D minimises: the adversarial loss and R1. ``fake`` is detached here."""
+def discriminator_objective(
+    nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings
+) -> tuple[Tensor, Terms]:
+    """What D minimises: the adversarial loss and R1. The restyled crops are detached here."""
 
     def logits_of(images: Tensor) -> Tensor:
-        return nets.logits(viewed(images, batch.real_views), batch.labels)
+        return nets.logits(viewed(images, batch.views), batch.labels)
 
     if weights.r1 > 0:
         real_logits, penalty = logits_and_r1(logits_of, batch.images, weights.r1)
     else:
-        real_logits, penalty = logits_of(batch.images), torch.zeros((), device=fake.device)
-    fake_logits = nets.logits(viewed(fake.detach(), batch.fake_views), batch.targets)
+        real_logits = _logits(nets, batch, batch.images, painted.real_maps, batch.labels)
+        penalty = torch.zeros((), device=real_logits.device)
+    fake_maps = [part.detach() for part in painted.fake_maps]
+    fake_logits = _logits(nets, batch, painted.fake.detach(), fake_maps, batch.targets)
     adversarial = discriminator_adversarial_loss(real_logits, fake_logits)
     terms = {
         "d_adversarial": adversarial.detach(),
@@ -67,62 +110,59 @@ def discriminator_objective(nets: Grape, batch: Batch, fake: Tensor, weights: Lo
     return adversarial + penalty, terms
 
 
-def adversarial_objective(
-    nets: Grape, batch: Batch, style: Tensor, fake: Tensor, weights: LossSettings
-) -> tuple[Tensor, Terms]:
+def _logits(nets: Grape, batch: Batch, images: Tensor, maps: list[Tensor], labels: Tensor) -> Tensor:
+    """D's logits of a view of the crops, or of the maps that were made of it: -> (B,) or (B, K)."""
+    return nets.judged(maps, labels) if nets.judges_features else nets.logits(viewed(images, batch.views), labels)
+
+
+def adversarial_objective(nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings) -> tuple[Tensor, Terms]:
     """What M, F and G minimise against D: the adversarial loss of their side (Eq. 1)."""
-    loss = generator_adversarial_loss(nets.logits(viewed(fake, batch.fake_views), batch.targets))
+    loss = generator_adversarial_loss(_logits(nets, batch, painted.fake, painted.fake_maps, batch.targets))
     return weights.adversarial * loss, {"g_adversarial": loss.detach()}
 
 
 def reconstruction_objective(
-    nets: Grape, batch: Batch, style: Tensor, fake: Tensor, weights: LossSettings
+    nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings
 ) -> tuple[Tensor, Terms]:
     """What M, F, G and E minimise of the cycle loss (Eq. 2) and the style reconstruction loss (Eq. 3).
 
     Eq. 3 reaches E only, unless ``weights.detach_style`` is off.
     """
-    loss, terms = torch.zeros((), device=fake.device), Terms()
-    own_style, style_of_fake = _encoded_styles(nets, batch.images, fake, weights)
+    loss, terms = torch.zeros((), device=painted.fake.device), Terms()
+    own_style, style_of_fake = _encoded_styles(nets, batch.images, painted.fake, weights)
     if own_style is not None:
-        cycle = cycle_loss(batch.images, nets.generator(fake, own_style))
+        cycle = cycle_loss(batch.images, nets.generator(painted.fake, own_style))
         loss = loss + weights.cycle * cycle
         terms["cycle"] = cycle.detach()
     if style_of_fake is not None:
         if weights.detach_style:
-            reconstruction = style_reconstruction_loss(style, style_of_fake)
+            reconstruction = style_reconstruction_loss(painted.style, style_of_fake)
         else:
-            reconstruction = (style - style_of_fake).abs().mean()
+            reconstruction = (painted.style - style_of_fake).abs().mean()
         loss = loss + weights.style * reconstruction
         terms["style"] = reconstruction.detach()
     return loss, terms
 
 
-def matching_objective(
-    nets: Grape, batch: Batch, style: Tensor, fake: Tensor, weights: LossSettings
-) -> tuple[Tensor, Terms]:
+def matching_objective(nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings) -> tuple[Tensor, Terms]:
     """What M, F and G minimise of the change that restyling is to make in the layers of the classifier."""
-    assert nets.classifier is not None and nets.effects is not None, "they come with loss.match"
-    with torch.no_grad():
-        before = nets.classifier.layers(batch.images)
-    change = nets.classifier.layers(fake) - before
+    assert nets.effects is not None, "they come with loss.match"
+    change = summaries(painted.fake_maps) - summaries(painted.real_maps)
     loss = matching_loss(nets.effects.mismatch(change, batch.labels, batch.targets))
     return weights.match * loss, {"match": loss.detach()}
 
 
-def identity_objective(
-    nets: Grape, batch: Batch, style: Tensor, fake: Tensor, weights: LossSettings
-) -> tuple[Tensor, Terms]:
+def identity_objective(nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings) -> tuple[Tensor, Terms]:
     """What M, F and G minimise of what restyling to its own perturbation changes in a cell."""
     loss = identity_loss(batch.images, nets.generator(batch.images, nets.styles(batch.labels, batch.noise)))
     return weights.identity * loss, {"identity": loss.detach()}
 
 
-def diversity_objective(
-    nets: Grape, batch: Batch, style: Tensor, fake: Tensor, weights: LossSettings
-) -> tuple[Tensor, Terms]:
+def diversity_objective(nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings) -> tuple[Tensor, Terms]:
     """What networks with a noise input, which GRAPE has not, gain by repainting differently with another noise."""
-    diversity = diversity_loss(fake, nets.generator(batch.images, nets.styles(batch.targets, batch.other_noise)))
+    diversity = diversity_loss(
+        painted.fake, nets.generator(batch.images, nets.styles(batch.targets, batch.other_noise))
+    )
     return -weights.diversity * diversity, {"diversity": diversity.detach()}
 
 
@@ -181,23 +221,20 @@ class Objectives:
         if weights.diversity > 0:
             self._generator.append(prepared(diversity_objective))
 
-    def discriminator(self, nets: Grape, batch: Batch, fake: Tensor, step: int = 0) -> tuple[Tensor, Terms]:
+    def discriminator(self, nets: Grape, batch: Batch, painted: Repainted, step: int = 0) -> tuple[Tensor, Terms]:
         """What D minimises in a step, counted from 0."""
         due = step % self.weights.r1_every == 0
-        return self._discriminator(nets, batch, fake, self._with_r1 if due else self._without_r1)
+        return self._discriminator(nets, batch, painted, self._with_r1 if due else self._without_r1)
 
     def descend_generator(
-        self, nets: Grape, batch: Batch, style: Tensor, fake: Tensor, descend: Callable[[Tensor, Terms], None]
+        self, nets: Grape, batch: Batch, painted: Repainted, descend: Callable[[Tensor, Terms], None]
     ) -> None:
         """Gradients of what M, F, G and E minimise (Eq. 4), with D frozen.
 
         Each objective is descended, and its activations freed, before the next is computed; what they ask of the fake
         adds up there and goes back through the repainting once. The sum of gradients is the gradient of the sum.
         """
-        leaves = [part.detach().requires_grad_() for part in (style, fake)]
+        leaves = painted.detached()
         for objective in self._generator:
-            descend(*objective(nets, batch, *leaves, self.weights))
-        reached = [
-            (whole, leaf.grad) for whole, leaf in zip((style, fake), leaves, strict=True) if leaf.grad is not None
-        ]
-        torch.autograd.backward([whole for whole, _ in reached], [gradient for _, gradient in reached])
+            descend(*objective(nets, batch, leaves, self.weights))
+        painted.descend(leaves)

@@ -33,9 +33,9 @@ from grape_ops.generate.verdicts import (
     TOP_COLUMNS,
     VALUE_COLUMNS,
     VALUES_FILE,
+    figure_note,
     recognised,
     scored,
-    verdict,
 )
 from grape_ops.places import claim_folder, write_text
 from grape_ops.progress import progress
@@ -171,12 +171,13 @@ def _write_figures(
     real = store.standardized(shown)
     knockouts = [store.standardized(matching[row][: len(shown)]) for row in rows]
     views = channel_views(store.channels, np.concatenate([real, *knockouts]))
-    painted = restyler.images(shown, restyler.styles(rows))
+    unchanged, *painted = restyler.images(shown, restyler.styles([len(restyler.names) - 1, *rows]))
     files = shard_names((gene,) for gene in genes)
     lines = {line["gene_symbol"]: line for line in table.to_dict("records")}
     for gene, restyled, knockout in zip(genes, painted, knockouts, strict=True):
         own = values[values["gene_symbol"] == gene]
-        figure = phenotype_figure(gene, own, verdict(lines[gene]), (real, restyled, knockout), views)
+        cells = (real, unchanged, restyled, knockout)
+        figure = phenotype_figure(gene, own, figure_note(lines[gene]), cells, views)
         save_figure(figure, folder / files[(gene,)])
 
 

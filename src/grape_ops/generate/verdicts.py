@@ -142,3 +142,9 @@ def verdict(line: Mapping[Any, Any]) -> str:
     if line["share_high"] <= 0:
         return f"restyled cells are no nearer to the knock-out than control cells {told}"
     return f"whether restyling goes the way to the knock-out is uncertain {told}"
+
+
+def figure_note(line: Mapping[Any, Any]) -> str:
+    """What stands above a gene's figure: how far restyling goes and, below it, how far to trust the pictures."""
+    found = trust(line)
+    return f"{verdict(line)}\n{found.words}" if found.status != "nothing" else verdict(line)

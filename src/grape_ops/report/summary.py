@@ -202,8 +202,8 @@ def _from_trust(statuses: list[str], can: list[str], cannot: list[str]) -> None:
         can.append(f"Restyling is told from chance for {told:,} of {tested:,} genes that could be tested.")
     if untold:
         cannot.append(
-            f"Restyling is not told from chance for {untold:,} of {tested:,} genes: do not read their restyled cells as "
-            "their phenotype."
+            f"Restyling is not told from chance for {untold:,} of {tested:,} genes: do not read their restyled cells "
+            "as their phenotype."
         )
 
 

@@ -246,7 +246,7 @@ def test_a_phenotype_check_is_shown_if_it_belongs_to_the_run(full_run, check_fol
     assert "Restyling is not told from chance for 1 of 2 genes: do not read" in text
     assert ">0.90</td><td>40%</td><td>told from chance</td>" in raw
     assert '>0.80</td><td>30%</td><td class="doubt">not told from chance</td>' in raw
-    assert "BBB · first · not told from chance" in text and "AAA · first · not told" not in text
+    assert "BBB · not told from chance · first" in text and "AAA · not told" not in text
     assert "<td>0.50</td><td>0.25</td><td>–</td><td>1.00</td><td>0.25</td>" in raw
     assert ">0.90</td><td>40%</td>" in raw and ">not told from control</td>" in raw
 

@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ from grape_ops.steps import OUTDATED_DIR, Step, do, sha256
 PIPELINE_FILE = "pipeline.yaml"  # of the demo
 DETAILS_DIR = "evaluation"  # beside scores.json
 TRUST_DIR = "trust"
+# Fewer cells than a check of a screen takes: enough for the strong phenotypes of the demo, and a minute or two.
+DEMO_CHECK = {"cells": 100, "trees": 100, "bootstrap": 50}
 
 
 class PipelineFile(Settings):
@@ -70,18 +73,26 @@ def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
     """Write the pipeline file of the demo and do it."""
     # The classifier of the preset takes minutes on two cores; 24 simulated genes do not need it.
     small = {"width": 16, "steps": 1200}
-    settings: dict[str, Any] = {"train": {"start": {"classifier": small}}, "baselines": {"classifier": dict(small)}}
+    settings: dict[str, Any] = {
+        "train": {"start": {"classifier": small}},
+        "baselines": {"classifier": dict(small)},
+        "generate": dict(DEMO_CHECK),
+    }
     for override in overrides:
         lay_over(settings, override)
     claim_folder(out, "the demo", marker=PIPELINE_FILE, in_pipeline=True)
     out.mkdir(parents=True, exist_ok=True)
-    plan = {
+    plan: dict[str, Any] = {
         "simulate": True,
         "screen": "screen",
         "truth": f"screen/{TRUTH_FILE}",
         "config": "recommended.yaml",
         "settings": settings,
     }
+    if find_spec("cp_measure") is not None:
+        plan["phenotype"] = True
+    else:
+        note("Restyled cells are not checked: that takes the extra `features` (pip install 'grape-ops[features]').")
     file = out / PIPELINE_FILE
     text = "# Everything `grape-ops demo` does; `grape-ops run` on this file does it again.\n" + yaml.safe_dump(
         plan, sort_keys=False

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -17,8 +18,10 @@ from grape_ops.config import Config, EvaluateSettings, ExploreSettings
 from grape_ops.embed import embed
 from grape_ops.explore.atlas import Atlas
 from grape_ops.explore.sources import Request
+from grape_ops.generate.verdicts import FEATURES_TSV, PHENOTYPE_JSON, PHENOTYPE_TSV
 from grape_ops.schema import GENE, UNS_METHOD
 from grape_ops.train.loop import train
+from grape_ops.train.run import open_run
 
 EVIL_GENE = "<img src=x onerror=\"document.title='broken'\">"
 EVIL_COMPLEX = "<script>document.title='broken'</script>"
@@ -29,6 +32,40 @@ def write_truth(file: Path, complexes: dict[str, tuple[str, ...]]) -> Path:
     lines = [f"{gene}\t{name}" for name, genes in complexes.items() for gene in genes]
     file.write_text("\n".join(["gene_symbol\tcomplex", *lines]) + "\n")
     return file
+
+
+def write_check(run: Path, told: dict[str, bool]) -> None:
+    """A phenotype check beside a run, of genes whose restyling is or is not told from chance."""
+    folder = run.parent / "phenotype"
+    folder.mkdir()
+    lines = {
+        "gene_symbol": list(told),
+        "note": "",
+        "told_apart": True,
+        "auc": 0.9,
+        "q_value": 1e-5,
+        "share": 0.4,
+        "share_low": 0.2,
+        "share_high": 0.5,
+        "rank": 1.0,
+        "ranked": 4,
+        "classified": 0.5,
+        "classified_held_out": 0.6,
+        "p_along": 0.001,
+        "restyling_q": [0.001 if yes else 0.6 for yes in told.values()],
+        "restyling_told": list(told.values()),
+    }
+    pd.DataFrame(lines).to_csv(folder / PHENOTYPE_TSV, sep="\t", index=False)
+    pd.DataFrame({"gene_symbol": [], "feature": []}).to_csv(folder / FEATURES_TSV, sep="\t", index=False)
+    made = open_run(run)
+    latest = made.latest_checkpoint()
+    summary = {
+        "checkpoint": latest.name if latest else "",
+        "store_fingerprint": made.record["store_fingerprint"],
+        "features": [],
+        "settings": {"cells": 30},
+    }
+    (folder / PHENOTYPE_JSON).write_text(json.dumps(summary))
 
 
 @pytest.fixture(scope="session")

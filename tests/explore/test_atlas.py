@@ -127,6 +127,16 @@ def test_rows_of_a_sheet_are_what_the_description_says(atlas):
         assert np.abs(shown - expected).max() <= 0.51
 
 
+def test_control_cells_restyled_to_control_stand_beside_them(atlas):
+    montage = atlas.pictures()
+    rows = montage.describe_controls(0)["rows"]
+    assert [row["kind"] for row in rows] == ["control", "unchanged"] and rows[0]["cells"] == rows[1]["cells"]
+    sheet, size = pixels(montage.control_picture(0)), montage.store.crop_size
+    strip = pixels(montage.strip(atlas.row(1), [rows[0]["cells"][0]["cell"]], montage.control_row, [0.0]))
+    band = size * len(montage.channels)
+    np.testing.assert_allclose(sheet[band : 2 * band, :size].astype(int), strip.astype(int), atol=1)
+
+
 def test_the_control_row_is_the_same_for_every_gene_and_new_for_another_draw(atlas):
     montage = atlas.pictures()
     first = [cell["cell"] for cell in montage.describe_controls(0)["rows"][0]["cells"]]

@@ -14,6 +14,8 @@ import pytest
 
 from grape_ops.explore.static_site import write_static
 
+from .conftest import write_check
+
 selenium = pytest.importorskip("selenium", reason="the browser test needs selenium")
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
@@ -201,9 +203,9 @@ def test_keys(page):
 
 def test_montage_pins_controls_and_shows_each_guide(page, site):
     visit(page, site.address + "#gene=BBB&tab=cells")
-    wait(page, "document.querySelectorAll('.cellrow').length === 4")
+    wait(page, "document.querySelectorAll('.cellrow').length === 5")
     kinds = [row.get_attribute("class").split()[1] for row in page.find_elements(By.CSS_SELECTOR, ".cellrow")]
-    assert kinds == ["control", "restyled", "knockout", "knockout"]
+    assert kinds == ["control", "unchanged", "restyled", "knockout", "knockout"]
     control = page.find_element(By.CSS_SELECTOR, ".cellrow.control")
     assert control.value_of_css_property("position") == "sticky"
     assert "5 µm" in control.text
@@ -211,9 +213,36 @@ def test_montage_pins_controls_and_shows_each_guide(page, site):
     assert shot(page, ".cellrow.control canvas") != shot(page, ".cellrow.restyled canvas")
 
 
+def test_a_gene_that_nobody_checked_is_marked_so(page, site):
+    for tab in ("gene", "cells"):
+        visit(page, f"{site.address}#gene=BBB&tab={tab}")
+        wait(page, f"document.querySelector('#panel-{tab} .trust.unchecked')")
+        told = text(page, f"#panel-{tab} .trust")
+        assert "not checked" in told and "grape-ops phenotype RUN STORE --out phenotype" in told
+
+
+def test_a_restyling_not_told_from_chance_is_marked_beside_its_pictures(browser, serve, copied):
+    write_check(copied.run, {"AAA": True, "BBB": False})
+    site = serve(copied)
+    visit(browser, site.address + "#gene=BBB&tab=cells")
+    wait(browser, "document.querySelector('#panel-cells .trust.untold')")
+    assert "do not read these pictures as its phenotype" in text(browser, "#panel-cells .trust")
+    wait(browser, "document.getElementById('paint-words').textContent.includes('not told from chance')")
+    outline = browser.find_element(By.CSS_SELECTOR, ".cellrow.restyled .cell").value_of_css_property("outline-style")
+    assert outline == "dashed"
+    visit(browser, site.address + "#gene=AAA&tab=cells")
+    wait(browser, "document.querySelector('#panel-cells .trust.told')")
+    assert "told from chance (q = 0.001)" in text(browser, "#panel-cells .trust")
+    wait(browser, "document.getElementById('paint-words').textContent === 'restyled to AAA'")
+    visit(browser, site.address + "#gene=CCC&tab=gene")
+    wait(browser, "document.querySelector('#panel-gene .trust.unchecked')")
+    assert "made for other genes" in text(browser, "#panel-gene .trust")
+    assert browser.get_log("browser") == []
+
+
 def test_channels_composites_other_cells_and_full_size(page, site):
     visit(page, site.address + "#gene=BBB&tab=cells")
-    wait(page, "document.querySelectorAll('.cellrow').length === 4")
+    wait(page, "document.querySelectorAll('.cellrow').length === 5")
     both = shot(page, ".cellrow.control canvas")
     page.find_element(By.XPATH, "//*[@id='panel-cells']//button[text()='actin']").click()
     wait(page, f"document.querySelector('.cellrow.control canvas').toDataURL() !== {json.dumps(both)}")
@@ -400,7 +429,7 @@ def static_site(request_, tmp_path_factory) -> Iterator[str]:
 
 def test_static_page_in_a_folder_of_any_server(browser, static_site, downloads):
     visit(browser, static_site + "#gene=BBB&tab=cells&mix=0.5")
-    wait(browser, "document.querySelectorAll('.cellrow').length === 4")
+    wait(browser, "document.querySelectorAll('.cellrow').length === 5")
     wait(browser, "document.getElementById('paint-made')?.dataset.shown === '1/0/null/0.5'")
     assert not browser.find_elements(By.XPATH, "//button[text()='Other cells']")
     browser.find_element(By.ID, "mix").send_keys(Keys.END)

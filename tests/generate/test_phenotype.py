@@ -195,7 +195,11 @@ def test_a_planted_phenotype_is_told_and_its_features_named(checked):
     assert table.loc["PLAIN", "note"] == "not told from control"
     assert table.loc["FEW", "note"] == "fewer than 20 cells"
     assert found == json.loads((folder / "out" / "phenotype.json").read_text())
-    assert (found["genes"], found["told_apart"]) == (3, 1)
+    assert (found["genes"], found["told_apart"], found["restyling_told"]) == (3, 1, 0)
+    assert found["top1"]["chance"] == 1 / 2 and table.loc["BRIGHT", "ranked"] == 2
+    assert table.loc["BRIGHT", "classified_held_out"] > 0.7 > table.loc["BRIGHT", "classified_unrestyled"]
+    assert table.loc["BRIGHT", "energy_held_out"] < table.loc["BRIGHT", "energy_unrestyled"]
+    assert np.isnan(table.loc["BRIGHT", "restyling_q"])  # two genes are too few to tell chance by
     # A network that was hardly trained is nowhere near the knock-outs.
     assert table.loc["BRIGHT", "share"] < 0.5
     assert table.loc["BRIGHT", "kernel_control"] > table.loc["BRIGHT", "kernel_floor_high"]

@@ -71,19 +71,29 @@ def full_run(tiny_store: CropStore, settings: Config, tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="session")
 def check_folder(full_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A phenotype check of the full run: one gene scored, the others not told apart, one named as tables dread it."""
+    """A phenotype check of the full run: two genes scored, the others not told apart, one named as tables dread it.
+
+    The restyling of the first is told from chance, that of the second is not.
+    """
     folder = tmp_path_factory.mktemp("check")
     genes = ["AAA", "BBB", "CCC", "NA"]
-    one = [0.4, np.nan, np.nan, np.nan]
+    two = [0.4, 0.3, np.nan, np.nan]
     lines = {
         "gene_symbol": genes,
-        "note": ["", *["not told from control"] * 3],
-        "told_apart": [True, False, False, False],
-        "auc": [0.9, 0.5, 0.51, 0.48],
-        "q_value": [1e-5, 0.6, 0.6, 0.6],
-        "share": one,
-        "share_low": [0.2, np.nan, np.nan, np.nan],
-        "share_high": [0.5, np.nan, np.nan, np.nan],
+        "note": ["", "", *["not told from control"] * 2],
+        "told_apart": [True, True, False, False],
+        "auc": [0.9, 0.8, 0.51, 0.48],
+        "q_value": [1e-5, 1e-4, 0.6, 0.6],
+        "share": two,
+        "share_low": [0.2, 0.1, np.nan, np.nan],
+        "share_high": [0.5, 0.4, np.nan, np.nan],
+        "rank": [1, 3, np.nan, np.nan],
+        "ranked": 4,
+        "classified": [0.5, 0.1, np.nan, np.nan],
+        "classified_held_out": [0.6, 0.6, np.nan, np.nan],
+        "p_along": 0.001,
+        "restyling_q": [0.002, 0.4, np.nan, np.nan],
+        "restyling_told": [True, False, False, False],
         "surroundings": -0.2,
     }
     pd.DataFrame(lines).to_csv(folder / PHENOTYPE_TSV, sep="\t", index=False)
@@ -103,6 +113,7 @@ def check_folder(full_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Pat
         "features": list(features),
         "settings": {"cells": 30},
         "unrelated": {"surroundings": 0.1},
+        "top1": {"chance": 0.25, "restyled cells": 0.5, "unrestyled cells": 0.25, "held-out real cells": 1.0},
     }
     (folder / PHENOTYPE_JSON).write_text(json.dumps(summary))
     return folder

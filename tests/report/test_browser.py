@@ -148,6 +148,23 @@ def test_a_click_on_a_gene_shows_its_cells(opened):
     assert Select(opened.find_element(By.ID, "gene")).first_selected_option.text.startswith("CCC")
 
 
+def test_a_restyling_not_told_from_chance_is_marked(opened):
+    choice = Select(opened.find_element(By.ID, "gene"))
+    names = [option.text.split(" ")[0] for option in choice.options]
+    trust = opened.find_element(By.ID, "trust")
+    choice.select_by_index(names.index("BBB"))
+    assert "do not read these pictures as its phenotype" in trust.text and "untold" in trust.get_attribute("class")
+    assert "not told from chance" in opened.find_element(By.CSS_SELECTOR, ".row.middle .label").text
+    strip = opened.find_element(By.CSS_SELECTOR, ".row.middle .strip")
+    assert strip.value_of_css_property("outline-style") == "dashed"
+    choice.select_by_index(names.index("AAA"))
+    assert "told from chance (q = 0.002)" in trust.text and trust.get_attribute("class") == "trust told"
+    choice.select_by_index(names.index("CCC"))
+    assert "no phenotype for these pictures" in trust.text or "not checked" in trust.text
+    labels = [label.text for label in opened.find_elements(By.CSS_SELECTOR, ".group:first-child .row .label")]
+    assert labels[:2] == ["control", "restyled to control"] and len(labels) == 4
+
+
 def test_genes_and_channels_can_be_chosen(opened):
     restyled = "return document.querySelector('.row.middle img').src"
     wait(opened, "return [...document.querySelectorAll('.strip img')].every(i => i.complete && i.naturalWidth === 192)")

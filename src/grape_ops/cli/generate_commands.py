@@ -65,7 +65,8 @@ def phenotype(
 
     tree = settings_of(config, overrides, cells)
     made = write_check(run, store, out, tree.generate, tree.features, genes=listed(genes), seed=tree.seed)
-    say(f"{made['told_apart']} of {made['genes']} genes are told from control: {out}")
+    told = f"{made['told_apart']} of {made['genes']} genes are told from control"
+    say(f"{told}, the restyling of {made['restyling_told']} from chance: {out}")
 
 
 @app.command()

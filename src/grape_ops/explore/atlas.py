@@ -21,6 +21,7 @@ from grape_ops.explore.sources import Request, open_painter, open_sheets
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.pairs import KnownPairs, load_pairs
 from grape_ops.groundtruth.truth import GroundTruth
+from grape_ops.report.generation import trust_of
 from grape_ops.report.html import page_title
 from grape_ops.report.material import gather
 from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
@@ -33,6 +34,7 @@ class Atlas:
     ----------
     sheets, left_out : maps, the run's own first; sentences about files beside the run that are no maps.
     genes, number : all symbols of the run and the maps, sorted, and their numbers.
+    trust : for each gene of the run, how far its restyled cells may be trusted.
     montage, no_montage : pictures of cells, or why there are none.
     no_painter : why cells cannot be repainted; empty if they can.
     """
@@ -50,6 +52,8 @@ class Atlas:
         self._rows = {renamed[gene]: row[gene] for gene in self.material.genes}
         self.genes = sorted(set(self._rows).union(*(sheet.genes for sheet in self.sheets)))
         self.number = {gene: number for number, gene in enumerate(self.genes)}
+        trusts = trust_of(self.material.check, self.material.genes)
+        self.trust = {renamed[gene]: trusts[gene] for gene in self.material.genes}
         self.truth = _renamed(self.material.truth, aliases)
         self.aliases = {alias: symbol for alias, symbol in aliases.symbol.items() if symbol in self.number}
         self.aliases |= {old: new for old, new in renamed.items() if old != new}
@@ -151,6 +155,7 @@ class Atlas:
         ]
         known = self.truth.complexes_of(gene) if self.truth else []
         card: dict[str, Any] = {"symbol": gene, "complexes": known, "maps": near, "warnings": [], "guides": None}
+        card["trust"] = vars(self.trust[gene]) if gene in self.trust else None
         if row is None:
             return card | {"n_cells": None, "n_guides": None, "batches": []}
         entry = self.material.run.genes.iloc[row]

@@ -49,8 +49,10 @@ class Montage:
         return [(str(name), match_batches(self.store, cells[of == name], controls)) for name in most]
 
     def describe_controls(self, draw: int) -> dict[str, Any]:
-        """The control row, ready for JSON."""
-        return {"rows": [{"kind": "control", "label": "control", "cells": self._cells(self.controls(draw))}]}
+        """The control row and, with a generator, the same cells restyled to control, ready for JSON."""
+        cells = self._cells(self.controls(draw))
+        kinds = ("control",) if self.painter is None else ("control", "unchanged")
+        return {"rows": [{"kind": kind, "label": "control", "cells": cells} for kind in kinds]}
 
     def describe(self, row: int, draw: int) -> dict[str, Any]:
         """The rows of ``picture``, ready for JSON."""
@@ -62,8 +64,12 @@ class Montage:
         return {"rows": [{"kind": "restyled", "label": "restyled", "cells": self._cells(self.controls(draw))}, *guides]}
 
     def control_picture(self, draw: int) -> bytes:
-        """The control row as a sheet of one row."""
-        return self._sheet([self.store.standardized(self.controls(draw))])
+        """Sheet of the rows that ``describe_controls`` names."""
+        cells = self.controls(draw)
+        rows = [self.store.standardized(cells)]
+        if self.painter is not None:
+            rows.append(self.painter.paint(cells, self.control_row, self.control_row, [1.0])[0])
+        return self._sheet(rows)
 
     def picture(self, row: int, draw: int) -> bytes:
         """Sheet of a perturbation: the controls restyled to it, then a row a guide."""

@@ -33,8 +33,9 @@ from grape_ops.generate.verdicts import (
     TOP_COLUMNS,
     VALUE_COLUMNS,
     VALUES_FILE,
+    figure_note,
+    recognised,
     scored,
-    verdict,
 )
 from grape_ops.places import claim_folder, write_text
 from grape_ops.progress import progress
@@ -79,26 +80,28 @@ def write_check(
     if control_row in rows:
         raise GrapeOpsError("The control has no phenotype to check; name genes.")
     measurer = Measurer(restyler.store, features)
-    comparison, knockouts = _measured(restyler, measurer, rows, settings, seed)
+    comparison = _measured(restyler, measurer, rows, settings, seed)
     cells = comparison.cells
     records, tops, values = [], [], []
     painted = painted_features(restyler, measurer, cells, [control_row, *rows], out / UNFINISHED_DIR)
     unchanged, _ = next(painted)
     with progress("phenotypes", len(rows), "gene") as advance:
         for row, (restyled, content) in zip(rows, painted, strict=True):
-            record, top, value = comparison.gene(row, *knockouts[row], restyled, unchanged)
-            records.append(record | content)
+            record, top, value = comparison.gene(row, restyled, unchanged)
+            records.append(record | content | {"row": row})
             tops.extend(top)
             values.extend(value)
             advance()
-    table = scored(pd.DataFrame(records), settings.q_value)
+    measured = pd.DataFrame(records)
+    measured["p_own"] = measured.pop("row").map(comparison.recognition.own_p_values()).astype(float)
+    table = scored(measured, settings.q_value)
     summary = _summary(comparison, measurer, table)
     out.mkdir(parents=True, exist_ok=True)
     table.to_csv(out / PHENOTYPE_TSV, sep="\t", index=False, float_format="%.6g")
     pd.DataFrame(tops, columns=list(TOP_COLUMNS)).to_csv(out / FEATURES_TSV, sep="\t", index=False, float_format="%.6g")
     known = pd.concat(values, ignore_index=True) if values else pd.DataFrame(columns=list(VALUE_COLUMNS))
     known.to_parquet(out / VALUES_FILE, index=False)
-    matching = {row: part for row, (part, _) in knockouts.items()}
+    matching = {row: part for row, (part, _) in comparison.knockouts.items()}
     _write_figures(restyler, table, known, cells[: settings.shown], matching, out / FIGURES_DIR)
     write_text(out / PHENOTYPE_JSON, json.dumps(summary, indent=1) + "\n")  # last: it says that all is there
     shutil.rmtree(out / UNFINISHED_DIR)
@@ -107,8 +110,8 @@ def write_check(
 
 def _measured(
     restyler: Restyler, measurer: Measurer, rows: Sequence[int], settings: GenerateSettings, seed: int
-) -> tuple[Comparison, dict[int, tuple[np.ndarray, np.ndarray]]]:
-    """Draw and measure control cells, and for each gene the knock-out cells that match them (m,), (m, K)."""
+) -> Comparison:
+    """Draw and measure control cells, and for each gene the knock-out cells that match them."""
     store = restyler.store
     control_row = len(restyler.names) - 1
     drawn = draw_cells(store, control_row, max(settings.cells, CELLS_PER_BATCH * len(store.batches)), seed)
@@ -121,7 +124,7 @@ def _measured(
     scaled = [space(part, store.batch_codes[own]) for own, part in [(drawn, controls), *knockouts.values()]]
     real = np.concatenate(scaled)
     principal = Principal.of(real[real.any(axis=1)], settings.components)  # without cells that have no nucleus
-    return Comparison(restyler, settings, space, principal, cells, controls[: len(cells)], seed), knockouts
+    return Comparison(restyler, settings, space, principal, cells, controls[: len(cells)], knockouts, seed)
 
 
 def _summary(comparison: Comparison, measurer: Measurer, table: pd.DataFrame) -> dict[str, Any]:
@@ -140,6 +143,8 @@ def _summary(comparison: Comparison, measurer: Measurer, table: pd.DataFrame) ->
         "told_apart": len(told),
         "median_share": _median(told["share"]),
         "median_direction": _median(told["direction"]),
+        "restyling_told": int(table["restyling_told"].sum()),
+        **recognised(table),
         "features_measured": len(measurer.names),
         "features": list(comparison.space.names),
         "unrelated": {name: value if np.isfinite(value) else None for name, value in unrelated.items()},
@@ -166,12 +171,13 @@ def _write_figures(
     real = store.standardized(shown)
     knockouts = [store.standardized(matching[row][: len(shown)]) for row in rows]
     views = channel_views(store.channels, np.concatenate([real, *knockouts]))
-    painted = restyler.images(shown, restyler.styles(rows))
+    unchanged, *painted = restyler.images(shown, restyler.styles([len(restyler.names) - 1, *rows]))
     files = shard_names((gene,) for gene in genes)
     lines = {line["gene_symbol"]: line for line in table.to_dict("records")}
     for gene, restyled, knockout in zip(genes, painted, knockouts, strict=True):
         own = values[values["gene_symbol"] == gene]
-        figure = phenotype_figure(gene, own, verdict(lines[gene]), (real, restyled, knockout), views)
+        cells = (real, unchanged, restyled, knockout)
+        figure = phenotype_figure(gene, own, figure_note(lines[gene]), cells, views)
         save_figure(figure, folder / files[(gene,)])
 
 

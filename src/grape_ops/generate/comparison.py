@@ -3,6 +3,7 @@
 Letters: n control cells, m knock-out cells, K features as measured, F features kept.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 from grape_ops.config import GenerateSettings
 from grape_ops.generate import distances
 from grape_ops.generate.phenotype import FEWEST_CELLS, FeatureSpace, Separation, direction_agreement, separate
+from grape_ops.generate.recognition import Recognition
 from grape_ops.generate.restyle import Restyler
 from grape_ops.generate.verdicts import SETS
 
@@ -47,7 +49,12 @@ class Comparison:
     ----------
     restyler, settings, space, principal : the run, settings, and the features and components cells are compared in.
     cells, controls : (n,) control cells of the store that are restyled, and their features as measured (n, K).
+    knockouts : of each gene to check, by its row of M: its knock-out cells (m,), and their features (m, K).
     seed : draws halves and forests.
+
+    Attributes
+    ----------
+    recognition : the real cells of all these genes, by which restyled ones are named.
     """
 
     def __init__(
@@ -58,17 +65,19 @@ class Comparison:
         principal: Principal,
         cells: np.ndarray,
         controls: np.ndarray,
+        knockouts: Mapping[int, tuple[np.ndarray, np.ndarray]],
         seed: int,
     ):
         self.restyler, self.settings, self.space, self.principal = restyler, settings, space, principal
         self.cells, self.controls, self.seed = cells, controls, seed
+        self.knockouts = knockouts
         self.batches = restyler.store.batch_codes[cells]
+        real = {row: self._real(row) for row in knockouts}
+        self.recognition = Recognition(real, self._gapped(controls), principal, seed)
 
     def gene(
         self,
         row: int,
-        matching: np.ndarray,
-        knockout: np.ndarray,
         restyled: np.ndarray,
         unchanged: np.ndarray,
     ) -> tuple[dict[str, Any], list[dict[str, Any]], list[pd.DataFrame]]:
@@ -77,14 +86,12 @@ class Comparison:
         Parameters
         ----------
         row : of the gene in M.
-        matching, knockout : its knock-out cells (m,), and their features as measured (m, K).
         restyled, unchanged : features (n, K) of the control cells restyled to the gene, and to control.
         """
         gene, settings = self.restyler.names[row], self.settings
-        record: dict[str, Any] = {"gene_symbol": gene, "n_cells": len(matching), "note": ""}
+        record: dict[str, Any] = {"gene_symbol": gene, "n_cells": len(self.knockouts[row][0]), "note": ""}
         rng = np.random.default_rng([self.seed, row])
-        real = _whole(knockout)
-        target = self.space(knockout, self.restyler.store.batch_codes[matching])[real]
+        target = self._real(row)
         same, other = _whole(self.controls), _whole(self.controls) & _whole(restyled)
         control = self.space(self.controls, self.batches)
         paired = control[other], self.space(restyled, self.batches)[other]
@@ -102,7 +109,17 @@ class Comparison:
             record["direction"] = direction_agreement(
                 control[whole], back[whole], self.space(restyled, self.batches)[whole], target
             )
+            record |= self.recognition.gene(row, self._gapped(unchanged), self._gapped(restyled))
         return record, tops, values
+
+    def _real(self, row: int) -> np.ndarray:
+        """Features of a gene's knock-out cells in which a nucleus was found: (m, F)."""
+        cells, measured = self.knockouts[row]
+        return self.space(measured, self.restyler.store.batch_codes[cells])[_whole(measured)]
+
+    def _gapped(self, measured: np.ndarray) -> np.ndarray:
+        """Features of the restyled cells (n, K) -> (n, F), not a number where no nucleus was found."""
+        return np.where(_whole(measured)[:, None], self.space(measured, self.batches), np.nan)
 
     def _top_features(
         self, gene: str, parted: Separation, sets: tuple[np.ndarray, np.ndarray, np.ndarray]

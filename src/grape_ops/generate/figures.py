@@ -52,6 +52,7 @@ def called(gene: str) -> str:
 
 def cells_figure(
     real: np.ndarray,
+    unchanged: np.ndarray,
     restyled: np.ndarray,
     knockout: np.ndarray,
     views: Sequence[ChannelView],
@@ -59,27 +60,36 @@ def cells_figure(
     gene: str,
     source: str,
 ) -> "Figure":
-    """Real cells, the same cells restyled, and real knock-outs (n, C, H, H each): composite, then every channel."""
-    labels = (real_name(source), f"restyled to {called(gene)}", real_name(gene))
-    groups = (real, restyled, knockout)
+    """Real cells, real knock-outs, and restyled cells between them: composite, then every channel.
+
+    Parameters
+    ----------
+    real, unchanged, restyled, knockout : (n, C, H, H) cells of the source, the same cells restyled to where they come
+        from, which is what the generator does to every cell, and to the gene, and real cells of the gene.
+    views : of the channels.
+    gene, source : what the cells are restyled to, and what they were.
+    """
+    labels = (real_name(source), f"restyled to {called(source)}", f"restyled to {called(gene)}", real_name(gene))
+    groups = (real, unchanged, restyled, knockout)
     blocks = [("composite", [composite(part, views) for part in groups])] if len(views) > 1 else []
     blocks += [(view.name, [grey(part[:, i], view) for part in groups]) for i, view in enumerate(views)]
     columns = min(2, len(blocks))
     lines = -(-len(blocks) // columns)
     width = CELL_INCHES * len(real)
-    figure = new_figure(columns * (width + 1.25), lines * (3 * CELL_INCHES + 0.35) + 0.1)
+    figure = new_figure(columns * (width + 1.25), lines * (4 * CELL_INCHES + 0.35) + 0.1)
     outer = figure.add_gridspec(lines, columns, hspace=0.08)
     for place, (title, rows) in enumerate(blocks):
-        axes = outer[place // columns, place % columns].subgridspec(3, 1, hspace=0.04).subplots(squeeze=False)[:, 0]
+        axes = outer[place // columns, place % columns].subgridspec(4, 1, hspace=0.04).subplots(squeeze=False)[:, 0]
         for axis, pictures, label in zip(axes, rows, labels, strict=True):
             show_row(axis, pictures, label, len(real))
         axes[0].set_title(title, fontsize=9, loc="left", fontweight="bold")
-        axes[1].yaxis.label.set_color(RESTYLED_COLOUR)
+        axes[2].yaxis.label.set_color(RESTYLED_COLOUR)
     return figure
 
 
 def overview_figure(
     real: np.ndarray,
+    unchanged: np.ndarray,
     restyled: Sequence[np.ndarray] | np.ndarray,
     knockouts: Sequence[np.ndarray],
     views: Sequence[ChannelView],
@@ -87,21 +97,26 @@ def overview_figure(
     genes: Sequence[str],
     source: str,
 ) -> "Figure":
-    """The same cells restyled to several genes beside real knock-outs, as composites; real cells on top."""
+    """The same cells restyled to several genes beside real knock-outs, as composites.
+
+    On top stand the real cells, and the same restyled to where they come from.
+    """
 
     def look(part: np.ndarray) -> np.ndarray:
         return composite(part, views) if len(views) > 1 else grey(part[:, 0], views[0])
 
     width = CELL_INCHES * len(real)
-    figure = new_figure(2 * width + 1.6, (len(genes) + 1) * (CELL_INCHES + 0.04) + 0.5)
-    axes = figure.subplots(len(genes) + 1, 2, squeeze=False)
+    figure = new_figure(2 * width + 1.6, (len(genes) + 2) * (CELL_INCHES + 0.04) + 0.5)
+    axes = figure.subplots(len(genes) + 2, 2, squeeze=False)
     show_row(axes[0, 0], look(real), real_name(source), len(real))
-    axes[0, 1].axis("off")
-    for line, (gene, painted, knockout) in enumerate(zip(genes, restyled, knockouts, strict=True), start=1):
+    show_row(axes[1, 0], look(unchanged), called(source), len(real))
+    for axis in axes[:2, 1]:
+        axis.axis("off")
+    for line, (gene, painted, knockout) in enumerate(zip(genes, restyled, knockouts, strict=True), start=2):
         show_row(axes[line, 0], look(painted), called(gene), len(real))
         show_row(axes[line, 1], look(knockout), "", len(real))
     axes[1, 0].set_title("restyled to", fontsize=9, loc="left", color=RESTYLED_COLOUR)
-    axes[1, 1].set_title("real knock-outs", fontsize=9, loc="left")
+    axes[2, 1].set_title("real knock-outs", fontsize=9, loc="left")
     return figure
 
 

@@ -44,19 +44,20 @@ def phenotype_figure(
     gene : its symbol.
     values : columns set, feature, value; features in the order they are to have.
     note : beside the title, such as how much restyling covers.
-    pictures : control, restyled and knock-out cells (n, C, H, H each), if they are to be shown.
+    pictures : control cells, the same restyled to control and to the gene, and knock-out cells (n, C, H, H each), if
+        they are to be shown.
     views : of their channels.
     """
     features = list(dict.fromkeys(values["feature"]))
     shown = len(pictures[0]) if pictures else 0
-    height = 3 * CELL_INCHES + 0.2 if pictures else 0
+    height = 4 * CELL_INCHES + 0.2 if pictures else 0
     width = max(1.75 * max(len(features), 1), CELL_INCHES * shown + 1.3)
     figure = new_figure(width, height + 2.5)
     figure.suptitle(f"{gene}: {note}", fontsize=10, x=0.01, ha="left")
     parts = figure.add_gridspec(2, 1, height_ratios=(max(height, 0.01), 2.2))
     if pictures:
-        axes = parts[0].subgridspec(3, 1, hspace=0.04).subplots(squeeze=False)[:, 0]
-        labels = ("control", f"restyled to {gene}", f"{gene} knock-out")
+        axes = parts[0].subgridspec(4, 1, hspace=0.04).subplots(squeeze=False)[:, 0]
+        labels = ("control", "restyled to control", f"restyled to {gene}", f"{gene} knock-out")
         for axis, part, label in zip(axes, pictures, labels, strict=True):
             show_row(axis, composite(part, views) if len(views) > 1 else grey(part[:, 0], views[0]), label, shown)
     if features:

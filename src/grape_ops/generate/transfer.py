@@ -72,7 +72,7 @@ def write_transfer(
     cells = draw_cells(store, origin, settings.cells, seed)
     seconds, clipped = _write_store(restyler, cells, rows, out / STORE_DIR)
     shown = cells[: settings.shown]
-    _write_figures(restyler, shown, rows if genes else rows[:MOST_FIGURES], names[origin], seed, out / FIGURES_DIR)
+    _write_figures(restyler, shown, rows if genes else rows[:MOST_FIGURES], origin, seed, out / FIGURES_DIR)
     n_pixels = len(rows) * len(cells) * len(store.channels) * store.crop_size**2
     record = {
         "version": __version__,
@@ -148,20 +148,22 @@ def _table(store: CropStore, cells: np.ndarray, gene: str | None, shard: str) ->
 
 
 def _write_figures(
-    restyler: Restyler, shown: np.ndarray, rows: list[int], source: str, seed: int, folder: Path
+    restyler: Restyler, shown: np.ndarray, rows: list[int], origin: int, seed: int, folder: Path
 ) -> None:
     store, names = restyler.store, restyler.names
+    source = names[origin]
     real = store.standardized(shown)
     knockouts = [store.standardized(draw_matching(store, row, shown, seed)) for row in rows]
     views = channel_views(store.channels, np.concatenate([real, *knockouts]))
-    painted = restyler.images(shown, restyler.styles(rows))
+    unchanged, *painted = restyler.images(shown, restyler.styles([origin, *rows]))
     folder.mkdir(parents=True, exist_ok=True)
     files = shard_names((names[row],) for row in rows)
     with progress("figures", len(rows) + 1, "figure") as advance:
         for row, restyled, knockout in zip(rows, painted, knockouts, strict=True):
-            figure = cells_figure(real, restyled, knockout, views, gene=names[row], source=source)
+            figure = cells_figure(real, unchanged, restyled, knockout, views, gene=names[row], source=source)
             save_figure(figure, folder / files[(names[row],)])
             advance()
-        overview = overview_figure(real, painted, knockouts, views, genes=[names[row] for row in rows], source=source)
+        genes = [names[row] for row in rows]
+        overview = overview_figure(real, unchanged, painted, knockouts, views, genes=genes, source=source)
         save_figure(overview, folder / "overview")
         advance()

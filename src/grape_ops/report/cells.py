@@ -1,4 +1,4 @@
-"""Real control cells, the same cells restyled to a gene, and real knock-out cells, side by side at equal contrast.
+"""Real control cells, the same cells restyled to control and to a gene, and real knock-outs, at equal contrast.
 
 Cells are drawn by the run's seed, not picked by eye. The control cells are the same for every gene; in each column the
 knock-out cell comes from the control's batch where the gene has cells there. Pixels are what the networks see, in
@@ -24,6 +24,7 @@ from grape_ops.generate.pictures import ChannelView, channel_views, grey
 from grape_ops.generate.restyle import Restyler
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
+from grape_ops.report.generation import trust_of
 from grape_ops.report.material import Material
 
 CELLS = 6
@@ -40,16 +41,20 @@ def cell_pictures(material: Material, store: CropStore) -> dict[str, Any]:
 
     Returns
     -------
-    ``size``, ``n``, ``channels``, ``control`` (one picture a channel) and ``genes``: name, complexes, n_cells,
-    ``restyled`` and ``knockout`` (one picture a channel). A picture is a row of n crops as a PNG data URI.
+    ``size``, ``n``, ``channels``, ``control`` and ``unchanged`` (the same cells restyled to control; one picture a
+    channel) and ``genes``: name, complexes, n_cells, ``trust`` (status and words), ``restyled`` and ``knockout`` (one
+    picture a channel). A picture is a row of n crops as a PNG data URI.
     """
     nets, averaged = trained_nets(material.run, averaged=material.averaged)
     restyler = Restyler(material.run, store, nets, averaged)
     chosen, seed = choose_genes(material, restyler.nets), material.run.config.seed
-    controls = draw_cells(store, len(store.perturbations) - 1, CELLS, seed)
+    control_row = len(store.perturbations) - 1
+    controls = draw_cells(store, control_row, CELLS, seed)
     control = store.standardized(controls)
     knockouts = [store.standardized(draw_matching(store, row, controls, seed)) for row in chosen]
     channels = channel_views(store.channels, np.concatenate([control, *knockouts]))
+    unchanged = restyler.images(controls, restyler.styles([control_row]))[0]
+    trusts = trust_of(material.check, material.genes)
     genes: list[dict[str, Any]] = []
     spent = 0
     with progress("restyle cells", len(chosen), "gene") as advance:
@@ -61,7 +66,8 @@ def cell_pictures(material: Material, store: CropStore) -> dict[str, Any]:
                 break
             name = material.run.genes.index[row]
             n_cells = int((store.labels == row).sum())
-            genes.append({"name": name, "complexes": material.complexes_of(name), "n_cells": n_cells, **pictures})
+            facts = {"name": name, "complexes": material.complexes_of(name), "n_cells": n_cells}
+            genes.append(facts | {"trust": vars(trusts[name])} | pictures)
             advance()
     return {
         "size": store.crop_size,
@@ -70,6 +76,7 @@ def cell_pictures(material: Material, store: CropStore) -> dict[str, Any]:
         "n_all_genes": len(material.genes),
         "channels": [vars(channel) for channel in channels],
         "control": strips(control, channels),
+        "unchanged": strips(unchanged, channels),
         "genes": genes,
     }
 

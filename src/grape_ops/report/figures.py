@@ -200,8 +200,11 @@ def phenotype_shares(
     low: np.ndarray,
     high: np.ndarray,
     told: Sequence[str],
+    filled: Sequence[bool],
 ) -> Figure:
     """How well each gene is told from control, and how much of the way to it restyling covers (as in Fig. 2).
+
+    ``told`` is what stands beside a mark; ``filled`` are those of genes whose restyling is told from chance.
 
     Where the way is short any share of it is possible: what lies outside ``SHARES`` is drawn at the edge.
     """
@@ -223,7 +226,12 @@ def phenotype_shares(
         },
         "hovertext": [f"<b>{plain(gene)}</b><br>{plain(text)}" for gene, text in zip(genes, told, strict=True)],
         "hovertemplate": "%{hovertext}<extra></extra>",
-        "marker": {"size": 10, "color": colour(0), "line": {"width": 1, "color": "var(--surface)"}},
+        "marker": {
+            "size": 10,
+            "color": colour(0),
+            "symbol": ["circle" if full else "circle-open" for full in filled],
+            "line": {"width": 1.5},
+        },
     }
     figure = _figure([trace], "knock-out told from control cells (AUC)", "share of the way covered")
     figure["layout"]["shapes"] += [_level(0.0, "var(--muted)"), _level(1.0, "var(--muted)")]

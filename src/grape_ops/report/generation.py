@@ -4,6 +4,7 @@ The check itself takes minutes to hours (``grape-ops phenotype``); the page only
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,16 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.generate.verdicts import FEATURES_TSV, PHENOTYPE_JSON, read_table, verdict
+from grape_ops.generate.recognition import REFERENCES
+from grape_ops.generate.verdicts import (
+    FEATURES_TSV,
+    PHENOTYPE_JSON,
+    Trust,
+    not_checked,
+    read_table,
+    trust,
+    verdict,
+)
 
 PHENOTYPE_DIR = "phenotype"
 WIDE = 1.0  # an interval over more than the whole way says nothing
@@ -24,6 +34,12 @@ CONTENT = (
     ("nucleus_turn", "turn of the nucleus", "°"),
     ("nuclei_lost", "nuclei lost", ""),
 )
+IN_SHORT = {
+    "told": "told from chance",
+    "untold": "not told from chance",
+    "nothing": "no phenotype",
+    "unchecked": "not checked",
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,10 @@ class PhenotypeCheck:
         """What the check says of each gene."""
         return {str(line["gene_symbol"]): verdict(line) for line in self.table.to_dict("records")}
 
+    def trusts(self) -> dict[str, Trust]:
+        """How far to trust the restyled cells of each gene."""
+        return {str(line["gene_symbol"]): trust(line) for line in self.table.to_dict("records")}
+
 
 def read_check(folder: Path, run_fingerprint: str, checkpoint: str) -> PhenotypeCheck:
     """Read a check's folder.
@@ -75,6 +95,29 @@ def read_check(folder: Path, run_fingerprint: str, checkpoint: str) -> Phenotype
     return PhenotypeCheck(summary, table, features)
 
 
+def trust_of(check: PhenotypeCheck | None, genes: Sequence[str]) -> dict[str, Trust]:
+    """How far to trust the restyled cells of genes; not checked, where there is no check or it left the gene out."""
+    if check is None:
+        return dict.fromkeys(genes, not_checked())
+    known = check.trusts()
+    return {gene: known.get(gene) or not_checked("the check was made for other genes") for gene in genes}
+
+
+def recognised_rows(check: PhenotypeCheck) -> list[tuple[str, str, str, str, str, str]]:
+    """What restyled cells are taken for: (what, restyled, unrestyled, mean knock-out, held-out, by chance)."""
+    rows = []
+    for key, name in (
+        ("top1", "their own gene's knock-out is the nearest of all (share of genes)"),
+        ("classified", "taken for their gene by a classifier of real cells (share of cells)"),
+        ("energy", "energy distance to the knock-out cells (median)"),
+    ):
+        part = check.summary.get(key)
+        if part:
+            values = [part.get(column) for column in ("restyled cells", *REFERENCES.values(), "chance")]
+            rows.append((name, *(_number(value, "") for value in values)))
+    return rows  # type: ignore[return-value]
+
+
 def content_rows(check: PhenotypeCheck) -> list[tuple[str, str, str]]:
     """What restyling should leave alone: (what, median over genes, two unrelated cells)."""
     unrelated = check.summary.get("unrelated", {})
@@ -90,15 +133,16 @@ def top_features(check: PhenotypeCheck) -> dict[str, list[str]]:
     return {str(gene): part["feature"].tolist() for gene, part in check.features.groupby("gene_symbol", sort=False)}
 
 
-def gene_cells(check: PhenotypeCheck) -> dict[str, tuple[str, str]]:
-    """What the table of genes says of each gene: AUC, and share covered or why there is none to tell."""
-    found = {}
+def gene_cells(check: PhenotypeCheck) -> dict[str, tuple[str, str, str]]:
+    """What the table of genes says of each gene: AUC, share covered or why there is none to tell, and trust."""
+    found, trusts = {}, check.trusts()
     for line in check.table.to_dict("records"):
         auc = "–" if np.isnan(line["auc"]) else f"{line['auc']:.2f}"
         wide = line["share_high"] - line["share_low"] > WIDE
         share = "uncertain" if wide else f"{line['share']:.0%}".replace("-", "−")
         covered = str(line["note"]) if np.isnan(line["share"]) else share
-        found[str(line["gene_symbol"])] = (auc, covered)
+        gene = str(line["gene_symbol"])
+        found[gene] = (auc, covered, IN_SHORT[trusts[gene].status])
     return found
 
 

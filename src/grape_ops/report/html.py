@@ -21,7 +21,7 @@ from grape_ops.progress import waiting
 from grape_ops.report import figures
 from grape_ops.report.cells import cell_pictures
 from grape_ops.report.cost import cost_rows, network_rows
-from grape_ops.report.generation import content_rows, gene_cells, top_features
+from grape_ops.report.generation import content_rows, gene_cells, recognised_rows, top_features
 from grape_ops.report.genes import gene_tables
 from grape_ops.report.material import Material, gather
 from grape_ops.report.projection import nearest_genes, projections
@@ -202,6 +202,8 @@ def _check(material: Material) -> dict[str, Any] | None:
         "n_features": len(check.summary["features"]),
         "cells": check.summary["settings"]["cells"],
         "content": content_rows(check),
+        "recognised": recognised_rows(check),
+        "n_restyling": sum(part.status == "told" for part in check.trusts().values()),
         "genes": gene_cells(check),
         "verdicts": check.verdicts(),
         "features": top_features(check),
@@ -214,7 +216,10 @@ def _shares(material: Material) -> figures.Figure | None:
     scored, verdicts = material.check.scored, material.check.verdicts()
     names = scored["gene_symbol"].tolist()
     share, low, high = (scored[name].to_numpy() for name in ("share", "share_low", "share_high"))
-    return figures.phenotype_shares(names, scored["auc"].tolist(), share, low, high, [verdicts[gene] for gene in names])
+    trusts = material.check.trusts()
+    told = [f"{verdicts[gene]}<br>{trusts[gene].words}" for gene in names]
+    filled = [trusts[gene].status == "told" for gene in names]
+    return figures.phenotype_shares(names, scored["auc"].tolist(), share, low, high, told, filled)
 
 
 def _gene_map(material: Material) -> dict[str, Any] | None:

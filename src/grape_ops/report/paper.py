@@ -22,7 +22,7 @@ from grape_ops.generate.figures import FORMATS, new_figure, save_figure
 from grape_ops.generate.pictures import channel_views
 from grape_ops.generate.plots import phenotype_figure, shares_figure
 from grape_ops.generate.restyle import Restyler
-from grape_ops.generate.verdicts import PHENOTYPE_TSV, VALUES_FILE, verdict
+from grape_ops.generate.verdicts import PHENOTYPE_TSV, VALUES_FILE, figure_note
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.places import claim_folder, say_replaced
 from grape_ops.report.figures import MAP_NAMES
@@ -210,14 +210,14 @@ def _phenotype_panels(
     def panel(gene: str) -> "Figure":
         own = values[values["gene_symbol"] == gene]
         cells, views = pictures.get(gene, (None, []))
-        return phenotype_figure(gene, own, verdict(lines[gene]), cells, views)
+        return phenotype_figure(gene, own, figure_note(lines[gene]), cells, views)
 
     found: dict[str, Callable[[], Figure | None]] = {"fig2_shares": lambda: shares_figure(table)}
     return found | {f"fig2_{files[(gene,)]}": lambda gene=gene: panel(gene) for gene in drawn}
 
 
 def _pictures(material: Material, genes: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    """Control, restyled and knock-out cells of genes, with one scale for all; nothing without a store."""
+    """Control cells, the same restyled to control and to genes, and knock-out cells; nothing without a store."""
     store: CropStore | None = material.store
     if store is None or material.run.latest_checkpoint() is None or not genes:
         return {}
@@ -228,9 +228,9 @@ def _pictures(material: Material, genes: Sequence[str]) -> dict[str, tuple[Any, 
     real = store.standardized(cells)
     knockouts = [store.standardized(draw_matching(store, row, cells, seed)) for row in rows]
     views = channel_views(store.channels, np.concatenate([real, *knockouts]))
-    painted = restyler.images(cells, restyler.styles(rows))
+    unchanged, *painted = restyler.images(cells, restyler.styles([len(restyler.names) - 1, *rows]))
     shown = zip(genes, painted, knockouts, strict=True)
-    return {gene: ((real, restyled, knockout), views) for gene, restyled, knockout in shown}
+    return {gene: ((real, unchanged, restyled, knockout), views) for gene, restyled, knockout in shown}
 
 
 def _maps(material: Material, maps: Sequence[Path]) -> dict[str, "AnnData"]:

@@ -175,6 +175,7 @@ def _from_check(material: Material, can: list[str], cannot: list[str]) -> None:
         )
     nearer, no_nearer = int((scored["share_low"] > 0).sum()), int((scored["share_high"] <= 0).sum())
     scope = f"of {len(scored):,} genes told from control"
+    _from_trust([part.status for part in check.trusts().values()], can, cannot)
     if nearer:
         can.append(
             f"Restyled cells of {nearer:,} {scope} are nearer to the real knock-outs than control cells are, beyond "
@@ -190,6 +191,19 @@ def _from_check(material: Material, can: list[str], cannot: list[str]) -> None:
         cannot.append(
             f"Restyled cells do not keep their surroundings (correlation {_signed(kept)} where 1 is unchanged), so "
             "what differs from the control cell is not the phenotype alone."
+        )
+
+
+def _from_trust(statuses: list[str], can: list[str], cannot: list[str]) -> None:
+    """Whose restyled cells may be read as pictures of the phenotype."""
+    told, untold = statuses.count("told"), statuses.count("untold")
+    tested = told + untold
+    if told:
+        can.append(f"Restyling is told from chance for {told:,} of {tested:,} genes that could be tested.")
+    if untold:
+        cannot.append(
+            f"Restyling is not told from chance for {untold:,} of {tested:,} genes: do not read their restyled cells "
+            "as their phenotype."
         )
 
 

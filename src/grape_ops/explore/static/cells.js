@@ -3,7 +3,7 @@
 import * as atlas from "./atlas.js";
 import { json, picture } from "./data.js";
 import { $, count, el, empty } from "./dom.js";
-import { heading } from "./gene.js";
+import { heading, trust } from "./gene.js";
 import { channelChips, crop, enlarge, scaleBar } from "./pictures.js";
 import * as repaint from "./repaint.js";
 import * as state from "./state.js";
@@ -11,9 +11,12 @@ import * as state from "./state.js";
 let round = 0;
 
 const words = (row, symbol) =>
-  ({ control: ["control", "real cells"], restyled: ["restyled", `to ${symbol}`], knockout: [row.label, "knock-out"] })[
-    row.kind
-  ];
+  ({
+    control: ["control", "real cells"],
+    unchanged: ["restyled", "to control"],
+    restyled: ["restyled", `to ${symbol}`],
+    knockout: [row.label, "knock-out"],
+  })[row.kind];
 
 function rowOf(row, sheet, place, symbol) {
   const [title, note] = words(row, symbol);
@@ -27,6 +30,8 @@ function rowOf(row, sheet, place, symbol) {
         ? `control cell ${column + 1} restyled to ${symbol}`
         : row.kind === "control"
           ? `control cell ${column + 1}`
+        : row.kind === "unchanged"
+          ? `control cell ${column + 1} restyled to control`
           : `${symbol} knock-out, guide ${row.label}, cell ${column + 1}`;
     const button = el(
       "button",
@@ -115,16 +120,18 @@ export async function draw() {
     const grid = el(
       "div",
       { class: "montage", style: { "--n": atlas.overview.cells_per_row } },
-      rowOf(control.rows[0], controlSheet, 0, symbol),
+      control.rows.map((row, place) => rowOf(row, controlSheet, place, symbol)),
       own.rows.map((row, place) => rowOf(row, sheet, place, symbol)),
     );
     const note = restyled
-      ? `Columns of the two upper rows are the same cells; knock-outs are from the control's batch where possible. Drawn at random, all at the same contrast.`
+      ? `Columns of the three upper rows are the same cells; the second is what the generator does to every cell; knock-outs are from the control's batch where possible. Drawn at random, all at the same contrast.`
       : "Drawn at random, all at the same contrast.";
     const painting = repaint.panel();
-    panel.replaceChildren(heading(s.gene, card), tools, grid, el("p", { class: "quiet", text: note }), painting);
+    const doubt = restyled ? [trust(card)] : [];
+    if (card.trust) grid.dataset.trust = card.trust.status;
+    panel.replaceChildren(heading(s.gene, card), tools, ...doubt, grid, el("p", { class: "quiet", text: note }), painting);
     panel.dataset.gene = symbol;
-    repaint.draw(control.rows[0].cells, controlSheet);
+    repaint.draw(control.rows[0].cells, controlSheet, card.trust?.status === "untold");
   } catch (error) {
     if (mine === round) panel.replaceChildren(empty("The cells cannot be shown", error.message));
   }

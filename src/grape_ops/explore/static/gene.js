@@ -147,6 +147,9 @@ function neighbourhood(card, s) {
   ];
 }
 
+/** How far the gene's restyled cells may be trusted. */
+export const trust = (card) => el("p", { class: `trust ${card.trust.status}`, text: `${card.symbol}: ${card.trust.words}.` });
+
 const warning = (text) => el("p", { class: "warning", text });
 
 function guideTable(card) {
@@ -255,6 +258,7 @@ export async function draw() {
     heading(s.gene, card),
     links(card.symbol),
     ...card.warnings.map(warning),
+    ...(card.trust && !atlas.overview.missing.painter ? [trust(card)] : []),
     ...neighbourhood(card, s).filter(Boolean),
     el("div", { class: "twin wide" }, [guideTable(card), batchList(card)].filter(Boolean)),
   );

@@ -8,6 +8,7 @@ import * as state from "./state.js";
 
 let cells = [];
 let real = null;
+let unsure = false;
 let asking = null;
 let round = 0;
 
@@ -77,8 +78,8 @@ function start(event) {
   } else state.set({ from: gene });
 }
 
-export async function draw(row, sheet) {
-  [cells, real] = [row, sheet];
+export async function draw(row, sheet, untold) {
+  [cells, real, unsure] = [row, sheet, untold];
   if (!$("paint-real")) return;
   const s = state.get();
   const at = Math.min(s.cell, cells.length - 1);
@@ -114,6 +115,9 @@ const said = (s) => {
       : `${Math.round(100 * s.mix)} % of the way from ${from} to ${to}`;
 };
 
+/** What must stand beside a picture of a phenotype that nobody has found in it. */
+const doubted = () => (unsure && state.get().mix > 0 ? " (not told from chance)" : "");
+
 /** The cell at the slider's place. While one picture is asked for, the newest wish waits and older ones are dropped. */
 async function made() {
   const s = state.get(),
@@ -133,7 +137,7 @@ async function made() {
 function put(canvas, s) {
   $("paint-made").replaceChildren(canvas, scaleBar() ?? "");
   $("paint-made").dataset.shown = `${s.gene}/${s.cell}/${s.from}/${s.mix}`;
-  $("paint-words").textContent = said(s);
+  $("paint-words").textContent = said(s) + doubted();
 }
 
 async function fromStrip(s) {

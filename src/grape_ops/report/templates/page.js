@@ -6,6 +6,8 @@
     made.append(...children);
     return made;
   };
+  // What stands between backticks is a command.
+  const withCommands = (text) => text.split("`").map((part, i) => (i % 2 ? element("code", { textContent: part }) : part));
   const root = document.documentElement;
   const figures = read("data-figures");
   const map = read("data-map");
@@ -143,6 +145,7 @@
     const panels = document.getElementById("panels");
     const picker = document.getElementById("gene");
     const views = document.getElementById("views");
+    const trust = document.getElementById("trust");
     const caption = document.getElementById("cells-caption");
     const several = cells.channels.length > 1;
     const shownIn = cells.channels.map((_, i) => i < 4);
@@ -205,13 +208,15 @@
     const group = (which, gene) => {
       const isMix = which === "composite";
       const heading = isMix ? element("h3", {}, "Composite", ...cells.channels.map(chip)) : element("h3", {}, cells.channels[which].name);
+      const mark = gene.trust.status === "untold" ? " (not told from chance)" : "";
       const rows = [
         ["control", cells.control, "real control cells"],
-        ["restyled to " + gene.name, gene.restyled, "the same control cells restyled to " + gene.name],
+        ["restyled to control", cells.unchanged, "the same control cells restyled to control"],
+        ["restyled to " + gene.name + mark, gene.restyled, "the same control cells restyled to " + gene.name + mark],
         [gene.name + " knock-out", gene.knockout, "real cells with a knock-out of " + gene.name],
       ].map(([label, uris, told], i) => {
         const alt = told + ", " + (isMix ? "composite" : cells.channels[which].name);
-        return element("div", { className: i === 1 ? "row middle" : "row" },
+        return element("div", { className: i === 2 ? "row middle " + gene.trust.status : "row" },
           element("span", { className: "label", textContent: label }), isMix ? composite(uris, alt) : single(uris[which], alt));
       });
       return element("div", { className: "group" }, heading, ...rows);
@@ -222,8 +227,10 @@
       panels.classList.toggle("one", view !== "all");
       panels.replaceChildren(...(view === "all" ? all : [view]).map((which) => group(which, gene)));
       views.querySelectorAll("button").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.view === String(view))));
+      trust.className = "trust " + gene.trust.status;
+      trust.replaceChildren(element("strong", { textContent: gene.name }), ": ", ...withCommands(gene.trust.words), ".");
       caption.textContent = gene.name + (gene.complexes.length ? " (" + gene.complexes.join(", ") + ")" : "") + ", "
-        + gene.n_cells.toLocaleString("en") + " cells in the screen. Columns of the two upper rows are the same cells."
+        + gene.n_cells.toLocaleString("en") + " cells in the screen. Columns of the three upper rows are the same cells."
         + (check && check.verdicts[gene.name] ? " Phenotype check: " + check.verdicts[gene.name] + "." : "");
       const top = (check && check.features[gene.name]) || [];
       if (top.length) caption.textContent += " Features that tell its cells from control: " + top.join(", ").replace(/_/g, " ") + ".";

@@ -76,6 +76,7 @@ class Sampler:
     n_perturbations, batch_size, seed : as they say.
     mode : "balanced" or "uniform".
     cells : (n,) the cells to draw from; all of them if None.
+    together : how many cells in a row get the same target.
     """
 
     def __init__(
@@ -86,12 +87,13 @@ class Sampler:
         seed: int,
         mode: str = "balanced",
         cells: np.ndarray | None = None,
+        together: int = 1,
     ):
         cells = np.arange(len(labels)) if cells is None else cells
         counts = np.bincount(labels[cells], minlength=n_perturbations)
         if mode == "balanced" and (counts == 0).any():
             raise GrapeOpsError(f"{(counts == 0).sum()} perturbations of the store have no cells to draw.")
-        self.batch_size, self.mode, self.seed = batch_size, mode, seed
+        self.batch_size, self.mode, self.seed, self.together = batch_size, mode, seed, together
         self._cells = cells
         self._cells_of = np.split(cells[np.argsort(labels[cells], kind="stable")], np.cumsum(counts)[:-1])
         self._genes = _Rounds(n_perturbations, seed, _ROUNDS)
@@ -102,7 +104,7 @@ class Sampler:
     def draw(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Cells and targets of a step, counted from 0: ((B,), (B,)) int64."""
         positions = range(step * self.batch_size, (step + 1) * self.batch_size)
-        targets = np.array([self._targets.at(p) for p in positions])
+        targets = np.array([self._targets.at(p // self.together) for p in positions])
         if self.mode == "uniform":
             return self._cells[[self._all.at(p) for p in positions]], targets
         # Each round over perturbations takes the next cell of each of them.

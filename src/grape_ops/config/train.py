@@ -105,6 +105,9 @@ class TrainSettings(Settings):
     sampling: Literal["balanced", "uniform"] = Field(
         "balanced", description="Shuffled rounds over genes, or over cells as they come."
     )
+    together: Positive = Field(
+        1, description="Cells of a batch that get the same target; loss.match compares their mean, and wants several."
+    )
     augment: bool = Field(False, description="Rotate by quarter turns and mirror each crop at random.")
     views: ViewSettings = ViewSettings()
     start: StartSettings = StartSettings()

@@ -42,6 +42,16 @@ class Config(Settings):
         return self.train.start.classifier if wanted else None
 
     @model_validator(mode="after")
+    def _match_wants_cells_together(self) -> "Config":
+        together, batch = self.train.together, self.train.batch_size // self.train.accumulate
+        if self.train.loss.match > 0 and not 2 <= together <= batch:
+            raise ValueError(
+                f"train.loss.match compares the mean of several cells with one target: set train.together to 2 or "
+                f"more, and at most the crops computed at a time ({batch}); it is {together}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _diversity_wants_noise(self) -> "Config":
         if self.train.loss.diversity > 0 and not self.model.noise_dim:
             raise ValueError("train.loss.diversity wants noise to differ by: set model.noise_dim, for example to 16")

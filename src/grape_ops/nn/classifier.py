@@ -86,7 +86,7 @@ def summaries(maps: list[Tensor]) -> Tensor:
     """Deviation and mean of every map: one (B, V, h, h) each -> (B, 2V of all of them)."""
     read: list[Tensor] = []
     for found in maps:
-        found = found.float()
+        found = found.to(torch.promote_types(found.dtype, torch.float32))
         mean = found.mean(dim=(2, 3))
         variance = found.square().mean(dim=(2, 3)) - mean.square()
         read += [variance.clamp_min(_LEAST_VARIANCE).sqrt(), mean]

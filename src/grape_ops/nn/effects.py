@@ -3,6 +3,8 @@
 Letters: B batch, P perturbations, V features of the layers.
 """
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -33,11 +35,13 @@ class GeneEffects(nn.Module):
         self.whitening.copy_(whitening)
         self.targets.copy_(targets)
 
-    def mismatch(self, change: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
-        """Squared gap between changes of features (B, V) and the way from one perturbation's effect to another's.
+    def gaps(self, change: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
+        """What changes of features (B, V) lack of the way from one perturbation's effect to another's.
 
-        (B, V), (B,), (B,) -> (B,), in units of the genes' mean squared effect.
+        (B, V), (B,), (B,) -> (B, V), in units of the genes' root mean squared effect.
         """
-        gap = change @ self.whitening - (self.targets[wanted] - self.targets[labels])
-        size = self.targets.square().sum(dim=1).mean()
-        return gap.square().sum(dim=1) / size.clamp_min(1e-12)
+        with nullcontext() if change.is_meta else torch.autocast(change.device.type, enabled=False):
+            whitened = change @ self.whitening.to(change.dtype)
+        gap = whitened - (self.targets[wanted] - self.targets[labels])
+        size = self.targets.square().sum(dim=1).mean().clamp_min(1e-12).sqrt()
+        return gap / size

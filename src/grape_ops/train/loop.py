@@ -213,7 +213,15 @@ def make_loader(store: CropStore, config: Config, fabric: Fabric) -> tuple[Batch
     """The way from store to batches, and the cells that are held out of it."""
     settings, n = config.train, len(store.perturbations)
     held = hold_out(store.labels, settings.holdout, config.seed)
-    sampler = Sampler(store.labels, n, settings.batch_size, config.seed, settings.sampling, (~held).nonzero()[0])
+    sampler = Sampler(
+        store.labels,
+        n,
+        settings.batch_size,
+        config.seed,
+        settings.sampling,
+        cells=(~held).nonzero()[0],
+        together=settings.together,
+    )
     crops = StandardizedCrops(store, fabric.device, settings.resident)
     loader = BatchLoader(
         crops,

@@ -45,12 +45,17 @@ def style_reconstruction_loss(style: Tensor, style_of_fake: Tensor) -> Tensor:
     return (style.detach() - style_of_fake).abs().mean()
 
 
-def matching_loss(mismatch: Tensor) -> Tensor:
-    """Mean of how far restyling misses the change of features that it is asked for (``nn/effects.py``): (B,) -> ().
+def matching_loss(gaps: Tensor, targets: Tensor) -> Tensor:
+    """Squared mean gap of each target's cells (``nn/effects.py``), averaged over targets: (B, V), (B,) -> ().
 
-    Not of the paper.
+    Cells with the same phenotype differ in how they show it, and so may restyled ones: what counts is their mean.
+    Its square is estimated from pairs of different cells, so that their scatter costs nothing; a target that stands
+    alone in the batch says nothing. Not of the paper.
     """
-    return mismatch.mean()
+    pairs = (targets[:, None] == targets).to(gaps.dtype)
+    pairs = pairs - torch.diag_embed(pairs.diagonal())
+    weight = pairs / pairs.sum(dim=1, keepdim=True).clamp_min(1)  # each cell with the mean of the others
+    return (weight * (gaps @ gaps.T)).sum() / pairs.any(dim=1).sum().clamp_min(1)
 
 
 def identity_loss(images: Tensor, images_in_own_style: Tensor) -> Tensor:

@@ -148,7 +148,7 @@ def matching_objective(nets: Grape, batch: Batch, painted: Repainted, weights: L
     """What M, F and G minimise of the change that restyling is to make in the layers of the classifier."""
     assert nets.effects is not None, "they come with loss.match"
     change = summaries(painted.fake_maps) - summaries(painted.real_maps)
-    loss = matching_loss(nets.effects.mismatch(change, batch.labels, batch.targets))
+    loss = matching_loss(nets.effects.gaps(change, batch.labels, batch.targets), batch.targets)
     return weights.match * loss, {"match": loss.detach()}
 
 

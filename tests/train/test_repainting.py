@@ -1,0 +1,216 @@
+"""What is not of the paper, and helps restyling: painted changes, a D on features, views, and matched effects."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from grape_ops.cells.batches import Batch
+from grape_ops.cells.contrasts import CellSums, shrunken_effects
+from grape_ops.config import ClassifierSettings, Config, LossSettings, ModelSettings, lay_over, parse_config
+from grape_ops.errors import GrapeOpsError
+from grape_ops.nn.classifier import build_classifier, summaries
+from grape_ops.nn.effects import GeneEffects
+from grape_ops.nn.generator import smooth_flow, warped
+from grape_ops.nn.grape import Grape, build_grape
+from grape_ops.train.checkpoint import restore_nets
+from grape_ops.train.estimate import multiply_adds
+from grape_ops.train.loop import train
+from grape_ops.train.losses import matching_loss
+from grape_ops.train.memory import memory_needed
+from grape_ops.train.run import open_run
+from grape_ops.train.step import discriminator_objective, matching_objective, restyled
+from grape_ops.train.views import viewed
+
+P, B = 5, 6
+SEEN = ClassifierSettings(width=4, max_width=8, steps=3, batch_size=8)
+
+
+def batch64() -> Batch:
+    images = torch.randn(B, 2, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return Batch(images, torch.tensor([0, 1, 2, 2, 1, 0]), torch.tensor([3, 3, 3, 1, 1, 1]))
+
+
+def nets_that_look(**changes: object) -> Grape:
+    small = {"width": 4, "max_width": 8, "blocks": 3}
+    settings = ModelSettings.model_validate(
+        {
+            "embedding_dim": 6,
+            "style_dim": 4,
+            "mapping_width": 32,
+            "generator": {"width": 4, "max_width": 8, "down_blocks": 2, "middle_blocks": 1} | changes,
+            "discriminator": small | {"judges": "features", "head_width": 4},
+            "style_encoder": small,
+        }
+    )
+    rng = torch.Generator().manual_seed(0)
+    nets = build_grape(settings, n_perturbations=P, channels=2, image_size=32, rng=rng, classifier=SEEN)
+    return nets.double()
+
+
+def looking(config: Config, *overrides: str) -> Config:
+    tree = config.model_dump(mode="json")
+    lay_over(tree, "train.start={kind: classifier, classifier: {width: 4, max_width: 8, steps: 3, batch_size: 8}}")
+    lay_over(tree, "model.discriminator={judges: features, head_width: 4}")
+    for override in ("train.loss={match: 0.5, r1: 0}", "train.together=4", "train.views={shift: 2, jitter: 0.1}"):
+        lay_over(tree, override)
+    for override in overrides:
+        lay_over(tree, override)
+    return parse_config(tree, "a test")
+
+
+def test_a_painted_change_begins_as_the_identity():
+    batch = batch64()
+    for warp in (0.0, 3.0):
+        nets = nets_that_look(paints="change", warp=warp)
+        torch.testing.assert_close(nets.generator(batch.images, nets.styles(batch.targets)), batch.images)
+    assert not torch.allclose(nets_that_look().restyle(batch.images, batch.targets), batch.images)
+
+
+def test_a_flow_moves_pixels_and_none_moves_nothing():
+    images = torch.randn(2, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    flow = torch.zeros(2, 2, 16, 16)
+    torch.testing.assert_close(warped(images, flow).double(), images, atol=1e-5, rtol=0)
+    flow[:, 0] = 3  # every pixel comes from three to the right
+    torch.testing.assert_close(warped(images, flow)[..., :-3].double(), images[..., 3:], atol=1e-4, rtol=0)
+    assert smooth_flow(flow)[:, 0].unique().tolist() == [3.0]
+
+
+def test_views_shift_and_scale_real_and_restyled_cells_alike():
+    images = torch.arange(2 * 2 * 4 * 4, dtype=torch.float64).view(2, 2, 4, 4).requires_grad_()
+    views = torch.zeros(2, 6, dtype=torch.float64)
+    torch.testing.assert_close(viewed(images, views), images)
+    assert viewed(images, None) is images
+    views[0, :2] = torch.tensor([1, -2])
+    views[1, 2:] = torch.tensor([0.5, 0, 0, 3])  # gain of the first channel, offset of the second
+    seen = viewed(images, views)
+    assert torch.equal(seen[0, 0, :3, 2:], images[0, 0, 1:, :2])
+    assert torch.equal(seen[0, 0, 3], seen[0, 0, 2])  # the edge is repeated
+    torch.testing.assert_close(seen[1], torch.stack([1.5 * images[1, 0], images[1, 1] + 3]))
+    seen.sum().backward()
+    assert images.grad is not None and images.grad.sum() == 16 + 16 + 1.5 * 16 + 16
+
+
+def test_folded_maps_are_those_of_the_network():
+    rng = torch.Generator().manual_seed(0)
+    network = build_classifier(SEEN, P, 2, 32, rng).double()
+    images = torch.randn(8, 2, 32, 32, dtype=torch.float64, generator=rng)
+    for _ in range(3):
+        network(images)  # batch norms see something
+    network.eval()
+    maps = network.maps(images)
+    torch.testing.assert_close(maps[-1].mean(dim=(2, 3)), network.trunk(images))
+    assert [part.shape[1] for part in maps] == network.map_widths
+    assert [part.shape[2] for part in maps] == network.map_sides(32)
+    read = [value for part in maps for value in torch.std_mean(part, dim=(2, 3), correction=0)]
+    torch.testing.assert_close(summaries(maps).double(), torch.cat(read, 1), atol=1e-4, rtol=1e-4)
+
+
+def test_matching_is_nothing_where_means_agree_and_the_squared_gap_where_they_do_not():
+    rng = torch.Generator().manual_seed(0)
+    targets = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 2])
+    assert matching_loss(torch.zeros(9, 4), targets) == 0
+    gap = torch.zeros(9, 4)
+    gap[:4, 0], gap[4:8, 1], gap[8] = 2.0, 1.0, 100.0  # the last one stands alone
+    assert matching_loss(gap, targets).item() == pytest.approx((4 + 1) / 2)
+    scatter = [matching_loss(3 * torch.randn(9, 4, generator=rng), targets).item() for _ in range(4000)]
+    assert np.mean(scatter) == pytest.approx(0, abs=4 * np.std(scatter) / 4000**0.5)
+
+
+def test_gaps_are_what_a_change_lacks():
+    effects = GeneEffects(3, 2)
+    effects.begin(2 * torch.eye(2), torch.tensor([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]))
+    labels, wanted = torch.tensor([2, 0]), torch.tensor([0, 1])
+    done = torch.tensor([[1.5, 0.0], [-1.5, 2.0]])
+    assert effects.gaps(done, labels, wanted).abs().max() == 0
+    size = (25 / 3) ** 0.5
+    undone = effects.gaps(torch.zeros(2, 2), labels, wanted)
+    torch.testing.assert_close(undone, torch.tensor([[-3.0, 0.0], [3.0, -4.0]]) / size)
+
+
+def test_effects_are_the_planted_ones_and_chance_has_none():
+    rng = np.random.default_rng(0)
+    genes, cells, features = 8, 200, 12
+    planted = np.zeros((genes + 1, features))
+    planted[:genes, :3] = rng.normal(0, 2, (genes, 3))
+    labels = np.repeat(np.arange(genes + 1), cells)
+    for size, told in ((planted, True), (0 * planted, False)):
+        values = rng.normal(size=(len(labels), features)) + size[labels]
+        values[:, 7] = 1.0  # a feature that never varies
+        sums = CellSums.zeros(genes + 1, 2, features)
+        sums.add(values, labels, np.arange(len(labels)) % 2)
+        whitening, effects = shrunken_effects(sums)
+        assert not whitening[7].any()
+        assert sums.part(3).products.shape == (3, 3)
+        wanted = (size - size[:-1].mean(axis=0)) @ whitening
+        if told:
+            assert np.linalg.norm(effects - wanted) < 0.2 * np.linalg.norm(wanted)
+        else:
+            assert np.linalg.norm(effects) < 0.2 * genes**0.5  # in standard deviations of chance
+
+
+def test_d_on_features_learns_its_heads_and_g_learns_through_the_classifier():
+    nets, batch = nets_that_look(paints="change"), batch64()
+    before = copy.deepcopy(nets.classifier.state_dict())
+    painted = restyled(nets, batch)
+    loss, _ = discriminator_objective(nets, batch, painted, LossSettings(r1=0))
+    loss.backward()
+    reached = {name.split(".")[0] for name, p in nets.named_parameters() if p.grad is not None and p.grad.any()}
+    assert reached == {"discriminator"}
+    assert nets.logits(batch.images, batch.labels).shape == (B, len(nets.discriminator.parts))
+    nets.zero_grad()
+    nets.effects.begin(torch.eye(nets.effects.whitening.shape[0]), torch.randn_like(nets.effects.targets))
+    loss, _ = matching_objective(nets, batch, restyled(nets, batch), LossSettings(match=1))
+    loss.backward()
+    reached = {name.split(".")[0] for name, p in nets.named_parameters() if p.grad is not None and p.grad.any()}
+    assert reached == {"generator"}  # M and F follow as soon as the change is no longer 0
+    assert all(torch.equal(value, before[name]) for name, value in nets.classifier.state_dict().items())
+
+
+def test_a_run_that_looks_through_a_classifier_goes_on_bit_for_bit(tiny_store, tiny_config, tmp_path):
+    config = looking(tiny_config, "model.generator={paints: change, warp: 2, upsampling: bilinear}")
+    whole = train(tiny_store.path, tmp_path / "whole", config)
+    first = config.model_copy(update={"train": config.train.model_copy(update={"steps": 4})})
+    train(tiny_store.path, tmp_path / "parts", first)
+    parts = train(tiny_store.path, tmp_path / "parts", config, resume=True)
+    for name in ("nets.safetensors", "average.safetensors", "optimizers.safetensors"):
+        ours, theirs = (run.latest_checkpoint() / name for run in (whole, parts))
+        assert ours.read_bytes() == theirs.read_bytes()
+    nets = whole.build()
+    restore_nets(whole.latest_checkpoint(), nets, averaged=True)
+    assert nets.effects.targets.any()
+
+
+def test_from_noise_a_classifier_is_trained_and_that_is_said(tiny_store, tiny_config, tmp_path, capsys):
+    config = looking(tiny_config, "train.start.kind=noise")
+    run = train(tiny_store.path, tmp_path / "run", config)
+    assert "a classifier is trained first" in capsys.readouterr().err
+    assert not (run.path / "start.h5ad").exists()
+    nets = run.build()
+    noise = nets.embedding().clone()
+    restore_nets(run.latest_checkpoint(), nets, averaged=False)
+    assert (nets.embedding() - noise).abs().max() < 0.1  # it began where noise had put it
+
+
+def test_a_checkpoint_of_the_other_kind_of_d_is_refused(tiny_store, tiny_config, tmp_path):
+    run = train(tiny_store.path, tmp_path / "run", looking(tiny_config))
+    other = (run.path / "config.yaml").read_text().replace("judges: features", "judges: pixels")
+    (run.path / "config.yaml").write_text(other)
+    changed = open_run(run.path)
+    with pytest.raises(GrapeOpsError, match="other networks than the run's configuration describes"):
+        restore_nets(changed.latest_checkpoint(), changed.build(), averaged=False)
+
+
+def test_matching_wants_cells_together(tiny_config):
+    with pytest.raises(GrapeOpsError, match=r"train\.together"):
+        looking(tiny_config, "train.together=1")
+
+
+def test_the_classifier_is_counted(tiny_store, tiny_config):
+    plain, looks = tiny_config, looking(tiny_config)
+    work = multiply_adds(looks, 4, 2, 32)
+    assert work["classifier"] > 0
+    assert work["discriminator"] < multiply_adds(plain, 4, 2, 32)["discriminator"]
+    need = memory_needed(tiny_store, looks)
+    assert need.activations > memory_needed(tiny_store, tiny_config).activations

@@ -12,7 +12,7 @@ from grape_ops.config import ClassifierSettings, Config, LossSettings, ModelSett
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.classifier import build_classifier, summaries
 from grape_ops.nn.effects import GeneEffects
-from grape_ops.nn.generator import smooth_flow, warped
+from grape_ops.nn.generator import fine_structure, smooth_flow, warped
 from grape_ops.nn.grape import Grape, build_grape
 from grape_ops.train.checkpoint import restore_nets
 from grape_ops.train.estimate import multiply_adds
@@ -62,8 +62,8 @@ def looking(config: Config, *overrides: str) -> Config:
 
 def test_a_painted_change_begins_as_the_identity():
     batch = batch64()
-    for warp in (0.0, 3.0):
-        nets = nets_that_look(paints="change", warp=warp)
+    for warp, gain in ((0.0, False), (3.0, False), (0.0, True), (3.0, True)):
+        nets = nets_that_look(paints="change", warp=warp, gain=gain)
         torch.testing.assert_close(nets.generator(batch.images, nets.styles(batch.targets)), batch.images)
     assert not torch.allclose(nets_that_look().restyle(batch.images, batch.targets), batch.images)
 
@@ -75,6 +75,21 @@ def test_a_flow_moves_pixels_and_none_moves_nothing():
     flow[:, 0] = 3  # every pixel comes from three to the right
     torch.testing.assert_close(warped(images, flow)[..., :-3].double(), images[..., 3:], atol=1e-4, rtol=0)
     assert smooth_flow(flow)[:, 0].unique().tolist() == [3.0]
+
+
+def test_a_gain_of_one_doubles_light_and_detail_is_what_a_blur_takes():
+    nets, batch = nets_that_look(paints="change", gain=True), batch64()
+    with torch.no_grad():
+        nets.generator.to_image.bias[2:4] = 1.0  # the gain of the light, of both channels
+    torch.testing.assert_close(nets.restyle(batch.images, batch.targets), 2 * batch.images)
+    with torch.no_grad():
+        nets.generator.to_image.bias[2:4] = 0.0
+        nets.generator.to_image.bias[4:6] = -1.0  # no detail is left
+    blurred = nets.restyle(batch.images, batch.targets)
+    assert fine_structure(torch.ones(1, 2, 8, 8)).abs().max() < 1e-6
+    torch.testing.assert_close(blurred + fine_structure(batch.images), batch.images)
+    with pytest.raises(ValueError, match="paints"):
+        nets_that_look(gain=True)
 
 
 def test_views_shift_and_scale_real_and_restyled_cells_alike():

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from grape_ops.config.base import NonNegative, Positive, Settings
 
@@ -17,10 +17,17 @@ class GeneratorSettings(Settings):
     paints: Literal["cell", "change"] = Field(
         "cell", description="The whole cell anew, as in the paper, or a change that is added to it."
     )
+    gain: bool = Field(False, description="Let a change scale the cell's own light and its fine structure too.")
     warp: NonNegative = Field(0.0, description="Largest movement of a pixel in px, for changes of shape; 0: none.")
     upsampling: Literal["nearest", "bilinear"] = Field(
         "nearest", description="How the decoder doubles its maps; bilinear leaves no grid."
     )
+
+    @model_validator(mode="after")
+    def _only_a_change_scales_and_moves(self) -> "GeneratorSettings":
+        if self.paints == "cell" and (self.gain or self.warp):
+            raise ValueError("model.generator.gain and warp belong to a painted change: set paints to change")
+        return self
 
 
 class TrunkSettings(Settings):

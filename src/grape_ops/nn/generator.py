@@ -1,8 +1,10 @@
 """The generator G: repaints a cell in the style of another perturbation (section 3.3).
 
 The paper's generator paints the whole cell anew. One that paints a change, G(x, s) = x + change(x, s), keeps what it
-does not mean to change: it begins as the identity, and needs few steps and cells to leave surroundings alone. A
-change of shape is a movement of pixels, which a painted change draws with difficulty: ``warp`` lets G move them.
+does not mean to change: it begins as the identity, and needs few steps and cells to leave surroundings alone. Two
+kinds of change are easy to say and hard to paint through an encoder that halves the cell several times. Brighter or
+coarser light of its own is a gain of the cell's pixels and of their fine structure (``gain``), and another shape is a
+movement of its pixels (``warp``).
 """
 
 import itertools
@@ -37,6 +39,7 @@ class Generator(nn.Module):
     down_blocks : halvings of the encoder; the crop size must be a multiple of 2 ** down_blocks.
     middle_blocks : blocks at the lowest resolution, in encoder and decoder each.
     paints : "cell", all of it anew; or "change", what is added to the cell.
+    gain : let the change scale the cell's own pixels and their fine structure too.
     warp : largest movement of a pixel, in px; 0 for a generator that moves none.
     smooth : double maps bilinearly instead of by nearest neighbours.
     fused : fold resampling into the convolutions (same function, less work).
@@ -53,6 +56,7 @@ class Generator(nn.Module):
         down_blocks: int,
         middle_blocks: int,
         paints: str = "cell",
+        gain: bool = False,
         warp: float = 0.0,
         smooth: bool = False,
         fused: bool = True,
@@ -60,7 +64,7 @@ class Generator(nn.Module):
     ):
         super().__init__()
         self.checkpointing = checkpointing
-        self.paints, self.warp = paints, warp
+        self.paints, self.gain, self.warp = paints, gain, warp
         widths = doubling_widths(width, max_width, down_blocks)
         low = widths[-1]
         pairs = list(itertools.pairwise(widths))
@@ -74,7 +78,7 @@ class Generator(nn.Module):
             + [StyledResBlock(b, a, style_dim, up=True, smooth=smooth, fused=fused) for a, b in reversed(pairs)]
         )
         self.norm = InstanceNormLeaky(width, fused)
-        self.to_image = nn.Conv2d(width, channels, 1)
+        self.to_image = nn.Conv2d(width, 3 * channels if gain else channels, 1)
         self.to_flow = nn.Conv2d(width, 2, 1) if warp else None
 
     @torch.no_grad()
@@ -103,11 +107,15 @@ class Generator(nn.Module):
             h = self._run(block, h, style)
         h = self.norm(h)
         painted = self.to_image(h)
+        if self.paints == "cell":
+            return painted
+        images = content.images
         if self.to_flow is not None:
-            moved = warped(content.images, self.warp * torch.tanh(smooth_flow(self.to_flow(h))))
-        else:
-            moved = content.images
-        return moved + painted if self.paints == "change" else painted
+            images = warped(images, self.warp * torch.tanh(smooth_flow(self.to_flow(h)))).to(images.dtype)
+        if not self.gain:
+            return images + painted
+        added, of_light, of_detail = painted.chunk(3, dim=1)
+        return images + added + of_light * images + of_detail * fine_structure(images)
 
     def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():
@@ -120,6 +128,14 @@ def smooth_flow(flow: Tensor) -> Tensor:
     return functional.interpolate(
         functional.avg_pool2d(flow, _FLOW_BLOCK), scale_factor=_FLOW_BLOCK, mode="bilinear", align_corners=False
     )
+
+
+def fine_structure(images: Tensor) -> Tensor:
+    """What a blur over five pixels takes away, edges repeated: (B, C, H, W) -> the same."""
+    weights = torch.tensor([1, 4, 6, 4, 1], dtype=images.dtype, device=images.device) / 16
+    channels = images.shape[1]
+    kernel = (weights[:, None] * weights).expand(channels, 1, 5, 5)
+    return images - functional.conv2d(functional.pad(images, (2, 2, 2, 2), "replicate"), kernel, groups=channels)
 
 
 def warped(images: Tensor, flow: Tensor) -> Tensor:

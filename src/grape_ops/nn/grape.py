@@ -148,6 +148,7 @@ def build_grape(
             down_blocks=g.down_blocks,
             middle_blocks=g.middle_blocks,
             paints=g.paints,
+            gain=g.gain,
             warp=g.warp,
             smooth=g.upsampling == "bilinear",
             fused=fused,

@@ -62,11 +62,6 @@ class CellSums:
         cells = self.counts.sum(axis=1)
         return np.sqrt(np.maximum(self._within(), 0) / max(cells.sum() - (cells > 0).sum(), 1))
 
-    def part(self, features: int) -> "CellSums":
-        """The sums of the first features alone."""
-        products = self.products[:features, :features]
-        return CellSums(self.counts, self.by_gene[:, :features], self.by_batch[:, :features], products)
-
     def _within(self) -> np.ndarray:
         cells = np.maximum(self.counts.sum(axis=1), 1)[:, None]
         return np.diag(self.products) - (self.by_gene**2 / cells).sum(axis=0)

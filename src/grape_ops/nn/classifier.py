@@ -14,6 +14,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.blocks import he_initialize
 
 _LEAST_VARIANCE = 1e-10
+_MIDDLE = 0.2  # of the crop
 
 
 class CellClassifier(nn.Module):
@@ -48,6 +49,10 @@ class CellClassifier(nn.Module):
     def layers(self, images: Tensor) -> Tensor:
         """Mean and deviation of every convolution's map: crops (B, C, H, H) -> (B, V of all layers)."""
         return summaries(self.maps(images))
+
+    def centred_layers(self, images: Tensor) -> Tensor:
+        """The same, and once more with the middle of the crop weighing most: (B, C, H, H) -> (B, 2V of all layers)."""
+        return centred_summaries(self.maps(images))
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Every convolution's rectified map, batch norms at rest: crops (B, C, H, H) -> one (B, V, h, h) each.
@@ -84,13 +89,33 @@ class CellClassifier(nn.Module):
 
 def summaries(maps: list[Tensor]) -> Tensor:
     """Deviation and mean of every map: one (B, V, h, h) each -> (B, 2V of all of them)."""
-    read: list[Tensor] = []
-    for found in maps:
-        found = found.to(torch.promote_types(found.dtype, torch.float32))
-        mean = found.mean(dim=(2, 3))
-        variance = found.square().mean(dim=(2, 3)) - mean.square()
-        read += [variance.clamp_min(_LEAST_VARIANCE).sqrt(), mean]
-    return torch.cat(read, dim=1)
+    return torch.cat([value for found in maps for value in _spread_and_mean(found, None)], dim=1)
+
+
+def centred_summaries(maps: list[Tensor]) -> Tensor:
+    """The same, and both once more with the middle of the crop, where the cell is, weighing most: -> (B, 4V)."""
+    around_the_middle = [
+        value for found in maps for value in _spread_and_mean(found, middle_weights(found.shape[-1]).to(found.device))
+    ]
+    return torch.cat([summaries(maps), *around_the_middle], dim=1)
+
+
+def middle_weights(side: int) -> Tensor:
+    """A Gaussian window over a crop, with a standard deviation of a fifth of it and a sum of 1: (h, h)."""
+    place = (torch.arange(side) + 0.5) / side - 0.5
+    along = torch.exp(-(place**2) / (2 * _MIDDLE**2))
+    window = along[:, None] * along
+    return window / window.sum()
+
+
+def _spread_and_mean(found: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    found = found.to(torch.promote_types(found.dtype, torch.float32))
+
+    def mean_of(values: Tensor) -> Tensor:
+        return values.mean(dim=(2, 3)) if weights is None else (values * weights).sum(dim=(2, 3))
+
+    mean = mean_of(found)
+    return (mean_of(found.square()) - mean.square()).clamp_min(_LEAST_VARIANCE).sqrt(), mean
 
 
 def build_classifier(

@@ -164,7 +164,7 @@ def build_grape(
     nets.generator.begin_unchanged()
     if seen is not None:
         nets.classifier = seen.eval().requires_grad_(False)
-        nets.effects = GeneEffects(n_perturbations, 2 * sum(seen.map_widths))
+        nets.effects = GeneEffects(n_perturbations, 4 * sum(seen.map_widths))
     return nets
 
 

@@ -22,7 +22,7 @@ from grape_ops.nn.classifier import CellClassifier
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
 from grape_ops.schema import START_FILE
-from grape_ops.train.classifier import features_of, train_classifier
+from grape_ops.train.classifier import Part, features_of, train_classifier
 from grape_ops.train.run import Run
 
 
@@ -63,27 +63,28 @@ def find_start(run: Run, store: CropStore) -> Start:
         return Start()
     if from_noise:
         typer.echo("M begins as noise; a classifier is trained first, since D or a loss looks through it.", err=True)
-    networks, sums = classifiers_and_sums(store, config)
+    networks, cells = start_classifiers(store, config)
     start = Start()
     if not from_noise:
-        contrasts = shrunken_contrasts(sums, config.train.start.own)
+        contrasts = shrunken_contrasts(sums_of_layers(networks, store, cells), config.train.start.own)
         start.rows = turned_into(contrasts, config.model.embedding_dim, torch.Generator().manual_seed(config.seed))
         start.rows *= config.train.start.spread * config.model.embedding_dim**0.5
         write_gene_vectors(gene_anndata(start.rows.numpy(), gene_table(store), "start"), run.path / START_FILE)
     if looks:
-        start.classifier = networks[0].cpu()
-        whitening, effects = shrunken_effects(sums.part(2 * sum(start.classifier.map_widths)))
+        whitening, effects = shrunken_effects(summed(networks[0].centred_layers, networks[0], store, cells))
         start.whitening, start.effects = torch.from_numpy(whitening).float(), torch.from_numpy(effects).float()
+        start.classifier = networks[0].cpu()
     return start
 
 
 def classifier_contrasts(store: CropStore, config: Config) -> np.ndarray:
     """Shrunken contrasts of classifiers' layers, over the cells that training sees: (P, R)."""
-    return shrunken_contrasts(classifiers_and_sums(store, config)[1], config.train.start.own)
+    networks, cells = start_classifiers(store, config)
+    return shrunken_contrasts(sums_of_layers(networks, store, cells), config.train.start.own)
 
 
-def classifiers_and_sums(store: CropStore, config: Config) -> tuple[list[CellClassifier], CellSums]:
-    """Train the classifiers, and sum their layers side by side over the cells that training sees."""
+def start_classifiers(store: CropStore, config: Config) -> tuple[list[CellClassifier], np.ndarray]:
+    """Train the classifiers, and tell which cells training sees: (n,)."""
     train = config.train
     cells = np.flatnonzero(~hold_out(store.labels, train.holdout, config.seed))
     device = torch.device("cpu") if train.accelerator == "cpu" else None
@@ -91,17 +92,24 @@ def classifiers_and_sums(store: CropStore, config: Config) -> tuple[list[CellCla
         train_classifier(store, train.start.classifier, seed, cells, device, train.precision)
         for seed in np.random.SeedSequence(config.seed).generate_state(train.start.networks).tolist()
     ]
-    crops = StandardizedCrops(store, next(networks[0].parameters()).device, "auto")
+    return networks, cells
 
-    def read(rows: np.ndarray) -> np.ndarray:
-        return np.concatenate([features_of(network.layers, crops, rows) for network in networks], axis=1)
 
-    sums = CellSums.zeros(len(store.perturbations), len(store.batches), read(cells[:1]).shape[1])
+def sums_of_layers(networks: list[CellClassifier], store: CropStore, cells: np.ndarray) -> CellSums:
+    """Sum the layers of all networks, side by side, over cells (n,)."""
+    return summed(lambda crops: torch.cat([n.layers(crops) for n in networks], dim=1), networks[0], store, cells)
+
+
+def summed(part: Part, network: CellClassifier, store: CropStore, cells: np.ndarray) -> CellSums:
+    """Sum over cells (n,) what ``part`` makes of their crops, on the device of the network."""
+    crops = StandardizedCrops(store, next(network.parameters()).device, "auto")
+    features = features_of(part, crops, cells[:1]).shape[1]
+    sums = CellSums.zeros(len(store.perturbations), len(store.batches), features)
     with progress("Contrasts between genes", len(cells), "crop") as advance:
         for rows in blocks(cells):
-            sums.add(read(rows), store.labels[rows], store.batch_codes[rows])
+            sums.add(features_of(part, crops, rows), store.labels[rows], store.batch_codes[rows])
             advance(len(rows))
-    return networks, sums
+    return sums
 
 
 def turned_into(rows: np.ndarray, length: int, rng: torch.Generator) -> Tensor:

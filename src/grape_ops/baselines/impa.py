@@ -14,7 +14,7 @@ from grape_ops.baselines.gene2vec import matched_vectors
 from grape_ops.baselines.task import NOTES, Task
 from grape_ops.cells.averages import standardized_means
 from grape_ops.cells.batches import StandardizedCrops
-from grape_ops.config import Config, StartSettings
+from grape_ops.config import Config, GeneratorSettings, LossSettings, StartSettings, ViewSettings
 from grape_ops.embed import trained_nets
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
@@ -45,18 +45,33 @@ def impa_vectors(task: Task) -> "AnnData":
 
 
 def impa_config(config: Config, embedding_dim: int, seed: int) -> Config:
-    """The settings of a GRAPE run with what IMPA does otherwise."""
-    own = config.baselines.impa
-    model = config.model.model_copy(
-        update={"embedding_dim": embedding_dim, "noise_dim": own.noise_dim, "mapping_layers": 1, "attention": False}
-    )
-    train_settings = config.train.model_copy(
+    """The settings of a GRAPE run with what IMPA does otherwise, and without what this package adds to the paper."""
+    own, model, settings = config.baselines.impa, config.model, config.train
+    papers = GeneratorSettings()
+    generator = {name: getattr(papers, name) for name in ("paints", "gain", "warp", "upsampling")}
+    plain = LossSettings()
+    loss = {"match": plain.match, "identity": plain.identity, "adversarial": plain.adversarial}
+    loss |= {"r1": settings.loss.r1 or plain.r1, "diversity": own.diversity}
+    # A rate of 0 keeps the given vectors as they are.
+    rates = {"embedding_learning_rate": 0.0, "learning_rate": own.learning_rate or settings.optimizer.learning_rate}
+    model = model.model_copy(
         update={
-            "loss": config.train.loss.model_copy(update={"diversity": own.diversity}),
-            # A rate of 0 keeps the given vectors as they are.
-            "optimizer": config.train.optimizer.model_copy(update={"embedding_learning_rate": 0.0}),
-            "ema": config.train.ema.model_copy(update={"enabled": False}),
+            "embedding_dim": embedding_dim,
+            "noise_dim": own.noise_dim,
+            "mapping_layers": 1,
+            "attention": False,
+            "generator": model.generator.model_copy(update=generator),
+            "discriminator": model.discriminator.model_copy(update={"judges": "pixels"}),
+        }
+    )
+    train_settings = settings.model_copy(
+        update={
+            "loss": settings.loss.model_copy(update=loss),
+            "optimizer": settings.optimizer.model_copy(update=rates),
+            "ema": settings.ema.model_copy(update={"enabled": False}),
             "start": StartSettings(),
+            "views": ViewSettings(),
+            "together": 1,
         }
     )
     return config.model_copy(update={"model": model, "train": train_settings, "seed": seed})

@@ -45,6 +45,7 @@ class ImpaSettings(Settings):
     embedding_dim: Positive = Field(200, description="Length of the random vectors.")
     noise_dim: Positive = Field(16, description="Length of the noise beside a gene's vector.")
     diversity: NonNegative = Field(1.0, description="Weight of the diversity loss.")
+    learning_rate: float | None = Field(None, gt=0, description="Its learning rate; train.optimizer's if unset.")
     cells_per_gene: Positive = Field(500, description="Real cells whose style codes are averaged.")
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from grape_ops.nn.blocks import ResBlock, StyledResBlock, doubling_widths
-from grape_ops.nn.normalization import InstanceNormLeaky
+from grape_ops.nn.normalization import AdaINLeaky, InstanceNormLeaky
 
 _FLOW_BLOCK = 4  # px: movements are averaged over blocks of this size, and change smoothly between them
 
@@ -77,9 +77,10 @@ class Generator(nn.Module):
             [StyledResBlock(low, low, style_dim, up=False, smooth=smooth, fused=fused) for _ in range(middle_blocks)]
             + [StyledResBlock(b, a, style_dim, up=True, smooth=smooth, fused=fused) for a, b in reversed(pairs)]
         )
-        self.norm = InstanceNormLeaky(width, fused)
+        # After a plain instance norm every change would be as strong as any other; the style has to say how strong.
+        self.norm = AdaINLeaky(style_dim, width, fused) if paints == "change" else InstanceNormLeaky(width, fused)
         self.to_image = nn.Conv2d(width, 3 * channels if gain else channels, 1)
-        self.to_flow = nn.Conv2d(width, 2, 1) if warp else None
+        self.to_flow = nn.Conv2d(width, 6, 1) if warp else None
 
     @torch.no_grad()
     def begin_unchanged(self) -> None:
@@ -105,13 +106,13 @@ class Generator(nn.Module):
         h = content.maps
         for block in self.decoder:
             h = self._run(block, h, style)
-        h = self.norm(h)
+        h = self.norm(h, style) if isinstance(self.norm, AdaINLeaky) else self.norm(h)
         painted = self.to_image(h)
         if self.paints == "cell":
             return painted
         images = content.images
         if self.to_flow is not None:
-            images = warped(images, self.warp * torch.tanh(smooth_flow(self.to_flow(h)))).to(images.dtype)
+            images = warped(images, self.warp * torch.tanh(flow_of(self.to_flow(h).float()))).to(images.dtype)
         if not self.gain:
             return images + painted
         added, of_light, of_detail = painted.chunk(3, dim=1)
@@ -123,11 +124,21 @@ class Generator(nn.Module):
         return block(*inputs)
 
 
-def smooth_flow(flow: Tensor) -> Tensor:
-    """Average movements over blocks of pixels, and interpolate between them: (B, 2, H, W) -> the same."""
-    return functional.interpolate(
-        functional.avg_pool2d(flow, _FLOW_BLOCK), scale_factor=_FLOW_BLOCK, mode="bilinear", align_corners=False
+def flow_of(drawn: Tensor) -> Tensor:
+    """Movements, smooth between blocks of pixels and zero at the rim: (B, 6, H, W) -> (B, 2, H, W).
+
+    The first two maps are movements of their own; the mean of the other four is a linear map of the place in the
+    crop, which stretches or shrinks the cell in the middle as a whole.
+    """
+    local = functional.interpolate(
+        functional.avg_pool2d(drawn[:, :2], _FLOW_BLOCK), scale_factor=_FLOW_BLOCK, mode="bilinear", align_corners=False
     )
+    height, width = drawn.shape[2:]
+    y = torch.linspace(-1 + 1 / height, 1 - 1 / height, height, device=drawn.device, dtype=drawn.dtype)
+    x = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, device=drawn.device, dtype=drawn.dtype)
+    place = torch.stack(torch.meshgrid(x, y, indexing="xy"))
+    stretch = torch.einsum("bij,jhw->bihw", drawn[:, 2:].mean(dim=(2, 3)).unflatten(1, (2, 2)), place)
+    return (local + stretch) * (1 - place.square()).prod(dim=0)
 
 
 def fine_structure(images: Tensor) -> Tensor:

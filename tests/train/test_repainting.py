@@ -1,6 +1,8 @@
 """What is not of the paper, and helps restyling: painted changes, a D on features, views, and matched effects."""
 
 import copy
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,18 +10,29 @@ import torch
 
 from grape_ops.cells.batches import Batch
 from grape_ops.cells.contrasts import CellSums, shrunken_effects
-from grape_ops.config import ClassifierSettings, Config, LossSettings, ModelSettings, lay_over, parse_config
-from grape_ops.errors import GrapeOpsError
+from grape_ops.cells.store import CropStore
+from grape_ops.config import (
+    ClassifierSettings,
+    Config,
+    LossSettings,
+    ModelSettings,
+    OptimizerSettings,
+    lay_over,
+    parse_config,
+)
+from grape_ops.errors import GrapeOpsError, Interrupted
 from grape_ops.nn.classifier import build_classifier, centred_summaries, summaries
 from grape_ops.nn.effects import GeneEffects
 from grape_ops.nn.generator import fine_structure, flow_of, warped
 from grape_ops.nn.grape import Grape, build_grape
+from grape_ops.train import loop
 from grape_ops.train.checkpoint import restore_nets
 from grape_ops.train.estimate import multiply_adds
 from grape_ops.train.loop import train
 from grape_ops.train.losses import matching_loss
 from grape_ops.train.memory import memory_needed
-from grape_ops.train.run import open_run
+from grape_ops.train.optimizers import make_optimizers, set_rates
+from grape_ops.train.run import Run, open_run
 from grape_ops.train.step import discriminator_objective, matching_objective, restyled
 from grape_ops.train.views import viewed
 
@@ -201,12 +214,41 @@ def test_d_on_features_learns_its_heads_and_g_learns_through_the_classifier():
     assert all(torch.equal(value, before[name]) for name, value in nets.classifier.state_dict().items())
 
 
-def test_a_run_that_looks_through_a_classifier_goes_on_bit_for_bit(tiny_store, tiny_config, tmp_path):
-    config = looking(tiny_config, "model.generator={paints: change, warp: 2, upsampling: bilinear}")
+def stopped_and_resumed(store: CropStore, config: Config, out: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Stop a run as Ctrl-C does, after a number of steps, and go on with it."""
+
+    def stop_then(stop: object, state_step: int) -> bool:
+        stop.number = signal.SIGINT if state_step == step else 0
+        return state_step == step
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "stop_everywhere", lambda fabric, stop, state_step, every: stop_then(stop, state_step))
+        with pytest.raises(Interrupted):
+            train(store.path, out, config)
+    return train(store.path, out, config, resume=True)
+
+
+def test_rates_fall_evenly_to_the_end_and_the_end_is_then_settled(tiny_store, tiny_config, tmp_path):
+    settings = OptimizerSettings(learning_rate=1.0, embedding_learning_rate=0.5, falling=0.25)
+    optimizers = make_optimizers(nets_that_look(), settings)
+    rates = []
+    for step in (0, 14, 15, 16, 18, 19):
+        set_rates(optimizers, settings, step, 20)
+        of_m, of_others = (group["lr"] for group in optimizers["generator"].param_groups)
+        assert of_m == of_others / 2
+        rates.append(of_others)
+    assert rates == pytest.approx([1, 1, 1, 0.8, 0.4, 0.2])
+    config = looking(tiny_config, "train.optimizer.falling=0.5")
+    train(tiny_store.path, tmp_path / "run", config)
+    with pytest.raises(GrapeOpsError, match=r"train\.steps"):
+        train(tiny_store.path, tmp_path / "run", looking(config, "train.steps=9"), resume=True)
+
+
+def test_a_run_that_looks_through_a_classifier_goes_on_bit_for_bit(tiny_store, tiny_config, tmp_path, monkeypatch):
+    model = "model.generator={paints: change, gain: true, warp: 2, upsampling: bilinear}"
+    config = looking(tiny_config, model, "train.optimizer.falling=0.5")
     whole = train(tiny_store.path, tmp_path / "whole", config)
-    first = config.model_copy(update={"train": config.train.model_copy(update={"steps": 4})})
-    train(tiny_store.path, tmp_path / "parts", first)
-    parts = train(tiny_store.path, tmp_path / "parts", config, resume=True)
+    parts = stopped_and_resumed(tiny_store, config, tmp_path / "parts", 4, monkeypatch)
     for name in ("nets.safetensors", "average.safetensors", "optimizers.safetensors"):
         ours, theirs = (run.latest_checkpoint() / name for run in (whole, parts))
         assert ours.read_bytes() == theirs.read_bytes()

@@ -36,6 +36,9 @@ class OptimizerSettings(Settings):
     weight_decay: NonNegative = Field(1e-4, description="L2 penalty of every module, inside Adam.")
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's first decay.")
     beta2: float = Field(0.99, ge=0, lt=1, description="Adam's second decay.")
+    falling: Share = Field(
+        0.0, description="Share of the steps, the last, over which all rates fall evenly to 0; the paper's never fall."
+    )
     embedding_learning_rate: NonNegative | None = Field(
         None, description="Learning rate of M, if it has its own; 0 keeps M as it begins."
     )

@@ -23,7 +23,7 @@ from grape_ops.train.fit import say_mismatches
 from grape_ops.train.guides import refuse_truth_of_genes
 from grape_ops.train.log import IntervalMean, MetricsLog, check_finite
 from grape_ops.train.memory import refuse_too_large
-from grape_ops.train.optimizers import make_optimizers
+from grape_ops.train.optimizers import make_optimizers, set_rates
 from grape_ops.train.run import Run, open_run, prepare_run
 from grape_ops.train.start import find_start
 from grape_ops.train.step import Objectives, Terms, frozen
@@ -74,6 +74,7 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     # Iterate.
     with stop_signals() as stop, progress("train", settings.steps, "step", done=state.step) as advance:
         for batch in loader.batches(state.step, settings.steps):
+            set_rates(state.optimizers, settings.optimizer, state.step, settings.steps)
             means.add(iterate(fabric, state, batch, objectives, settings.accumulate))
             state.step += 1
             if state.average is not None:

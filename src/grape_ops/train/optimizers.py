@@ -24,7 +24,20 @@ def make_optimizers(nets: Grape, settings: OptimizerSettings) -> dict[str, torch
         },
         {"params": others},
     ]
-    return {
+    optimizers: dict[str, torch.optim.Optimizer] = {
         "discriminator": torch.optim.Adam(d, lr=rate, betas=betas, weight_decay=decay, fused=True),
         "generator": torch.optim.Adam(groups, lr=rate, betas=betas, weight_decay=decay, fused=True),
     }
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    return optimizers
+
+
+def set_rates(optimizers: dict[str, torch.optim.Optimizer], settings: OptimizerSettings, step: int, steps: int) -> None:
+    """Set the rates of a step, counted from 0, of so many: all of them fall evenly over the last share of a run."""
+    if settings.falling:
+        left = min((steps - step) / (settings.falling * steps), 1.0)
+        for optimizer in optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * left

@@ -192,7 +192,9 @@ _MAY_CHANGE = {
 def decisive_settings(config: Config) -> dict[str, Any]:
     """The settings that decide what a run learns, by dotted name; the others may change when it goes on."""
     tree = config.model_dump(mode="json", include={"seed", "model", "train"})
-    tree["train"] = {key: value for key, value in tree["train"].items() if key not in _MAY_CHANGE}
+    # Where rates fall towards the end, the end is part of what is learnt.
+    free = _MAY_CHANGE - {"steps"} if config.train.optimizer.falling else _MAY_CHANGE
+    tree["train"] = {key: value for key, value in tree["train"].items() if key not in free}
     if config.train.start.kind == "noise":
         tree["train"]["start"] = {"kind": "noise"}  # whatever a classifier would have been
     return flatten(tree)

@@ -162,9 +162,8 @@ def main() -> None:
         "bf16 checkpointed": (True, ["train.precision=bf16-mixed", "train.activation_checkpointing=true"]),
     }
     device = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
-    print(
-        f"{device}\npreset            batch  way                  s/step   images/s   TFLOP/s   peak GiB   hours for all steps"
-    )
+    units = "s/step   images/s   TFLOP/s   peak GiB   hours for all steps"
+    print(f"{device}\npreset            batch  way                  {units}")
     rows = []
     for preset, size, (way, (tf32, settings)) in itertools.product(presets, batches, ways.items()):
         torch._dynamo.reset()

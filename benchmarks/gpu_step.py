@@ -26,6 +26,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import build_grape
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, WELL
 from grape_ops.train.checkpoint import TrainingState
+from grape_ops.train.estimate import multiply_adds
 from grape_ops.train.loop import fresh_state, iterate
 from grape_ops.train.memory import memory_needed
 from grape_ops.train.step import Objectives
@@ -113,6 +114,7 @@ def count(config: Config) -> dict[str, float]:
     settings = config.train
     return {
         "parameters": sum(p.numel() for p in state.nets.parameters()),
+        "generator_gmac": multiply_adds(config, GENES, CHANNELS, config.preprocess.crop_size)["generator"],
         "gmac_per_crop": flop / 2e9,
         "tflop_per_step": flop * settings.batch_size / 1e12,
         "steps": settings.steps,

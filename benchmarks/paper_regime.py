@@ -5,10 +5,10 @@ read-outs, Fig. 5's mAP along training, and the restyled cells, held against tru
 (``calibrate/restyled.py``). The cells are simulated controls; pseudo-genes are planted in them, since only planting
 tells what one and the same cell would look like with a knock-out. A seed draws complexes, effects, cells and training.
 
-``paper_recipe`` is small.yaml without augmentation: M begins as noise, and nothing but its size tells it from the
-paper's but the rates. ``paper_rates`` has these too: the paper's learning rate for every module, M of spread 1, and
-its filter, 40 times in a training. Other recipes are presets without their ending, or ablations of ``paper_recipe``,
-``no_cycle`` and ``style_not_detached`` among them. Read-outs need no further training: every recipe has them all.
+``paper_recipe`` is small.yaml without augmentation: M begins as noise, sizes and rates are the preset's.
+``paper_rates`` has the paper's rates too: one learning rate for all modules, M of spread 1, the filter 40 times in a
+training. Other recipes are presets without their ending, or ablations of ``paper_recipe``, such as ``no_cycle`` and
+``style_not_detached``. Read-outs need no further training: every recipe has them all.
 
 It is a run of hours. Everything done is kept in ``--work``, a folder a package and a screen; the same call goes on.
 """

@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import grape_ops
+
 
 def write_record(out: str | Path, name: str, figures: dict[str, Any]) -> None:
     """Write ``{"name", "command", "commit", "machine", "figures"}`` to ``out`` and print it."""
@@ -29,10 +31,9 @@ def write_record(out: str | Path, name: str, figures: dict[str, Any]) -> None:
 
 def package_commit() -> str:
     """The last commit that touched the package, and what has been changed in it since."""
-    here = Path(__file__).resolve().parent.parent
-    git = ["git", "-C", str(here)]
-    last = _answer([*git, "log", "-1", "--format=%h", "--abbrev=12", "--", "src"])
-    changes = _answer([*git, "diff", "HEAD", "--", "src"])
+    git = ["git", "-C", str(Path(grape_ops.__file__).resolve().parent)]
+    last = _answer([*git, "log", "-1", "--format=%h", "--abbrev=12", "--", "."])
+    changes = _answer([*git, "diff", "HEAD", "--", "."])
     mark = f"-{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else ""
     return f"{last}{mark}" if last else version("grape-ops")
 

@@ -15,7 +15,8 @@ from grape_ops.config import Config, load_config
 from grape_ops.groundtruth import load_truth
 from grape_ops.schema import TRUTH_FILE
 
-QUICK_STEPS = 30
+# Steps of everything that is trained, to show that it runs.
+QUICK = ("train.steps=30", "train.start.classifier.steps=30", "baselines.classifier.steps=30")
 Score = Callable[[Any, Path, Config, int], dict[str, Any]]
 
 
@@ -23,7 +24,12 @@ def options_of_methods(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose seeds, methods and settings."""
     parser.add_argument("--seeds", type=_numbers, default=[0, 1, 2, 3, 4], metavar="A,B")
     parser.add_argument("--methods", default="random,engineered,classifier,impa,grape", metavar="A,B")
-    parser.add_argument("--config", default="small.yaml", help="settings of grape, and of impa")
+    parser.add_argument(
+        "--config",
+        default="recommended.yaml",
+        help="settings of grape, and of impa: a file or a preset; recommended.yaml, the default, starts M from a "
+        "classifier, small.yaml from noise, as the paper does",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one setting; repeatable")
     parser.add_argument("--quick", action="store_true", help="one seed, a few steps: shows that it runs")
     parser.add_argument("--store-only", type=Path, metavar="DIR", help="write DIR/seedN for each seed, and stop")
@@ -45,7 +51,7 @@ def compare(
     known = [name for name in methods if name in method_names()]
     refuse_unknown(methods)
     seeds = options.seeds[:1] if options.quick else options.seeds
-    overrides = [*options.set, *([f"train.steps={QUICK_STEPS}"] if options.quick else [])]
+    overrides = [*options.set, *(QUICK if options.quick else [])]
     scores: dict[str, list[dict[str, Any]]] = {}
     for seed in seeds:
         store, maps = work / f"seed{seed}" / "store", work / f"seed{seed}" / "maps"
@@ -75,13 +81,14 @@ def compare(
 def print_figures(figures: dict[str, Any], differences: Sequence[dict[str, Any]]) -> None:
     """Print a table of methods and one of differences."""
     names = list(dict.fromkeys(name for row in figures.values() for name in row["sd"]))
-    print(f"{'method':16}" + "".join(f"{name:>20}" for name in names))
+    width = max(16, *(len(method) + 2 for method in figures))
+    print(f"{'method':{width}}" + "".join(f"{name:>20}" for name in names))
     for method, row in figures.items():
         cells = []
         for name in names:
             spread = row["sd"].get(name)
             cells.append(f"{row[name]:.3f}" + (f" ± {spread:.3f}" if spread is not None else "") if name in row else "")
-        print(f"{method:16}" + "".join(f"{cell:>20}" for cell in cells))
+        print(f"{method:{width}}" + "".join(f"{cell:>20}" for cell in cells))
     for row in differences:
         print(f"{row['first']} - {row['second']}: mAP {row['map']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]")
 

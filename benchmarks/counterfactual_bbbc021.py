@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from bbbc021 import resized, write_pool
-from compare import QUICK_STEPS
+from compare import QUICK
 from grape_ops.calibrate.design import Design, draw_design
 from grape_ops.calibrate.planted_store import Source, read_source
 from grape_ops.calibrate.restyled import (
@@ -42,7 +42,7 @@ from record import write_record
 
 SIZE = 32
 QUICK_CELLS = 24
-PRESETS = ("recommended", "small", "paper")
+PRESETS = ("recommended", "small", "large", "paper")
 
 
 class Pool:
@@ -73,12 +73,15 @@ class Pool:
         return CropStore.open(folder)
 
 
-def read_recipe(name: str, overrides: list[str], seed: int) -> Config:
-    """Settings of a preset, or of an ablation of the recommended one; ``overrides`` are laid over either."""
+def read_recipe(name: str, overrides: list[str], seed: int, reference: Config | None = None) -> Config:
+    """Settings of a preset, or of an ablation of the reference; ``overrides`` are laid over either.
+
+    The reference is the recommended preset if none is given.
+    """
     more = [*overrides, f"seed={seed}"]
     if name in PRESETS:
         return load_config(f"{name}.yaml", more)
-    config = read_ablation(name, load_config("recommended.yaml")).config
+    config = read_ablation(name, reference or load_config("recommended.yaml")).config
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         json.dump(config.model_dump(mode="json"), file)  # JSON is YAML
         file.flush()
@@ -106,12 +109,15 @@ def score_run(
     return score(run_path, store_path, seed, source, design, work, n=n, reshape=partial(resized, size=SIZE))
 
 
-def trained(store: CropStore, folder: Path, config: Config) -> tuple[Path, float | None]:
-    """Train in ``folder/run`` unless that is done: -> the run, seconds (None if it was interrupted on the way)."""
+def trained(store: CropStore, folder: Path, config: Config, truth: str | None = None) -> tuple[Path, float | None]:
+    """Train in ``folder/run`` unless that is done: -> the run, seconds (None if it was interrupted on the way).
+
+    With a truth, mAP along training is logged.
+    """
     run, noted = folder / "run", folder / "seconds.json"
     if not noted.exists():
         begun, whole = time.perf_counter(), not (run / RUN_FILE).exists()
-        train(store.path, run, config, resume=not whole)
+        train(store.path, run, config, truth=truth, resume=not whole)
         noted.write_text(json.dumps(round(time.perf_counter() - begun, 1) if whole else None))
     return run, json.loads(noted.read_text())
 
@@ -197,7 +203,7 @@ def main() -> None:
     options = parser.parse_args()
     seeds = options.seeds[:1] if options.quick else options.seeds
     n = QUICK_CELLS if options.quick else RESTYLED_CELLS
-    overrides = [*options.set, *([f"train.steps={QUICK_STEPS}"] if options.quick else [])]
+    overrides = [*options.set, *(QUICK if options.quick else [])]
     try:
         recipes = {(name, seed): read_recipe(name, overrides, seed) for name in options.recipes for seed in seeds}
     except GrapeOpsError as error:

@@ -1,13 +1,17 @@
 """Write one benchmark's figures to JSON, with what is needed to read them a year later."""
 
+import hashlib
 import json
 import os
 import platform
 import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import grape_ops
 
 
 def write_record(out: str | Path, name: str, figures: dict[str, Any]) -> None:
@@ -25,6 +29,15 @@ def write_record(out: str | Path, name: str, figures: dict[str, Any]) -> None:
     print(text)
 
 
+def package_commit() -> str:
+    """The last commit that touched the package, and what has been changed in it since."""
+    git = ["git", "-C", str(Path(grape_ops.__file__).resolve().parent)]
+    last = _answer([*git, "log", "-1", "--format=%h", "--abbrev=12", "--", "."])
+    changes = _answer([*git, "diff", "HEAD", "--", "."])
+    mark = f"-{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else ""
+    return f"{last}{mark}" if last else version("grape-ops")
+
+
 def _command() -> str:
     # Absolute paths belong to one machine, so only their last part is kept.
     words = [Path(word).name if os.path.isabs(word) else word for word in sys.argv[1:]]
@@ -34,7 +47,11 @@ def _command() -> str:
 def _commit() -> str:
     here = Path(__file__).parent
     git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    return _answer(git) or "unknown"
+
+
+def _answer(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _machine() -> str:

@@ -19,7 +19,7 @@ ConfigFile = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Settings unlike the defaults: a file, or paper.yaml, recommended.yaml, small.yaml.",
+        help="Settings unlike the defaults: a file, or large.yaml, paper.yaml, recommended.yaml, small.yaml.",
     ),
 ]
 Overrides = Annotated[

@@ -281,14 +281,14 @@ def write_pipeline(
     plan = {
         "screen": Path(os.path.relpath(root.resolve(), folder)).as_posix(),
         "out": f"{above}{root.resolve().stem}_map",
-        "config": "recommended.yaml" if small else "paper.yaml",
+        "config": "recommended.yaml" if small else "large.yaml",
         "settings": tree,
     }
     lines = [
         f"{_WRITTEN}: {found.cells:,} cells, {len(found.genes):,} genes, layout {found.layout}.",
         f"# Channels: {', '.join(found.screen.channels)}.",
         "# Known complexes to score by, such as truth: complexes-14x106, may be added.",
-        f"# {'recommended.yaml is for two CPU cores' if small else 'paper.yaml is the paper and wants a GPU'}.",
+        f"# {'recommended.yaml is for two CPU cores' if small else 'large.yaml has networks for a GPU'}.",
     ]
     if out.exists():  # it may hold what somebody added
         earlier = out.with_name(f"{out.name}.old")

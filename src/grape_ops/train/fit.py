@@ -17,10 +17,11 @@ def say_trainings(trainings: Sequence[Config], store: CropStore) -> None:
     sizes = Counter((config.train.steps, config.train.batch_size) for config in trainings)
     each = [f"{count} of {steps:,} steps, each step on {crops:,} crops" for (steps, crops), count in sizes.items()]
     note(f"Trainings: {'; '.join(each)}.")
-    if any(config.model == ModelSettings() for config in trainings) and not torch.cuda.is_available():
+    papers = ModelSettings().generator.width
+    if any(config.model.generator.width >= papers for config in trainings) and not torch.cuda.is_available():
         note(
-            "The networks are of the paper's size (paper.yaml, and whatever has no --config), which wants a GPU. For "
-            "two CPU cores and thousands of cells: --config recommended.yaml, or small.yaml."
+            "The networks are of the paper's size (paper.yaml, large.yaml, and whatever has no --config), which wants "
+            "a GPU. For two CPU cores and thousands of cells: --config recommended.yaml, or small.yaml."
         )
     for sentence in dict.fromkeys(sentence for config in trainings for sentence in mismatches(store, config)):
         note(sentence)
@@ -40,7 +41,8 @@ def mismatches(store: CropStore, config: Config) -> list[str]:
         found.append(
             f"The store's crops are {have} px, but these settings are for crops of {made_for} px "
             f"(preprocess.crop_size), and so are the networks' depth and width. Training goes on with {have} px. "
-            "Give the settings the store was made with; presets are paper.yaml for 96 px and small.yaml for 32 px."
+            "Give the settings the store was made with; presets are large.yaml and paper.yaml for 96 px, "
+            "recommended.yaml and small.yaml for 32 px."
         )
     batch, n_cells = config.train.batch_size, len(store)
     if batch > n_cells:

@@ -50,7 +50,7 @@ def impa_config(config: Config, embedding_dim: int, seed: int) -> Config:
     papers = GeneratorSettings()
     generator = {name: getattr(papers, name) for name in ("paints", "gain", "warp", "upsampling")}
     plain = LossSettings()
-    loss = {"match": plain.match, "identity": plain.identity, "adversarial": plain.adversarial}
+    loss = {"match": plain.match, "adversarial": plain.adversarial}
     loss |= {"r1": settings.loss.r1 or plain.r1, "diversity": own.diversity}
     # A rate of 0 keeps the given vectors as they are.
     rates = {"embedding_learning_rate": 0.0, "learning_rate": own.learning_rate or settings.optimizer.learning_rate}

@@ -23,9 +23,6 @@ class LossSettings(Settings):
     match: NonNegative = Field(
         0.0, description="Weight of what restyling is to change in the layers of the classifier; 0 leaves it out."
     )
-    identity: NonNegative = Field(
-        0.0, description="Weight of what changes when a cell is restyled to its own perturbation; 0 leaves it out."
-    )
     detach_style: bool = Field(True, description="Stop gradients as Eq. 3 prints them, so that it trains E only.")
 
 

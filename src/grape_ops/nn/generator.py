@@ -133,10 +133,7 @@ def flow_of(drawn: Tensor) -> Tensor:
     local = functional.interpolate(
         functional.avg_pool2d(drawn[:, :2], _FLOW_BLOCK), scale_factor=_FLOW_BLOCK, mode="bilinear", align_corners=False
     )
-    height, width = drawn.shape[2:]
-    y = torch.linspace(-1 + 1 / height, 1 - 1 / height, height, device=drawn.device, dtype=drawn.dtype)
-    x = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, device=drawn.device, dtype=drawn.dtype)
-    place = torch.stack(torch.meshgrid(x, y, indexing="xy"))
+    place = places(drawn)
     stretch = torch.einsum("bij,jhw->bihw", drawn[:, 2:].mean(dim=(2, 3)).unflatten(1, (2, 2)), place)
     return (local + stretch) * (1 - place.square()).prod(dim=0)
 
@@ -152,9 +149,13 @@ def fine_structure(images: Tensor) -> Tensor:
 def warped(images: Tensor, flow: Tensor) -> Tensor:
     """Take every pixel from where the flow (B, 2, H, W), in px along x and y, points: (B, C, H, W) -> the same."""
     height, width = images.shape[2:]
-    y = torch.linspace(-1 + 1 / height, 1 - 1 / height, height, device=images.device)
-    x = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, device=images.device)
-    still = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    images, flow = images.float(), flow.float()
     per_pixel = torch.tensor([2 / width, 2 / height], device=images.device)
-    grid = still + flow.float().permute(0, 2, 3, 1) * per_pixel
-    return functional.grid_sample(images.float(), grid, mode="bicubic", padding_mode="border", align_corners=False)
+    grid = (places(images) + flow * per_pixel[:, None, None]).permute(0, 2, 3, 1)
+    return functional.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False)
+
+
+def places(images: Tensor) -> Tensor:
+    """Where each pixel of crops (B, C, H, W) lies along x and y, the edges at -1 and 1: (2, H, W)."""
+    y, x = (((torch.arange(n, device=images.device) + 0.5) * 2 / n - 1).to(images.dtype) for n in images.shape[2:])
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"))

@@ -58,11 +58,6 @@ def matching_loss(gaps: Tensor, targets: Tensor) -> Tensor:
     return (weight * (gaps @ gaps.T)).sum() / pairs.any(dim=1).sum().clamp_min(1)
 
 
-def identity_loss(images: Tensor, images_in_own_style: Tensor) -> Tensor:
-    """Mean absolute gap between a crop and itself restyled to its own perturbation. Not of the paper."""
-    return (images - images_in_own_style).abs().mean()
-
-
 def diversity_loss(fake: Tensor, other_fake: Tensor) -> Tensor:
     """Mean absolute gap between two restylings of a crop that differ in their noise only; it is to grow.
 

@@ -21,7 +21,6 @@ from grape_ops.train.losses import (
     discriminator_adversarial_loss,
     diversity_loss,
     generator_adversarial_loss,
-    identity_loss,
     logits_and_r1,
     matching_loss,
     style_reconstruction_loss,
@@ -152,12 +151,6 @@ def matching_objective(nets: Grape, batch: Batch, painted: Repainted, weights: L
     return weights.match * loss, {"match": loss.detach()}
 
 
-def identity_objective(nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings) -> tuple[Tensor, Terms]:
-    """What M, F and G minimise of what restyling to its own perturbation changes in a cell."""
-    loss = identity_loss(batch.images, nets.generator(batch.images, nets.styles(batch.labels, batch.noise)))
-    return weights.identity * loss, {"identity": loss.detach()}
-
-
 def diversity_objective(nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings) -> tuple[Tensor, Terms]:
     """What networks with a noise input, which GRAPE has not, gain by repainting differently with another noise."""
     diversity = diversity_loss(
@@ -216,8 +209,6 @@ class Objectives:
             self._generator.append(prepared(reconstruction_objective))
         if weights.match > 0:
             self._generator.append(prepared(matching_objective))
-        if weights.identity > 0:
-            self._generator.append(prepared(identity_objective))
         if weights.diversity > 0:
             self._generator.append(prepared(diversity_objective))
 

@@ -32,7 +32,7 @@ from grape_ops.train.loop import train
 from grape_ops.train.losses import matching_loss
 from grape_ops.train.memory import memory_needed
 from grape_ops.train.optimizers import make_optimizers, set_rates
-from grape_ops.train.run import Run, open_run
+from grape_ops.train.run import Run, decisive_settings, open_run
 from grape_ops.train.step import discriminator_objective, matching_objective, restyled
 from grape_ops.train.views import viewed
 
@@ -280,6 +280,18 @@ def test_a_checkpoint_of_the_other_kind_of_d_is_refused(tiny_store, tiny_config,
 def test_matching_wants_cells_together(tiny_config):
     with pytest.raises(GrapeOpsError, match=r"train\.together"):
         looking(tiny_config, "train.together=1")
+    with pytest.raises(GrapeOpsError, match=r"to 8 or more"):
+        looking(tiny_config, "train.devices=4")
+
+
+def test_a_classifier_that_is_looked_through_is_part_of_what_a_run_learns(tiny_config):
+    one, other = (looking(tiny_config, "train.start.kind=noise", f"train.start.classifier.steps={n}") for n in (3, 4))
+    assert decisive_settings(one) != decisive_settings(other)
+    plain = [
+        parse_config(c.model_dump() | {"model": {}, "train": {"start": c.train.start.model_dump()}}, "a test")
+        for c in (one, other)
+    ]
+    assert decisive_settings(plain[0]) == decisive_settings(plain[1])
 
 
 def test_the_classifier_is_counted(tiny_store, tiny_config):

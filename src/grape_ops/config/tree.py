@@ -43,11 +43,14 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _match_wants_cells_together(self) -> "Config":
-        together, batch = self.train.together, self.train.batch_size // self.train.accumulate
-        if self.train.loss.match > 0 and not 2 <= together <= batch:
+        train = self.train
+        processes = train.devices * train.nodes  # each takes every so manyth cell of a batch
+        least, most = 2 * processes, train.batch_size // train.accumulate
+        if train.loss.match > 0 and not least <= train.together <= most:
             raise ValueError(
-                f"train.loss.match compares the mean of several cells with one target: set train.together to 2 or "
-                f"more, and at most the crops computed at a time ({batch}); it is {together}"
+                f"train.loss.match compares the mean of several cells with one target: set train.together to {least} "
+                f"or more (two for each of train.devices x train.nodes), and to at most {most}, the crops computed at "
+                f"a time; it is {train.together}"
             )
         return self
 

@@ -38,7 +38,7 @@ from grape_ops.schema import RUN_FILE
 from grape_ops.train.loop import train
 from grape_ops.train.run import decisive_settings, store_fingerprint
 from planted_bbbc021 import settings, write_planted
-from record import write_record
+from record import package_commit, write_record
 
 SIZE = 32
 QUICK_CELLS = 24
@@ -143,9 +143,9 @@ def yardstick_of(store: CropStore, folder: Path, config: Config, pool: Pool, see
 
 
 def recipe_folder(work: Path, seed: int, recipe: str, config: Config, store: CropStore) -> Path:
-    """A folder that another setting, of training or of measuring, never shares."""
+    """A folder that another setting, of training or of measuring, or another version of the package never shares."""
     measuring = [config.features.decisive(), config.generate.model_dump(mode="json")]
-    facts = [store_fingerprint(store), decisive_settings(config), config.train.steps, *measuring]
+    facts = [package_commit(), store_fingerprint(store), decisive_settings(config), config.train.steps, *measuring]
     mark = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     return work / f"seed{seed}" / f"{recipe}-{mark}"
 

@@ -53,7 +53,8 @@ def impa_config(config: Config, embedding_dim: int, seed: int) -> Config:
     loss = {"match": plain.match, "adversarial": plain.adversarial}
     loss |= {"r1": settings.loss.r1 or plain.r1, "diversity": own.diversity}
     # A rate of 0 keeps the given vectors as they are.
-    rates = {"embedding_learning_rate": 0.0, "learning_rate": own.learning_rate or settings.optimizer.learning_rate}
+    rates = {"embedding_learning_rate": 0.0, "falling": 0.0}
+    rates["learning_rate"] = own.learning_rate or settings.optimizer.learning_rate
     model = model.model_copy(
         update={
             "embedding_dim": embedding_dim,

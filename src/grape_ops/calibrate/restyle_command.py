@@ -27,6 +27,7 @@ from grape_ops.calibrate.yardstick import read_yardstick
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_json
 from grape_ops.config import Config
+from grape_ops.errors import GrapeOpsError
 from grape_ops.generate.restyle import Restyler
 from grape_ops.schema import COMPLEX, GENE, RUN_FILE, TRUTH_FILE
 from grape_ops.train.fit import say_trainings
@@ -63,6 +64,8 @@ def calibrate_restyling(store_path: Path, out: Path, config: Config) -> str:
     GrapeOpsError : too few control cells, or other settings than the folder was begun with.
     """
     store = CropStore.open(store_path)
+    if config.train.unit != "gene":
+        raise GrapeOpsError("Restyled cells are calibrated gene by gene: set train.unit=gene.")
     refuse_other_settings(out / RECORD_FILE, store, config, planted_settings(config.calibrate))
     folder = out / "restyle"
     refuse_other_settings(folder / RECORD_FILE, store, config, _restyle_settings(config))
@@ -90,8 +93,8 @@ def _judge(store: CropStore, folder: Path, config: Config) -> dict[str, Any]:
     choose_cells(design, len(source.cells), settings.restyled_cells)  # too few must come to light before training
     if not (folder / "store").exists():
         write_planted_store(source, settings, seed, folder / "store")
-        for name in (TRUTH_FILE, TRAITS_FILE):
-            shutil.copy(folder / "store" / name, folder / name)
+    for name in (TRUTH_FILE, TRAITS_FILE):
+        shutil.copy(folder / "store" / name, folder / name)
     planted = CropStore.open(folder / "store")
     pictures = counterfactuals_of(source, design, planted, folder, settings.restyled_cells)
     yardstick = read_yardstick(pictures, planted, config, folder)

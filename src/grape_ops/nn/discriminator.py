@@ -5,13 +5,12 @@ Letters: B batch, C channels, H height = width, N hidden channels, P perturbatio
 
 import itertools
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from grape_ops.nn.blocks import ResBlock, doubling_widths
-from grape_ops.nn.normalization import leaky, leaky_
+from grape_ops.nn.normalization import full_precision, leaky, leaky_
 
 
 class Trunk(nn.Module):
@@ -79,7 +78,7 @@ class Discriminator(nn.Module):
 
 def _exact(head: nn.Linear, hidden: Tensor) -> Tensor:
     """Logits in full precision: they are few, and steer everything."""
-    with nullcontext() if hidden.is_meta else torch.autocast(hidden.device.type, enabled=False):
+    with full_precision(hidden):
         return head(hidden.to(head.weight.dtype))
 
 

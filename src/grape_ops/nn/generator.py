@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from grape_ops.nn.blocks import ResBlock, StyledResBlock, doubling_widths
-from grape_ops.nn.normalization import AdaINLeaky, InstanceNormLeaky
+from grape_ops.nn.normalization import AdaINLeaky, InstanceNormLeaky, full_precision
 
 _FLOW_BLOCK = 4  # px: movements are averaged over blocks of this size, and change smoothly between them
 
@@ -143,7 +143,8 @@ def fine_structure(images: Tensor) -> Tensor:
     weights = torch.tensor([1, 4, 6, 4, 1], dtype=images.dtype, device=images.device) / 16
     channels = images.shape[1]
     kernel = (weights[:, None] * weights).expand(channels, 1, 5, 5)
-    return images - functional.conv2d(functional.pad(images, (2, 2, 2, 2), "replicate"), kernel, groups=channels)
+    with full_precision(images):  # a difference of nearly equal numbers
+        return images - functional.conv2d(functional.pad(images, (2, 2, 2, 2), "replicate"), kernel, groups=channels)
 
 
 def warped(images: Tensor, flow: Tensor) -> Tensor:

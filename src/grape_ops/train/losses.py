@@ -1,6 +1,7 @@
 """The objectives of section 3.4, one equation, one pure function.
 
-Letters: B batch, C channels, H height = width, S style length. Logits are those of the addressed head.
+Letters: B batch, C channels, H height = width, S style length. Logits are those of the addressed
+heads: (B,), or (B, K) where D judges K maps.
 """
 
 from collections.abc import Callable

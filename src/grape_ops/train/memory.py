@@ -155,7 +155,9 @@ def _ways_out(need: Need, config: Config, free: int) -> str:
             (
                 n
                 for n in range(1, largest + 1)
-                if largest % n == 0 and need.activations * settings.accumulate / n < room
+                if largest % n == 0
+                and (settings.together == 1 or largest // n % settings.together == 0)
+                and need.activations * settings.accumulate / n < room
             ),
             None,
         )

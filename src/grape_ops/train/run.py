@@ -194,6 +194,8 @@ def decisive_settings(config: Config) -> dict[str, Any]:
     tree = config.model_dump(mode="json", include={"seed", "model", "train"})
     # Where rates fall towards the end, the end is part of what is learnt.
     free = _MAY_CHANGE - {"steps"} if config.train.optimizer.falling else _MAY_CHANGE
+    if config.model.discriminator.judges == "pixels":
+        del tree["model"]["discriminator"]["head_width"]  # nothing has these heads
     tree["train"] = {key: value for key, value in tree["train"].items() if key not in free}
     if config.train.start.kind == "noise":  # whatever a classifier would have been, unless D or a loss looks through it
         seen = {"classifier": tree["train"]["start"]["classifier"]} if config.seen_through is not None else {}

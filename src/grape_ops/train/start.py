@@ -20,7 +20,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.nn.classifier import CellClassifier
 from grape_ops.nn.grape import Grape
-from grape_ops.progress import progress
+from grape_ops.progress import note, progress
 from grape_ops.schema import START_FILE
 from grape_ops.train.classifier import Part, features_of, train_classifier
 from grape_ops.train.run import Run
@@ -74,6 +74,11 @@ def find_start(run: Run, store: CropStore) -> Start:
         whitening, effects = shrunken_effects(summed(networks[0].centred_layers, networks[0], store, cells))
         start.whitening, start.effects = torch.from_numpy(whitening).float(), torch.from_numpy(effects).float()
         start.classifier = networks[0].cpu()
+        if config.train.loss.match and not effects.any():
+            note(
+                "No gene's cells differ from the others' by more than chance in the classifier's layers: "
+                "train.loss.match asks restyling to change nothing. More cells per gene may show more."
+            )
     return start
 
 

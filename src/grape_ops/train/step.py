@@ -16,6 +16,7 @@ from grape_ops.cells.batches import Batch
 from grape_ops.config import LossSettings
 from grape_ops.nn.classifier import centred_summaries
 from grape_ops.nn.grape import Grape
+from grape_ops.nn.normalization import full_precision
 from grape_ops.train.losses import (
     cycle_loss,
     discriminator_adversarial_loss,
@@ -147,7 +148,8 @@ def matching_objective(nets: Grape, batch: Batch, painted: Repainted, weights: L
     """What M, F and G minimise of the change that restyling is to make in the layers of the classifier."""
     assert nets.effects is not None, "they come with loss.match"
     change = centred_summaries(painted.fake_maps) - centred_summaries(painted.real_maps)
-    loss = matching_loss(nets.effects.gaps(change, batch.labels, batch.targets), batch.targets)
+    with full_precision(change):
+        loss = matching_loss(nets.effects.gaps(change, batch.labels, batch.targets), batch.targets)
     return weights.match * loss, {"match": loss.detach()}
 
 

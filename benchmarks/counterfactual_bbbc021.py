@@ -175,7 +175,7 @@ def over_seeds(runs: dict[int, dict[str, Any]]) -> dict[str, Any]:
 
 
 def print_figures(figures: dict[str, dict[str, Any]]) -> None:
-    """Print a line a recipe or reference."""
+    """Print one line per recipe or reference."""
     columns = list(dict.fromkeys(name for row in figures.values() for name in row["sd"]))
     print(f"{'':20}" + "".join(f"{name:>15}" for name in columns))
     for name, row in figures.items():

@@ -71,7 +71,7 @@ def run_pipeline(file: Path, overrides: Iterable[str] = ()) -> None:
 
 def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
     """Write the pipeline file of the demo and do it."""
-    # The preset takes ten minutes on two cores; 24 simulated genes, strongly changed, do not need all of them.
+    # 24 simulated genes, strongly changed, do not need the whole length of the preset.
     small = {"width": 16, "steps": 1200}
     settings: dict[str, Any] = {
         "train": {"steps": 500, "start": {"classifier": small}},

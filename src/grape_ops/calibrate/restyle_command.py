@@ -2,8 +2,8 @@
 
 out/
   calibration.json            what the folder was begun with
-  restyle.tsv                 one row a pseudo-gene
-  restyle_kinds.tsv           one row a kind of trait
+  restyle.tsv                 one row per pseudo-gene
+  restyle_kinds.tsv           one row per kind of trait
   restyle.json                all scores, and those of the references
   restyle.png, .pdf           the same as a figure
   restyle/                    truth, the run, counterfactuals and what was measured on them
@@ -137,7 +137,7 @@ def _kind_table(scores: dict[str, Any]) -> pd.DataFrame:
 
 
 def _in_words(scores: dict[str, Any], out: Path) -> str:
-    """The scores as a table: one row a score, one column restyled cells and each reference."""
+    """The scores as a table: one row per score, one column for restyled cells and one for each reference."""
     rows = {}
     for name, words in _SHOWN.items():
         values = [own.get(name) for own in scores.values()]

@@ -128,7 +128,8 @@ def shrunken_contrasts(cells: CellSums, own: float) -> np.ndarray:
 def shrunken_effects(cells: CellSums) -> tuple[np.ndarray, np.ndarray]:
     """What genes change, shrunken by what chance explains, in whitened features: whitening (V, V), effects (P, V).
 
-    Unlike contrasts they keep their size and what is each gene's own. Features that do not vary have a column of 0.
+    Unlike contrasts, effects keep their size and their gene-specific part. What all genes share against the controls
+    is kept only along directions in which genes differ. Features that do not vary have a column of 0.
     """
     found = _whitened(cells)
     directions, signal = found.signal(0)

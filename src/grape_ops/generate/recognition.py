@@ -84,7 +84,7 @@ class Recognition:
 
     @property
     def possible(self) -> bool:
-        """Whether there are two genes at least, and controls, to be told apart."""
+        """True if there are at least two genes, and controls, to tell apart."""
         return len(self.rows) > 1 and len(self._origin) >= FEWEST_CELLS // 2
 
     def gene(self, row: int, unchanged: np.ndarray, restyled: np.ndarray) -> dict[str, Any]:

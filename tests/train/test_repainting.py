@@ -196,6 +196,24 @@ def test_effects_are_the_planted_ones_and_chance_has_none():
             assert np.linalg.norm(effects) < 0.2 * genes**0.5  # in standard deviations of chance
 
 
+def test_what_all_genes_share_against_the_controls_is_an_effect_though_no_gene_differs_along_it():
+    rng = np.random.default_rng(1)
+    genes, cells, features = 8, 400, 12
+    labels = np.repeat(np.arange(genes + 1), cells)
+    for stress in (0.0, 1.5):
+        shared = np.zeros((genes + 1, features))
+        shared[:genes, 5] = stress
+        own = np.zeros_like(shared)
+        own[:genes, :3] = rng.normal(0, 2, (genes, 3))
+        sums = CellSums.zeros(genes + 1, 2, features)
+        sums.add(rng.normal(size=(len(labels), features)) + (own + shared)[labels], labels, np.arange(len(labels)) % 2)
+        whitening, effects = shrunken_effects(sums)
+        asked = (effects[:-1].mean(axis=0) - effects[-1]) @ np.linalg.pinv(whitening)
+        wanted = (own + shared)[:-1].mean(axis=0)
+        assert abs(asked[5] - stress) < 0.2
+        assert np.linalg.norm(asked - wanted) < 0.3
+
+
 def test_d_on_features_learns_its_heads_and_g_learns_through_the_classifier():
     nets, batch = nets_that_look(paints="change"), batch64()
     before = copy.deepcopy(nets.classifier.state_dict())

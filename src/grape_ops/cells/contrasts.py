@@ -128,12 +128,15 @@ def shrunken_contrasts(cells: CellSums, own: float) -> np.ndarray:
 def shrunken_effects(cells: CellSums) -> tuple[np.ndarray, np.ndarray]:
     """What genes change, shrunken by what chance explains, in whitened features: whitening (V, V), effects (P, V).
 
-    Unlike contrasts, effects keep their size and their gene-specific part. What all genes share against the controls
-    is kept only along directions in which genes differ. Features that do not vary have a column of 0.
+    Unlike contrasts, effects keep their size and their gene-specific part, and what all genes share against the
+    controls: that is the controls' own contrast, and it is shrunken by itself, for genes need not differ along it.
+    Features that do not vary have a column of 0.
     """
     found = _whitened(cells)
     directions, signal = found.signal(0)
     shrunken = (found.contrasts @ directions.T * signal) @ directions
+    shared = found.contrasts[-1]
+    shrunken[-1] = shared * max(1 - found.chance_shared / max(float(shared @ shared), 1e-12), 0.0)
     shrunken[cells.counts.sum(axis=1) == 0] = 0
     kept = cells.varying()
     features = len(kept)
@@ -145,11 +148,15 @@ def shrunken_effects(cells: CellSums) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass
 class _Whitened:
-    """Genes' contrasts (P, V) in units of their chance, what takes scaled features there (V, V), and who has cells."""
+    """Genes' contrasts (P, V) in units of their chance, what takes scaled features there (V, V), and who has cells.
+
+    ``chance_shared`` is the squared length that chance alone gives to the controls' contrast.
+    """
 
     contrasts: np.ndarray
     whitening: np.ndarray
     present: np.ndarray
+    chance_shared: float
 
     def signal(self, own: float) -> tuple[np.ndarray, np.ndarray]:
         """Directions along which genes differ (R, V), and the share of each that is kept (R,)."""
@@ -173,10 +180,16 @@ def _whitened(cells: CellSums) -> _Whitened:
     fit = scaled.effects()
     by_gene = cells.counts.sum(axis=1)
     present = by_gene[:-1] > 0
-    shares = cells.counts[:-1][present] / by_gene[:-1][present, None]
+    shares = cells.counts / np.maximum(by_gene, 1)[:, None]
+    genes, batches = shares[:-1][present], fit.batch.T @ fit.batch / max(len(fit.batch) - 1, 1)
     noise = fit.scatter * np.mean(1 / by_gene[:-1][present])
     noise += RIDGE * np.trace(noise) / len(noise) * np.eye(len(noise))
-    noise += BATCH_WEIGHT * (shares**2).sum(axis=1).mean() * fit.batch.T @ fit.batch / max(len(fit.batch) - 1, 1)
+    noise += BATCH_WEIGHT * (genes**2).sum(axis=1).mean() * batches
     variance, axes = np.linalg.eigh(noise)
     whitening = axes / np.sqrt(variance)
-    return _Whitened((fit.gene - fit.gene[:-1][present].mean(axis=0)) @ whitening, whitening, present)
+    # The mean of genes and the controls have chances of their own, and batches where they lie on others.
+    cells_chance = np.sum(1 / by_gene[:-1][present]) / len(genes) ** 2 + 1 / max(by_gene[-1], 1)
+    apart = ((genes.mean(axis=0) - shares[-1]) ** 2).sum()
+    chance = fit.scatter * cells_chance + BATCH_WEIGHT * apart * batches
+    chance_shared = float(np.trace(whitening.T @ chance @ whitening))
+    return _Whitened((fit.gene - fit.gene[:-1][present].mean(axis=0)) @ whitening, whitening, present, chance_shared)

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from grape_ops.generate.distances import energy_distance
-from grape_ops.generate.recognition import REFERENCES, Recognition, own_rank
+from grape_ops.generate.recognition import REFERENCES, Recognition, Unseen, own_rank
+from grape_ops.generate.told import FEWEST_UNSEEN
 from grape_ops.generate.verdicts import RECOGNISED, not_checked, recognised, scored, trust
 
 GENES, FEATURES, CELLS = 8, 10, 120
@@ -19,10 +20,17 @@ def planted():
     return effects, knockouts, rng.normal(size=(CELLS, FEATURES))
 
 
+def unseen(planted, cells=12):
+    """Real cells of all genes that no generator has seen."""
+    rng = np.random.default_rng(1)
+    fresh = {row: effect + rng.normal(size=(cells, FEATURES)) for row, effect in enumerate(planted[0])}
+    return Unseen(fresh, rng.normal(size=(3 * cells, FEATURES)))
+
+
 def judged(planted, restyle, seed=0):
     """Columns of all genes for a generator (row, cells) -> cells; restyled to control, cells come out too bright."""
     effects, knockouts, control = planted
-    found = Recognition(knockouts, control, lambda cells: cells, seed)
+    found = Recognition(knockouts, control, lambda cells: cells, seed, unseen(planted))
     unchanged = control + 0.5
     lines = [found.gene(row, unchanged, restyle(row, unchanged, effects)) for row in range(GENES)]
     return pd.DataFrame(lines).assign(p_own=pd.Series(found.own_p_values()))
@@ -63,15 +71,22 @@ def test_cells_that_could_not_be_measured_are_left_out(planted):
 def test_genes_of_few_cells_are_not_recognised(planted):
     _, knockouts, control = planted
     few = knockouts | {3: knockouts[3][:5]}
-    found = Recognition(few, control, lambda cells: cells, 0)
+    found = Recognition(few, control, lambda cells: cells, 0, unseen(planted))
     assert found.gene(3, control, control) == {} and found.gene(0, control, control)["ranked"] == GENES - 1
-    alone = Recognition({0: knockouts[0]}, control, lambda cells: cells, 0)
+    alone = Recognition({0: knockouts[0]}, control, lambda cells: cells, 0, unseen(planted))
     assert alone.gene(0, control, control) == {} and alone.own_p_values() == {}
+
+
+def test_without_cells_that_training_has_not_seen_nothing_is_told(planted):
+    effects, knockouts, control = planted
+    found = Recognition(knockouts, control, lambda cells: cells, 0, unseen(planted, FEWEST_UNSEEN - 1))
+    line = found.gene(0, control, control + effects[0])
+    assert line["rank"] == 1 and "p_along" not in line and found.own_p_values() == {}
 
 
 def test_halves_do_not_overlap(planted):
     _, knockouts, control = planted
-    found = Recognition(knockouts, control, lambda cells: cells, 0)
+    found = Recognition(knockouts, control, lambda cells: cells, 0, unseen(planted))
     halves = found.halves[0]
     assert len(halves.learnt) == len(halves.held_out) == CELLS // 2 and found.learnt.sum() == CELLS // 2
     np.testing.assert_array_equal(np.sort(halves.whole, axis=0), np.sort(knockouts[0], axis=0))
@@ -118,6 +133,8 @@ def test_an_untold_gene_in_words(planted):
     assert "do not read these pictures as its phenotype" in trust(found.loc["A"].to_dict()).words
     missing = found.loc["A"].to_dict() | {"restyling_q": np.nan}
     assert trust(missing).status == "unchecked" and "fewer than 5" in trust(missing).words
+    unseen_few = missing | {"p_along": np.nan, "n_unseen": 3.0}
+    assert "training held out 3 of its cells, 5 are wanted (train.holdout)" in trust(unseen_few).words
     earlier = {key: value for key, value in found.loc["A"].items() if not key.startswith("restyling")}
     assert trust(earlier).status == "unchecked" and "earlier version" in trust(earlier).words
     assert "`grape-ops phenotype RUN STORE --out phenotype`" in not_checked().words

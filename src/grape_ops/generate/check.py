@@ -18,7 +18,7 @@ from grape_ops.config import FeatureSettings, GenerateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.generate.comparison import Comparison, Principal
 from grape_ops.generate.content import unrelated_content
-from grape_ops.generate.draw import draw_cells, draw_matching, gene_row
+from grape_ops.generate.draw import draw_cells, draw_matching, gene_row, unseen_cells
 from grape_ops.generate.figures import save_figure
 from grape_ops.generate.measure import Measurer
 from grape_ops.generate.painted import CONTENT_CELLS, painted_features
@@ -61,8 +61,8 @@ def write_check(
     Parameters
     ----------
     run_path, store_path : the run and the store it was trained on.
-    out : folder for ``phenotype.tsv`` (a row a gene), ``features.tsv`` (its top features), ``values.parquet`` (their
-        values in every cell) and ``phenotype.json`` (settings and summary).
+    out : folder for ``phenotype.tsv`` (one row per gene), ``features.tsv`` (its top features), ``values.parquet``
+        (their values in every cell) and ``phenotype.json`` (settings and summary).
     settings, features : of the comparison and of the measuring.
     genes : to check; all of the run if none is named.
     seed : draws cells, halves and forests.
@@ -117,14 +117,17 @@ def _measured(
     drawn = draw_cells(store, control_row, max(settings.cells, CELLS_PER_BATCH * len(store.batches)), seed)
     cells = drawn[: settings.cells]
     matching = {row: draw_matching(store, row, cells, seed) for row in rows}
-    measured = measurer.cells(np.concatenate([drawn, *matching.values()]))
-    controls, *parts = np.split(measured, np.cumsum([len(drawn), *map(len, matching.values())])[:-1])
-    knockouts = {row: (own, part) for (row, own), part in zip(matching.items(), parts, strict=True)}
+    unseen = {row: unseen_cells(restyler.run, store, row)[: settings.cells] for row in [*rows, control_row]}
+    measured = measurer.cells(np.concatenate([drawn, *matching.values(), *unseen.values()]))
+    sizes = [len(drawn), *map(len, matching.values()), *map(len, unseen.values())]
+    controls, *parts = np.split(measured, np.cumsum(sizes)[:-1])
+    knockouts = {row: (own, part) for (row, own), part in zip(matching.items(), parts, strict=False)}
+    fresh = {row: (own, part) for (row, own), part in zip(unseen.items(), parts[len(rows) :], strict=True)}
     space = FeatureSpace.of(measurer.names, controls, store.batch_codes[drawn], len(store.batches), settings.redundant)
     scaled = [space(part, store.batch_codes[own]) for own, part in [(drawn, controls), *knockouts.values()]]
     real = np.concatenate(scaled)
     principal = Principal.of(real[real.any(axis=1)], settings.components)  # without cells that have no nucleus
-    return Comparison(restyler, settings, space, principal, cells, controls[: len(cells)], knockouts, seed)
+    return Comparison(restyler, settings, space, principal, cells, controls[: len(cells)], knockouts, fresh, seed)
 
 
 def _summary(comparison: Comparison, measurer: Measurer, table: pd.DataFrame) -> dict[str, Any]:
@@ -161,7 +164,7 @@ def _write_figures(
     matching: dict[int, np.ndarray],
     folder: Path,
 ) -> None:
-    """A panel a gene, those told best from control first and not more than ``MOST_FIGURES``, and all genes' shares."""
+    """One panel per gene, those told best first and not more than ``MOST_FIGURES``, and all genes' shares."""
     genes = table.loc[table["gene_symbol"].isin(values["gene_symbol"]), "gene_symbol"].tolist()[:MOST_FIGURES]
     store, rows = restyler.store, [restyler.names.index(gene) for gene in genes]
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import pandas as pd
 from grape_ops.config import GenerateSettings
 from grape_ops.generate import distances
 from grape_ops.generate.phenotype import FEWEST_CELLS, FeatureSpace, Separation, direction_agreement, separate
-from grape_ops.generate.recognition import Recognition
+from grape_ops.generate.recognition import Recognition, Unseen
 from grape_ops.generate.restyle import Restyler
 from grape_ops.generate.verdicts import SETS
 
@@ -50,6 +50,7 @@ class Comparison:
     restyler, settings, space, principal : the run, settings, and the features and components cells are compared in.
     cells, controls : (n,) control cells of the store that are restyled, and their features as measured (n, K).
     knockouts : of each gene to check, by its row of M: its knock-out cells (m,), and their features (m, K).
+    unseen : the same of cells that training has not seen, of the genes and of control.
     seed : draws halves and forests.
 
     Attributes
@@ -66,14 +67,17 @@ class Comparison:
         cells: np.ndarray,
         controls: np.ndarray,
         knockouts: Mapping[int, tuple[np.ndarray, np.ndarray]],
+        unseen: Mapping[int, tuple[np.ndarray, np.ndarray]],
         seed: int,
     ):
         self.restyler, self.settings, self.space, self.principal = restyler, settings, space, principal
         self.cells, self.controls, self.seed = cells, controls, seed
         self.knockouts = knockouts
+        self.unseen = {row: self._whole_cells(*part) for row, part in unseen.items()}
         self.batches = restyler.store.batch_codes[cells]
         real = {row: self._real(row) for row in knockouts}
-        self.recognition = Recognition(real, self._gapped(controls), principal, seed)
+        fresh = Unseen(self.unseen, self.unseen[len(restyler.names) - 1])
+        self.recognition = Recognition(real, self._gapped(controls), principal, seed, fresh)
 
     def gene(
         self,
@@ -90,6 +94,7 @@ class Comparison:
         """
         gene, settings = self.restyler.names[row], self.settings
         record: dict[str, Any] = {"gene_symbol": gene, "n_cells": len(self.knockouts[row][0]), "note": ""}
+        record["n_unseen"] = len(self.unseen[row])
         rng = np.random.default_rng([self.seed, row])
         target = self._real(row)
         same, other = _whole(self.controls), _whole(self.controls) & _whole(restyled)
@@ -114,7 +119,10 @@ class Comparison:
 
     def _real(self, row: int) -> np.ndarray:
         """Features of a gene's knock-out cells in which a nucleus was found: (m, F)."""
-        cells, measured = self.knockouts[row]
+        return self._whole_cells(*self.knockouts[row])
+
+    def _whole_cells(self, cells: np.ndarray, measured: np.ndarray) -> np.ndarray:
+        """Features of those of the store's cells (m,), as measured (m, K), in which a nucleus was found: (., F)."""
         return self.space(measured, self.restyler.store.batch_codes[cells])[_whole(measured)]
 
     def _gapped(self, measured: np.ndarray) -> np.ndarray:

@@ -5,12 +5,14 @@ Letters: N cells of a store, n cells drawn.
 
 import numpy as np
 
+from grape_ops.cells.batches import hold_out
 from grape_ops.cells.store import CropStore
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import CONTROL_LABEL
+from grape_ops.train.run import Run
 
 CONTROL = "control"  # what users call the non-targeting cells
-_SOURCE, _KNOCKOUT = 1, 2  # independent random streams of one seed
+_SOURCE, _KNOCKOUT, _UNSEEN = 1, 2, 3  # independent random streams of one seed
 
 
 def gene_row(names: list[str], gene: str) -> int:
@@ -46,6 +48,20 @@ def draw_matching(store: CropStore, row: int, cells: np.ndarray, seed: int) -> n
     rng = np.random.default_rng([seed, _KNOCKOUT, row])
     free = rng.permutation(np.flatnonzero((store.labels == row) & ~np.isin(np.arange(len(store)), cells)))
     return match_batches(store, free, cells)
+
+
+def unseen_cells(run: Run, store: CropStore, row: int) -> np.ndarray:
+    """Cells of a perturbation that training has not seen, in random order: (m,).
+
+    Where a run held out none, they are all its cells; but none if it was taught their mean (``train.loss.match``).
+    """
+    train = run.config.train
+    own = store.labels == row
+    if train.holdout:
+        own &= hold_out(store.labels, train.holdout, run.config.seed)
+    elif train.loss.match:
+        own[:] = False
+    return np.random.default_rng([run.config.seed, _UNSEEN, row]).permutation(np.flatnonzero(own))
 
 
 def match_batches(store: CropStore, free: np.ndarray, cells: np.ndarray) -> np.ndarray:

@@ -45,6 +45,20 @@ class Halves:
         return np.concatenate([self.learnt, self.held_out])
 
 
+@dataclass(frozen=True)
+class Unseen:
+    """Real cells that training has not seen, by which a restyling is told from chance.
+
+    Attributes
+    ----------
+    knockouts : of each gene, by its row of M: (m, F).
+    controls : (k, F).
+    """
+
+    knockouts: Mapping[int, np.ndarray]
+    controls: np.ndarray
+
+
 class Recognition:
     """Real cells of all genes, by which the restyled ones of each are judged.
 
@@ -54,6 +68,7 @@ class Recognition:
     control : (n, F) the control cells that are restyled; not a number where none could be measured.
     components : (k, F) -> (k, d), in which energy distances are taken.
     seed : draws the halves.
+    unseen : cells for the tests against chance.
 
     Attributes
     ----------
@@ -67,7 +82,9 @@ class Recognition:
         control: np.ndarray,
         components: Callable[[np.ndarray], np.ndarray],
         seed: int,
+        unseen: Unseen,
     ):
+        self.unseen = unseen
         self.rows = [row for row, cells in knockouts.items() if len(cells) >= FEWEST_CELLS]
         self.control, self.components = control, components
         rng = np.random.default_rng([seed, 1])
@@ -105,7 +122,6 @@ class Recognition:
         mean = np.delete(self.changes, own, axis=0).mean(axis=0)
         start = self.control[judged]
         change = (restyled - unchanged)[measured].mean(axis=0)
-        self._made[row] = change
         sets = {
             "": (change, restyled[judged]),
             "_unrestyled": (np.zeros_like(mean), start),
@@ -119,8 +135,10 @@ class Recognition:
             near = halves.learnt if ending == "_held_out" else cells  # the floor: one half from the other
             found["energy" + ending] = energy_distance(self.components(near), goal)
             found["classified" + ending] = self._named(cells, row)
-        direction = halves.whole.mean(axis=0) - self._origin.mean(axis=0)
-        found["p_along"] = told.moves_along((restyled - unchanged)[judged], direction)
+        fresh = self.unseen.knockouts[row]
+        if min(len(fresh), len(self.unseen.controls)) >= told.FEWEST_UNSEEN:
+            found["p_along"] = told.lie_along(fresh, self.unseen.controls, change)
+            self._made[row] = change
         return found
 
     def own_p_values(self) -> dict[int, float]:
@@ -128,8 +146,9 @@ class Recognition:
         rows = list(self._made)
         if not rows:
             return {}
-        real = np.stack([self.halves[row].whole.mean(axis=0) for row in rows])
-        p_values = told.points_to_its_own(np.stack(list(self._made.values())), real)
+        real = np.stack([self.unseen.knockouts[row].mean(axis=0) for row in rows])
+        known = np.stack([self.halves[row].whole.mean(axis=0) for row in rows])
+        p_values = told.points_to_its_own(np.stack(list(self._made.values())), real, known)
         return dict(zip(rows, p_values.tolist(), strict=True))
 
     def _named(self, cells: np.ndarray, row: int) -> float:

@@ -1,9 +1,10 @@
 """Is a gene's restyling told from chance? Two tests that no counterfactual is needed for; both must be passed.
 
 A generator may move cells towards a knock-out because it moves all cells so, whatever the gene; and it may move each
-gene's cells firmly somewhere else. The first test asks the cells whether they go towards the gene's knock-outs at all,
-the second asks the genes whether this one's restyling points to its own knock-outs rather than any other's does.
-Letters: n cells, G genes, F features.
+gene's cells firmly somewhere else. The first test asks the knock-out cells whether they lie at all where restyling
+goes, the second asks the genes whether this one's restyling points to its own knock-outs rather than any other's does.
+The knock-out cells are those that training has not seen: a generator that was taught the chance of its cells would
+find it again in them. Letters: n cells, m knock-out cells, k control cells, G genes, F features.
 """
 
 import numpy as np
@@ -11,26 +12,26 @@ from scipy import stats
 
 ALIKE = 0.5  # cosine from which on two knock-outs count as alike, and restyling to one may look like the other
 FEWEST_OTHERS = 5  # restylings of other genes, of which chance can be told
+FEWEST_UNSEEN = 5  # knock-out cells that training has not seen, of which a mean can be taken
 ROUNDING = 1e-9  # what is smaller is no difference
 
 
-def moves_along(change: np.ndarray, direction: np.ndarray) -> float:
-    """P-value that restyled cells lie no further along a direction than the same cells restyled to control.
+def lie_along(knockouts: np.ndarray, controls: np.ndarray, change: np.ndarray) -> float:
+    """P-value that real knock-out cells lie no further where restyling goes than real control cells do.
 
-    A paired, one-sided t-test.
+    Welch's t-test, one-sided.
 
     Parameters
     ----------
-    change : (n, F) what restyling changes of each cell, less what restyling it to control does.
-    direction : (F,) change by the real knock-out, from cells other than these.
+    knockouts, controls : (m, F), (k, F) real cells, two of each at least.
+    change : (F,) mean change by restyling to the gene, less that by restyling to control.
     """
-    along = change @ direction
-    if np.ptp(along) <= ROUNDING * np.abs(along).max():  # all cells move alike, as where nothing moves at all
-        return 0.0 if len(along) > 1 and along[0] > 0 else 1.0
-    return float(stats.ttest_1samp(along, 0, alternative="greater").pvalue)
+    if not change.any():
+        return 1.0  # where nothing moves, nothing lies
+    return float(stats.ttest_ind(knockouts @ change, controls @ change, equal_var=False, alternative="greater").pvalue)
 
 
-def points_to_its_own(made: np.ndarray, real: np.ndarray) -> np.ndarray:
+def points_to_its_own(made: np.ndarray, real: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     """P-value for each gene that its restyling points to its knock-outs no more than other genes' restylings do.
 
     What all genes share is taken off both sides. Then each gene's restyling is compared, by its cosine with the
@@ -42,12 +43,14 @@ def points_to_its_own(made: np.ndarray, real: np.ndarray) -> np.ndarray:
     ----------
     made : (G, F) mean change by restyling to each gene.
     real : (G, F) mean of the features of each gene's knock-out cells; an offset common to all genes does not count.
+    known : (G, F) the same over all cells there are, by which genes are found alike; ``real`` if None.
 
     Returns
     -------
     (G,), not a number where fewer than ``FEWEST_OTHERS`` genes are unlike.
     """
-    own, alike = cosines(centred(made), centred(real)), cosines(centred(real), centred(real))
+    known = centred(real if known is None else known)
+    own, alike = cosines(centred(made), centred(real)), cosines(known, known)
     found = np.full(len(made), np.nan)
     for gene in range(len(made)):
         others = own[alike[:, gene] < ALIKE, gene]

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from grape_ops.generate.recognition import MEASURES, REFERENCES
-from grape_ops.generate.told import FEWEST_OTHERS
+from grape_ops.generate.told import FEWEST_OTHERS, FEWEST_UNSEEN
 
 PHENOTYPE_TSV = "phenotype.tsv"
 FEATURES_TSV = "features.tsv"
@@ -118,7 +118,9 @@ def trust(line: Mapping[Any, Any]) -> Trust:
         return not_checked("an earlier version made the check")
     if np.isnan(q):
         few = f"fewer than {FEWEST_OTHERS} genes of another phenotype were checked beside it"
-        why = "too few of its cells could be measured" if np.isnan(line["p_along"]) else few
+        why = few if not np.isnan(line["p_along"]) else "too few of its cells could be measured"
+        if line.get("n_unseen", np.inf) < FEWEST_UNSEEN:
+            why = f"training held out {line['n_unseen']:.0f} of its cells, {FEWEST_UNSEEN} are wanted (train.holdout)"
         return Trust("unchecked", f"not checked whether the restyling is told from chance: {why}")
     if not line["restyling_told"]:
         return Trust("untold", f"restyling not told from chance (q = {q:.2g}): {DO_NOT_READ}")

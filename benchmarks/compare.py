@@ -9,14 +9,14 @@ from typing import Any
 
 from anndata import read_h5ad
 
-from grape_ops.calibrate.methods import method_names, refuse_unknown, write_vectors
-from grape_ops.calibrate.recovery import over_screens, paired_differences, recovery
 from grape_ops.config import Config, load_config
 from grape_ops.groundtruth import load_truth
+from grape_ops.power.methods import check_known, method_names, write_vectors
+from grape_ops.power.recovery import over_screens, paired_differences, recovery
 from grape_ops.schema import TRUTH_FILE
 
 # Steps of everything that is trained, to show that it runs.
-QUICK = ("train.steps=30", "train.start.classifier.steps=30", "baselines.classifier.steps=30")
+QUICK = ("train.steps=30", "train.init.classifier.steps=30", "baselines.classifier.steps=30")
 Score = Callable[[Any, Path, Config, int], dict[str, Any]]
 
 
@@ -49,7 +49,7 @@ def compare(
         raise SystemExit("Give --out FILE, or --store-only DIR.")
     methods = options.methods.split(",")
     known = [name for name in methods if name in method_names()]
-    refuse_unknown(methods)
+    check_known(methods)
     seeds = options.seeds[:1] if options.quick else options.seeds
     overrides = [*options.set, *(QUICK if options.quick else [])]
     scores: dict[str, list[dict[str, Any]]] = {}

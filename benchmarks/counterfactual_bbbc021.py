@@ -19,21 +19,21 @@ import numpy as np
 
 from bbbc021 import resized, write_pool
 from compare import QUICK
-from grape_ops.calibrate.design import Design, draw_design
-from grape_ops.calibrate.planted_store import Source, read_source
-from grape_ops.calibrate.restyled import (
+from grape_ops.benchmark.ablations import read_ablation
+from grape_ops.cells.store import CropStore
+from grape_ops.config import Config, load_config
+from grape_ops.errors import GrapeOpsError
+from grape_ops.power.design import Design, draw_design
+from grape_ops.power.planted_store import Source, read_source
+from grape_ops.power.restyling_scores import (
     RESTYLED_CELLS,
     counterfactuals_of,
     map_scores,
     reference_scores,
     restyled_scores,
 )
-from grape_ops.calibrate.yardstick import read_yardstick
-from grape_ops.cells.store import CropStore
-from grape_ops.config import Config, load_config
-from grape_ops.contest.ablations import read_ablation
-from grape_ops.errors import GrapeOpsError
-from grape_ops.generate.restyle import Restyler
+from grape_ops.power.yardstick import read_yardstick
+from grape_ops.restyle.restyler import Restyler
 from grape_ops.schema import RUN_FILE
 from grape_ops.train.loop import train
 from grape_ops.train.run import decisive_settings, store_fingerprint
@@ -101,7 +101,7 @@ def score_run(
 
     What is measured once a store is kept in ``work``.
     """
-    from grape_ops.calibrate.restyled import score_run as score
+    from grape_ops.power.restyling_scores import score_run as score
 
     pool = Pool(work)
     source = source or pool.source

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.config import EvaluateSettings
-from grape_ops.evaluate.benchmark import evaluate_maps
+from grape_ops.evaluate.evaluate_maps import evaluate_maps
 from grape_ops.groundtruth import load_truth
 from grape_ops.schema import CELLS_FILE, CONTROL_LABEL, GENE, GUIDE, TRUTH_FILE
 from record import write_record

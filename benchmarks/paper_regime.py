@@ -25,17 +25,17 @@ from anndata import AnnData, read_h5ad
 from compare import QUICK, print_figures
 from counterfactual_bbbc021 import QUICK_CELLS, over_seeds, read_recipe, recipe_folder, trained
 from counterfactual_bbbc021 import print_figures as print_restyled
-from grape_ops.calibrate.methods import GRAPE, refuse_unknown, write_vectors
-from grape_ops.calibrate.recovery import over_screens, paired_differences, recovery
-from grape_ops.calibrate.restyled import RESTYLED_CELLS, map_scores, reference_scores, restyled_scores
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_json
 from grape_ops.config import CalibrateSettings, Config, EmaSettings, EmbedSettings, load_config
 from grape_ops.embed import POSITIONS, embed
 from grape_ops.errors import GrapeOpsError
-from grape_ops.generate.restyle import Restyler
 from grape_ops.groundtruth import load_truth
-from grape_ops.schema import METRICS_FILE, START_FILE, TRUTH_FILE
+from grape_ops.power.methods import GRAPE, check_known, write_vectors
+from grape_ops.power.recovery import over_screens, paired_differences, recovery
+from grape_ops.power.restyling_scores import RESTYLED_CELLS, map_scores, reference_scores, restyled_scores
+from grape_ops.restyle.restyler import Restyler
+from grape_ops.schema import INIT_FILE, METRICS_FILE, TRUTH_FILE
 from grape_ops.train.log import read_metrics
 from planted_simulated import Screens, cells_of
 from record import write_record
@@ -88,7 +88,7 @@ def judged(recipe: str, config: Config, screens: Screens, store: CropStore, seed
 
 def read_outs(run: Path, config: Config, seed: int) -> list[tuple[str, AnnData]]:
     """Vectors at every position, with the filter and without, and M's start if it was not noise: name and vectors."""
-    found = [("start", read_h5ad(run / START_FILE))] if (run / START_FILE).exists() else []
+    found = [("start", read_h5ad(run / INIT_FILE))] if (run / INIT_FILE).exists() else []
     for ema in (True, False) if config.train.ema.enabled else (False,):
         for position in POSITIONS:
             settings = EmbedSettings.model_validate(config.embed.model_dump() | {"position": position, "ema": ema})
@@ -158,7 +158,7 @@ def run_all(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         control_cells=options.cells_per_gene,
         effect_size=options.effect_size,
     )
-    refuse_unknown(options.methods)
+    check_known(options.methods)
     if GRAPE in options.methods:
         raise GrapeOpsError("GRAPE is compared by --recipes; --methods takes baselines.")
     judging = load_config("recommended.yaml", options.set)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from bbbc021 import resized, write_pool
 from compare import compare, options_of_methods, print_figures
-from grape_ops.calibrate.planted_store import Source, read_source, write_planted_store
 from grape_ops.cells.store import CropStore
 from grape_ops.config import CalibrateSettings
+from grape_ops.power.planted_store import Source, read_source, write_planted_store
 from record import write_record
 
 # Set once so that `engineered` has a mean mAP between 0.75 and 0.85 over seeds 0 to 4 at 32 px, and left alone since:

@@ -16,14 +16,14 @@ import pandas as pd
 from anndata import AnnData
 
 from compare import print_figures
-from grape_ops.calibrate.anatomy import find_anatomy
-from grape_ops.calibrate.design import Design, draw_design
-from grape_ops.calibrate.planted_store import Source, planted_crop
-from grape_ops.calibrate.recovery import over_screens, paired_differences, recovery
-from grape_ops.calibrate.traits import measure
-from grape_ops.cells.contrasts import CellSums, shrunken_contrasts
-from grape_ops.config import EvaluateSettings, StartSettings
+from grape_ops.cells.gene_effects import CellSums, shrunken_gene_effects
+from grape_ops.config import EvaluateSettings, InitSettings
 from grape_ops.groundtruth import load_truth
+from grape_ops.power.anatomy import find_anatomy
+from grape_ops.power.design import Design, draw_design
+from grape_ops.power.planted_store import Source, planted_crop
+from grape_ops.power.recovery import over_screens, paired_differences, recovery
+from grape_ops.power.traits import measure
 from grape_ops.schema import CONTROL_LABEL
 from planted_bbbc021 import read_pool, settings
 from record import write_record
@@ -52,7 +52,7 @@ def maps_of(source: Source, design: Design) -> dict[str, np.ndarray]:
     return {
         "truth": np.vstack([design.shifts, np.zeros(len(source.traits))]),
         "traits": effects - effects[:-1].mean(axis=0),
-        "shrunken": shrunken_contrasts(sums, StartSettings().own),
+        "shrunken": shrunken_gene_effects(sums, InitSettings().own),
     }
 
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from grape_ops.calibrate.design import draw_design
-from grape_ops.calibrate.planted_store import Source, read_source, write_planted_store
-from grape_ops.calibrate.restyled import counterfactuals_of
-from grape_ops.calibrate.yardstick import Yardstick, read_yardstick
 from grape_ops.cells.store import CropStore
 from grape_ops.config import CalibrateSettings, Config, SimulateSettings, load_config
+from grape_ops.power.design import draw_design
+from grape_ops.power.planted_store import Source, read_source, write_planted_store
+from grape_ops.power.restyling_scores import counterfactuals_of
+from grape_ops.power.yardstick import Yardstick, read_yardstick
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.screen.layouts import open_screen
-from grape_ops.screen.simulate import simulate_screen
+from grape_ops.simulate.write_screen import simulate_screen
 from record import package_commit
 
 SPARE = 1.25  # cells simulated for each that is wanted: one in eight lies at a tile's edge

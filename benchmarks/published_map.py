@@ -15,8 +15,8 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from grape_ops.config import EvaluateSettings
-from grape_ops.evaluate.benchmark import evaluate_maps, print_scores
 from grape_ops.evaluate.clustering import kmeans_scores, summary
+from grape_ops.evaluate.evaluate_maps import evaluate_maps, print_scores
 from grape_ops.groundtruth import load_truth, membership
 from grape_ops.groundtruth.pairs import load_pairs
 from real_data import real_data

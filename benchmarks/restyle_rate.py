@@ -19,8 +19,8 @@ import torch
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.config import load_config
-from grape_ops.generate.restyle import Restyler
-from grape_ops.generate.transfer import _write_store
+from grape_ops.restyle.restyler import Restyler
+from grape_ops.restyle.transfer import _write_store
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, WELL
 from grape_ops.train.loop import train
 from record import write_record

@@ -16,7 +16,7 @@ from grape_ops.config import Config, load_config
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.schema import TRUTH_FILE
 from grape_ops.screen.layouts import open_screen
-from grape_ops.screen.simulate import simulate_screen
+from grape_ops.simulate.write_screen import simulate_screen
 from record import write_record
 
 SIZES = (100, 400, 1600)

@@ -19,7 +19,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import PreprocessSettings, ScreenSettings, SimulateSettings
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.screen.layouts import open_screen
-from grape_ops.screen.simulate import simulate_screen
+from grape_ops.simulate.write_screen import simulate_screen
 from real_data import real_data
 from record import write_record
 

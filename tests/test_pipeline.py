@@ -16,11 +16,11 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+from grape_ops.artifacts.steps import Step
 from grape_ops.cli import app, main
 from grape_ops.config import load_config, preset_names
 from grape_ops.errors import GrapeOpsError
 from grape_ops.pipeline import _baseline_step, read_pipeline, run_demo, run_pipeline
-from grape_ops.steps import Step
 
 ROOT = Path(__file__).parent.parent
 SMALL_SCREEN = {

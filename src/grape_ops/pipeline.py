@@ -1,6 +1,6 @@
 """All steps from one file: each is skipped while its inputs and settings are the ones it was done with.
 
-``grape_ops.steps`` decides what is up to date; here stands which steps there are, and what each depends on.
+``grape_ops.artifacts.steps`` decides what is up to date; here stands which steps there are, and what each depends on.
 """
 
 import json
@@ -13,12 +13,12 @@ import typer
 import yaml
 from pydantic import Field, ValidationError
 
+from grape_ops.artifacts.ownership import check_folder
+from grape_ops.artifacts.steps import OUTDATED_DIR, Step, do, sha256
 from grape_ops.config import Config, Settings, lay_over, merged, misfits, parse_config, read_yaml
 from grape_ops.errors import LEFT_OUT, GrapeOpsError
-from grape_ops.places import claim_folder
 from grape_ops.progress import note
 from grape_ops.schema import QUALITY_FILE, QUALITY_TABLE, SCORES_CSV, SCORES_JSON, SCREEN_FILE, TRUTH_FILE
-from grape_ops.steps import OUTDATED_DIR, Step, do, sha256
 
 PIPELINE_FILE = "pipeline.yaml"  # of the demo
 DETAILS_DIR = "evaluation"  # beside scores.json
@@ -60,7 +60,7 @@ def run_pipeline(file: Path, overrides: Iterable[str] = ()) -> None:
     for step in _steps(plan, config, file.parent):
         do(step, out)
     if plan.truth is not None:
-        from grape_ops.evaluate.benchmark import print_scores
+        from grape_ops.evaluate.evaluate_maps import print_scores
 
         print_scores(json.loads((out / SCORES_JSON).read_text()))
     typer.echo(f"Report: {out / 'report.html'}")
@@ -75,13 +75,13 @@ def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
     # tells for each gene whether its restyling is to be believed.
     small = {"width": 16, "steps": 1200}
     settings: dict[str, Any] = {
-        "train": {"steps": 500, "holdout": 0.1, "start": {"classifier": small}},
+        "train": {"steps": 500, "holdout": 0.1, "init": {"classifier": small}},
         "baselines": {"classifier": dict(small)},
         "generate": dict(DEMO_CHECK),
     }
     for override in overrides:
         lay_over(settings, override)
-    claim_folder(out, "the demo", marker=PIPELINE_FILE, in_pipeline=True)
+    check_folder(out, "the demo", marker=PIPELINE_FILE, in_pipeline=True)
     out.mkdir(parents=True, exist_ok=True)
     plan: dict[str, Any] = {
         "simulate": True,
@@ -140,7 +140,7 @@ def read_pipeline(file: Path, overrides: Iterable[str] = ()) -> tuple[PipelineFi
 
 
 def _check_baselines(names: Iterable[str]) -> None:
-    from grape_ops.baselines import BASELINES
+    from grape_ops.methods import BASELINES
 
     unknown = [name for name in names if name not in BASELINES]
     if unknown:
@@ -213,7 +213,7 @@ def _truth(plan: PipelineFile, base: Path) -> tuple[str | None, str | None]:
 
 def _what_decides(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of the preprocessing that decide what comes out."""
-    from grape_ops.preprocess.workplace import FREE_TO_CHANGE
+    from grape_ops.preprocess.store_folder import FREE_TO_CHANGE
 
     return {key: value for key, value in settings.items() if key not in FREE_TO_CHANGE}
 
@@ -246,10 +246,10 @@ def _embed_step(run: Path, file: Path, position: int, config: Config, trained: S
 
 
 def _baseline_step(method: str, store: Path, file: Path, config: Config, cut: Step) -> Step:
-    from grape_ops.contest.jobs import what_decides
+    from grape_ops.runner.jobs import what_decides
 
     def act(_: bool) -> None:
-        from grape_ops.baselines import write_baseline
+        from grape_ops.methods import write_baseline
 
         write_baseline(method, store, file, seed=config.seed, config=config)
 
@@ -259,7 +259,7 @@ def _baseline_step(method: str, store: Path, file: Path, config: Config, cut: St
 
 def _phenotype_step(run: Path, store: Path, folder: Path, config: Config, trained: Step) -> Step:
     def act(_: bool) -> None:
-        from grape_ops.generate.check import write_check
+        from grape_ops.restyle.phenotype_check import write_check
 
         write_check(run, store, folder, config.generate, config.features, seed=config.seed)
 
@@ -268,19 +268,19 @@ def _phenotype_step(run: Path, store: Path, folder: Path, config: Config, traine
 
 
 def _simulate(screen: Path, config: Config) -> None:
-    from grape_ops.screen.simulate import simulate_screen
+    from grape_ops.simulate.write_screen import simulate_screen
 
     simulate_screen(screen, config.simulate)
 
 
 def _preprocess(screen: Path, store: Path, config: Config, resume: bool) -> None:
-    from grape_ops.preprocess.command import preprocess_folder
+    from grape_ops.preprocess.preprocess_folder import preprocess_folder
 
     preprocess_folder(screen, store, config, resume=resume)
 
 
 def _evaluate(files: list[Path], truth: str, out: Path, config: Config) -> None:
-    from grape_ops.evaluate.command import evaluate_files
+    from grape_ops.evaluate.evaluate_files import evaluate_files
 
     evaluate_files(files, truth, out, config.evaluate, config.seed, details=out / DETAILS_DIR)
 
@@ -292,7 +292,7 @@ def _report(run: Path, page: Path, scores: Path | None, truth: str | None) -> No
 
 
 def _trust(store: Path, out: Path, methods: list[str], config: Config) -> None:
-    from grape_ops.calibrate.halves import split_half
+    from grape_ops.power.split_half import split_half
 
     typer.echo(split_half(store, out, methods, config))
 

@@ -46,7 +46,7 @@ UNFINISHED_DIR = "unfinished"  # only while preprocessing
 RUN_CONFIG_FILE = "config.yaml"
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
-START_FILE = "start.h5ad"
+INIT_FILE = "init.h5ad"
 CHECKPOINTS_DIR = "checkpoints"
 
 # Files of an evaluation.

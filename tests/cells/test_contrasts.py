@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from grape_ops.cells.contrasts import CellSums, shrunken_contrasts
+from grape_ops.cells.gene_effects import CellSums, shrunken_gene_effects
 from grape_ops.errors import GrapeOpsError
 
 GENES, BATCHES, FEATURES = 12, 4, 10
@@ -83,20 +83,20 @@ def test_batches_that_nothing_ties_together_are_left_as_they_are():
         sums = CellSums.zeros(GENES + 1, count, FEATURES)
         sums.add(rng.normal(size=(len(labels), FEATURES)) + 2 * (batches % 2)[:, None], labels, batches)
         np.testing.assert_allclose(sums.effects().batch, 0, atol=1e-6)
-        assert np.isfinite(shrunken_contrasts(sums, 0.4)).all()
+        assert np.isfinite(shrunken_gene_effects(sums, 0.4)).all()
 
 
 def test_neither_the_scale_of_a_feature_nor_one_that_is_constant_changes_contrasts():
     rng = np.random.default_rng(5)
     features, labels, batches = cells(rng, 0.5, 0.5, 2.0)
-    one = shrunken_contrasts(sums_of(features, labels, batches), 0.4)
+    one = shrunken_gene_effects(sums_of(features, labels, batches), 0.4)
     odd = np.concatenate([features * 10.0 ** rng.integers(-3, 4, FEATURES), np.full((len(labels), 1), 7.0)], axis=1)
-    other = shrunken_contrasts(sums_of(odd, labels, batches), 0.4)
+    other = shrunken_gene_effects(sums_of(odd, labels, batches), 0.4)
     np.testing.assert_allclose(one @ one.T, other @ other.T, atol=0.02)
 
 
 def test_groups_are_found_and_rows_have_length_one():
-    vectors = shrunken_contrasts(sums_of(*cells(np.random.default_rng(2), 0.5, 0.0, 5.0)), 0.4)
+    vectors = shrunken_gene_effects(sums_of(*cells(np.random.default_rng(2), 0.5, 0.0, 5.0)), 0.4)
     np.testing.assert_allclose(np.linalg.norm(vectors[:GENES], axis=1), 1)
     assert own_group_first(vectors) == 1
 
@@ -109,7 +109,7 @@ def test_what_is_each_genes_own_does_not_hide_what_genes_share():
 
     def gap(own: float) -> float:
         """How much more alike genes of a group are than others."""
-        rows = shrunken_contrasts(sums, own)[:GENES]
+        rows = shrunken_gene_effects(sums, own)[:GENES]
         cosine = rows @ rows.T
         return float(cosine[within & ~np.eye(GENES, dtype=bool)].mean() - cosine[~within].mean())
 
@@ -129,7 +129,7 @@ def test_a_batch_that_holds_a_gene_is_not_taken_for_its_phenotype():
         means = np.array([features[labels == label].mean(axis=0) for label in range(GENES + 1)])
         means -= means[:GENES].mean(axis=0)
         plain.append(own_group_first(means / np.linalg.norm(means, axis=1, keepdims=True)))
-        ours.append(own_group_first(shrunken_contrasts(sums_of(features, labels, batches), 0.4)))
+        ours.append(own_group_first(shrunken_gene_effects(sums_of(features, labels, batches), 0.4)))
     assert np.mean(ours) > np.mean(plain) + 0.1
 
 
@@ -137,7 +137,7 @@ def test_a_batch_that_holds_a_gene_is_not_taken_for_its_phenotype():
 def test_a_gene_without_cells_has_a_row_of_zeros():
     features, labels, batches = cells(np.random.default_rng(3), 0.5, 0.0, 5.0)
     kept = labels != 4
-    vectors = shrunken_contrasts(sums_of(features[kept], labels[kept], batches[kept]), 0.4)
+    vectors = shrunken_gene_effects(sums_of(features[kept], labels[kept], batches[kept]), 0.4)
     assert not vectors[4].any()
     assert np.isfinite(vectors).all()
 
@@ -146,4 +146,4 @@ def test_a_gene_without_cells_has_a_row_of_zeros():
 def test_features_that_do_not_vary_within_genes_are_refused():
     labels, batches = np.repeat(np.arange(GENES + 1), 3), np.zeros(3 * (GENES + 1), int)
     with pytest.raises(GrapeOpsError, match="No feature differs between cells of one gene"):
-        shrunken_contrasts(sums_of(labels[:, None] * np.ones(FEATURES), labels, batches), 0.4)
+        shrunken_gene_effects(sums_of(labels[:, None] * np.ones(FEATURES), labels, batches), 0.4)

@@ -14,7 +14,6 @@ from scipy.stats import norm, t
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import leiden
-from grape_ops.evaluate.benchmark import evaluate_maps, print_scores, write_scores
 from grape_ops.evaluate.comparison import (
     bootstrap_map,
     complex_draws,
@@ -23,6 +22,7 @@ from grape_ops.evaluate.comparison import (
     expanded_tail,
     interval,
 )
+from grape_ops.evaluate.evaluate_maps import evaluate_maps, print_scores, write_scores
 from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.retrieval import average_precision
 from grape_ops.evaluate.scores import p_text

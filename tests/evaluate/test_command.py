@@ -11,8 +11,8 @@ from planted_maps import as_map, planted, symbols
 from grape_ops import cli
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.command import evaluate_files, named_maps, write_clusters, write_neighbours
-from grape_ops.evaluate.figures import FIGURES
+from grape_ops.evaluate.evaluate_files import evaluate_files, named_maps, write_clusters, write_neighbours
+from grape_ops.evaluate.score_figures import FIGURES
 from grape_ops.groundtruth import load_truth, membership
 
 QUICK = ("permutations=50", "kmeans_runs=5", "sweep_max=6", "bootstrap=50", "leiden_runs=1", "shuffles=5")

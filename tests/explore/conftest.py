@@ -16,9 +16,9 @@ from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.config import Config, EvaluateSettings, ExploreSettings
 from grape_ops.embed import embed
-from grape_ops.explore.atlas import Atlas
+from grape_ops.explore.explorer_data import ExplorerData
 from grape_ops.explore.sources import Request
-from grape_ops.generate.verdicts import FEATURES_TSV, PHENOTYPE_JSON, PHENOTYPE_TSV
+from grape_ops.restyle.phenotype_results import FEATURES_TSV, PHENOTYPE_JSON, PHENOTYPE_TSV
 from grape_ops.schema import GENE, UNS_METHOD
 from grape_ops.train.loop import train
 from grape_ops.train.run import open_run
@@ -93,8 +93,8 @@ def request_(tiny_store: CropStore, tiny_config: Config, tmp_path_factory: pytes
 
 
 @pytest.fixture(scope="session")
-def atlas(request_: Request) -> Atlas:
-    return Atlas(request_)
+def explorer(request_: Request) -> ExplorerData:
+    return ExplorerData(request_)
 
 
 @pytest.fixture(scope="session")

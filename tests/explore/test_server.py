@@ -12,7 +12,7 @@ from grape_ops.explore.static_site import write_static
 
 testclient = pytest.importorskip("fastapi.testclient", reason="the explorer needs the extra `explore`")
 
-from grape_ops.explore.command import explore_run  # noqa: E402
+from grape_ops.explore.explore_run import explore_run  # noqa: E402
 from grape_ops.explore.server import is_loopback, listen, make_app  # noqa: E402
 
 

@@ -12,9 +12,9 @@ from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.config import Config, EvaluateSettings, lay_over, load_config, parse_config
 from grape_ops.embed import embed
-from grape_ops.evaluate.benchmark import evaluate_maps, write_scores
-from grape_ops.generate.verdicts import FEATURES_TSV, PHENOTYPE_JSON, PHENOTYPE_TSV, VALUES_FILE
+from grape_ops.evaluate.evaluate_maps import evaluate_maps, write_scores
 from grape_ops.groundtruth import load_truth
+from grape_ops.restyle.phenotype_results import FEATURES_TSV, PHENOTYPE_JSON, PHENOTYPE_TSV, VALUES_FILE
 from grape_ops.schema import GENE
 from grape_ops.train.loop import train
 from grape_ops.train.run import Run, open_run

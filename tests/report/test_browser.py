@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grape_ops.report.figures import gene_map
 from grape_ops.report.html import write_report
+from grape_ops.report.report_figures import gene_map
 
 selenium = pytest.importorskip("selenium", reason="the browser test needs selenium")
 from selenium.webdriver.common.by import By  # noqa: E402

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from grape_ops.cli import app
 from grape_ops.errors import GrapeOpsError
-from grape_ops.generate.verdicts import read_table
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.report.paper import _groups, maps_figure, training_figure, write_figures
+from grape_ops.restyle.phenotype_results import read_table
 from grape_ops.schema import CONTROL_LABEL
 
 

@@ -10,37 +10,37 @@ from PIL import Image
 
 from grape_ops.config import merged, parse_config
 from grape_ops.embed import trained_nets
-from grape_ops.generate.pictures import ChannelView, composite_colours
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.report import projection
 from grape_ops.report.cells import CELLS, cell_pictures, choose_genes, strips
 from grape_ops.report.cost import cost_rows
-from grape_ops.report.figures import complex_scores, map_along_training
-from grape_ops.report.material import Material, gather
+from grape_ops.report.inputs import ReportInputs, gather
 from grape_ops.report.projection import nearest_genes, principal_components, projections
 from grape_ops.report.quality import dropped_rows, flat_field_text, table_rows
+from grape_ops.report.report_figures import complex_scores, map_along_training
 from grape_ops.report.scores import own_entry, score_table
 from grape_ops.report.summary import conclusions
+from grape_ops.restyle.pictures import ChannelView, composite_colours
 
 
 @pytest.fixture(scope="module")
-def material(full_run, tmp_path_factory) -> Material:
+def inputs(full_run, tmp_path_factory) -> ReportInputs:
     out = tmp_path_factory.mktemp("out") / "report.html"
     return gather(full_run.path, out, store_path=None, scores=None, truth=None)
 
 
-def with_scores(material: Material, **changes) -> Material:
-    entry = material.scores[0] | changes
-    return replace(material, scores=[entry, *material.scores[1:]])
+def with_scores(inputs: ReportInputs, **changes) -> ReportInputs:
+    entry = inputs.scores[0] | changes
+    return replace(inputs, scores=[entry, *inputs.scores[1:]])
 
 
-def test_genes_are_shown_by_turns_over_complexes(material):
-    nets, _ = trained_nets(material.run, averaged=material.averaged)
-    names = [material.genes[row] for row in choose_genes(material, nets)]
-    assert sorted(names) == sorted(material.genes)
-    assert {material.complexes_of(name)[0] for name in names[:2]} == {"first", "second"}
-    some = replace(material, truth=GroundTruth.of("t", {"one": ["AAA", "BBB"]}))
-    names = [material.genes[row] for row in choose_genes(some, nets)]
+def test_genes_are_shown_by_turns_over_complexes(inputs):
+    nets, _ = trained_nets(inputs.run, averaged=inputs.averaged)
+    names = [inputs.genes[row] for row in choose_genes(inputs, nets)]
+    assert sorted(names) == sorted(inputs.genes)
+    assert {inputs.complexes_of(name)[0] for name in names[:2]} == {"first", "second"}
+    some = replace(inputs, truth=GroundTruth.of("t", {"one": ["AAA", "BBB"]}))
+    names = [inputs.genes[row] for row in choose_genes(some, nets)]
     assert names[0] in ("AAA", "BBB")
 
 
@@ -53,8 +53,8 @@ def test_a_picture_shows_pixels_between_the_limits():
     assert picture[0, 0] == 0 and picture[4, 4] in (127, 128, 129) and (picture[:, 8:] == 255).all()
 
 
-def test_pictures_share_contrast_and_control_cells(material):
-    pictures = cell_pictures(material, material.store)
+def test_pictures_share_contrast_and_control_cells(inputs):
+    pictures = cell_pictures(inputs, inputs.store)
     assert [gene["name"] for gene in pictures["genes"]] and pictures["n"] == CELLS
     assert all(len(gene["restyled"]) == len(gene["knockout"]) == 2 for gene in pictures["genes"])
     assert len(pictures["control"]) == 2
@@ -102,68 +102,68 @@ def test_a_lone_gene_has_no_nearest():
     assert near.shape == cosine.shape == (1, 0)
 
 
-def test_scores_of_other_vectors_are_not_taken_for_this_run(material):
-    assert own_entry(material.scores, material) is material.scores[0]
-    other = with_scores(material, map_own_genes=material.scores[0]["map_own_genes"] + 0.1)
+def test_scores_of_other_vectors_are_not_taken_for_this_run(inputs):
+    assert own_entry(inputs.scores, inputs) is inputs.scores[0]
+    other = with_scores(inputs, map_own_genes=inputs.scores[0]["map_own_genes"] + 0.1)
     assert own_entry(other.scores, other) is None
-    assert own_entry(None, material) is None
+    assert own_entry(None, inputs) is None
 
 
-def test_the_best_of_each_column_is_marked(material):
-    table = score_table(material.scores, material.scores[0])
-    best = max(entry["map"]["value"] for entry in material.scores)
+def test_the_best_of_each_column_is_marked(inputs):
+    table = score_table(inputs.scores, inputs.scores[0])
+    best = max(entry["map"]["value"] for entry in inputs.scores)
     marked = [cells[0].text for _, _, cells in table.rows if cells[0].best]
     assert set(marked) == {f"{best:.3f}"}
     assert table.rows[-1][0] == "chance (random maps)"
     assert [own for _, own, _ in table.rows] == [True, False, False]
 
 
-def test_words_follow_the_p_value(material):
-    part = material.scores[0]["map"]
-    sure = with_scores(material, map=part | {"p_value": 0.0001})
-    unsure = with_scores(material, map=part | {"p_value": 0.2})
+def test_words_follow_the_p_value(inputs):
+    part = inputs.scores[0]["map"]
+    sure = with_scores(inputs, map=part | {"p_value": 0.0001})
+    unsure = with_scores(inputs, map=part | {"p_value": 0.2})
     assert any("than chance explains" in line for line in conclusions(sure)[0])
     assert any("not told apart from chance" in line for line in conclusions(unsure)[1])
     assert not any("than chance explains" in line for line in conclusions(unsure)[0])
 
 
-def test_words_warn_of_batches_overfitting_and_few_cells(material):
+def test_words_warn_of_batches_overfitting_and_few_cells(inputs):
     nuisance = {"batch": {"value": 0.5, "chance": 0.0, "p_value": 0.001}, "cells": None}
     falling = [{"step": s, "map": m, "map_ema": m} for s, m in ((1, 0.3), (2, 0.6), (3, 0.4))]
-    worried = replace(with_scores(material, nuisance=nuisance), metrics=falling)
+    worried = replace(with_scores(inputs, nuisance=nuisance), metrics=falling)
     text = " ".join(conclusions(worried)[1])
     assert "share batches" in text and "overfitting" in text and "fewer than 50 cells" in text
-    assert "share batches" not in " ".join(conclusions(material)[1])
+    assert "share batches" not in " ".join(conclusions(inputs)[1])
 
 
-def test_words_tell_what_does_not_confound_and_that_nothing_was_memorised(material):
+def test_words_tell_what_does_not_confound_and_that_nothing_was_memorised(inputs):
     nuisance = {"batch": {"value": -0.1, "chance": -0.2, "p_value": 0.3}, "cells": None}
     lines = [{"step": step, "d_seen_logit": 1.0, "d_unseen_logit": 1.2} for step in range(3)]
-    can, cannot = conclusions(replace(with_scores(material, nuisance=nuisance), metrics=lines))
+    can, cannot = conclusions(replace(with_scores(inputs, nuisance=nuisance), metrics=lines))
     assert any("share batches no more than shuffled ones" in line for line in can)
     assert any("logits differ by −0.20" in line for line in can)
     assert not any("memorise" in line for line in cannot)
 
 
-def test_words_tell_that_m_did_not_begin_with_noise(material):
+def test_words_tell_that_m_did_not_begin_with_noise(inputs):
     config = parse_config(
-        merged(material.run.config.model_dump(mode="json"), {"train": {"start": {"kind": "classifier"}}}), "a test"
+        merged(inputs.run.config.model_dump(mode="json"), {"train": {"init": {"kind": "classifier"}}}), "a test"
     )
-    started = replace(material, run=replace(material.run, config=config))
-    assert any("start.h5ad" in line for line in conclusions(started)[1])
-    assert not any("start.h5ad" in line for line in conclusions(material)[1])
+    started = replace(inputs, run=replace(inputs.run, config=config))
+    assert any("init.h5ad" in line for line in conclusions(started)[1])
+    assert not any("init.h5ad" in line for line in conclusions(inputs)[1])
 
 
-def test_the_time_of_the_start_is_a_part_of_the_cost(material):
-    assert not any("where M starts" in what for what, _ in cost_rows(material))
-    begun_twice = [{"step": 0, "start_s": 50.0}, {"step": 0, "start_s": 70.0}, *material.metrics]
-    assert dict(cost_rows(replace(material, metrics=begun_twice)))["where M starts (the classifier)"] == "2 minutes"
+def test_the_time_of_the_start_is_a_part_of_the_cost(inputs):
+    assert not any("where M starts" in what for what, _ in cost_rows(inputs))
+    begun_twice = [{"step": 0, "start_s": 50.0}, {"step": 0, "start_s": 70.0}, *inputs.metrics]
+    assert dict(cost_rows(replace(inputs, metrics=begun_twice)))["where M starts (the classifier)"] == "2 minutes"
 
 
-def test_without_scores_the_words_give_map_but_no_verdict(material):
-    can, cannot = conclusions(replace(material, scores=None))
+def test_without_scores_the_words_give_map_but_no_verdict(inputs):
+    can, cannot = conclusions(replace(inputs, scores=None))
     assert not can and any("`grape-ops evaluate` computes" in line for line in cannot)
-    blind = replace(material, scores=None, truth=None)
+    blind = replace(inputs, scores=None, truth=None)
     assert any("nothing it could be judged by" in line for line in conclusions(blind)[1])
 
 

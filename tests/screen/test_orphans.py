@@ -14,7 +14,7 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 from grape_ops.config import SimulateSettings
-from grape_ops.screen import simulate
+from grape_ops.simulate import write_screen
 import psutil
 
 class Advance:
@@ -26,10 +26,10 @@ class Advance:
         Path(sys.argv[2]).write_text(" ".join(pids))
         os.kill(os.getpid(), signal.SIGKILL)
 
-simulate.progress = lambda *_: Advance()
+write_screen.progress = lambda *_: Advance()
 if __name__ == "__main__":
     settings = SimulateSettings(plates=8, wells_per_plate=8, cells_per_gene=4000, tile_size=256)
-    simulate.simulate_screen(Path(sys.argv[1]), settings, workers=2)
+    write_screen.simulate_screen(Path(sys.argv[1]), settings, workers=2)
 """
 
 

@@ -12,7 +12,7 @@ from grape_ops.config import ScreenSettings, SimulateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import CONTROL_LABEL
 from grape_ops.screen.layouts import open_screen
-from grape_ops.screen.simulate import simulate_screen
+from grape_ops.simulate.write_screen import simulate_screen
 
 SMALL = {
     "complexes": 2,

@@ -16,9 +16,9 @@ from grape_ops.config import Config, lay_over, parse_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import build_grape
 from grape_ops.train import memory
-from grape_ops.train.fit import mismatches, say_trainings
 from grape_ops.train.loop import train
 from grape_ops.train.memory import memory_needed
+from grape_ops.train.preflight import announce_trainings, mismatches
 from grape_ops.train.run import open_run
 from grape_ops.train.step import Objectives, frozen
 
@@ -116,18 +116,18 @@ def test_settings_made_for_other_crops_are_said(tiny_store, tiny_config, tmp_pat
 
 
 def test_what_begins_without_a_configuration_is_said(tiny_store, tiny_config, capsys, monkeypatch):
-    say_trainings([Config()] * 3, tiny_store)
+    announce_trainings([Config()] * 3, tiny_store)
     said = capsys.readouterr().err
     assert "Trainings: 3 of 100,000 steps, each step on 256 crops." in said and "but these settings are for" in said
     assert "--config recommended.yaml, or small.yaml" in said
-    say_trainings([tiny_config] * 2, tiny_store)
+    announce_trainings([tiny_config] * 2, tiny_store)
     assert capsys.readouterr().err == "Note: Trainings: 2 of 12 steps, each step on 8 crops.\n"
-    say_trainings([tiny_config, changed(tiny_config, "train.steps=7")], tiny_store)
+    announce_trainings([tiny_config, changed(tiny_config, "train.steps=7")], tiny_store)
     assert "Trainings: 1 of 12 steps, each step on 8 crops; 1 of 7 steps, each" in capsys.readouterr().err
-    say_trainings([], tiny_store)
+    announce_trainings([], tiny_store)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    say_trainings([Config()], tiny_store)
+    announce_trainings([Config()], tiny_store)
     assert "which wants a GPU" not in capsys.readouterr().err
 
 

@@ -10,7 +10,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.embed import write_embedding
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.command import evaluate_files
+from grape_ops.evaluate.evaluate_files import evaluate_files
 from grape_ops.train.loop import train
 
 

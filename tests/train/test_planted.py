@@ -8,12 +8,12 @@ import pytest
 
 from grape_ops.config import Config, EmbedSettings, load_config
 from grape_ops.embed import embed
-from grape_ops.evaluate.benchmark import evaluate_maps
+from grape_ops.evaluate.evaluate_maps import evaluate_maps
 from grape_ops.groundtruth import load_truth
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.schema import CELLS_FILE, CONTROL_LABEL, GENE, GUIDE, TRUTH_FILE
 from grape_ops.screen.layouts import open_screen
-from grape_ops.screen.simulate import simulate_screen
+from grape_ops.simulate.write_screen import simulate_screen
 from grape_ops.train.loop import train
 
 SETTINGS = (

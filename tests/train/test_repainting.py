@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from grape_ops.cells.batches import Batch
-from grape_ops.cells.contrasts import CellSums, shrunken_effects
+from grape_ops.cells.gene_effects import CellSums, shrunken_effects
 from grape_ops.cells.store import CropStore
 from grape_ops.config import (
     ClassifierSettings,
@@ -64,7 +64,7 @@ def nets_that_look(**changes: object) -> Grape:
 
 def looking(config: Config, *overrides: str) -> Config:
     tree = config.model_dump(mode="json")
-    lay_over(tree, "train.start={kind: classifier, classifier: {width: 4, max_width: 8, steps: 3, batch_size: 8}}")
+    lay_over(tree, "train.init={kind: classifier, classifier: {width: 4, max_width: 8, steps: 3, batch_size: 8}}")
     lay_over(tree, "model.discriminator={judges: features, head_width: 4}")
     for override in ("train.loss={match: 0.5, r1: 0}", "train.together=4", "train.views={shift: 2, jitter: 0.1}"):
         lay_over(tree, override)
@@ -276,10 +276,10 @@ def test_a_run_that_looks_through_a_classifier_goes_on_bit_for_bit(tiny_store, t
 
 
 def test_from_noise_a_classifier_is_trained_and_that_is_said(tiny_store, tiny_config, tmp_path, capsys):
-    config = looking(tiny_config, "train.start.kind=noise")
+    config = looking(tiny_config, "train.init.kind=noise")
     run = train(tiny_store.path, tmp_path / "run", config)
     assert "a classifier is trained first" in capsys.readouterr().err
-    assert not (run.path / "start.h5ad").exists()
+    assert not (run.path / "init.h5ad").exists()
     nets = run.build()
     noise = nets.embedding().clone()
     restore_nets(run.latest_checkpoint(), nets, averaged=False)
@@ -303,10 +303,10 @@ def test_matching_wants_cells_together(tiny_config):
 
 
 def test_a_classifier_that_is_looked_through_is_part_of_what_a_run_learns(tiny_config):
-    one, other = (looking(tiny_config, "train.start.kind=noise", f"train.start.classifier.steps={n}") for n in (3, 4))
+    one, other = (looking(tiny_config, "train.init.kind=noise", f"train.init.classifier.steps={n}") for n in (3, 4))
     assert decisive_settings(one) != decisive_settings(other)
     plain = [
-        parse_config(c.model_dump() | {"model": {}, "train": {"start": c.train.start.model_dump()}}, "a test")
+        parse_config(c.model_dump() | {"model": {}, "train": {"init": c.train.init.model_dump()}}, "a test")
         for c in (one, other)
     ]
     assert decisive_settings(plain[0]) == decisive_settings(plain[1])

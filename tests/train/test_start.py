@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from grape_ops.cells.batches import hold_out
-from grape_ops.cells.contrasts import CellSums
+from grape_ops.cells.gene_effects import CellSums
 from grape_ops.config import Config, EmbedSettings, lay_over, parse_config
 from grape_ops.embed import embed
-from grape_ops.schema import METRICS_FILE, START_FILE
+from grape_ops.schema import INIT_FILE, METRICS_FILE
+from grape_ops.train.initialize import classifier_gene_effects, turned_into
 from grape_ops.train.log import read_metrics
 from grape_ops.train.loop import train
-from grape_ops.train.start import classifier_contrasts, turned_into
 
 
 def test_turning_keeps_angles_and_lengths():
@@ -34,7 +34,7 @@ def test_too_many_directions_are_cut_to_the_strongest():
 def started(config: Config) -> Config:
     """Return a configuration whose M begins with a tiny classifier's contrasts."""
     tree = config.model_dump(mode="json")
-    lay_over(tree, "train.start={kind: classifier, classifier: {width: 4, max_width: 8, steps: 3, batch_size: 8}}")
+    lay_over(tree, "train.init={kind: classifier, classifier: {width: 4, max_width: 8, steps: 3, batch_size: 8}}")
     return parse_config(tree, "a test")
 
 
@@ -52,7 +52,7 @@ def test_a_run_that_starts_from_a_classifier_goes_on_bit_for_bit(tiny_store, tin
 def test_m_begins_where_the_start_says_and_the_start_can_be_judged(tiny_store, tiny_config, tmp_path):
     config = started(tiny_config)
     run = train(tiny_store.path, tmp_path / "run", config)
-    start = ad.read_h5ad(run.path / START_FILE)
+    start = ad.read_h5ad(run.path / INIT_FILE)
     assert start.obs_names.tolist() == run.genes.index.tolist()
     lengths = np.linalg.norm(start.X, axis=1)
     np.testing.assert_allclose(lengths, config.model.embedding_dim**0.5, rtol=1e-5)
@@ -64,7 +64,7 @@ def test_m_begins_where_the_start_says_and_the_start_can_be_judged(tiny_store, t
 
 def test_more_networks_differ_and_are_read_side_by_side(tiny_store, tiny_config, monkeypatch):
     tree = started(tiny_config).model_dump(mode="json")
-    lay_over(tree, "train.start.networks=2")
+    lay_over(tree, "train.init.networks=2")
     widths = []
     zeros = CellSums.zeros
 
@@ -73,8 +73,8 @@ def test_more_networks_differ_and_are_read_side_by_side(tiny_store, tiny_config,
         return zeros(perturbations, batches, features)
 
     monkeypatch.setattr(CellSums, "zeros", note)
-    one = classifier_contrasts(tiny_store, started(tiny_config))
-    two = classifier_contrasts(tiny_store, parse_config(tree, "a test"))
+    one = classifier_gene_effects(tiny_store, started(tiny_config))
+    two = classifier_gene_effects(tiny_store, parse_config(tree, "a test"))
     assert widths[1] == 2 * widths[0]
     assert np.abs(two @ two.T - one @ one.T).max() > 1e-3  # the second network saw the cells in another way
 
@@ -82,8 +82,8 @@ def test_more_networks_differ_and_are_read_side_by_side(tiny_store, tiny_config,
 def test_the_start_computes_as_training_does(tiny_store, tiny_config):
     tree = started(tiny_config).model_dump(mode="json")
     lay_over(tree, "train.precision=bf16-mixed")
-    full = classifier_contrasts(tiny_store, started(tiny_config))
-    half = classifier_contrasts(tiny_store, parse_config(tree, "a test"))
+    full = classifier_gene_effects(tiny_store, started(tiny_config))
+    half = classifier_gene_effects(tiny_store, parse_config(tree, "a test"))
     assert np.isfinite(half).all()
     assert not np.array_equal(full, half)
 
@@ -100,5 +100,5 @@ def test_held_out_cells_do_not_reach_the_start(tiny_store, tiny_config, monkeypa
 
     add = CellSums.add
     monkeypatch.setattr(CellSums, "add", note)
-    classifier_contrasts(tiny_store, config)
+    classifier_gene_effects(tiny_store, config)
     assert sum(seen) == (~hold_out(tiny_store.labels, 0.3, config.seed)).sum() < len(tiny_store)

@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from grape_ops.artifacts.ownership import check_file, put_in_place
 from grape_ops.cells.store import CropStore
-from grape_ops.places import claim_file, put_in_place
 from grape_ops.schema import CONTROL_LABEL, GUIDE, OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_MADE_BY, UNS_METHOD
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def check_vectors_place(out: Path) -> None:
     ------
     GrapeOpsError : there is a folder, or a file that holds something else than gene vectors of ours.
     """
-    claim_file(out, "a file of gene vectors", example="genes.h5ad", is_ours=_is_ours)
+    check_file(out, "a file of gene vectors", example="genes.h5ad", is_ours=_is_ours)
 
 
 def _is_ours(file: Path) -> bool:

@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from grape_ops.artifacts.ownership import what_lies_at
 from grape_ops.cells.standardize import standardize
 from grape_ops.errors import GrapeOpsError
-from grape_ops.places import what_lies_at
 from grape_ops.schema import (
     BATCH,
     CELLS_FILE,

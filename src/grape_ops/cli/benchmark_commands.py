@@ -34,8 +34,8 @@ def benchmark(
     overrides: Overrides = None,
 ) -> None:
     """Run GRAPE and all baselines on the same cells and judge them (the paper's Table 1); goes on where it stopped."""
+    from grape_ops.benchmark.compare import named_files, run_benchmark
     from grape_ops.config import load_config
-    from grape_ops.contest.benchmark import named_files, run_benchmark
 
     known, tree, given = truth or "complexes-14x106", load_config(config, overrides or ()), named_files(maps or ())
     chosen = {"methods": method or (), "maps": given, "seeds": seeds, "at_a_time": jobs, "work": work}
@@ -58,8 +58,8 @@ def ablate(
     overrides: Overrides = None,
 ) -> None:
     """Train GRAPE with one thing changed at a time and compare (the paper's Table 2); goes on where it stopped."""
+    from grape_ops.benchmark.ablations import run_ablations
     from grape_ops.config import load_config
-    from grape_ops.contest.ablations import run_ablations
 
     known, tree = truth or "complexes-14x106", load_config(config, overrides or ())
     say(run_ablations(store, known, out, tree, ablations=ablation or (), seeds=seeds, at_a_time=jobs, work=work))

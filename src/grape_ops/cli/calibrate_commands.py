@@ -22,9 +22,9 @@ def calibrate(
     overrides: Overrides = None,
 ) -> None:
     """Plant known effects in your own control cells: how small an effect does each method find?"""
-    from grape_ops.calibrate.command import calibrate_store
-    from grape_ops.calibrate.restyle_command import calibrate_restyling
     from grape_ops.config import load_config
+    from grape_ops.power.calibrate import calibrate_store
+    from grape_ops.power.calibrate_restyling import calibrate_restyling
 
     settings = load_config(config, overrides or ())
     if restyle:
@@ -43,8 +43,8 @@ def trust(
     overrides: Overrides = None,
 ) -> None:
     """Make the map twice, from disjoint halves of the cells: do the two agree, and on which genes?"""
-    from grape_ops.calibrate.halves import split_half
     from grape_ops.config import load_config
+    from grape_ops.power.split_half import split_half
 
     say(split_half(store, out, methods.split(","), load_config(config, overrides or ())))
     say(f"Genes to believe: {out / 'genes.tsv'}; figure: {out / 'similarities.png'}")

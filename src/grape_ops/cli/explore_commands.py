@@ -33,7 +33,7 @@ def explore(
     overrides: Overrides = None,
 ) -> None:
     """Explore the gene map, its cells and live restyling in a browser."""
-    from grape_ops.explore.command import explore_run
+    from grape_ops.explore.explore_run import explore_run
 
     files = {"maps": maps or (), "groups": group or (), "store": store, "pairs": pairs or (), "aliases": aliases}
     explore_run(run, static, (host, port, browse), (config, overrides or ()), truth=truth, say=say, **files)

@@ -41,7 +41,7 @@ def transfer(
     overrides: Overrides = None,
 ) -> None:
     """Restyle the same cells to genes: a crop store, and figures beside real knock-out cells."""
-    from grape_ops.generate.transfer import write_transfer
+    from grape_ops.restyle.transfer import write_transfer
     from grape_ops.screen.quality import counted
 
     tree = settings_of(config, overrides, cells)
@@ -61,7 +61,7 @@ def phenotype(
     overrides: Overrides = None,
 ) -> None:
     """Check whether restyled control cells show the phenotypes of real knock-outs: tables and figures."""
-    from grape_ops.generate.check import write_check
+    from grape_ops.restyle.phenotype_check import write_check
 
     tree = settings_of(config, overrides, cells)
     made = write_check(run, store, out, tree.generate, tree.features, genes=listed(genes), seed=tree.seed)
@@ -81,7 +81,7 @@ def directions(
     overrides: Overrides = None,
 ) -> None:
     """Draw the way from control to genes, and tell which channels and radii change most."""
-    from grape_ops.generate.explain import write_directions
+    from grape_ops.restyle.directions import write_directions
 
     tree = settings_of(config, overrides, cells)
     table = write_directions(run, store, out, tree.generate, source=source, genes=listed(genes), seed=tree.seed)

@@ -27,8 +27,8 @@ def evaluate(
 ) -> None:
     """Judge gene vectors by known complexes: scores with nulls and intervals, tables and figures."""
     from grape_ops.config import load_config
-    from grape_ops.evaluate.benchmark import print_scores
-    from grape_ops.evaluate.command import evaluate_files
+    from grape_ops.evaluate.evaluate_files import evaluate_files
+    from grape_ops.evaluate.evaluate_maps import print_scores
 
     tree, known = load_config(config, overrides or ()), truth or "complexes-14x106"
     runs = (tree.evaluate, tree.seed, group or ())
@@ -47,7 +47,7 @@ def neighbours(
     out: TableOut = None,
 ) -> None:
     """List the nearest genes of a gene, as TSV."""
-    from grape_ops.evaluate.command import write_neighbours
+    from grape_ops.evaluate.evaluate_files import write_neighbours
 
     show(write_neighbours(gene, maps, out, n, truth=truth, pairs=pairs or (), aliases=aliases), out)
 
@@ -64,7 +64,7 @@ def clusters(
 ) -> None:
     """Cluster all genes, as TSV: by Leiden, or by k-means with --set evaluate.k=N."""
     from grape_ops.config import load_config
-    from grape_ops.evaluate.command import write_clusters
+    from grape_ops.evaluate.evaluate_files import write_clusters
 
     tree = load_config(config, overrides or ())
     table = write_clusters(maps, out, tree.evaluate, tree.seed, resolution=resolution, truth=truth, aliases=aliases)

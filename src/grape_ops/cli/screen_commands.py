@@ -12,7 +12,7 @@ from grape_ops.cli.app import ConfigFile, Out, Overrides, Resume, app, say
 def simulate(out: Out, config: ConfigFile = None, overrides: Overrides = None) -> None:
     """Make a small screen of raw tiles with planted complexes, for trying things out."""
     from grape_ops.config import load_config
-    from grape_ops.screen.simulate import simulate_screen
+    from grape_ops.simulate.write_screen import simulate_screen
 
     simulate_screen(out, load_config(config, overrides or ()).simulate)
     say(f"Simulated screen: {out}")
@@ -49,7 +49,7 @@ def preprocess(
 ) -> None:
     """Correct, rescale and crop the tiles of a screen into a crop store."""
     from grape_ops.config import load_config
-    from grape_ops.preprocess.command import preprocess_folder
+    from grape_ops.preprocess.preprocess_folder import preprocess_folder
 
     chosen = [f"screen.layout={layout}"] if layout else []
     settings = load_config(config, [*(overrides or ()), *chosen])

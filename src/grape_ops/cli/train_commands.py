@@ -68,8 +68,8 @@ def baseline(
     overrides: Overrides = None,
 ) -> None:
     """Write the gene vectors of a baseline on the same cells."""
-    from grape_ops.baselines import write_baseline
     from grape_ops.config import load_config
+    from grape_ops.methods import write_baseline
 
     tree = load_config(config, overrides or ())
     for note in write_baseline(method, store, out, seed=tree.seed if seed is None else seed, config=tree):

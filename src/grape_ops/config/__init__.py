@@ -35,9 +35,9 @@ from grape_ops.config.screen import ScreenSettings, SimulateSettings
 from grape_ops.config.train import (
     ClassifierSettings,
     EmaSettings,
+    InitSettings,
     LossSettings,
     OptimizerSettings,
-    StartSettings,
     TrainSettings,
     ViewSettings,
 )
@@ -62,6 +62,7 @@ __all__ = [
     "GenerateSettings",
     "GeneratorSettings",
     "ImpaSettings",
+    "InitSettings",
     "IntensitySettings",
     "LossSettings",
     "ModelSettings",
@@ -71,7 +72,6 @@ __all__ = [
     "ScreenSettings",
     "Settings",
     "SimulateSettings",
-    "StartSettings",
     "TrainSettings",
     "TrunkSettings",
     "ViewSettings",

@@ -1,11 +1,10 @@
 """Settings of single-cell features, as CellProfiler measures them."""
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
-from grape_ops.config.base import Positive, Settings
+from grape_ops.config.base import HOW_ONLY, Positive, Settings
 
 
 class FeatureSettings(Settings):
@@ -26,9 +25,7 @@ class FeatureSettings(Settings):
         description="Masks of your own segmentation: .npy, (cells, 2, size, size), nucleus and cell, in the order of "
         "cells.parquet.",
     )
-    cache: Path | None = Field(None, description="Folder for measured features; STORE.features beside it if unset.")
-    workers: int = Field(0, ge=0, description="Worker processes; 0 takes one per core.")
-
-    def decisive(self) -> dict[str, Any]:
-        """Settings that decide the numbers, as JSON: all but where they are kept and how many processes measure."""
-        return self.model_dump(mode="json", exclude={"cache", "workers"})
+    cache: Path | None = Field(
+        None, json_schema_extra=HOW_ONLY, description="Folder for measured features; STORE.features beside it if unset."
+    )
+    workers: int = Field(0, ge=0, json_schema_extra=HOW_ONLY, description="Worker processes; 0 takes one per core.")

@@ -51,7 +51,7 @@ class EmaSettings(Settings):
 
 
 class ClassifierSettings(Settings):
-    """A convolutional network that learns to tell perturbations apart (train/classifier.py)."""
+    """A convolutional network that learns to tell perturbations apart (train/fit_classifier.py)."""
 
     width: Positive = Field(32, description="Channels of the first layer.")
     max_width: Positive = Field(128, description="Channels double after each halving but the last, up to this.")
@@ -68,21 +68,21 @@ class ClassifierSettings(Settings):
     jitter: NonNegative = Field(0.1, description="Spread of a random gain and offset of each crop's channels.")
 
 
-class StartSettings(Settings):
-    """Where M begins: noise, as in the paper, or what a weakly supervised network sees (docs/training.md)."""
+class InitSettings(Settings):
+    """How M is initialised: by noise, as in the paper, or by what a weakly supervised network sees."""
 
     kind: Literal["noise", "classifier"] = Field(
-        "noise", description="Rows of M at the start: noise, or contrasts of a classifier's layers."
+        "noise", description="Initial rows of M: noise, or gene effects in a classifier's layers."
     )
-    spread: float = Field(1.0, gt=0, description="Root mean square of the entries of M that a classifier starts.")
+    spread: float = Field(1.0, gt=0, description="Root mean square of the entries of M that a classifier initialises.")
     networks: Positive = Field(
-        1, description="Classifiers, each from a seed of its own; contrasts are read from their layers side by side."
+        1, description="Classifiers, each from a seed of its own; gene effects are read from their layers side by side."
     )
-    own: float = Field(
+    gene_specific_fraction: float = Field(
         0.4,
         ge=0,
         lt=1,
-        description="Share of directions taken for what is each gene's own; less if complexes are many and small.",
+        description="Share of directions that hold gene-specific variance alone; less if complexes are many and small.",
     )
     classifier: ClassifierSettings = ClassifierSettings()
 
@@ -110,7 +110,7 @@ class TrainSettings(Settings):
     )
     augment: bool = Field(False, description="Rotate by quarter turns and mirror each crop at random.")
     views: ViewSettings = ViewSettings()
-    start: StartSettings = StartSettings()
+    init: InitSettings = InitSettings()
     loss: LossSettings = LossSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     ema: EmaSettings = EmaSettings()

@@ -39,7 +39,7 @@ class Config(Settings):
     def seen_through(self) -> ClassifierSettings | None:
         """The frozen classifier that D or a loss looks through; None if neither does."""
         wanted = self.model.discriminator.judges == "features" or self.train.loss.match > 0
-        return self.train.start.classifier if wanted else None
+        return self.train.init.classifier if wanted else None
 
     @model_validator(mode="after")
     def _match_wants_cells_together(self) -> "Config":

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from grape_ops.config import EvaluateSettings
-from grape_ops.explore.sheet import Sheet
+from grape_ops.explore.map_view import MapView
 from grape_ops.report.quality import FEW_CELLS
 
 ONE_BATCH = 0.8  # share of a gene's cells in one batch from which on it is told
@@ -43,12 +43,12 @@ def cell_warnings(n_cells: int, guides: list[dict[str, Any]] | None, quiet_effec
     return found
 
 
-def batch_warnings(sheet: Sheet, gene: str, settings: EvaluateSettings) -> list[str]:
+def batch_warnings(view: MapView, gene: str, settings: EvaluateSettings) -> list[str]:
     """Doubts that batches raise: one batch holds nearly all cells, or neighbours come from the same batches."""
-    shares = sheet.shares()
+    shares = view.shares()
     if shares is None or gene not in shares.index:
         return []
-    table, row = shares.to_numpy(), sheet.genes.index(gene)
+    table, row = shares.to_numpy(), view.genes.index(gene)
     found = []
     if table[row].max() >= ONE_BATCH:
         found.append(
@@ -56,7 +56,7 @@ def batch_warnings(sheet: Sheet, gene: str, settings: EvaluateSettings) -> list[
             "what the batch does to cells may look like the gene's effect."
         )
     shared = np.minimum(table, table[row]).sum(axis=1)
-    near = sheet.near(settings)[row]
+    near = view.near(settings)[row]
     others = np.delete(shared, row)
     error = others.std() / np.sqrt(len(near))
     if error > 0 and shared[near].mean() - others.mean() > SAME_BATCHES * error:

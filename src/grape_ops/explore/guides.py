@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from grape_ops.baselines.statistics import crop_statistics
 from grape_ops.cells.store import CropStore
+from grape_ops.methods.statistics import crop_statistics
 from grape_ops.schema import GUIDE
 
 CELLS_PER_GUIDE = 64

@@ -1,6 +1,6 @@
 """Pictures of cells: rows of crops of all channels in one greyscale PNG, at one pair of limits a channel.
 
-A sheet holds R rows of n crops; each row is C bands (channels) of H pixels, so that the picture is (R * C * H, n * H).
+A view holds R rows of n crops; each row is C bands (channels) of H pixels, so that the picture is (R * C * H, n * H).
 The page takes it apart, shows channels alone or together, and never has to ask again.
 Letters: R rows, n crops in a row, C channels, H crop size.
 """
@@ -14,9 +14,9 @@ from PIL import Image
 
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ExploreSettings
-from grape_ops.explore.painter import Painter
-from grape_ops.generate.draw import draw_cells, match_batches
-from grape_ops.generate.pictures import channel_views, grey
+from grape_ops.explore.live_restyling import LiveRestyler
+from grape_ops.restyle.pictures import channel_views, grey
+from grape_ops.restyle.sampling import draw_cells, match_batches
 from grape_ops.schema import GUIDE, PLATE, TILE, WELL, X, Y
 
 LIMIT_CELLS = 400  # cells behind the black and white points
@@ -26,11 +26,11 @@ _LIMITS, _KNOCKOUT = 4, 2  # streams of the run's seed
 class Montage:
     """Which cells stand for a gene, and their pictures."""
 
-    def __init__(self, store: CropStore, settings: ExploreSettings, seed: int, painter: Painter | None):
+    def __init__(self, store: CropStore, settings: ExploreSettings, seed: int, restyler: LiveRestyler | None):
         self.store = store
         self.settings = settings
         self.seed = seed
-        self.painter = painter
+        self.restyler = restyler
         self.control_row = len(store.perturbations) - 1
         some = np.random.default_rng([seed, _LIMITS]).permutation(len(store))[:LIMIT_CELLS]
         self.channels = channel_views(store.channels, store.standardized(np.sort(some)))
@@ -51,7 +51,7 @@ class Montage:
     def describe_controls(self, draw: int) -> dict[str, Any]:
         """The control row and, with a generator, the same cells restyled to control, ready for JSON."""
         cells = self._cells(self.controls(draw))
-        kinds = ("control",) if self.painter is None else ("control", "unchanged")
+        kinds = ("control",) if self.restyler is None else ("control", "unchanged")
         return {"rows": [{"kind": kind, "label": "control", "cells": cells} for kind in kinds]}
 
     def describe(self, row: int, draw: int) -> dict[str, Any]:
@@ -59,29 +59,29 @@ class Montage:
         guides = [
             {"kind": "knockout", "label": guide, "cells": self._cells(cells)} for guide, cells in self.guides(row, draw)
         ]
-        if self.painter is None or row == self.control_row:
+        if self.restyler is None or row == self.control_row:
             return {"rows": guides}
         return {"rows": [{"kind": "restyled", "label": "restyled", "cells": self._cells(self.controls(draw))}, *guides]}
 
     def control_picture(self, draw: int) -> bytes:
-        """Sheet of the rows that ``describe_controls`` names."""
+        """MapView of the rows that ``describe_controls`` names."""
         cells = self.controls(draw)
         rows = [self.store.standardized(cells)]
-        if self.painter is not None:
-            rows.append(self.painter.paint(cells, self.control_row, self.control_row, [1.0])[0])
+        if self.restyler is not None:
+            rows.append(self.restyler.paint(cells, self.control_row, self.control_row, [1.0])[0])
         return self._sheet(rows)
 
     def picture(self, row: int, draw: int) -> bytes:
-        """Sheet of a perturbation: the controls restyled to it, then a row a guide."""
+        """MapView of a perturbation: the controls restyled to it, then a row a guide."""
         rows = [self.store.standardized(cells) for _, cells in self.guides(row, draw)]
-        if self.painter is not None and row != self.control_row:
-            rows.insert(0, self.painter.paint(self.controls(draw), row, row, [1.0])[0])
+        if self.restyler is not None and row != self.control_row:
+            rows.insert(0, self.restyler.paint(self.controls(draw), row, row, [1.0])[0])
         return self._sheet(rows)
 
     def strip(self, row: int, cells: Sequence[int], first: int, mixes: Sequence[float]) -> bytes:
-        """Sheet with a row a cell, repainted step by step on the way from one perturbation to another."""
-        assert self.painter is not None, "Atlas asks for strips only with networks"
-        return self._sheet(list(self.painter.paint(np.array(cells), first, row, mixes).swapaxes(0, 1)))
+        """MapView with a row a cell, repainted step by step on the way from one perturbation to another."""
+        assert self.restyler is not None, "ExplorerData asks for strips only with networks"
+        return self._sheet(list(self.restyler.paint(np.array(cells), first, row, mixes).swapaxes(0, 1)))
 
     def _cells(self, cells: np.ndarray) -> list[dict[str, Any]]:
         known = [column for column in (PLATE, WELL, TILE, Y, X) if column in self.store.cells]
@@ -90,14 +90,14 @@ class Montage:
 
     def _sheet(self, rows: Sequence[np.ndarray]) -> bytes:
         n, size, channels = max([1, *map(len, rows)]), self.store.crop_size, len(self.channels)
-        sheet = np.zeros((max(1, len(rows)) * channels * size, n * size), np.uint8)
+        view = np.zeros((max(1, len(rows)) * channels * size, n * size), np.uint8)
         for place, crops in enumerate(rows):
             for band, channel in enumerate(self.channels):
                 top = (place * channels + band) * size
                 levels = np.rint(grey(crops[:, band], channel) * 255).astype(np.uint8)
-                sheet[top : top + size, : len(crops) * size] = levels.swapaxes(0, 1).reshape(size, -1)
+                view[top : top + size, : len(crops) * size] = levels.swapaxes(0, 1).reshape(size, -1)
         buffer = io.BytesIO()
-        Image.fromarray(sheet).save(buffer, "PNG", compress_level=4)
+        Image.fromarray(view).save(buffer, "PNG", compress_level=4)
         return buffer.getvalue()
 
 

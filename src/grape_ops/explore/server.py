@@ -17,9 +17,9 @@ from typing import Annotated
 import torch
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.explore.atlas import Atlas
-from grape_ops.explore.documents import ADDRESSES, as_json, document
+from grape_ops.explore.explorer_data import ExplorerData
 from grape_ops.explore.page import POLICY, content_type, error_page, page_files
+from grape_ops.explore.routes import ADDRESSES, as_json, document
 from grape_ops.explore.sources import Request
 from grape_ops.machine import core_count
 
@@ -41,28 +41,28 @@ Draw = Annotated[int, Query(ge=0, le=1_000_000)]
 
 
 class Shelf:
-    """The atlas, opened when first asked for; one that cannot be opened is tried again."""
+    """The explorer, opened when first asked for; one that cannot be opened is tried again."""
 
     def __init__(self, request: Request):
         self.request = request
-        self._atlas: Atlas | None = None
+        self._explorer: ExplorerData | None = None
         self._lock = Lock()
         self.document = lru_cache(KEPT)(self._document)
 
-    def atlas(self) -> Atlas:
-        """The atlas.
+    def explorer(self) -> ExplorerData:
+        """The explorer.
 
         Raises
         ------
         GrapeOpsError : run, store, maps or truth cannot be used.
         """
         with self._lock:
-            if self._atlas is None:
-                self._atlas = Atlas(self.request)
-            return self._atlas
+            if self._explorer is None:
+                self._explorer = ExplorerData(self.request)
+            return self._explorer
 
     def _document(self, kind: str, numbers: tuple[int, ...], draw: int) -> tuple[bytes, str]:
-        return document(self.atlas(), kind, numbers, draw)
+        return document(self.explorer(), kind, numbers, draw)
 
 
 def make_app(request: Request, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
@@ -90,7 +90,7 @@ def make_app(request: Request, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     @app.get("/")
     def _index() -> Response:
         try:
-            shelf.atlas()
+            shelf.explorer()
         except GrapeOpsError as error:
             page = error_page("This run cannot be explored", str(error))
             return Response(page, status_code=500, media_type=content_type("index.html"))
@@ -115,7 +115,7 @@ def _serve_data(app: FastAPI, shelf: Shelf) -> None:
 
     @app.get("/data/overview.json")
     def _overview() -> Response:
-        return Response(as_json(shelf.atlas().overview("live")), media_type=content_type("overview.json"))
+        return Response(as_json(shelf.explorer().overview("live")), media_type=content_type("overview.json"))
 
     def answer(kind: str, *numbers: int, draw: int = 0) -> Response:
         content, media_type = shelf.document(kind, numbers, draw)
@@ -143,7 +143,7 @@ def _serve_live(app: FastAPI, shelf: Shelf) -> None:
     """Answer what only a live page can ask: cells repainted on demand, and files of chosen genes."""
 
     def paint(cell: int, gene: int, mixes: list[float], start: int | None) -> Response:
-        picture = shelf.atlas().painted(cell, gene, mixes, start)
+        picture = shelf.explorer().painted(cell, gene, mixes, start)
         return Response(picture, media_type=content_type("strip.png"))
 
     @app.get("/live/paint.png")
@@ -161,13 +161,13 @@ def _serve_live(app: FastAPI, shelf: Shelf) -> None:
         gene: Annotated[int, Query(ge=0)],
         start: Annotated[int | None, Query(ge=0)] = None,
     ) -> Response:
-        return paint(cell, gene, shelf.atlas().mixes, start)
+        return paint(cell, gene, shelf.explorer().mixes, start)
 
     @app.post("/live/genes.h5ad")
     def _genes(
         map_: Annotated[int, Body(alias="map", ge=0)], genes: Annotated[list[int], Body(max_length=MOST_GENES)]
     ) -> Response:
-        return Response(shelf.atlas().export(map_, genes), media_type=content_type("genes.h5ad"))
+        return Response(shelf.explorer().export(map_, genes), media_type=content_type("genes.h5ad"))
 
 
 def serve(request: Request, host: str, port: int, *, browse: bool, say: Callable[[str], None]) -> None:
@@ -190,8 +190,8 @@ def serve(request: Request, host: str, port: int, *, browse: bool, say: Callable
         )
     app = make_app(request, hosts)
     try:
-        app.state.shelf.atlas().warm()
-        _choose_threads(app.state.shelf.atlas())
+        app.state.shelf.explorer().warm()
+        _choose_threads(app.state.shelf.explorer())
     except GrapeOpsError as error:
         say(f"Error: {error} The page says so too; load it again when it is mended.")
     config = uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False)
@@ -201,15 +201,15 @@ def serve(request: Request, host: str, port: int, *, browse: bool, say: Callable
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _choose_threads(atlas: Atlas) -> None:
+def _choose_threads(explorer: ExplorerData) -> None:
     """One thread paints a crop quicker than several, unless the networks are large."""
     torch.set_num_threads(1)
-    if atlas.painter is None:
+    if explorer.restyler is None:
         return
-    cells = atlas.pictures().controls(0)[:1]
-    atlas.painter.paint(cells, 0, 0, [1.0])  # the first pass also allocates
+    cells = explorer.pictures().controls(0)[:1]
+    explorer.restyler.paint(cells, 0, 0, [1.0])  # the first pass also allocates
     start = time.perf_counter()
-    atlas.painter.paint(cells, 0, 0, [1.0])
+    explorer.restyler.paint(cells, 0, 0, [1.0])
     if time.perf_counter() - start > SLOW:
         torch.set_num_threads(core_count())
 

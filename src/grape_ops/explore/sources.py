@@ -10,12 +10,12 @@ import numpy as np
 from grape_ops.config import EvaluateSettings, ExploreSettings
 from grape_ops.embed import trained_nets
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.command import named_maps
-from grape_ops.explore.painter import Painter
-from grape_ops.explore.sheet import Sheet
-from grape_ops.generate.restyle import Restyler
+from grape_ops.evaluate.evaluate_files import named_maps
+from grape_ops.explore.live_restyling import LiveRestyler
+from grape_ops.explore.map_view import MapView
 from grape_ops.groundtruth.aliases import Aliases
-from grape_ops.report.material import Material
+from grape_ops.report.inputs import ReportInputs
+from grape_ops.restyle.restyler import Restyler
 from grape_ops.schema import UNS_METHOD
 
 if TYPE_CHECKING:
@@ -37,21 +37,21 @@ class Request:
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
 
 
-def open_sheets(material: Material, request: Request, aliases: Aliases) -> tuple[list[Sheet], list[str]]:
+def open_map_views(inputs: ReportInputs, request: Request, aliases: Aliases) -> tuple[list[MapView], list[str]]:
     """Maps, the run's own first, and what was left out of the files beside the run.
 
     What the command line names must be maps; files that merely lie beside the run may be something else.
     """
-    own = material.vectors
-    sheets: list[Sheet] = []
+    own = inputs.vectors
+    map_views: list[MapView] = []
     left_out: list[str] = []
 
     def add(name: str, runs: "AnnData | list[AnnData]", place: str) -> None:
         if own is not None and runs is not own and _same(runs, own):
             return
-        label = f"{name} ({place})" if name in {sheet.name for sheet in sheets} else name
+        label = f"{name} ({place})" if name in {view.name for view in map_views} else name
         several = runs if isinstance(runs, list) else [runs]
-        sheets.append(Sheet(label, several, aliases, material.run.config.seed))
+        map_views.append(MapView(label, several, aliases, inputs.run.config.seed))
 
     if own is not None:
         add(str(own.uns[UNS_METHOD]), own, "")
@@ -66,18 +66,18 @@ def open_sheets(material: Material, request: Request, aliases: Aliases) -> tuple
             left_out.append(f"{file.name} beside the run is left out: {str(error).replace(str(file), file.name)}")
     for name, runs in named_maps([], request.groups).items():
         add(name, runs, "group")
-    return sheets, left_out
+    return map_views, left_out
 
 
-def open_painter(material: Material) -> tuple[Painter | None, str]:
+def open_live_restyler(inputs: ReportInputs) -> tuple[LiveRestyler | None, str]:
     """The generator, or why there is none."""
-    if material.store is None:
-        return None, material.missing["store"]
+    if inputs.store is None:
+        return None, inputs.missing["store"]
     try:
-        nets, averaged = trained_nets(material.run, averaged=material.averaged)
+        nets, averaged = trained_nets(inputs.run, averaged=inputs.averaged)
     except GrapeOpsError as error:
-        return None, str(error).replace(str(material.run.path), material.run.path.name)
-    return Painter(Restyler(material.run, material.store, nets, averaged)), ""
+        return None, str(error).replace(str(inputs.run.path), inputs.run.path.name)
+    return LiveRestyler(Restyler(inputs.run, inputs.store, nets, averaged)), ""
 
 
 def _beside(run: Path) -> list[Path]:

@@ -3,12 +3,12 @@
 import shutil
 from pathlib import Path
 
+from grape_ops.artifacts.ownership import warn_replaced
 from grape_ops.errors import GrapeOpsError
-from grape_ops.explore.atlas import Atlas
-from grape_ops.explore.documents import ADDRESSES, all_documents, as_json, document
+from grape_ops.explore.explorer_data import ExplorerData
 from grape_ops.explore.page import page_files
+from grape_ops.explore.routes import ADDRESSES, all_routes, as_json, document
 from grape_ops.explore.sources import Request
-from grape_ops.places import say_replaced
 from grape_ops.progress import progress
 
 MARK = "explore.json"  # written last: the folder is a whole page, and may be replaced by another
@@ -24,25 +24,25 @@ def write_static(request: Request, out: Path) -> Path:
     out = out.resolve()  # `.` has no name
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())):
         raise GrapeOpsError(f"{out} holds something else than a page of grape-ops explore; name a new or empty folder.")
-    atlas = Atlas(request)
+    explorer = ExplorerData(request)
     draft = out.with_name(f".{out.name}.partial")
     if draft.exists():
         shutil.rmtree(draft)
     draft.mkdir(parents=True)
     for name, content in page_files().items():
         (draft / name).write_bytes(content)
-    documents = list(all_documents(atlas))
+    documents = list(all_routes(explorer))
     with progress("write the page", len(documents), "file") as advance:
         for kind, numbers in documents:
             file = draft / ADDRESSES[kind].format(*numbers)
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(document(atlas, kind, numbers)[0])
+            file.write_bytes(document(explorer, kind, numbers)[0])
             advance()
-    (draft / "data" / "overview.json").write_bytes(as_json(atlas.overview("static")))
-    (draft / MARK).write_bytes(as_json({"title": atlas.title, "genes": len(atlas.genes)}))
+    (draft / "data" / "overview.json").write_bytes(as_json(explorer.overview("static")))
+    (draft / MARK).write_bytes(as_json({"title": explorer.title, "genes": len(explorer.genes)}))
     if out.exists():
         if any(out.iterdir()):
-            say_replaced(out)
+            warn_replaced(out)
         shutil.rmtree(out)
     draft.replace(out)
     return out

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from grape_ops.artifacts.ownership import check_table, write_text
 from grape_ops.cells.genes import write_gene_vectors
 from grape_ops.config import Config
 from grape_ops.embed import embed
 from grape_ops.evaluate import discovery
 from grape_ops.evaluate.leiden import available
 from grape_ops.evaluate.maps import control_rows, gene_map
-from grape_ops.places import claim_table, write_text
 from grape_ops.report.projection import projections
 from grape_ops.schema import GENE
 from grape_ops.train.run import open_run
@@ -78,6 +78,6 @@ def write_genes(run_path: Path, out: Path, settings: Config) -> None:
 
 def write_cluster_table(run_path: Path, out: Path, settings: Config) -> None:
     """Write gene_symbol and cluster as TSV, for tools that annotate clusters."""
-    claim_table(out, (GENE, CLUSTER))
+    check_table(out, (GENE, CLUSTER))
     table = cluster_genes(_vectors(run_path), run_path, settings)
     write_text(out, table.to_csv(sep="\t", index=False))

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from grape_ops.artifacts.ownership import check_file, put_in_place
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.embed import run_store
 from grape_ops.features import find_all_regions, nucleus_channel
-from grape_ops.places import claim_file, put_in_place
 from grape_ops.progress import progress
 from grape_ops.schema import CELLS_FILE
 from grape_ops.train.run import open_run
@@ -33,7 +33,7 @@ def write_h5sc(run_path: Path, out: Path, settings: Config) -> None:
     ------
     GrapeOpsError : masks are wanted, and no channel shows nuclei; or a file of others lies at ``out``.
     """
-    claim_file(out, "a file of crops", example="cells.h5sc", is_ours=_is_ours)
+    check_file(out, "a file of crops", example="cells.h5sc", is_ours=_is_ours)
     store = run_store(open_run(run_path))
     nucleus = nucleus_channel(store.channels, settings.features.nucleus_channel) if settings.export.masks else None
     masks = MASKS if nucleus is not None else ()

@@ -16,7 +16,7 @@ from scipy import stats
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.features import store_features
-from grape_ops.generate.phenotype import robust_scale
+from grape_ops.restyle.phenotype import robust_scale
 
 COMPARTMENTS = ("nucleus", "cell")
 _SHAPE = {"area": "Area", "eccentricity": "Eccentricity", "form_factor": "FormFactor", "solidity": "Solidity"}

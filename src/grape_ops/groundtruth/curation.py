@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
+from grape_ops.artifacts.ownership import check_file, warn_replaced
 from grape_ops.config import CurateSettings, ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.readers import GENE_COLUMNS, find_column, read_rows
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
-from grape_ops.places import claim_file, say_replaced
 from grape_ops.schema import COMPLEX, GENE
 
 Complexes = dict[str, tuple[str, ...]]
@@ -173,9 +173,9 @@ def curate_files(
         )
     dropped = out.with_suffix(".dropped.tsv")
     # A truth of the user's own has the same columns; only ours has its log beside it.
-    claim_file(out, "a curated truth", example="truth.tsv", is_ours=lambda _: dropped.is_file())
+    check_file(out, "a curated truth", example="truth.tsv", is_ours=lambda _: dropped.is_file())
     out.parent.mkdir(parents=True, exist_ok=True)
-    say_replaced(out)
+    warn_replaced(out)
     _write(out, (GENE, COMPLEX), ((gene, name) for name, genes in complexes.items() for gene in genes))
     # What later stages dropped is still in the table of an earlier one.
     logged = {"covered": ("coverage",), "distinct": ("coverage", "overlap")}.get(stage)

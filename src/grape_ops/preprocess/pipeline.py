@@ -17,13 +17,13 @@ from grape_ops.preprocess.cluster import task_runner
 from grape_ops.preprocess.flat_field import FIELDS_FILE
 from grape_ops.preprocess.measurement import Measurement, measure
 from grape_ops.preprocess.problems import Problems
-from grape_ops.preprocess.quality_table import quality_records, refuse_nothing, write_quality_table
+from grape_ops.preprocess.quality_table import check_not_empty, quality_records, write_quality_table
 from grape_ops.preprocess.ready_crops import store_ready_crops
 from grape_ops.preprocess.selection import Selector
 from grape_ops.preprocess.shards import Cutter
+from grape_ops.preprocess.store_folder import Plan, claim, provenance, tidy
 from grape_ops.preprocess.tables import Tables, look_over
 from grape_ops.preprocess.workers import TaskRunner
-from grape_ops.preprocess.workplace import Plan, claim, provenance, tidy
 from grape_ops.schema import QUALITY_FILE, UNFINISHED_DIR
 from grape_ops.screen.quality import counted
 from grape_ops.screen.screen import Screen
@@ -143,9 +143,9 @@ def _make(
     selector = Selector(screen, settings, tables.places, measurement.shapes)
     choice = selector.choose(problems)
     problems.settle()
-    refuse_nothing(choice.kept, tables.n_cells, choice.dropped)
+    check_not_empty(choice.kept, tables.n_cells, choice.dropped)
     lost = choice.dropped.total() - choice.dropped["too close to the tile's edge"]
-    problems.refuse_ruin(lost, tables.n_cells, settings.most_lost)
+    problems.check_keeps_inputs(lost, tables.n_cells, settings.most_lost)
 
     cutter = Cutter(selector, folder, tables.groups, measurement)
     cutter.run(choice, workers)

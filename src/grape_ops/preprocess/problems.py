@@ -48,7 +48,7 @@ class Problems:
             "--set preprocess.on_problem=drop; with --resume nothing is computed twice."
         )
 
-    def refuse_ruin(self, lost: int, of: int, most: float) -> None:
+    def check_keeps_inputs(self, lost: int, of: int, most: float) -> None:
         """Stop even if told to drop what is affected, when that costs more than a share of the cells."""
         if self.on_problem == "drop" and self.found and lost > most * of:
             found = ", ".join(counted(problem.count, problem.what) for problem in self.found)

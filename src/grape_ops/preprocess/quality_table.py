@@ -32,7 +32,7 @@ def quality_records(screen: Screen, dropped: Mapping[str, int], problems: Proble
     return as_records([*screen.quality, *cells, *causes])
 
 
-def refuse_nothing(kept: int, of: int, dropped: Mapping[str, int]) -> None:
+def check_not_empty(kept: int, of: int, dropped: Mapping[str, int]) -> None:
     """Stop if no cell is left, and say what took them and which settings decide."""
     if not kept:
         tallies = [Tally(*named(reason, count)) for reason, count in dropped.items()]

@@ -32,10 +32,10 @@ from grape_ops.preprocess.crop_wells import (
 )
 from grape_ops.preprocess.groups import batch_of_cells, each_well
 from grape_ops.preprocess.problems import Problems
-from grape_ops.preprocess.quality_table import quality_records, refuse_nothing, write_quality_table
+from grape_ops.preprocess.quality_table import check_not_empty, quality_records, write_quality_table
 from grape_ops.preprocess.selection import Choice
+from grape_ops.preprocess.store_folder import Plan, claim, provenance, tidy
 from grape_ops.preprocess.workers import Task, TaskRunner
-from grape_ops.preprocess.workplace import Plan, claim, provenance, tidy
 from grape_ops.progress import progress
 from grape_ops.schema import (
     BATCH,
@@ -84,8 +84,8 @@ def store_ready_crops(
         problems = Problems(settings.on_problem)
         choice = wells.choose(problems)
         problems.settle()
-        refuse_nothing(choice.kept, n_cells, choice.dropped)
-        problems.refuse_ruin(n_cells - choice.kept, n_cells, settings.most_lost)
+        check_not_empty(choice.kept, n_cells, choice.dropped)
+        problems.check_keeps_inputs(n_cells - choice.kept, n_cells, settings.most_lost)
         records = wells.finish(workers, choice)
     quality = choice.quality() | {"problems": problems.listed()}
     quality |= {"flat_field": {"groups": 0, "applied": {}, "not_applied": []}}

@@ -77,7 +77,7 @@ class Tables:
                     why[0] + (f" (and {len(why) - 1} more such)" if len(why) > 1 else "") for why in failed.values()
                 ]
                 problems.add("unreadable tiles", told, count)
-                problems.refuse_ruin(count, len(screen.tiles), settings.most_lost)
+                problems.check_keeps_inputs(count, len(screen.tiles), settings.most_lost)
         self._glance(screen, problems, settings)
 
     def _glance(self, screen: Screen, problems: Problems, settings: PreprocessSettings) -> None:
@@ -93,7 +93,7 @@ class Tables:
         what = f"cells outside their tile, in the first tile of {header.height} x {header.width} pixels alone"
         if settings.on_problem == "stop" or astray.mean() > settings.most_lost:
             problems.add(what, name_places(cells[astray]))
-            problems.refuse_ruin(int(astray.sum()), len(cells), settings.most_lost)
+            problems.check_keeps_inputs(int(astray.sum()), len(cells), settings.most_lost)
 
 
 def look_over(screen: Screen, settings: PreprocessSettings) -> Tables:

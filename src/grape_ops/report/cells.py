@@ -19,13 +19,13 @@ from PIL import Image
 
 from grape_ops.cells.store import CropStore
 from grape_ops.embed import trained_nets
-from grape_ops.generate.draw import draw_cells, draw_matching
-from grape_ops.generate.pictures import ChannelView, channel_views, grey
-from grape_ops.generate.restyle import Restyler
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
 from grape_ops.report.generation import trust_of
-from grape_ops.report.material import Material
+from grape_ops.report.inputs import ReportInputs
+from grape_ops.restyle.pictures import ChannelView, channel_views, grey
+from grape_ops.restyle.restyler import Restyler
+from grape_ops.restyle.sampling import draw_cells, draw_matching
 
 CELLS = 6
 MOST_GENES = 24
@@ -36,7 +36,7 @@ MOST_CHARACTERS, CHARACTERS_A_GENE = 7_000_000, 1_000
 GREYS = 128
 
 
-def cell_pictures(material: Material, store: CropStore) -> dict[str, Any]:
+def cell_pictures(inputs: ReportInputs, store: CropStore) -> dict[str, Any]:
     """Everything the page needs to show cells, ready for JSON.
 
     Returns
@@ -45,16 +45,16 @@ def cell_pictures(material: Material, store: CropStore) -> dict[str, Any]:
     channel) and ``genes``: name, complexes, n_cells, ``trust`` (status and words), ``restyled`` and ``knockout`` (one
     picture a channel). A picture is a row of n crops as a PNG data URI.
     """
-    nets, averaged = trained_nets(material.run, averaged=material.averaged)
-    restyler = Restyler(material.run, store, nets, averaged)
-    chosen, seed = choose_genes(material, restyler.nets), material.run.config.seed
+    nets, averaged = trained_nets(inputs.run, averaged=inputs.averaged)
+    restyler = Restyler(inputs.run, store, nets, averaged)
+    chosen, seed = choose_genes(inputs, restyler.nets), inputs.run.config.seed
     control_row = len(store.perturbations) - 1
     controls = draw_cells(store, control_row, CELLS, seed)
     control = store.standardized(controls)
     knockouts = [store.standardized(draw_matching(store, row, controls, seed)) for row in chosen]
     channels = channel_views(store.channels, np.concatenate([control, *knockouts]))
     unchanged = restyler.images(controls, restyler.styles([control_row]))[0]
-    trusts = trust_of(material.check, material.genes)
+    trusts = trust_of(inputs.check, inputs.genes)
     genes: list[dict[str, Any]] = []
     spent = 0
     with progress("restyle cells", len(chosen), "gene") as advance:
@@ -62,18 +62,18 @@ def cell_pictures(material: Material, store: CropStore) -> dict[str, Any]:
             restyled = restyler.images(controls, restyler.styles([row]))[0]
             pictures = {"restyled": strips(restyled, channels), "knockout": strips(knockout, channels)}
             spent += sum(len(uri) for uris in pictures.values() for uri in uris)
-            if genes and spent > MOST_CHARACTERS - CHARACTERS_A_GENE * len(material.genes):
+            if genes and spent > MOST_CHARACTERS - CHARACTERS_A_GENE * len(inputs.genes):
                 break
-            name = material.run.genes.index[row]
+            name = inputs.run.genes.index[row]
             n_cells = int((store.labels == row).sum())
-            facts = {"name": name, "complexes": material.complexes_of(name), "n_cells": n_cells}
+            facts = {"name": name, "complexes": inputs.complexes_of(name), "n_cells": n_cells}
             genes.append(facts | {"trust": vars(trusts[name])} | pictures)
             advance()
     return {
         "size": store.crop_size,
         "n": len(controls),
-        "averaged": material.averaged,
-        "n_all_genes": len(material.genes),
+        "averaged": inputs.averaged,
+        "n_all_genes": len(inputs.genes),
         "channels": [vars(channel) for channel in channels],
         "control": strips(control, channels),
         "unchanged": strips(unchanged, channels),
@@ -81,21 +81,21 @@ def cell_pictures(material: Material, store: CropStore) -> dict[str, Any]:
     }
 
 
-def choose_genes(material: Material, nets: Grape) -> list[int]:
+def choose_genes(inputs: ReportInputs, nets: Grape) -> list[int]:
     """Rows of the genes to show: those told furthest from the control, by turns over the complexes.
 
     How far a gene is from the control is the distance of their style codes, which is all the generator is told.
     """
     with torch.no_grad():
         styles = nets.styles().float().cpu().numpy()
-    names = material.run.genes.index.tolist()
-    control = [row for row, name in enumerate(names) if name not in set(material.genes)]
+    names = inputs.run.genes.index.tolist()
+    control = [row for row, name in enumerate(names) if name not in set(inputs.genes)]
     distance = np.linalg.norm(styles - styles[control].mean(axis=0), axis=1)
     rows = sorted((r for r in range(len(names)) if r not in control), key=lambda row: -distance[row])
     turns: dict[int, int] = {}
     taken: Counter[str] = Counter()
     for row in rows:
-        group = next(iter(material.complexes_of(names[row])), "")
+        group = next(iter(inputs.complexes_of(names[row])), "")
         turns[row] = taken[group] + (not group)  # genes of no known complex come after the first of every complex
         taken[group] += 1
     return sorted(rows, key=lambda row: (turns[row], -distance[row]))[:MOST_GENES]

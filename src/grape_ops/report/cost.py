@@ -5,24 +5,24 @@ from typing import Any
 
 import numpy as np
 
-from grape_ops.report.material import Material
+from grape_ops.report.inputs import ReportInputs
 from grape_ops.train.estimate import multiply_adds
 
 Rows = list[tuple[str, str]]
 
 
-def cost_rows(material: Material) -> Rows:
+def cost_rows(inputs: ReportInputs) -> Rows:
     """How much was computed, and how long it took: (what, how much)."""
-    run = material.run
-    batch, steps, planned = run.config.train.batch_size, material.step, run.config.train.steps
+    run = inputs.run
+    batch, steps, planned = run.config.train.batch_size, inputs.step, run.config.train.steps
     rows = [
         ("steps × cells in a step", f"{steps:,} × {batch:,} = {steps * batch:,} cells"),
         ("cells seen, in rounds over all cells", f"{steps * batch / max(int(run.genes['n_cells'].sum()), 1):,.3g}"),
     ]
-    started = [line["start_s"] for line in material.metrics if "start_s" in line]
+    started = [line["start_s"] for line in inputs.metrics if "start_s" in line]
     if started:
         rows.append(("where M starts (the classifier)", duration(sum(started))))
-    rate = median_rate(material.metrics)
+    rate = median_rate(inputs.metrics)
     if rate is not None:
         rows.append(("rate (median)", f"{rate:,.3g} cells per second"))
         rows.append(("adversarial training at that rate", duration(steps * batch / rate)))
@@ -31,9 +31,9 @@ def cost_rows(material: Material) -> Rows:
     return rows
 
 
-def network_rows(material: Material) -> list[tuple[str, str, str]]:
+def network_rows(inputs: ReportInputs) -> list[tuple[str, str, str]]:
     """Size and arithmetic of each network: (name, weights, millions of multiply-adds for one pass of a cell)."""
-    run = material.run
+    run = inputs.run
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in run.build().named_children()}
     sizes = (len(run.genes), len(run.record["channels"]), run.record["crop_size"])
     work = multiply_adds(run.config, *sizes)

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.generate.recognition import REFERENCES
-from grape_ops.generate.verdicts import (
+from grape_ops.restyle.phenotype_results import (
     FEATURES_TSV,
     PHENOTYPE_JSON,
     Trust,
@@ -23,6 +22,7 @@ from grape_ops.generate.verdicts import (
     trust,
     verdict,
 )
+from grape_ops.restyle.recognition import REFERENCES
 
 PHENOTYPE_DIR = "phenotype"
 WIDE = 1.0  # an interval over more than the whole way says nothing

@@ -12,13 +12,13 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import discovery, leiden
 from grape_ops.evaluate.enrichment import LEVEL
 from grape_ops.evaluate.maps import gene_map
-from grape_ops.report.material import Material
+from grape_ops.report.inputs import ReportInputs
 from grape_ops.schema import COMPLEX, GENE, OBS_N_CELLS, OBS_N_GUIDES, UNS_METHOD
 
 RESOLUTION = 1.0
 
 
-def gene_tables(material: Material) -> dict[str, Any] | None:
+def gene_tables(inputs: ReportInputs) -> dict[str, Any] | None:
     """Rows of both tables, ready for JSON; None without vectors.
 
     Returns
@@ -27,34 +27,34 @@ def gene_tables(material: Material) -> dict[str, Any] | None:
     genes in order of support, support, and enriched (complex, genes shared, size, q). ``note``: why there are no
     clusters, or how they were made.
     """
-    if material.vectors is None:
+    if inputs.vectors is None:
         return None
-    clusters, note = _clusters(material)
+    clusters, note = _clusters(inputs)
     place = {} if clusters is None else dict(zip(clusters[GENE], clusters.index, strict=True))
     genes = []
-    for name in material.genes:
-        row = material.run.genes.loc[[name]].iloc[0]
+    for name in inputs.genes:
+        row = inputs.run.genes.loc[[name]].iloc[0]
         own = clusters.loc[place[name]] if clusters is not None else None
         genes.append(
             {
                 "name": name,
-                "complexes": material.complexes_of(name),
+                "complexes": inputs.complexes_of(name),
                 "n_cells": int(row[OBS_N_CELLS]),
                 "n_guides": int(row[OBS_N_GUIDES]),
                 "cluster": int(own["cluster"]) if own is not None else None,
                 "support": round(float(own["support"]), 2) if own is not None else None,
             }
         )
-    return {"genes": genes, "clusters": _cluster_rows(clusters, material), "note": note}
+    return {"genes": genes, "clusters": _cluster_rows(clusters, inputs), "note": note}
 
 
-def _clusters(material: Material) -> tuple[pd.DataFrame | None, str]:
+def _clusters(inputs: ReportInputs) -> tuple[pd.DataFrame | None, str]:
     if not leiden.available():
         return None, leiden.MISSING
-    settings, seed = material.run.config.evaluate, material.run.config.seed
-    assert material.vectors is not None
+    settings, seed = inputs.run.config.evaluate, inputs.run.config.seed
+    assert inputs.vectors is not None
     try:
-        own = gene_map(material.vectors, str(material.vectors.uns[UNS_METHOD]))
+        own = gene_map(inputs.vectors, str(inputs.vectors.uns[UNS_METHOD]))
     except GrapeOpsError as error:  # a map too small to be clustered
         return None, str(error)
     table = discovery.clusters([own], settings, RESOLUTION, None, np.random.default_rng(seed))
@@ -65,12 +65,12 @@ def _clusters(material: Material) -> tuple[pd.DataFrame | None, str]:
     )
 
 
-def _cluster_rows(table: pd.DataFrame | None, material: Material) -> list[dict[str, Any]]:
+def _cluster_rows(table: pd.DataFrame | None, inputs: ReportInputs) -> list[dict[str, Any]]:
     if table is None:
         return []
     enriched: dict[int, list[tuple[str, int, int, float]]] = {}
-    if material.truth is not None:
-        found = discovery.cluster_enrichment(table, material.truth)
+    if inputs.truth is not None:
+        found = discovery.cluster_enrichment(table, inputs.truth)
         for row in found[found["q_value"] < LEVEL].to_dict("records"):
             what = (str(row[COMPLEX]), int(row["overlap"]), int(row["complex_size"]), float(row["q_value"]))
             enriched.setdefault(int(row["cluster"]), []).append(what)

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from grape_ops import __version__
+from grape_ops.artifacts.ownership import check_file, put_in_place
 from grape_ops.config import dump_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.scores import p_in_words, without_nan
-from grape_ops.places import claim_file, put_in_place
 from grape_ops.progress import waiting
-from grape_ops.report import figures
+from grape_ops.report import report_figures
 from grape_ops.report.cells import cell_pictures
 from grape_ops.report.cost import cost_rows, network_rows
 from grape_ops.report.generation import content_rows, gene_cells, recognised_rows, top_features
 from grape_ops.report.genes import gene_tables
-from grape_ops.report.material import Material, gather
+from grape_ops.report.inputs import ReportInputs, gather
 from grape_ops.report.projection import nearest_genes, projections
 from grape_ops.report.provenance import changed_settings, provenance_rows
 from grape_ops.report.quality import count_rows, dropped_rows, flat_field_text, problem_rows, table_rows
@@ -60,9 +60,9 @@ def write_report(
     ------
     GrapeOpsError : ``run_path`` is no run, or a store, scores, truth or check that was given cannot be used.
     """
-    claim_file(out, "a report", example="report.html", is_ours=_is_report)
-    material = gather(run_path, out, store_path=store_path, scores=scores, truth=truth, phenotype=phenotype)
-    content = _content(material)
+    check_file(out, "a report", example="report.html", is_ours=_is_report)
+    inputs = gather(run_path, out, store_path=store_path, scores=scores, truth=truth, phenotype=phenotype)
+    content = _content(inputs)
     with waiting("report: writing the page"):
         page = _render(content)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -100,42 +100,42 @@ def _render(content: dict[str, Any]) -> str:
     return template.render(plotly=Markup(get_plotlyjs()), **content)
 
 
-def _content(material: Material) -> dict[str, Any]:
+def _content(inputs: ReportInputs) -> dict[str, Any]:
     """Everything the template asks for."""
-    run = material.run
-    can, cannot = conclusions(material)
-    own = own_entry(material.scores, material)
-    pictures, no_pictures = _pictures(material)
-    known = _gene_map(material)
+    run = inputs.run
+    can, cannot = conclusions(inputs)
+    own = own_entry(inputs.scores, inputs)
+    pictures, no_pictures = _pictures(inputs)
+    known = _gene_map(inputs)
     return {
         "title": page_title(run.path),
-        "screen": _screen_name(material),
+        "screen": _screen_name(inputs),
         "version": __version__,
         "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "started": str(run.record["started"]),
-        "summary": what_was_done(material),
+        "summary": what_was_done(inputs),
         "can": can,
         "cannot": cannot,
-        "tiles": _tiles(material, own),
-        "scores": score_table(material.scores, own) if material.scores else None,
-        "no_own": bool(material.scores) and own is None,
-        "missing": {piece: material.missing.get(piece, "") for piece in PIECES},
+        "tiles": _tiles(inputs, own),
+        "scores": score_table(inputs.scores, own) if inputs.scores else None,
+        "no_own": bool(inputs.scores) and own is None,
+        "missing": {piece: inputs.missing.get(piece, "") for piece in PIECES},
         "map": known,
-        "figures": _figures(material, known),
-        "tables": gene_tables(material),
-        "check": _check(material),
-        "cost": cost_rows(material),
-        "networks": network_rows(material),
+        "figures": _figures(inputs, known),
+        "tables": gene_tables(inputs),
+        "check": _check(inputs),
+        "cost": cost_rows(inputs),
+        "networks": network_rows(inputs),
         "cells": pictures,
         "no_cells": no_pictures,
-        "dropped": dropped_rows(material.quality),
-        "problems": problem_rows(material.quality),
-        "quality_table": table_rows(material.quality),
-        "flat_field": flat_field_text(material.quality),
-        "counts": count_rows(material),
+        "dropped": dropped_rows(inputs.quality),
+        "problems": problem_rows(inputs.quality),
+        "quality_table": table_rows(inputs.quality),
+        "flat_field": flat_field_text(inputs.quality),
+        "counts": count_rows(inputs),
         "changed": changed_settings(run.config),
         "config": dump_config(run.config),
-        "provenance": provenance_rows(material),
+        "provenance": provenance_rows(inputs),
     }
 
 
@@ -145,54 +145,54 @@ def page_title(run: Path) -> str:
     return f"{path.parent.name} / {path.name}" if path.name == "run" and path.parent.name else path.name
 
 
-def _screen_name(material: Material) -> str:
+def _screen_name(inputs: ReportInputs) -> str:
     """Name of the screen's folder, if the store tells one that says something."""
-    name = str(material.store.meta["provenance"].get("screen", "")) if material.store else ""
+    name = str(inputs.store.meta["provenance"].get("screen", "")) if inputs.store else ""
     return "" if name == "screen" else name
 
 
-def _tiles(material: Material, own: Any) -> list[tuple[str, str, str]]:
+def _tiles(inputs: ReportInputs, own: Any) -> list[tuple[str, str, str]]:
     """The page's key figures: (what, how much, beside it)."""
-    run = material.run
-    table = run.genes.loc[material.genes]
+    run = inputs.run
+    table = run.genes.loc[inputs.genes]
     tiles = [
-        ("cells", f"{int(run.genes[OBS_N_CELLS].sum()):,}", f"{len(material.batches):,} batches"),
+        ("cells", f"{int(run.genes[OBS_N_CELLS].sum()):,}", f"{len(inputs.batches):,} batches"),
         ("genes", f"{len(table):,}", f"{int(table[OBS_N_GUIDES].sum()):,} guides"),
-        ("steps trained", f"{material.step:,}", f"of {run.config.train.steps:,}"),
+        ("steps trained", f"{inputs.step:,}", f"of {run.config.train.steps:,}"),
     ]
     if own is not None:
         part = own["map"]
         beside = f"chance {number(part.get('chance'))}, p {p_in_words(part.get('p_value'))}"
         tiles.append(("mAP", number(part.get("value")), beside))
-    elif (found := map_from_vectors(material)) is not None:
+    elif (found := map_from_vectors(inputs)) is not None:
         tiles.append(("mAP", number(found[0]), f"chance {number(found[1])}"))
     return tiles
 
 
-def _figures(material: Material, known: dict[str, Any] | None) -> dict[str, figures.Figure]:
+def _figures(inputs: ReportInputs, known: dict[str, Any] | None) -> dict[str, report_figures.Figure]:
     """All figures by the name of their place on the page; those without data are left out."""
-    counts = material.batch_counts()
-    is_control = material.run.genes[OBS_IS_CONTROL].to_numpy(bool)
+    counts = inputs.batch_counts()
+    is_control = inputs.run.genes[OBS_IS_CONTROL].to_numpy(bool)
     found = {
-        "adversarial": figures.adversarial_losses(material.metrics),
-        "reconstruction": figures.reconstruction_losses(material.metrics),
-        "logits": figures.discriminator_logits(material.metrics),
-        "training-map": figures.map_along_training(material.metrics),
-        "complexes": figures.complex_scores(material.scores or []),
+        "adversarial": report_figures.adversarial_losses(inputs.metrics),
+        "reconstruction": report_figures.reconstruction_losses(inputs.metrics),
+        "logits": report_figures.discriminator_logits(inputs.metrics),
+        "training-map": report_figures.map_along_training(inputs.metrics),
+        "complexes": report_figures.complex_scores(inputs.scores or []),
         "gene-map": known["figure"] if known else None,
-        "shares": _shares(material),
-        "cells-per-gene": figures.cells_per_gene(material.run.genes.loc[material.genes, OBS_N_CELLS].tolist()),
-        "cells-per-batch": figures.cells_per_batch(
-            material.batches, counts.sum(axis=0).tolist(), counts[is_control].sum(axis=0).tolist()
+        "shares": _shares(inputs),
+        "cells-per-gene": report_figures.cells_per_gene(inputs.run.genes.loc[inputs.genes, OBS_N_CELLS].tolist()),
+        "cells-per-batch": report_figures.cells_per_batch(
+            inputs.batches, counts.sum(axis=0).tolist(), counts[is_control].sum(axis=0).tolist()
         ),
     }
     # A training that broke down logs numbers that are none, and browsers read no NaN.
     return {name: without_nan(figure) for name, figure in found.items() if figure is not None}
 
 
-def _check(material: Material) -> dict[str, Any] | None:
+def _check(inputs: ReportInputs) -> dict[str, Any] | None:
     """What the phenotype check found, in words and numbers."""
-    check = material.check
+    check = inputs.check
     if check is None:
         return None
     return {
@@ -210,43 +210,43 @@ def _check(material: Material) -> dict[str, Any] | None:
     }
 
 
-def _shares(material: Material) -> figures.Figure | None:
-    if material.check is None or material.check.scored.empty:
+def _shares(inputs: ReportInputs) -> report_figures.Figure | None:
+    if inputs.check is None or inputs.check.scored.empty:
         return None
-    scored, verdicts = material.check.scored, material.check.verdicts()
+    scored, verdicts = inputs.check.scored, inputs.check.verdicts()
     names = scored["gene_symbol"].tolist()
     share, low, high = (scored[name].to_numpy() for name in ("share", "share_low", "share_high"))
-    trusts = material.check.trusts()
+    trusts = inputs.check.trusts()
     told = [f"{verdicts[gene]}<br>{trusts[gene].words}" for gene in names]
     filled = [trusts[gene].status == "told" for gene in names]
-    return figures.phenotype_shares(names, scored["auc"].tolist(), share, low, high, told, filled)
+    return report_figures.phenotype_shares(names, scored["auc"].tolist(), share, low, high, told, filled)
 
 
-def _gene_map(material: Material) -> dict[str, Any] | None:
+def _gene_map(inputs: ReportInputs) -> dict[str, Any] | None:
     """The map's figure, its other projections, and the genes nearest to each."""
-    if material.vectors is None:
+    if inputs.vectors is None:
         return None
-    table = material.run.genes
+    table = inputs.run.genes
     names = table.index.tolist()
-    vectors = np.asarray(material.vectors.X, dtype=np.float64)
-    planes = projections(vectors, material.run.config.seed)
+    vectors = np.asarray(inputs.vectors.X, dtype=np.float64)
+    planes = projections(vectors, inputs.run.config.seed)
     control = np.flatnonzero(table[OBS_IS_CONTROL].to_numpy(bool)).tolist()
-    groups: dict[str, list[int]] = {name: [] for name in material.truth.complexes} if material.truth else {}
+    groups: dict[str, list[int]] = {name: [] for name in inputs.truth.complexes} if inputs.truth else {}
     groups[""] = []
     for row, gene in enumerate(names):
         if row not in control:
-            groups[next(iter(material.complexes_of(gene)), "")].append(row)
+            groups[next(iter(inputs.complexes_of(gene)), "")].append(row)
     groups = {name: rows for name, rows in groups.items() if rows}
-    hover = [_hover(gene, material) for gene in names]
+    hover = [_hover(gene, inputs) for gene in names]
     genes = np.flatnonzero(~table[OBS_IS_CONTROL].to_numpy(bool))
     near, cosine = nearest_genes(vectors[genes], NEIGHBOURS)
     return {
-        "figure": figures.gene_map(next(iter(planes.values())), groups, control, hover),
+        "figure": report_figures.gene_map(next(iter(planes.values())), groups, control, hover),
         "planes": {name: plane.tolist() for name, plane in planes.items()},
-        "method": str(material.vectors.uns[UNS_METHOD]),
-        "averaged": material.averaged,
+        "method": str(inputs.vectors.uns[UNS_METHOD]),
+        "averaged": inputs.averaged,
         "names": names,
-        "complexes": [material.complexes_of(gene) for gene in names],
+        "complexes": [inputs.complexes_of(gene) for gene in names],
         "near": {
             names[row]: [[names[genes[other]], round(float(value), 3)] for other, value in zip(*pair, strict=True)]
             for row, pair in zip(genes, zip(near, cosine, strict=True), strict=True)
@@ -254,22 +254,22 @@ def _gene_map(material: Material) -> dict[str, Any] | None:
     }
 
 
-def _hover(gene: str, material: Material) -> str:
-    row = material.run.genes.loc[[gene]].iloc[0]
-    complexes = ", ".join(material.complexes_of(gene)) or ("none known" if material.truth else "")
+def _hover(gene: str, inputs: ReportInputs) -> str:
+    row = inputs.run.genes.loc[[gene]].iloc[0]
+    complexes = ", ".join(inputs.complexes_of(gene)) or ("none known" if inputs.truth else "")
     lines = [f"<b>{html.escape(gene, quote=False)}</b>"]
     lines += [f"complex: {html.escape(complexes, quote=False)}"] if complexes and not row[OBS_IS_CONTROL] else []
     return "<br>".join([*lines, f"{int(row[OBS_N_CELLS]):,} cells, {int(row[OBS_N_GUIDES]):,} guides"])
 
 
-def _pictures(material: Material) -> tuple[dict[str, Any] | None, str]:
+def _pictures(inputs: ReportInputs) -> tuple[dict[str, Any] | None, str]:
     """Pictures of cells, or why there are none."""
-    if material.store is None:
+    if inputs.store is None:
         return None, (
-            f"{material.missing['store']} With the store the page shows real and restyled cells: "
+            f"{inputs.missing['store']} With the store the page shows real and restyled cells: "
             "grape-ops report RUN --store STORE."
         )
     try:
-        return cell_pictures(material, material.store), ""
+        return cell_pictures(inputs, inputs.store), ""
     except GrapeOpsError as error:
-        return None, str(error).replace(str(material.run.path), material.run.path.name)
+        return None, str(error).replace(str(inputs.run.path), inputs.run.path.name)

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from grape_ops.artifacts.ownership import check_folder, warn_replaced
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import shard_names
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.command import named_maps
-from grape_ops.evaluate.figures import CHANCE, COLOURS, sweep_figure
+from grape_ops.evaluate.evaluate_files import named_maps
 from grape_ops.evaluate.maps import gene_map
-from grape_ops.generate.draw import draw_cells, draw_matching
-from grape_ops.generate.figures import FORMATS, new_figure, save_figure
-from grape_ops.generate.pictures import channel_views
-from grape_ops.generate.plots import phenotype_figure, shares_figure
-from grape_ops.generate.restyle import Restyler
-from grape_ops.generate.verdicts import PHENOTYPE_TSV, VALUES_FILE, figure_note
+from grape_ops.evaluate.score_figures import CHANCE, COLOURS, sweep_figure
 from grape_ops.groundtruth import GroundTruth
-from grape_ops.places import claim_folder, say_replaced
-from grape_ops.report.figures import MAP_NAMES
 from grape_ops.report.generation import read_check
-from grape_ops.report.material import Material, gather
+from grape_ops.report.inputs import ReportInputs, gather
 from grape_ops.report.projection import projections
+from grape_ops.report.report_figures import MAP_NAMES
+from grape_ops.restyle.cell_figures import FORMATS, new_figure, save_figure
+from grape_ops.restyle.phenotype_figures import phenotype_figure, shares_figure
+from grape_ops.restyle.phenotype_results import PHENOTYPE_TSV, VALUES_FILE, figure_note
+from grape_ops.restyle.pictures import channel_views
+from grape_ops.restyle.restyler import Restyler
+from grape_ops.restyle.sampling import draw_cells, draw_matching
 from grape_ops.schema import UNS_METHOD
 from grape_ops.train.run import Run
 
@@ -78,9 +78,9 @@ def write_figures(
     names of the figures drawn, and for each figure that was not, why.
     """
     earlier = [file.name for file in out.iterdir() if file.name.startswith("fig")] if out.is_dir() else []
-    claim_folder(out, "figures", ours=earlier)
-    material = gather(run_path, out / "figures", store_path=store_path, scores=scores, truth=truth)
-    known = _check(phenotype, material.run) if phenotype is not None else None
+    check_folder(out, "figures", ours=earlier)
+    inputs = gather(run_path, out / "figures", store_path=store_path, scores=scores, truth=truth)
+    known = _check(phenotype, inputs.run) if phenotype is not None else None
     drawn: list[str] = []
     missing: dict[str, str] = {}
 
@@ -94,20 +94,20 @@ def write_figures(
 
     panels: dict[str, Callable[[], Figure | None]] = {}
     if known is not None:
-        panels = _phenotype_panels(material, *known, genes)
+        panels = _phenotype_panels(inputs, *known, genes)
     for name, draw in panels.items():
         put(name, draw(), "")
     if known is None:
         missing["fig2"] = "--phenotype names the folder that `grape-ops phenotype` wrote."
-    vectors = _maps(material, maps)
-    put("fig3_maps", maps_figure(vectors, material.truth, material.run.config.seed) if vectors else None, "no vectors")
-    has_scores = material.scores is not None and "sweep" in material.scores[0]
-    why = material.missing.get("scores", "The scores hold no sweep over k: evaluate.sweep_max is below sweep_min.")
-    put("fig4_clusters", sweep_figure(material.scores) if has_scores and material.scores else None, why)
+    vectors = _maps(inputs, maps)
+    put("fig3_maps", maps_figure(vectors, inputs.truth, inputs.run.config.seed) if vectors else None, "no vectors")
+    has_scores = inputs.scores is not None and "sweep" in inputs.scores[0]
+    why = inputs.missing.get("scores", "The scores hold no sweep over k: evaluate.sweep_max is below sweep_min.")
+    put("fig4_clusters", sweep_figure(inputs.scores) if has_scores and inputs.scores else None, why)
     why = "mAP along training is logged if `grape-ops train` is given --truth."
-    put("fig5_training", training_figure(material.metrics), why)
+    put("fig5_training", training_figure(inputs.metrics), why)
     if earlier and drawn:
-        say_replaced(out)
+        warn_replaced(out)
     return drawn, missing
 
 
@@ -194,7 +194,7 @@ def training_figure(metrics: Sequence[Mapping[str, Any]]) -> "Figure | None":
 
 
 def _phenotype_panels(
-    material: Material, table: pd.DataFrame, values: pd.DataFrame, genes: Sequence[str]
+    inputs: ReportInputs, table: pd.DataFrame, values: pd.DataFrame, genes: Sequence[str]
 ) -> dict[str, "Callable[[], Figure | None]"]:
     """Panels of Fig. 2 by name: all genes' shares, and for each gene its cells and features."""
     lines = {str(line["gene_symbol"]): line for line in table.to_dict("records")}
@@ -204,7 +204,7 @@ def _phenotype_panels(
             f"The phenotype check has no gene {', '.join(unknown)}; it was made for {len(lines)} genes."
         )
     drawn = list(genes) or [gene for gene in lines if gene in set(values["gene_symbol"])][:MOST_PANELS]
-    pictures = _pictures(material, drawn)
+    pictures = _pictures(inputs, drawn)
     files = shard_names((gene,) for gene in drawn)
 
     def panel(gene: str) -> "Figure":
@@ -216,14 +216,14 @@ def _phenotype_panels(
     return found | {f"fig2_{files[(gene,)]}": lambda gene=gene: panel(gene) for gene in drawn}
 
 
-def _pictures(material: Material, genes: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+def _pictures(inputs: ReportInputs, genes: Sequence[str]) -> dict[str, tuple[Any, Any]]:
     """Control cells, the same restyled to control and to genes, and knock-out cells; nothing without a store."""
-    store: CropStore | None = material.store
-    if store is None or material.run.latest_checkpoint() is None or not genes:
+    store: CropStore | None = inputs.store
+    if store is None or inputs.run.latest_checkpoint() is None or not genes:
         return {}
-    restyler = Restyler.open(material.run.path, store.path, ema=material.averaged)
+    restyler = Restyler.open(inputs.run.path, store.path, ema=inputs.averaged)
     rows = [restyler.names.index(gene) for gene in genes]
-    seed = material.run.config.seed
+    seed = inputs.run.config.seed
     cells = draw_cells(store, len(restyler.names) - 1, _CELLS_SHOWN, seed)
     real = store.standardized(cells)
     knockouts = [store.standardized(draw_matching(store, row, cells, seed)) for row in rows]
@@ -233,10 +233,10 @@ def _pictures(material: Material, genes: Sequence[str]) -> dict[str, tuple[Any, 
     return {gene: ((real, unchanged, restyled, knockout), views) for gene, restyled, knockout in shown}
 
 
-def _maps(material: Material, maps: Sequence[Path]) -> dict[str, "AnnData"]:
+def _maps(inputs: ReportInputs, maps: Sequence[Path]) -> dict[str, "AnnData"]:
     if maps:
         return {name: adata for name, adata in named_maps(maps, ()).items() if not isinstance(adata, list)}
-    return {} if material.vectors is None else {str(material.vectors.uns[UNS_METHOD]): material.vectors}
+    return {} if inputs.vectors is None else {str(inputs.vectors.uns[UNS_METHOD]): inputs.vectors}
 
 
 def _check(folder: Path, run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from grape_ops.config import Config, flatten
 from grape_ops.report.cost import median_rate
-from grape_ops.report.material import Material
+from grape_ops.report.inputs import ReportInputs
 
 
 def changed_settings(config: Config) -> list[tuple[str, str, str]]:
@@ -26,16 +26,16 @@ def _without_folders(command: str) -> str:
     return shlex.join(Path(word).name if Path(word).is_absolute() else word for word in shlex.split(command))
 
 
-def provenance_rows(material: Material) -> list[tuple[str, str]]:
+def provenance_rows(inputs: ReportInputs) -> list[tuple[str, str]]:
     """Where everything came from: (what, which)."""
-    record = material.run.record
-    rate = median_rate(material.metrics)
+    record = inputs.run.record
+    rate = median_rate(inputs.metrics)
     rows = [
         ("training begun", str(record["started"])),
         ("command", _without_folders(str(record["command"]))),
         ("commit", str(record["commit"] or "not run from a source tree")),
         ("seed", str(record["seed"])),
-        ("known complexes", f"{material.truth.name} (sha256 {material.truth.sha256[:16]}…)" if material.truth else "–"),
+        ("known complexes", f"{inputs.truth.name} (sha256 {inputs.truth.sha256[:16]}…)" if inputs.truth else "–"),
         ("store fingerprint", str(record["store_fingerprint"])),
         ("training rate", "–" if rate is None else f"{rate:,.3g} cells per second (median)"),
     ]

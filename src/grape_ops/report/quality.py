@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from grape_ops.report.material import Material
+from grape_ops.report.inputs import ReportInputs
 from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
 
 Rows = list[tuple[str, str]]
@@ -14,13 +14,13 @@ _PLACED = {"cells_in_table", "cells_kept", "cells_dropped", "problems", "flat_fi
 FEW_CELLS = 50  # of a gene; its vector rests on little
 
 
-def count_rows(material: Material) -> Rows:
+def count_rows(inputs: ReportInputs) -> Rows:
     """Cells, genes, guides and batches in short: (what, how many)."""
-    genes = material.run.genes.loc[material.genes]
+    genes = inputs.run.genes.loc[inputs.genes]
     cells = genes[OBS_N_CELLS].to_numpy()
-    controls = int(material.run.genes[OBS_N_CELLS].sum() - cells.sum())
-    per_batch = material.batch_counts().sum(axis=0)
-    control_rows = ~material.run.genes.index.isin(material.genes)
+    controls = int(inputs.run.genes[OBS_N_CELLS].sum() - cells.sum())
+    per_batch = inputs.batch_counts().sum(axis=0)
+    control_rows = ~inputs.run.genes.index.isin(inputs.genes)
     rows = [
         ("knock-out cells", f"{int(cells.sum()):,}"),
         ("control cells", f"{controls:,}"),
@@ -30,9 +30,9 @@ def count_rows(material: Material) -> Rows:
         (f"genes with fewer than {FEW_CELLS} cells", f"{int((cells < FEW_CELLS).sum()):,}"),
         ("batches", f"{len(per_batch):,}"),
         ("cells of a batch: least, median, most", _three(per_batch)),
-        ("controls of a batch: least, median, most", _three(material.batch_counts()[control_rows].sum(axis=0))),
+        ("controls of a batch: least, median, most", _three(inputs.batch_counts()[control_rows].sum(axis=0))),
     ]
-    quality = material.quality
+    quality = inputs.quality
     extra = {
         key: value for key, value in quality.items() if key not in _PLACED and isinstance(value, int | float | str)
     }

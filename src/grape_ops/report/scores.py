@@ -9,7 +9,7 @@ import numpy as np
 from grape_ops.evaluate.retrieval import average_precision, chance_average_precision
 from grape_ops.evaluate.scores import p_text
 from grape_ops.groundtruth import membership
-from grape_ops.report.material import Material
+from grape_ops.report.inputs import ReportInputs
 from grape_ops.schema import OBS_IS_CONTROL, UNS_METHOD
 
 CLUSTERINGS = {"purity": "purity", "nmi": "NMI", "ari": "ARI"}
@@ -51,24 +51,24 @@ class ScoreTable:
     definitions: list[tuple[str, str]]
 
 
-def own_entry(scores: Sequence[Mapping[str, Any]] | None, material: Material) -> Mapping[str, Any] | None:
+def own_entry(scores: Sequence[Mapping[str, Any]] | None, inputs: ReportInputs) -> Mapping[str, Any] | None:
     """The scores of this run's vectors: the method of that name, or the first that is GRAPE's; None if they differ."""
     if not scores:
         return None
-    scores = [entry for entry in scores if _may_be_of(entry, material)]
-    method = str(material.vectors.uns[UNS_METHOD]) if material.vectors is not None else ""
+    scores = [entry for entry in scores if _may_be_of(entry, inputs)]
+    method = str(inputs.vectors.uns[UNS_METHOD]) if inputs.vectors is not None else ""
     named = [entry for entry in scores if entry["method"] == method]
     grape = [entry for entry in scores if str(entry["method"]).lower().startswith("grape")]
     return next(iter([*named, *grape]), None)
 
 
-def _may_be_of(entry: Mapping[str, Any], material: Material) -> bool:
+def _may_be_of(entry: Mapping[str, Any], inputs: ReportInputs) -> bool:
     """Whether a record's mAP over all of its genes is that of this run's vectors, as far as it can be told."""
-    found = map_from_vectors(material)
+    found = map_from_vectors(inputs)
     told = entry.get("map_own_genes")
     if found is None or told is None or entry.get("n_runs", 1) > 1:
         return True
-    same_question = entry.get("truth_sha256") == material.truth_sha256 and entry.get("n_genes_own") == found[2]
+    same_question = entry.get("truth_sha256") == inputs.truth_sha256 and entry.get("n_genes_own") == found[2]
     return not same_question or abs(told - found[0]) < SAME
 
 
@@ -111,12 +111,12 @@ def _chance_cells(entry: Mapping[str, Any]) -> list[Cell]:
     return [Cell(chance), Cell(chance), Cell("–"), *spread, Cell(f"{entry['n_genes']}")]
 
 
-def map_from_vectors(material: Material) -> tuple[float, float, int] | None:
+def map_from_vectors(inputs: ReportInputs) -> tuple[float, float, int] | None:
     """MAP of the run's vectors, its chance level and the number of genes, where scores.json is missing."""
-    if material.vectors is None or material.truth is None:
+    if inputs.vectors is None or inputs.truth is None:
         return None
-    genes = material.vectors[~material.vectors.obs[OBS_IS_CONTROL].to_numpy(bool)]
-    members = membership(material.truth, list(genes.obs_names))
+    genes = inputs.vectors[~inputs.vectors.obs[OBS_IS_CONTROL].to_numpy(bool)]
+    members = membership(inputs.truth, list(genes.obs_names))
     rows = np.flatnonzero(members.any(axis=1))
     if not (members.sum(axis=0) > 1).any():
         return None

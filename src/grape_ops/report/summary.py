@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from grape_ops.evaluate.scores import p_in_words
-from grape_ops.report.material import Material
+from grape_ops.report.inputs import ReportInputs
 from grape_ops.report.quality import FEW_CELLS
 from grape_ops.report.scores import map_from_vectors, number, own_entry
-from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES, START_FILE
+from grape_ops.schema import INIT_FILE, OBS_N_CELLS, OBS_N_GUIDES
 
 SIGNIFICANT = 0.01
 MEMORY_GAP = 0.5  # of logits; D then finds seen cells e^0.5 = 1.6 times as likely to be real
@@ -17,15 +17,15 @@ SURROUNDINGS_KEPT = 0.5  # correlation
 NUISANCE_SHARE = 0.1  # of the variance; below it a significant nuisance is too small to worry about
 
 
-def what_was_done(material: Material) -> str:
+def what_was_done(inputs: ReportInputs) -> str:
     """The screen and the training in one paragraph."""
-    run = material.run
-    table = run.genes.loc[material.genes]
+    run = inputs.run
+    table = run.genes.loc[inputs.genes]
     n_cells = int(run.genes[OBS_N_CELLS].sum())
     controls = n_cells - int(table[OBS_N_CELLS].sum())
-    batches = len(material.batches)
+    batches = len(inputs.batches)
     channels = run.record["channels"]
-    steps, planned = material.step, run.config.train.steps
+    steps, planned = inputs.step, run.config.train.steps
     trained = f"{steps:,} steps" if steps >= planned else f"{steps:,} of {planned:,} planned steps"
     return (
         f"GRAPE was trained for {trained} of {run.config.train.batch_size} cells each on {n_cells:,} cells of "
@@ -35,22 +35,22 @@ def what_was_done(material: Material) -> str:
     )
 
 
-def conclusions(material: Material) -> tuple[list[str], list[str]]:
+def conclusions(inputs: ReportInputs) -> tuple[list[str], list[str]]:
     """Sentences on what can, and on what cannot be concluded."""
     can: list[str] = []
     cannot: list[str] = []
-    own = own_entry(material.scores, material)
+    own = own_entry(inputs.scores, inputs)
     if own is not None:
-        _from_scores(own, material, can, cannot)
+        _from_scores(own, inputs, can, cannot)
     else:
-        _without_scores(material, can, cannot)
-    _from_check(material, can, cannot)
-    _from_training(material, can, cannot)
-    _from_data(material, can, cannot)
+        _without_scores(inputs, can, cannot)
+    _from_check(inputs, can, cannot)
+    _from_training(inputs, can, cannot)
+    _from_data(inputs, can, cannot)
     return can, cannot
 
 
-def _from_scores(own: Mapping[str, Any], material: Material, can: list[str], cannot: list[str]) -> None:
+def _from_scores(own: Mapping[str, Any], inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
     part = own["map"]
     value, chance, p = part.get("value"), part.get("chance"), part.get("p_value")
     score = (
@@ -65,7 +65,7 @@ def _from_scores(own: Mapping[str, Any], material: Material, can: list[str], can
             f"{score} That is not told apart from chance (p < {SIGNIFICANT} is asked for), so neighbours in this map "
             "are no evidence of shared function."
         )
-    for entry in material.scores or ():
+    for entry in inputs.scores or ():
         # Random vectors are the chance level again; other positions are the same run.
         if entry is not own and not str(entry["method"]).lower().startswith(("grape", "random")):
             _against(own, entry, can, cannot)
@@ -100,8 +100,8 @@ def _against(own: Mapping[str, Any], other: Mapping[str, Any], can: list[str], c
         cannot.append(f"{ours} cannot be told apart from {name}, given the spread over complexes.")
 
 
-def _without_scores(material: Material, can: list[str], cannot: list[str]) -> None:
-    found = map_from_vectors(material)
+def _without_scores(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
+    found = map_from_vectors(inputs)
     if found is None:
         cannot.append(
             "Whether neighbours in this map share a function: nothing it could be judged by was given. "
@@ -116,14 +116,14 @@ def _without_scores(material: Material, can: list[str], cannot: list[str]) -> No
     )
 
 
-def _from_training(material: Material, can: list[str], cannot: list[str]) -> None:
-    planned = material.run.config.train.steps
-    if material.step < planned:
+def _from_training(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
+    planned = inputs.run.config.train.steps
+    if inputs.step < planned:
         cannot.append(
-            f"Training has not reached its planned end (step {material.step:,} of {planned:,}); more steps may change "
+            f"Training has not reached its planned end (step {inputs.step:,} of {planned:,}); more steps may change "
             "every number on this page."
         )
-    lines = [line for line in material.metrics if line.get("map") is not None]
+    lines = [line for line in inputs.metrics if line.get("map") is not None]
     if len(lines) > 2:
         key = "map_ema" if lines[-1].get("map_ema") is not None else "map"
         values = np.array([line.get(key, np.nan) for line in lines], dtype=float)
@@ -133,19 +133,19 @@ def _from_training(material: Material, can: list[str], cannot: list[str]) -> Non
                 f"mAP was highest at step {lines[peak]['step']:,} ({number(values[peak])}) and fell to "
                 f"{number(values[-1])}: a sign of overfitting. Picking that step by its mAP would use the answer."
             )
-    _from_memory(material, can, cannot)
-    start = material.run.config.train.start.kind
+    _from_memory(inputs, can, cannot)
+    start = inputs.run.config.train.init.kind
     if start != "noise":
         cannot.append(
             f"M began with what a {start} saw, and this page does not tell its share from training's: "
-            f"`grape-ops evaluate` on the run's {START_FILE} does."
+            f"`grape-ops evaluate` on the run's {INIT_FILE} does."
         )
     cannot.append("One training run says nothing about how much another seed would change the map.")
 
 
-def _from_memory(material: Material, can: list[str], cannot: list[str]) -> None:
+def _from_memory(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
     """Whether D knows the cells it has trained on: overfitting that needs no truth to be seen."""
-    lines = [line for line in material.metrics if line.get("d_seen_logit") is not None]
+    lines = [line for line in inputs.metrics if line.get("d_seen_logit") is not None]
     if not lines:
         return
     gap = float(np.mean([line["d_seen_logit"] - line["d_unseen_logit"] for line in lines[-3:]]))
@@ -161,9 +161,9 @@ def _from_memory(material: Material, can: list[str], cannot: list[str]) -> None:
         )
 
 
-def _from_check(material: Material, can: list[str], cannot: list[str]) -> None:
+def _from_check(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
     """What the phenotype check allows to say of restyled cells."""
-    check = material.check
+    check = inputs.check
     if check is None:
         return
     table, scored = check.table, check.scored
@@ -211,8 +211,8 @@ def _signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def _from_data(material: Material, can: list[str], cannot: list[str]) -> None:
-    cells = material.run.genes.loc[material.genes, OBS_N_CELLS].to_numpy()
+def _from_data(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
+    cells = inputs.run.genes.loc[inputs.genes, OBS_N_CELLS].to_numpy()
     few = int((cells < FEW_CELLS).sum())
     each = (
         f"{int(cells.min()):,} to {int(cells.max()):,} cells each, median {np.median(cells):,.0f}" if len(cells) else ""
@@ -224,7 +224,7 @@ def _from_data(material: Material, can: list[str], cannot: list[str]) -> None:
         )
     elif each:
         can.append(f"No gene's vector rests on fewer than {FEW_CELLS} cells ({each}).")
-    if len(material.batches) == 1:
+    if len(inputs.batches) == 1:
         cannot.append("There is one batch only, so effects of the experiment cannot be told from effects of genes.")
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from grape_ops.artifacts.ownership import check_file, write_text
 from grape_ops.config import ScreenSettings, lay_over
 from grape_ops.errors import GrapeOpsError
-from grape_ops.places import claim_file, write_text
 from grape_ops.progress import note, progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_rules import ghost_guides
@@ -260,7 +260,7 @@ def write_pipeline(
     ------
     GrapeOpsError : a file of this name is there already, and not by us.
     """
-    claim_file(out, "a pipeline file", example="pipeline.yaml", is_ours=_is_ours)
+    check_file(out, "a pipeline file", example="pipeline.yaml", is_ours=_is_ours)
     small = found.cells < 50_000
     size = min(found.size) // 8 * 8 if found.size and found.screen.read_crops is not None else None
     chosen: dict[str, Any] = settings.model_dump(mode="json", exclude_defaults=True) | {"layout": found.layout}

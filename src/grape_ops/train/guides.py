@@ -29,7 +29,7 @@ def guide_groups(store: CropStore) -> pd.DataFrame:
     return pairs.rename(columns={GUIDE: GENE, GENE: COMPLEX})
 
 
-def refuse_truth_of_genes(store: CropStore, truth: str | None) -> None:
+def check_truth_not_genes(store: CropStore, truth: str | None) -> None:
     """Complexes of genes say nothing of a map of guides."""
     if store.unit == "guide" and truth:
         raise GrapeOpsError(

@@ -19,16 +19,16 @@ from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
 from grape_ops.train.checkpoint import TrainingState, restore, save_checkpoint
 from grape_ops.train.ema import WeightAverage
-from grape_ops.train.fit import say_mismatches
-from grape_ops.train.guides import refuse_truth_of_genes
+from grape_ops.train.guides import check_truth_not_genes
+from grape_ops.train.initialize import find_initialization
 from grape_ops.train.log import IntervalMean, MetricsLog, check_finite
-from grape_ops.train.memory import refuse_too_large
+from grape_ops.train.memory import check_not_too_large
 from grape_ops.train.optimizers import make_optimizers, set_rates
+from grape_ops.train.preflight import warn_mismatches
 from grape_ops.train.run import Run, open_run, prepare_run
-from grape_ops.train.start import find_start
 from grape_ops.train.step import Objectives, Terms, frozen
 from grape_ops.train.stop import StopSignal, stop_signals
-from grape_ops.train.watch import Judge, Memory, Watch
+from grape_ops.train.watch import MapMonitor, Memory, Watch
 
 Result = TypeVar("Result")
 
@@ -52,21 +52,21 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     # The cells, the engine, and the folder.
     settings = config.train
     store = CropStore.open(store_path, settings.unit)
-    refuse_truth_of_genes(store, truth)
-    judge = Judge.of(store.perturbations, truth) if truth else None
+    check_truth_not_genes(store, truth)
+    judge = MapMonitor.of(store.perturbations, truth) if truth else None
     fabric = start_engine(settings)
-    first_alone(fabric, lambda: refuse_too_large(store, config, fabric.device))
+    first_alone(fabric, lambda: check_not_too_large(store, config, fabric.device))
     first_alone(fabric, lambda: prepare_run(out, store, config, truth, resume))
-    first_alone(fabric, lambda: say_mismatches(store, config))
+    first_alone(fabric, lambda: warn_mismatches(store, config))
     run = open_run(out)
 
     # The networks and their optimisers, what is drawn, and what is written down.
     begun = time.monotonic()
     state = first_state(fabric, run, store, run.latest_checkpoint() if resume else None)
     loader, memory = make_loader(store, config, fabric)
-    watch = Watch(judge or (Judge.of(store.perturbations, run.truth) if run.truth else None), memory)
+    watch = Watch(judge or (MapMonitor.of(store.perturbations, run.truth) if run.truth else None), memory)
     log = MetricsLog(out, state.step, settings.tensorboard) if fabric.is_global_zero else None
-    if log is not None and state.step == 0 and (settings.start.kind != "noise" or config.seen_through is not None):
+    if log is not None and state.step == 0 and (settings.init.kind != "noise" or config.seen_through is not None):
         log.write(0, {"start_s": time.monotonic() - begun})
     objectives = Objectives(settings.loss, settings.compile, fabric.autocast)
     means = IntervalMean(settings.batch_size)
@@ -191,10 +191,10 @@ def first_alone(fabric: Fabric, act: Callable[[], Result]) -> Result:
 
 
 def first_state(fabric: Fabric, run: Run, store: CropStore, latest: Path | None) -> TrainingState:
-    """Where training begins or goes on: a checkpoint, or fresh networks with M where ``train.start`` puts it."""
+    """Where training begins or goes on: a checkpoint, or fresh networks with M where ``train.init`` puts it."""
     nets = run.build(checkpointing=run.config.train.activation_checkpointing)
     if latest is None:
-        first_alone(fabric, lambda: find_start(run, store)).begin(nets)
+        first_alone(fabric, lambda: find_initialization(run, store)).begin(nets)
     state = fresh_state(nets, run.config, fabric)
     if latest is not None:
         restore(latest, state)

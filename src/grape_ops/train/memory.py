@@ -123,7 +123,7 @@ def free_on(device: torch.device) -> int:
     return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_memory()
 
 
-def refuse_too_large(store: CropStore, config: Config, device: torch.device) -> Need:
+def check_not_too_large(store: CropStore, config: Config, device: torch.device) -> Need:
     """Stop before a training that cannot fit; the system would kill it without a word.
 
     Raises

@@ -20,12 +20,12 @@ from typing import Any
 import pandas as pd
 import torch
 
+from grape_ops.artifacts.ownership import check_folder
 from grape_ops.cells.genes import gene_table
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, dump_config, flatten, parse_config, read_yaml
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import Grape, build_grape
-from grape_ops.places import claim_folder
 from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, RUN_CONFIG_FILE, RUN_FILE, STORE_FILE
 from grape_ops.train.checkpoint import checkpoints
 from grape_ops.train.guides import GUIDES_FILE, guide_groups
@@ -146,7 +146,7 @@ def steps_done(out: Path) -> int:
 
 
 def _create(out: Path, store: CropStore, config: Config, truth: str | None) -> Run:
-    claim_folder(out, "a run", ours=(GENES_FILE, GUIDES_FILE, RUN_CONFIG_FILE))  # what a crash in here leaves
+    check_folder(out, "a run", ours=(GENES_FILE, GUIDES_FILE, RUN_CONFIG_FILE))  # what a crash in here leaves
     out.mkdir(parents=True, exist_ok=True)
     genes = gene_table(store)
     if store.unit == "guide":
@@ -197,9 +197,9 @@ def decisive_settings(config: Config) -> dict[str, Any]:
     if config.model.discriminator.judges == "pixels":
         del tree["model"]["discriminator"]["head_width"]  # nothing has these heads
     tree["train"] = {key: value for key, value in tree["train"].items() if key not in free}
-    if config.train.start.kind == "noise":  # whatever a classifier would have been, unless D or a loss looks through it
-        seen = {"classifier": tree["train"]["start"]["classifier"]} if config.seen_through is not None else {}
-        tree["train"]["start"] = {"kind": "noise"} | seen
+    if config.train.init.kind == "noise":  # whatever a classifier would have been, unless D or a loss looks through it
+        seen = {"classifier": tree["train"]["init"]["classifier"]} if config.seen_through is not None else {}
+        tree["train"]["init"] = {"kind": "noise"} | seen
     return flatten(tree)
 
 

@@ -16,7 +16,7 @@ from grape_ops.train.checkpoint import TrainingState
 
 
 @dataclass(frozen=True)
-class Judge:
+class MapMonitor:
     """Scores the embedding along training, on the genes a truth knows.
 
     Attributes
@@ -29,7 +29,7 @@ class Judge:
     members: np.ndarray
 
     @classmethod
-    def of(cls, genes: Sequence[str], truth: str) -> "Judge":
+    def of(cls, genes: Sequence[str], truth: str) -> "MapMonitor":
         """Make a judge of these genes, the rows of M.
 
         Raises
@@ -118,7 +118,7 @@ class Watch:
     memory : compares seen and unseen cells, if some are held out.
     """
 
-    judge: Judge | None
+    judge: MapMonitor | None
     memory: Memory | None
 
     def look(self, state: TrainingState) -> dict[str, float]:

@@ -1,6 +1,6 @@
 // Real cells beside repainted ones: the control row pinned on top, the same cells restyled to the gene, a row a guide.
 
-import * as atlas from "./atlas.js";
+import * as explorer from "./explorer.js";
 import { json, picture } from "./data.js";
 import { $, count, el, empty } from "./dom.js";
 import { heading, trust } from "./gene.js";
@@ -18,10 +18,10 @@ const words = (row, symbol) =>
     knockout: [row.label, "knock-out"],
   })[row.kind];
 
-function rowOf(row, sheet, place, symbol) {
+function rowOf(row, view, place, symbol) {
   const [title, note] = words(row, symbol);
   const s = state.get();
-  const n = atlas.overview.cells_per_row;
+  const n = explorer.overview.cells_per_row;
   const cells = Array.from({ length: n }, (_, column) => {
     const cell = row.cells[column];
     if (!cell) return el("span", { class: "nocell" });
@@ -38,9 +38,9 @@ function rowOf(row, sheet, place, symbol) {
       {
         class: "cell",
         title: `${told}\n${cell.where}\nClick: full size`,
-        onclick: () => enlarge(sheet, place, column, told[0].toUpperCase() + told.slice(1), cell.where),
+        onclick: () => enlarge(view, place, column, told[0].toUpperCase() + told.slice(1), cell.where),
       },
-      crop(sheet, place, column, told),
+      crop(view, place, column, told),
     );
     if (row.kind !== "control") return button;
     const pick = el("button", {
@@ -71,7 +71,7 @@ export async function draw() {
     panel = $("panel-cells"),
     mine = ++round;
   if (s.tab !== "cells") return;
-  const { missing } = atlas.overview;
+  const { missing } = explorer.overview;
   if (missing.cells) return void panel.replaceChildren(empty("There are no pictures of cells", missing.cells));
   if (s.gene === null)
     return void panel.replaceChildren(
@@ -80,34 +80,34 @@ export async function draw() {
         "Click a dot or type a symbol: its knock-out cells appear here, beside control cells and the same cells repainted.",
       ),
     );
-  if (!atlas.overview.has_cells[s.gene])
+  if (!explorer.overview.has_cells[s.gene])
     return void panel.replaceChildren(
-      empty(atlas.name(s.gene), "The gene is in a map only: this run has no cells of it."),
+      empty(explorer.name(s.gene), "The gene is in a map only: this run has no cells of it."),
     );
-  if (atlas.overview.pictured && !atlas.overview.pictured.includes(s.gene)) {
+  if (explorer.overview.pictured && !explorer.overview.pictured.includes(s.gene)) {
     return void panel.replaceChildren(
       empty(
-        atlas.name(s.gene),
-        `This static page has pictures of ${count(atlas.overview.pictured.length)} genes, and this is none of them. A live page (grape-ops explore RUN) has all.`,
+        explorer.name(s.gene),
+        `This static page has pictures of ${count(explorer.overview.pictured.length)} genes, and this is none of them. A live page (grape-ops explore RUN) has all.`,
       ),
     );
   }
-  const query = s.draw && atlas.live() ? `?draw=${s.draw}` : "";
+  const query = s.draw && explorer.live() ? `?draw=${s.draw}` : "";
   const part = (name) => [json(`data/cells/${name}.json${query}`), picture(`data/cells/${name}.png${query}`)];
   try {
-    const [card, control, controlSheet, own, sheet] = await Promise.all([
-      atlas.card(s.gene),
+    const [card, control, controlSheet, own, view] = await Promise.all([
+      explorer.card(s.gene),
       ...part("control"),
       ...part(s.gene),
     ]);
     if (mine !== round) return;
-    const symbol = atlas.name(s.gene);
+    const symbol = explorer.name(s.gene);
     const [views, chips] = channelChips();
     const tools = el(
       "div",
       { class: "celltools" },
       views,
-      atlas.live()
+      explorer.live()
         ? el("button", {
             text: "Other cells",
             title: "Draw other cells at random",
@@ -119,9 +119,9 @@ export async function draw() {
     const restyled = own.rows.some((row) => row.kind === "restyled");
     const grid = el(
       "div",
-      { class: "montage", style: { "--n": atlas.overview.cells_per_row } },
+      { class: "montage", style: { "--n": explorer.overview.cells_per_row } },
       control.rows.map((row, place) => rowOf(row, controlSheet, place, symbol)),
-      own.rows.map((row, place) => rowOf(row, sheet, place, symbol)),
+      own.rows.map((row, place) => rowOf(row, view, place, symbol)),
     );
     const note = restyled
       ? `Columns of the three upper rows are the same cells; the second is what the generator does to every cell; knock-outs are from the control's batch where possible. Drawn at random, all at the same contrast.`

@@ -1,6 +1,6 @@
 // Clusters of the map: their genes, how firmly they hold together, and which known complexes they hold.
 
-import * as atlas from "./atlas.js";
+import * as explorer from "./explorer.js";
 import { $, el, empty, number, plural, probability } from "./dom.js";
 import { geneButton } from "./gene.js";
 import * as state from "./state.js";
@@ -73,18 +73,18 @@ export async function draw() {
     panel = $("panel-clusters"),
     mine = ++round;
   if (s.tab !== "clusters") return;
-  if (!atlas.overview.maps.length)
-    return void panel.replaceChildren(empty("There are no clusters", atlas.overview.missing.maps));
+  if (!explorer.overview.maps.length)
+    return void panel.replaceChildren(empty("There are no clusters", explorer.overview.missing.maps));
   panel.replaceChildren(el("p", { class: "quiet", text: "Clustering…" }));
   try {
-    const sheet = await atlas.sheet(s.map);
-    const choice = atlas.choiceOf(sheet, s.clustering);
-    const found = await atlas.clusters(s.map, choice);
+    const view = await explorer.view(s.map);
+    const choice = explorer.choiceOf(view, s.clustering);
+    const found = await explorer.clusters(s.map, choice);
     if (mine !== round) return;
     const select = el(
       "select",
       { id: "clustering", onchange: (event) => state.set({ clustering: Number(event.target.value) }) },
-      sheet.clusterings.map((name, i) => el("option", { value: i, text: name, selected: i === choice })),
+      view.clusterings.map((name, i) => el("option", { value: i, text: name, selected: i === choice })),
     );
     const firm = new Set(found.enrichment.filter((entry) => entry.q_value < 0.05).map((entry) => entry.cluster)).size;
     const ordered = [...found.members.entries()].sort((a, b) => a[0] - b[0]);
@@ -101,9 +101,9 @@ export async function draw() {
       ),
       el("p", {
         class: "quiet",
-        text: atlas.overview.truth
-          ? `${plural(ordered.length, "cluster")}; ${firm} hold a known complex more than chance would put there (FDR < 0.05, hypergeometric, ${atlas.overview.truth}). Support: how often genes are found together over seeds and runs.`
-          : `${plural(ordered.length, "cluster")}. ${atlas.overview.missing.truth}`,
+        text: explorer.overview.truth
+          ? `${plural(ordered.length, "cluster")}; ${firm} hold a known complex more than chance would put there (FDR < 0.05, hypergeometric, ${explorer.overview.truth}). Support: how often genes are found together over seeds and runs.`
+          : `${plural(ordered.length, "cluster")}. ${explorer.overview.missing.truth}`,
       }),
       ...nuisance(found.nuisance),
       el(

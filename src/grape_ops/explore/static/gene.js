@@ -1,6 +1,6 @@
 // The gene card: what it is, what to doubt, its nearest genes in each map shown, its guides and batches.
 
-import * as atlas from "./atlas.js";
+import * as explorer from "./explorer.js";
 import { $, count, el, empty, number, plural } from "./dom.js";
 import * as maps from "./maps.js";
 import * as state from "./state.js";
@@ -20,7 +20,7 @@ let round = 0;
 export const geneButton = (gene, text) =>
   el("button", {
     class: "gene",
-    text: text ?? atlas.name(gene),
+    text: text ?? explorer.name(gene),
     onclick: () => state.set({ gene, tab: state.get().tab === "cells" ? "cells" : "gene" }),
     onpointerenter: () => maps.point(gene),
     onpointerleave: () => maps.point(null),
@@ -43,7 +43,7 @@ export function heading(gene, card) {
       el("h2", { text: card.symbol }),
       el("p", {
         class: "quiet",
-        text: [card.complexes.join("; ") || (atlas.overview.truth ? "no known complex" : null), ...facts]
+        text: [card.complexes.join("; ") || (explorer.overview.truth ? "no known complex" : null), ...facts]
           .filter(Boolean)
           .join(" · "),
       }),
@@ -71,7 +71,7 @@ function neighbourTable(found, shared, runs, narrow) {
       "tr",
       { class: shared.has(n.gene_symbol) ? "shared" : null },
       el("td", { class: "rank", text: n.rank }),
-      el("td", {}, geneButton(atlas.find(n.gene_symbol), n.gene_symbol)),
+      el("td", {}, geneButton(explorer.find(n.gene_symbol), n.gene_symbol)),
       el(
         "td",
         { class: "cosine" },
@@ -104,7 +104,7 @@ function sharedClose(card, maps) {
   const [first, second] = maps.map(
     (map) =>
       card.maps[map] &&
-      card.maps[map].neighbours.slice(0, Math.min(...maps.map(atlas.close))).map((n) => n.gene_symbol),
+      card.maps[map].neighbours.slice(0, Math.min(...maps.map(explorer.close))).map((n) => n.gene_symbol),
   );
   return new Set(first && second ? first.filter((symbol) => second.includes(symbol)) : []);
 }
@@ -116,7 +116,7 @@ function neighbourhood(card, s) {
   const shared = both ? sharedClose(card, shown) : new Set();
   const sections = shown.map((map) => {
     const found = card.maps[map],
-      { name, runs } = atlas.overview.maps[map];
+      { name, runs } = explorer.overview.maps[map];
     if (!found)
       return el(
         "section",
@@ -132,8 +132,8 @@ function neighbourhood(card, s) {
       neighbourTable(found, shared, runs, shown.length === 2),
     );
   });
-  const k = Math.min(...shown.map(atlas.close)),
-    most = Math.max(...shown.map((map) => atlas.overview.maps[map].genes));
+  const k = Math.min(...shown.map(explorer.close)),
+    most = Math.max(...shown.map((map) => explorer.overview.maps[map].genes));
   const chance = (k * k) / (most - 1);
   return [
     both
@@ -248,9 +248,9 @@ export async function draw() {
   }
   let card;
   try {
-    card = await atlas.card(s.gene);
+    card = await explorer.card(s.gene);
   } catch (error) {
-    if (mine === round) panel.replaceChildren(empty(atlas.name(s.gene), error.message));
+    if (mine === round) panel.replaceChildren(empty(explorer.name(s.gene), error.message));
     return;
   }
   if (mine !== round) return;
@@ -258,7 +258,7 @@ export async function draw() {
     heading(s.gene, card),
     links(card.symbol),
     ...card.warnings.map(warning),
-    ...(card.trust && !atlas.overview.missing.painter ? [trust(card)] : []),
+    ...(card.trust && !explorer.overview.missing.restyler ? [trust(card)] : []),
     ...neighbourhood(card, s).filter(Boolean),
     el("div", { class: "twin wide" }, [guideTable(card), batchList(card)].filter(Boolean)),
   );
@@ -266,7 +266,7 @@ export async function draw() {
 }
 
 function guide() {
-  const o = atlas.overview;
+  const o = explorer.overview;
   const entry = (term, text) => [el("dt", { text: term }), el("dd", { text })];
   return el(
     "dl",

@@ -1,6 +1,6 @@
 // The page's start: what there is, then the parts, then the address they show.
 
-import * as atlas from "./atlas.js";
+import * as explorer from "./explorer.js";
 import * as cells from "./cells.js";
 import * as clusters from "./clusters.js";
 import { $, el, empty, plural, tell } from "./dom.js";
@@ -27,7 +27,7 @@ const KEYS = [
 
 /** Keep an address of another run, or of a longer list of maps, within what is here. */
 function fit(s) {
-  const { maps: all, channels, cells_per_row: n } = atlas.overview;
+  const { maps: all, channels, cells_per_row: n } = explorer.overview;
   const map = Math.min(s.map, Math.max(0, all.length - 1));
   return {
     ...s,
@@ -115,12 +115,12 @@ async function share() {
 
 async function start() {
   try {
-    await atlas.open();
+    await explorer.open();
   } catch (error) {
     $("loading").replaceWith(empty("The page cannot be shown", error.message));
     return;
   }
-  const o = atlas.overview;
+  const o = explorer.overview;
   document.title = `${o.title} – gene map`;
   $("title").textContent = o.title;
   $("subtitle").textContent = `${plural(o.genes.length, "gene")} · ${plural(o.n_cells, "cell")}`;

@@ -1,6 +1,6 @@
 // The map, or two maps side by side: what is drawn, the legend, and the bar above.
 
-import * as atlas from "./atlas.js";
+import * as explorer from "./explorer.js";
 import { colouring, mark } from "./colours.js";
 import { $, count, el, empty, plain, plural, tell } from "./dom.js";
 import { makePlot } from "./plot.js";
@@ -18,59 +18,59 @@ export const point = (gene) => plots.forEach((plot) => plot.point(gene));
 
 /** The column genes are coloured by in a map; the first of the map if it has not the one asked for. */
 export async function columnOf(map, s) {
-  const sheet = await atlas.sheet(map);
-  const fallback = sheet.columns.find((column) => column.key === s.colour) || null;
+  const view = await explorer.view(map);
+  const fallback = view.columns.find((column) => column.key === s.colour) || null;
   if (fallback) return fallback;
-  return s.colour === "cluster" || !sheet.columns.length || s.colour === "complex"
-    ? (await atlas.clusters(map, s.clustering)).column
-    : sheet.columns[0];
+  return s.colour === "cluster" || !view.columns.length || s.colour === "complex"
+    ? (await explorer.clusters(map, s.clustering)).column
+    : view.columns[0];
 }
 
-function hover(sheet, column, gene) {
-  const row = sheet.row.get(gene);
-  const known = atlas.complexesOf(gene);
-  const told = (key) => sheet.columns.find((other) => other.key === key)?.values?.[row] ?? null;
+function hover(view, column, gene) {
+  const row = view.row.get(gene);
+  const known = explorer.complexesOf(gene);
+  const told = (key) => view.columns.find((other) => other.key === key)?.values?.[row] ?? null;
   const cells = told("n_cells"),
     guides = told("n_guides");
-  const lines = [`<b>${plain(atlas.name(gene))}</b> KO`];
+  const lines = [`<b>${plain(explorer.name(gene))}</b> KO`];
   if (known.length) lines.push(plain(known.join("; ")));
   if (cells !== null)
     lines.push(`${count(cells)} cells observed${guides !== null ? `, ${plural(guides, "guide")}` : ""}`);
   if (column && !["complex", "n_cells", "n_guides"].includes(column.key))
-    lines.push(`${plain(column.label)}: ${plain(atlas.valueOf(column, row) || "–")}`);
+    lines.push(`${plain(column.label)}: ${plain(explorer.valueOf(column, row) || "–")}`);
   return lines.join("<br>");
 }
 
 async function neighboursIn(map, s) {
   if (s.gene === null) return [];
-  const found = (await atlas.card(s.gene)).maps[map];
-  return found ? found.neighbours.slice(0, atlas.close(map)).map((other) => atlas.find(other.gene_symbol)) : [];
+  const found = (await explorer.card(s.gene)).maps[map];
+  return found ? found.neighbours.slice(0, explorer.close(map)).map((other) => explorer.find(other.gene_symbol)) : [];
 }
 
 async function drawOne(plot, map, s, mine) {
-  const [sheet, column, near] = await Promise.all([
-    atlas.sheet(map),
+  const [view, column, near] = await Promise.all([
+    explorer.view(map),
     columnOf(map, s),
     neighboursIn(map, s).catch(() => []),
   ]);
   if (mine !== round) return null; // the user has gone on
-  const number = Math.min(map === s.map ? s.plane : 0, sheet.planes.length - 1);
-  const plane = sheet.planes[number];
-  const look = colouring(column, sheet.genes.length);
-  const told = (sheet.told ??= new Map());
+  const number = Math.min(map === s.map ? s.plane : 0, view.planes.length - 1);
+  const plane = view.planes[number];
+  const look = colouring(column, view.genes.length);
+  const told = (view.told ??= new Map());
   if (!told.has(column))
     told.set(
       column,
-      sheet.genes.map((gene) => hover(sheet, column, gene)),
+      view.genes.map((gene) => hover(view, column, gene)),
     );
   plot.draw({
-    genes: sheet.genes,
+    genes: view.genes,
     x: plane.x,
     y: plane.y,
     marker: look.marker,
     hover: told.get(column),
-    names: sheet.genes.map(atlas.name),
-    controls: sheet.controls.map((control) => ({ name: control.name, x: control.x[number], y: control.y[number] })),
+    names: view.genes.map(explorer.name),
+    controls: view.controls.map((control) => ({ name: control.name, x: control.x[number], y: control.y[number] })),
     focus: s.gene,
     near,
     selection: s.selection,
@@ -78,13 +78,13 @@ async function drawOne(plot, map, s, mine) {
     drag,
     view: `${map}/${number}`,
   });
-  return { sheet, column, look };
+  return { view, column, look };
 }
 
 export async function draw() {
   const s = state.get();
   const mine = ++round;
-  if (!atlas.overview.maps.length) return;
+  if (!explorer.overview.maps.length) return;
   const wanted = s.other === null ? [s.map] : [s.map, s.other];
   if (plots.length !== wanted.length) rebuild(wanted.length);
   plots.forEach((plot, i) => {
@@ -95,7 +95,7 @@ export async function draw() {
     const [first] = await Promise.all(wanted.map((map, i) => drawOne(plots[i], map, s, mine)));
     if (first && mine === round) {
       legend(first);
-      bar(first.sheet, s);
+      bar(first.view, s);
     }
     if (mine === round) document.documentElement.dataset.drawn = String(mine);
   } catch (error) {
@@ -104,7 +104,7 @@ export async function draw() {
 }
 
 const titleOf = (map) => {
-  const { name, runs } = atlas.overview.maps[map];
+  const { name, runs } = explorer.overview.maps[map];
   return runs > 1 ? `${name} (${runs} runs)` : name;
 };
 
@@ -139,7 +139,7 @@ export function toggleSelected(gene) {
   });
 }
 
-function legend({ sheet, column, look }) {
+function legend({ view, column, look }) {
   const place = $("legend");
   if (look.scale) {
     place.dataset.key = "";
@@ -156,7 +156,7 @@ function legend({ sheet, column, look }) {
     );
     return;
   }
-  const members = (entry) => sheet.genes.filter((_, row) => column.codes[row] === entry.code);
+  const members = (entry) => view.genes.filter((_, row) => column.codes[row] === entry.code);
   const emphasise = (genes) => {
     emphasised = genes;
     draw();
@@ -180,7 +180,7 @@ function legend({ sheet, column, look }) {
   chips.forEach((chip, i) => {
     chip.addEventListener(
       "pointerenter",
-      (event) => event.pointerType === "mouse" && sheet.genes.length <= 2000 && emphasise(members(look.entries[i])),
+      (event) => event.pointerType === "mouse" && view.genes.length <= 2000 && emphasise(members(look.entries[i])),
     );
     chip.addEventListener("pointerleave", () => emphasised && emphasise(null));
   });
@@ -201,18 +201,18 @@ function options(select, entries, value) {
   select.value = String(value);
 }
 
-function bar(sheet, s) {
+function bar(view, s) {
   options(
     $("map"),
-    atlas.overview.maps.map((_, i) => [String(i), titleOf(i)]),
+    explorer.overview.maps.map((_, i) => [String(i), titleOf(i)]),
     s.map,
   );
   options(
     $("plane"),
-    sheet.planes.map((plane, i) => [String(i), plane.name]),
-    Math.min(s.plane, sheet.planes.length - 1),
+    view.planes.map((plane, i) => [String(i), plane.name]),
+    Math.min(s.plane, view.planes.length - 1),
   );
-  const columns = [...sheet.columns.map((column) => [column.key, column.label]), ["cluster", "cluster"]];
+  const columns = [...view.columns.map((column) => [column.key, column.label]), ["cluster", "cluster"]];
   options($("colour"), columns, columns.some(([key]) => key === s.colour) ? s.colour : "cluster");
   $("compare").checked = s.other !== null;
   const second = $("other");
@@ -220,7 +220,7 @@ function bar(sheet, s) {
   if (s.other !== null)
     options(
       second,
-      atlas.overview.maps.map((_, i) => [String(i), titleOf(i)]).filter(([i]) => Number(i) !== s.map),
+      explorer.overview.maps.map((_, i) => [String(i), titleOf(i)]).filter(([i]) => Number(i) !== s.map),
       s.other,
     );
 }
@@ -236,7 +236,7 @@ export function setDrag(mode) {
 export const fit = () => plots.forEach((plot) => plot.fit());
 
 export function toggleCompare() {
-  const { maps } = atlas.overview,
+  const { maps } = explorer.overview,
     s = state.get();
   if (s.other !== null) return state.set({ other: null });
   if (maps.length < 2) {
@@ -248,8 +248,8 @@ export function toggleCompare() {
 }
 
 export function begin() {
-  if (!atlas.overview.maps.length) {
-    $("plots").replaceChildren(empty("There is no map yet", atlas.overview.missing.maps));
+  if (!explorer.overview.maps.length) {
+    $("plots").replaceChildren(empty("There is no map yet", explorer.overview.missing.maps));
     document.querySelector(".mapbar").hidden = true;
     return;
   }

@@ -1,21 +1,21 @@
-// Crops on canvases: taken out of a sheet, single channels in grey, several as a composite, at the same contrast everywhere.
+// Crops on canvases: taken out of a view, single channels in grey, several as a composite, at the same contrast everywhere.
 
-import * as atlas from "./atlas.js";
+import * as explorer from "./explorer.js";
 import { $, el } from "./dom.js";
 import * as state from "./state.js";
 
 /** Which channels are on; the first four of a screen with more. */
 export const shown = () => {
-  const { channels } = atlas.overview,
+  const { channels } = explorer.overview,
     chosen = state.get().channels;
   return channels.map((_, i) => (chosen ? Boolean(chosen[i]) : i < 4));
 };
 
 const colourOf = (channel) => [1, 3, 5].map((i) => parseInt(channel.colour.slice(i, i + 2), 16) / 255);
 
-/** Paint columns of a sheet's row on a canvas; a single channel is grey unless `tinted`. */
-export function paint(canvas, sheet, row, first, n, on) {
-  const { channels, crop_size: size } = atlas.overview;
+/** Paint columns of a view's row on a canvas; a single channel is grey unless `tinted`. */
+export function paint(canvas, view, row, first, n, on) {
+  const { channels, crop_size: size } = explorer.overview;
   const width = n * size;
   const active = channels.map((_, c) => c).filter((c) => on[c]);
   const mixed = new ImageData(width, size);
@@ -31,7 +31,7 @@ export function paint(canvas, sheet, row, first, n, on) {
         g = 0,
         b = 0;
       active.forEach((c, i) => {
-        const value = tone[sheet.grey[((row * channels.length + c) * size + y) * sheet.width + first * size + x]];
+        const value = tone[view.grey[((row * channels.length + c) * size + y) * view.width + first * size + x]];
         r += value * colours[i][0];
         g += value * colours[i][1];
         b += value * colours[i][2];
@@ -46,13 +46,13 @@ export function paint(canvas, sheet, row, first, n, on) {
 }
 
 /** One crop as a canvas with words for those who do not see it. */
-export function crop(sheet, row, column, label, on = shown()) {
-  return paint(el("canvas", { role: "img", "aria-label": label, class: "crop" }), sheet, row, column, 1, on);
+export function crop(view, row, column, label, on = shown()) {
+  return paint(el("canvas", { role: "img", "aria-label": label, class: "crop" }), view, row, column, 1, on);
 }
 
 /** A scale bar for a crop shown at any size, if the size of a pixel is known. */
 export function scaleBar() {
-  const { pixel_size: pixel, crop_size: size } = atlas.overview;
+  const { pixel_size: pixel, crop_size: size } = explorer.overview;
   if (!pixel) return null;
   const length = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2].find((um) => um / pixel <= size / 2) ?? 0.1;
   return el(
@@ -65,7 +65,7 @@ export function scaleBar() {
 
 /** Composite or one channel, and chips that switch channels of the composite; the last one stays on. */
 export function channelChips() {
-  const { channels } = atlas.overview,
+  const { channels } = explorer.overview,
     on = shown();
   const set = (next) => next.some(Boolean) && state.set({ channels: next });
   const chips = channels.map((channel, c) => {
@@ -112,14 +112,14 @@ export function channelChips() {
 }
 
 /** A cell at full size: the composite and every channel. */
-export function enlarge(sheet, row, column, title, where) {
+export function enlarge(view, row, column, title, where) {
   const dialog = $("large"),
-    { channels } = atlas.overview;
+    { channels } = explorer.overview;
   const one = (name, on) =>
     el(
       "figure",
       {},
-      el("div", { class: "big" }, crop(sheet, row, column, `${title}, ${name}`, on), scaleBar()),
+      el("div", { class: "big" }, crop(view, row, column, `${title}, ${name}`, on), scaleBar()),
       el("figcaption", { text: name }),
     );
   const all =

@@ -1,6 +1,6 @@
 // One control cell repainted: by the network while the slider moves, or from a strip computed beforehand.
 
-import * as atlas from "./atlas.js";
+import * as explorer from "./explorer.js";
 import { picture } from "./data.js";
 import { $, el, tell } from "./dom.js";
 import { crop, scaleBar } from "./pictures.js";
@@ -14,21 +14,21 @@ let round = 0;
 
 /** The panel's frame; `draw` fills it. */
 export function panel() {
-  const { missing } = atlas.overview,
+  const { missing } = explorer.overview,
     s = state.get();
-  if (missing.painter)
+  if (missing.restyler)
     return el(
       "section",
       { class: "repaint" },
       el("h3", { text: "Repaint a control cell" }),
-      el("p", { class: "quiet", text: missing.painter }),
+      el("p", { class: "quiet", text: missing.restyler }),
     );
-  const symbol = atlas.name(s.gene);
-  const from = atlas.live()
+  const symbol = explorer.name(s.gene);
+  const from = explorer.live()
     ? el("input", {
         id: "from",
         list: "genes",
-        value: s.from === null ? "control" : atlas.name(s.from),
+        value: s.from === null ? "control" : explorer.name(s.from),
         "aria-label": "Phenotype at the slider's left end",
         title: "A gene, or control",
         onchange: start,
@@ -58,7 +58,7 @@ export function panel() {
         type: "range",
         min: 0,
         max: 1,
-        step: atlas.live() ? 0.02 : 1 / (atlas.overview.steps.length - 1),
+        step: explorer.live() ? 0.02 : 1 / (explorer.overview.steps.length - 1),
         value: s.mix,
         "aria-label": `Way to ${symbol}`,
         oninput: (event) => state.set({ mix: Number(event.target.value) }, true),
@@ -71,15 +71,15 @@ export function panel() {
 
 function start(event) {
   const word = event.target.value.trim();
-  const gene = /^(control|nontargeting|)$/i.test(word) ? null : atlas.find(word);
-  if (gene === undefined || (gene !== null && !atlas.overview.has_cells[gene])) {
+  const gene = /^(control|nontargeting|)$/i.test(word) ? null : explorer.find(word);
+  if (gene === undefined || (gene !== null && !explorer.overview.has_cells[gene])) {
     tell(`${word} is not a gene of this run.`);
-    event.target.value = state.get().from === null ? "control" : atlas.name(state.get().from);
+    event.target.value = state.get().from === null ? "control" : explorer.name(state.get().from);
   } else state.set({ from: gene });
 }
 
-export async function draw(row, sheet, untold) {
-  [cells, real, unsure] = [row, sheet, untold];
+export async function draw(row, view, untold) {
+  [cells, real, unsure] = [row, view, untold];
   if (!$("paint-real")) return;
   const s = state.get();
   const at = Math.min(s.cell, cells.length - 1);
@@ -106,8 +106,8 @@ function address(s, mix) {
 }
 
 const said = (s) => {
-  const from = s.from === null ? "control" : atlas.name(s.from),
-    to = atlas.name(s.gene);
+  const from = s.from === null ? "control" : explorer.name(s.from),
+    to = explorer.name(s.gene);
   return s.mix === 1
     ? `restyled to ${to}`
     : s.mix === 0
@@ -122,12 +122,12 @@ const doubted = () => (unsure && state.get().mix > 0 ? " (not told from chance)"
 async function made() {
   const s = state.get(),
     mine = ++round;
-  if (!atlas.live()) return fromStrip(s);
+  if (!explorer.live()) return fromStrip(s);
   asking?.abort();
   asking = new AbortController();
   try {
-    const sheet = await picture(address(s, s.mix), asking.signal);
-    if (mine === round && $("paint-made")) put(crop(sheet, 0, 0, said(s)), s);
+    const view = await picture(address(s, s.mix), asking.signal);
+    if (mine === round && $("paint-made")) put(crop(view, 0, 0, said(s)), s);
   } catch (error) {
     if (error.name !== "AbortError") tell(error.message);
   }
@@ -141,12 +141,12 @@ function put(canvas, s) {
 }
 
 async function fromStrip(s) {
-  const sheet = await picture(`data/strip/${s.gene}.png`);
-  const { steps, crop_size: size, channels } = atlas.overview;
-  const rows = sheet.height / size / channels.length;
+  const view = await picture(`data/strip/${s.gene}.png`);
+  const { steps, crop_size: size, channels } = explorer.overview;
+  const rows = view.height / size / channels.length;
   const step = steps.reduce((best, mix, i) => (Math.abs(mix - s.mix) < Math.abs(steps[best] - s.mix) ? i : best), 0);
   const row = Math.min(s.cell, rows - 1);
-  if ($("paint-made")) put(crop(sheet, row, step, said(s)), { ...s, cell: row, mix: steps[step] });
+  if ($("paint-made")) put(crop(view, row, step, said(s)), { ...s, cell: row, mix: steps[step] });
   if (s.cell >= rows)
     $("paint-words").textContent = `This static page repaints control cells 1 to ${rows}; this is cell ${rows}.`;
 }
@@ -154,15 +154,15 @@ async function fromStrip(s) {
 /** Thumbnails of the way; clicking one moves the slider there. */
 async function strip() {
   const s = state.get(),
-    { steps, crop_size: size, channels } = atlas.overview;
+    { steps, crop_size: size, channels } = explorer.overview;
   const place = $("strip");
   place.dataset.key = key();
-  let sheet, row;
+  let view, row;
   try {
-    sheet = atlas.live()
+    view = explorer.live()
       ? await picture(address(s, 1).replace("paint.png", "strip.png").replace("&mix=1", ""))
       : await picture(`data/strip/${s.gene}.png`);
-    row = atlas.live() ? 0 : Math.min(s.cell, sheet.height / size / channels.length - 1);
+    row = explorer.live() ? 0 : Math.min(s.cell, view.height / size / channels.length - 1);
   } catch (error) {
     return void place.replaceChildren(el("p", { class: "quiet", text: error.message }));
   }
@@ -172,7 +172,7 @@ async function strip() {
       el(
         "button",
         { class: "cell", title: `${Math.round(100 * mix)} %`, onclick: () => state.set({ mix }) },
-        crop(sheet, row, i, `${Math.round(100 * mix)} percent of the way`),
+        crop(view, row, i, `${Math.round(100 * mix)} percent of the way`),
       ),
     ),
   );

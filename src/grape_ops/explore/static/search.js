@@ -1,6 +1,6 @@
 // Finding genes: symbols, aliases, complexes, clusters, or a pasted list.
 
-import * as atlas from "./atlas.js";
+import * as explorer from "./explorer.js";
 import { $, el, plural, tell } from "./dom.js";
 import * as state from "./state.js";
 
@@ -16,7 +16,7 @@ async function meanings(text) {
   const found = [...groups(wanted), ...(await clusters(wanted))];
   const list = words(text);
   if (list.length > 1 && !found.some((entry) => entry.whole)) {
-    const genes = list.map(atlas.find);
+    const genes = list.map(explorer.find);
     const unknown = list.filter((_, i) => genes[i] === undefined);
     const known = [...new Set(genes.filter((gene) => gene !== undefined))];
     if (known.length)
@@ -42,23 +42,23 @@ function singles(wanted) {
   const starts = [],
     holds = [],
     others = [];
-  atlas.overview.genes.forEach((symbol, gene) => {
+  explorer.overview.genes.forEach((symbol, gene) => {
     const place = symbol.toUpperCase().indexOf(wanted);
-    if (place >= 0) (place ? holds : starts).push({ gene, note: atlas.complexesOf(gene).join("; ") });
+    if (place >= 0) (place ? holds : starts).push({ gene, note: explorer.complexesOf(gene).join("; ") });
   });
-  for (const [alias, symbol] of Object.entries(atlas.overview.aliases)) {
-    if (alias.toUpperCase().startsWith(wanted)) others.push({ gene: atlas.find(symbol), note: `also called ${alias}` });
+  for (const [alias, symbol] of Object.entries(explorer.overview.aliases)) {
+    if (alias.toUpperCase().startsWith(wanted)) others.push({ gene: explorer.find(symbol), note: `also called ${alias}` });
   }
-  starts.sort((a, b) => atlas.name(a.gene).length - atlas.name(b.gene).length);
+  starts.sort((a, b) => explorer.name(a.gene).length - explorer.name(b.gene).length);
   const seen = new Set();
   return [...starts, ...others, ...holds]
     .filter(({ gene }) => gene !== undefined && !seen.has(gene) && seen.add(gene))
     .slice(0, MOST - 2)
-    .map(({ gene, note }) => ({ text: atlas.name(gene), note, act: () => chooseOne(gene) }));
+    .map(({ gene, note }) => ({ text: explorer.name(gene), note, act: () => chooseOne(gene) }));
 }
 
 function groups(wanted) {
-  return atlas.overview.complexes
+  return explorer.overview.complexes
     .filter(({ name, genes }) => genes.length && name.toUpperCase().includes(wanted))
     .slice(0, 3)
     .map(({ name, genes }) => ({
@@ -73,7 +73,7 @@ async function clusters(wanted) {
   const number = /^CLUSTER\s*(\d+)$/.exec(wanted);
   if (!number) return [];
   const { map, clustering } = state.get();
-  const genes = (await atlas.clusters(map, clustering)).members.get(Number(number[1]));
+  const genes = (await explorer.clusters(map, clustering)).members.get(Number(number[1]));
   return genes
     ? [
         {

@@ -1,6 +1,6 @@
 // The selected genes as a table, and what leaves the page: TSV, .h5ad, PNG, SVG.
 
-import * as atlas from "./atlas.js";
+import * as explorer from "./explorer.js";
 import { post } from "./data.js";
 import { $, count, el, empty, plural, save, tell } from "./dom.js";
 import { geneButton } from "./gene.js";
@@ -23,16 +23,16 @@ export async function draw() {
         "Draw a lasso round some dots, paste a list of genes above, or click a name in the legend. Shift-click adds one gene.",
       ),
     );
-  const sheet = atlas.overview.maps.length ? await atlas.sheet(s.map) : { columns: [], row: new Map() };
+  const view = explorer.overview.maps.length ? await explorer.view(s.map) : { columns: [], row: new Map() };
   if (mine !== round) return;
-  const cells = sheet.columns.find((column) => column.key === "n_cells");
+  const cells = view.columns.find((column) => column.key === "n_cells");
   const rows = s.selection.slice(0, ROWS).map((gene) => {
-    const row = sheet.row.get(gene);
+    const row = view.row.get(gene);
     return el(
       "tr",
       {},
       el("td", {}, geneButton(gene)),
-      el("td", { class: "words", text: atlas.complexesOf(gene).join("; ") }),
+      el("td", { class: "words", text: explorer.complexesOf(gene).join("; ") }),
       el("td", { text: cells && row !== undefined ? count(cells.values[row]) : "–" }),
       el(
         "td",
@@ -40,19 +40,19 @@ export async function draw() {
         el("button", {
           class: "icon",
           text: "×",
-          title: `Take ${atlas.name(gene)} out`,
-          "aria-label": `Take ${atlas.name(gene)} out`,
+          title: `Take ${explorer.name(gene)} out`,
+          "aria-label": `Take ${explorer.name(gene)} out`,
           onclick: () => maps.toggleSelected(gene),
         }),
       ),
     );
   });
   const held = new Map();
-  s.selection.forEach((gene) => atlas.complexesOf(gene).forEach((name) => held.set(name, (held.get(name) || 0) + 1)));
+  s.selection.forEach((gene) => explorer.complexesOf(gene).forEach((name) => held.set(name, (held.get(name) || 0) + 1)));
   const most = [...held.entries()]
     .sort((a, b) => b[1] - a[1])
     .slice(0, 3)
-    .map(([name, n]) => `${n} of ${atlas.overview.complexes.find((c) => c.name === name).genes.length} of ${name}`);
+    .map(([name, n]) => `${n} of ${explorer.overview.complexes.find((c) => c.name === name).genes.length} of ${name}`);
   panel.replaceChildren(
     el(
       "div",
@@ -85,7 +85,7 @@ export async function draw() {
 }
 
 async function copy() {
-  const text = state.get().selection.map(atlas.name).join("\n");
+  const text = state.get().selection.map(explorer.name).join("\n");
   try {
     await navigator.clipboard.writeText(text);
     tell("Symbols copied");
@@ -95,31 +95,31 @@ async function copy() {
 }
 
 /** The selected genes, or all of the map if none is selected. */
-function chosen(sheet, s) {
-  const rows = s.selection.filter((gene) => sheet.row.has(gene));
-  return s.selection.length ? rows : sheet.genes;
+function chosen(view, s) {
+  const rows = s.selection.filter((gene) => view.row.has(gene));
+  return s.selection.length ? rows : view.genes;
 }
 
 async function table(s) {
-  const sheet = await atlas.sheet(s.map);
-  const found = await atlas.clusters(s.map, s.clustering).catch(() => null);
-  const columns = [...sheet.columns.filter((column) => column.key !== "complex"), ...(found ? [found.column] : [])];
-  const plane = sheet.planes[Math.min(s.plane, sheet.planes.length - 1)];
+  const view = await explorer.view(s.map);
+  const found = await explorer.clusters(s.map, s.clustering).catch(() => null);
+  const columns = [...view.columns.filter((column) => column.key !== "complex"), ...(found ? [found.column] : [])];
+  const plane = view.planes[Math.min(s.plane, view.planes.length - 1)];
   const clean = (text) => String(text).replace(/[\t\r\n]+/g, " ");
   const lines = [
     ["gene_symbol", "complex", `${plane.name} x`, `${plane.name} y`, ...columns.map((column) => column.key)]
       .map(clean)
       .join("\t"),
   ];
-  for (const gene of chosen(sheet, s)) {
-    const row = sheet.row.get(gene);
+  for (const gene of chosen(view, s)) {
+    const row = view.row.get(gene);
     lines.push(
       [
-        atlas.name(gene),
-        atlas.complexesOf(gene).join("; "),
+        explorer.name(gene),
+        explorer.complexesOf(gene).join("; "),
         plane.x[row],
         plane.y[row],
-        ...columns.map((column) => atlas.valueOf(column, row).replace(/^cluster /, "")),
+        ...columns.map((column) => explorer.valueOf(column, row).replace(/^cluster /, "")),
       ]
         .map(clean)
         .join("\t"),
@@ -129,8 +129,8 @@ async function table(s) {
 }
 
 async function vectors(s) {
-  const sheet = await atlas.sheet(s.map);
-  if (atlas.live()) return post("live/genes.h5ad", { map: s.map, genes: chosen(sheet, s) });
+  const view = await explorer.view(s.map);
+  if (explorer.live()) return post("live/genes.h5ad", { map: s.map, genes: chosen(view, s) });
   if (s.selection.length) tell("A static page has the vectors of all genes of the map in one file.");
   const response = await fetch(`data/map/${s.map}.h5ad`);
   if (!response.ok) throw new Error("This page has no vectors of the map.");

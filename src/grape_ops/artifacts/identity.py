@@ -1,0 +1,10 @@
+"""What decides a result, as one hash: two results of equal identity are the same result."""
+
+import hashlib
+import json
+from typing import Any
+
+
+def identity_of(*facts: Any) -> str:
+    """SHA-256 of facts that JSON can hold, as 64 hexadecimal digits; the order of a mapping's keys does not count."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

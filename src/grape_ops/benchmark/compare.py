@@ -1,0 +1,252 @@
+"""Table 1 and Fig. 4: all methods on the same cells, with their cost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grape_ops.artifacts.ownership import check_folder
+from grape_ops.benchmark.tables import benchmark_table, wrapped
+from grape_ops.cells.genes import gene_anndata, gene_table
+from grape_ops.cells.store import CropStore
+from grape_ops.config import Config
+from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.evaluate_files import read_map, write_details
+from grape_ops.evaluate.evaluate_maps import evaluate_maps
+from grape_ops.evaluate.maps import gene_map, make_task
+from grape_ops.evaluate.scores import write_scores
+from grape_ops.features import nucleus_channel
+from grape_ops.groundtruth.aliases import Aliases, load_aliases
+from grape_ops.groundtruth.pairs import load_pairs
+from grape_ops.groundtruth.truth import GroundTruth, load_truth
+from grape_ops.methods import BASELINES
+from grape_ops.progress import note
+from grape_ops.runner.cost import mean_cost
+from grape_ops.runner.jobs import Job
+from grape_ops.runner.processes import do_jobs
+from grape_ops.schema import SCORES_CSV, SCORES_JSON
+from grape_ops.train.preflight import announce_trainings
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+METHODS = (*BASELINES, "grape")
+# Methods that draw nothing give the same vectors with every seed.
+_NOTHING_DRAWN = {"statistics", "engineered", "profiles", "gene2vec"}
+TABLE_FILE = "table.txt"
+COMMON_DIR = "common"
+WORK_DIR = "work"
+DETAILS_DIR = "evaluation"
+OURS = (TABLE_FILE, WORK_DIR, DETAILS_DIR, COMMON_DIR, SCORES_JSON, SCORES_CSV)
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """What enters the table under one name: vectors of each run, what a run costs, and what to know of it."""
+
+    maps: "list[AnnData]"
+    cost: dict[str, float] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def run_benchmark(
+    store_path: Path,
+    truth: str,
+    out: Path,
+    config: Config,
+    *,
+    methods: Sequence[str] = (),
+    maps: Mapping[str, Path] | None = None,
+    seeds: int = 3,
+    at_a_time: int = 0,
+    pairs: Sequence[Path] = (),
+    aliases: Path | None = None,
+    work: Path | None = None,
+) -> str:
+    """Run methods on the cells of a store and judge them; what is done already is not done again.
+
+    Parameters
+    ----------
+    store_path, truth, out : the cells, known complexes (name or file), and the folder for everything that comes out.
+    config : all settings.
+    methods : of ``METHODS``; if none, all that need no file, and those whose file is set.
+    maps : further gene vectors: name -> .h5ad.
+    seeds : runs of each method that draws anything, with the seeds from ``config.seed`` on.
+    at_a_time : jobs beside each other; 0 takes one per core or GPU.
+    pairs, aliases : as for ``evaluate``.
+    work : folder of the jobs; ``out/work`` if None. Calls that share it share trainings.
+
+    Returns
+    -------
+    The table as text; ``scores.json`` and its details are in ``out``.
+    """
+    check_folder(out, "a benchmark", ours=OURS)
+    store, known = CropStore.open(store_path), load_truth(truth)
+    names = load_aliases(aliases) if aliases else None
+    given = {name: read_map(path) for name, path in (maps or {}).items()}
+    chosen = chosen_methods(methods, config)
+    check_inputs(chosen, store, config)
+    check_truth(store, known, names)
+    jobs = _jobs(chosen, config, seeds, store, work or out / WORK_DIR)
+    announce_trainings([job.config for job in jobs if job.to_train], store)
+    do_jobs(jobs, store, "Benchmark", at_a_time)
+    entrants = gathered(jobs) | {name: MethodResult([adata]) for name, adata in given.items()}
+    # The first is what the others are compared with: GRAPE if it is there, and chance only for want of others.
+    entrants = dict(sorted(entrants.items(), key=lambda item: (not item[0].startswith("grape "), item[0] == "random")))
+    return _judged(entrants, known, out, config, pairs, names)
+
+
+def named_files(given: Sequence[str]) -> dict[str, Path]:
+    """Read ``NAME=FILE.h5ad`` words."""
+    named: dict[str, Path] = {}
+    for word in given:
+        name, equals, file = (part.strip() for part in word.partition("="))
+        if not (name and equals and file):
+            raise GrapeOpsError(f"--map wants NAME=FILE.h5ad; got {word!r}.")
+        if name in named or name.startswith("grape ") or name in METHODS:
+            raise GrapeOpsError(f"--map {word}: the name {name} is taken; choose another.")
+        named[name] = Path(file)
+    return named
+
+
+def chosen_methods(methods: Sequence[str], config: Config) -> list[str]:
+    """Check the methods asked for, or choose all that can run."""
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        raise GrapeOpsError(
+            f"There is no method {', '.join(unknown)}; there are: {', '.join(METHODS)}. Give --method once for each."
+        )
+    if methods:
+        return list(dict.fromkeys(methods))
+    left_out = {method for method, file in _files(config).items() if file is None}
+    if find_spec("cp_measure") is None:
+        left_out.add("engineered")
+        note("engineered is left out, since cp-measure is not installed: pip install 'grape-ops[features]'.")
+    return [method for method in METHODS if method not in left_out]
+
+
+def check_inputs(methods: Sequence[str], store: CropStore, config: Config) -> None:
+    """Stop before hours of other methods where one of them lacks what it needs.
+
+    Raises
+    ------
+    GrapeOpsError : a method's file is not set or not there, or no channel shows nuclei.
+    """
+    for method, file in _files(config).items():
+        if method in methods and (file is None or not file.is_file()):
+            setting = "baselines.gene2vec.vectors" if method == "gene2vec" else "baselines.profiles.table"
+            raise GrapeOpsError(f"{method} reads a file, --set {setting}=FILE; there is {file or 'none set'}.")
+    if "engineered" in methods:
+        nucleus_channel(store.channels, config.features.nucleus_channel)
+
+
+def check_truth(store: CropStore, truth: GroundTruth, aliases: Aliases | None = None) -> None:
+    """Stop before hours of training where the truth could not judge the genes of the store.
+
+    Raises
+    ------
+    GrapeOpsError : fewer than two complexes have two genes in the store.
+    """
+    genes = gene_table(store)
+    without_vectors = gene_anndata(np.zeros((len(genes), 1)), genes, "genes")
+    make_task({"the store": [gene_map(without_vectors, "the store", aliases)]}, truth)
+
+
+def _files(config: Config) -> dict[str, Path | None]:
+    """The file that a method reads."""
+    return {"gene2vec": config.baselines.gene2vec.vectors, "profiles": config.baselines.profiles.table}
+
+
+def gathered(jobs: Sequence[Job]) -> dict[str, MethodResult]:
+    """Bring the runs of each method together."""
+    maps: dict[str, list[AnnData]] = {}
+    costs: dict[str, list[dict[str, float]]] = {}
+    notes: dict[str, dict[str, None]] = {}
+    for job in jobs:
+        for name, adata in job.maps().items():
+            maps.setdefault(name, []).append(adata)
+            costs.setdefault(name, []).append(job.cost())
+            notes.setdefault(name, {}).update(dict.fromkeys(job.done["notes"]))
+    return {name: MethodResult(runs, mean_cost(costs[name]), tuple(notes[name])) for name, runs in maps.items()}
+
+
+def _jobs(methods: Sequence[str], config: Config, seeds: int, store: CropStore, work: Path) -> list[Job]:
+    if seeds < 1:
+        raise GrapeOpsError(f"At least one seed is needed; got {seeds}.")
+    return [
+        Job.of(method, seed, config, store, work)
+        for method in methods
+        for seed in range(config.seed, config.seed + (1 if method in _NOTHING_DRAWN else seeds))
+    ]
+
+
+def _judged(
+    entrants: dict[str, MethodResult],
+    truth: GroundTruth,
+    out: Path,
+    config: Config,
+    pairs: Sequence[Path],
+    aliases: Aliases | None,
+) -> str:
+    """Judge those that have all genes together; with those that lack some, all again on the common genes."""
+    whole, partial = split_by_coverage(entrants, truth, aliases)
+    tables = [_written(whole, truth, out, config, pairs, aliases)]
+    if partial:
+        lack = f"{', '.join(partial)} lack some genes of the truth that others have."
+        try:
+            shared = _written(entrants, truth, out / COMMON_DIR, config, pairs, aliases)
+            tables.append("\n".join([*wrapped(f"{lack} On the genes that all have:"), "", shared]))
+        except GrapeOpsError as error:  # too few genes are common: that is no reason to lose the table of the others
+            tables.append("\n".join([*wrapped(f"{lack} The genes that all have cannot be judged: {error}"), ""]))
+    text = "\n".join(tables)
+    (out / TABLE_FILE).write_text(text)
+    return text
+
+
+def _written(
+    entrants: dict[str, MethodResult],
+    truth: GroundTruth,
+    folder: Path,
+    config: Config,
+    pairs: Sequence[Path],
+    aliases: Aliases | None,
+) -> str:
+    """Judge entrants together, write everything into a folder, and make the table."""
+    scores = judge(entrants, truth, config, pairs, aliases)
+    write_scores(scores, folder)
+    write_details(scores, folder / DETAILS_DIR)
+    return benchmark_table(scores, {name: entrant.notes for name, entrant in entrants.items()})
+
+
+def judge(
+    entrants: Mapping[str, MethodResult],
+    truth: GroundTruth,
+    config: Config,
+    pairs: Sequence[Path] = (),
+    aliases: Aliases | None = None,
+) -> list[dict[str, Any]]:
+    """Score entrants as ``evaluate`` does, the cost of each beside its scores."""
+    lists = [load_pairs(path, aliases) for path in pairs]
+    maps = {name: entrant.maps for name, entrant in entrants.items()}
+    scores = evaluate_maps(maps, truth, config.evaluate, config.seed, pairs=lists, aliases=aliases)
+    return [{**entry, "cost": entrants[entry["method"]].cost} for entry in scores]
+
+
+def split_by_coverage(
+    entrants: dict[str, MethodResult], truth: GroundTruth, aliases: Aliases | None
+) -> tuple[dict[str, MethodResult], dict[str, MethodResult]]:
+    """Part entrants that have every gene of the truth that any of them has from those that lack some."""
+    renamed = aliases.symbol if aliases else {}
+    known = {renamed.get(gene, gene) for gene in truth.genes}
+    genes = {
+        name: set.intersection(*({renamed.get(str(g), str(g)) for g in run.obs_names} for run in entrant.maps)) & known
+        for name, entrant in entrants.items()
+    }
+    every = set().union(*genes.values())
+    whole = {name: entrant for name, entrant in entrants.items() if genes[name] == every}
+    if not whole:  # nobody has all: judge everybody on what is common
+        return entrants, {}
+    return whole, {name: entrant for name, entrant in entrants.items() if name not in whole}

@@ -1,0 +1,195 @@
+"""Contrasts between genes that noise and batches cannot explain, from features of single cells.
+
+A gene's mean over its cells differs from the others' for three reasons: its phenotype, the chance of which cells were
+drawn, and the batches they lie on. Gene and batch are fitted together to all cells, the batch as a random effect,
+since a batch may hold few cells that tell it from the genes it holds; what the fit leaves is the scatter of cells.
+Directions are whitened by what scatter and batches do to a gene's mean, and shrunken (Wiener's factor) by the share
+of their variance that is neither chance nor a gene's own: what genes share has them vary more along few directions,
+what is each gene's own along all of them alike. Each gene is left with the direction of its contrast.
+Letters: n cells of a block, P perturbations (the last one the controls), B batches, V features, R directions.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from grape_ops.errors import GrapeOpsError
+
+# A batch's effect is itself estimated, from few batches: it counts for more than its variance.
+BATCH_WEIGHT = 3.0
+# Added to the noise of every feature, as a multiple of the mean noise: the scatter of a few cells is not to be
+# trusted, and what is seen most sharply should not be all that counts.
+RIDGE = 5.0
+_TURNS = 1000
+
+
+@dataclass
+class CellSums:
+    """What a pass over cells leaves: counts (P, B), sums by gene (P, V) and batch (B, V), sums of products (V, V)."""
+
+    counts: np.ndarray
+    by_gene: np.ndarray
+    by_batch: np.ndarray
+    products: np.ndarray
+
+    @classmethod
+    def zeros(cls, perturbations: int, batches: int, features: int) -> "CellSums":
+        """Make one before the first cell."""
+        shapes = ((perturbations, batches), (perturbations, features), (batches, features), (features, features))
+        return cls(*map(np.zeros, shapes))
+
+    def add(self, features: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> None:
+        """Take in a block of cells: (n, V), (n,), (n,)."""
+        values = np.asarray(features, np.float64)
+        np.add.at(self.counts, (labels, batches), 1)
+        np.add.at(self.by_gene, labels, values)
+        np.add.at(self.by_batch, batches, values)
+        self.products += values.T @ values
+
+    def scaled(self) -> "CellSums":
+        """Divide every feature by its deviation within genes, and leave out those that do not vary."""
+        kept = self.varying()
+        deviation = self.deviation()[kept]
+        products = self.products[np.ix_(kept, kept)] / np.outer(deviation, deviation)
+        return CellSums(self.counts, self.by_gene[:, kept] / deviation, self.by_batch[:, kept] / deviation, products)
+
+    def varying(self) -> np.ndarray:
+        """Which features vary between cells of one gene: (V,) bool."""
+        return self._within() > 1e-9 * np.diag(self.products)
+
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of every feature within genes: (V,)."""
+        cells = self.counts.sum(axis=1)
+        return np.sqrt(np.maximum(self._within(), 0) / max(cells.sum() - (cells > 0).sum(), 1))
+
+    def _within(self) -> np.ndarray:
+        cells = np.maximum(self.counts.sum(axis=1), 1)[:, None]
+        return np.diag(self.products) - (self.by_gene**2 / cells).sum(axis=0)
+
+    def effects(self) -> "Effects":
+        """Fit gene + batch to all cells; features are to be :meth:`scaled`.
+
+        A batch's effect is drawn from a normal distribution around 0, whose variance is found along with it (EM).
+        Genes are eliminated, and only that variance is iterated: to fit genes and batches in turns would take
+        thousands of turns where a few controls are all that genes of different batches have in common.
+        """
+        in_gene, in_batch = self.counts.sum(axis=1), self.counts.sum(axis=0)
+        cells = np.maximum(in_gene, 1)[:, None]
+        shares = self.counts / cells
+        # How many cells tell batches from the genes they hold, along axes that do not depend on each other.
+        told, axes = np.linalg.eigh(np.diag(in_batch) - shares.T @ self.counts)
+        told = np.maximum(told, 0)
+        left = axes.T @ (self.by_batch - shares.T @ self.by_gene)
+        power, prior = (left**2).mean(axis=1), 1.0  # the prior is worth so many cells
+        for _ in range(_TURNS):
+            prior = 1 / np.mean(power / (told + prior) ** 2 + 1 / (told + prior))
+        batch = axes @ (left / (told + prior)[:, None])
+        batch -= batch.mean(axis=0)
+        gene = (self.by_gene - self.counts @ batch) / cells
+        explained = self.by_gene.T @ gene + self.by_batch.T @ batch
+        both = gene.T @ self.counts @ batch
+        fitted = (gene.T * in_gene) @ gene + (batch.T * in_batch) @ batch + both + both.T
+        freedom = max(in_gene.sum() - (in_gene > 0).sum() - (in_batch > 0).sum() + 1, 1)
+        return Effects(gene, batch, (self.products - explained - explained.T + fitted) / freedom)
+
+
+@dataclass
+class Effects:
+    """Genes (P, V), batches (B, V) with mean 0, and the covariance of what they leave of a cell, the scatter (V, V)."""
+
+    gene: np.ndarray
+    batch: np.ndarray
+    scatter: np.ndarray
+
+
+def shrunken_gene_effects(cells: CellSums, own: float) -> np.ndarray:
+    """Directions of the genes' contrasts, of length 1: (P, R), R <= min(P - 1, V); 0 for a gene without cells.
+
+    The controls, the last row, are no part of what genes are contrasted with.
+
+    Parameters
+    ----------
+    cells : features of single cells, summed.
+    own : share of directions, the weakest, along which genes differ by what is each one's own alone; with 0 only
+        chance shrinks.
+
+    Raises
+    ------
+    GrapeOpsError : no feature varies between cells of one gene.
+    """
+    found = _whitened(cells)
+    directions, signal = found.signal(own)
+    signal = signal if signal.any() else np.ones_like(signal)  # all noise: nothing to choose by
+    shrunken = found.contrasts @ directions[signal > 0].T * signal[signal > 0]
+    shrunken[cells.counts.sum(axis=1) == 0] = 0
+    return shrunken / np.maximum(np.linalg.norm(shrunken, axis=1, keepdims=True), 1e-12)
+
+
+def shrunken_effects(cells: CellSums) -> tuple[np.ndarray, np.ndarray]:
+    """What genes change, shrunken by what chance explains, in whitened features: whitening (V, V), effects (P, V).
+
+    Unlike contrasts, effects keep their size and their gene-specific part, and what all genes share against the
+    controls: that is the controls' own contrast, and it is shrunken by itself, for genes need not differ along it.
+    Features that do not vary have a column of 0.
+    """
+    found = _whitened(cells)
+    directions, signal = found.signal(0)
+    shrunken = (found.contrasts @ directions.T * signal) @ directions
+    shared = found.contrasts[-1]
+    shrunken[-1] = shared * max(1 - found.chance_shared / max(float(shared @ shared), 1e-12), 0.0)
+    shrunken[cells.counts.sum(axis=1) == 0] = 0
+    kept = cells.varying()
+    features = len(kept)
+    whitening, effects = np.zeros((features, features)), np.zeros((len(shrunken), features))
+    whitening[np.ix_(kept, np.arange(kept.sum()))] = found.whitening / cells.deviation()[kept][:, None]
+    effects[:, : kept.sum()] = shrunken
+    return whitening, effects
+
+
+@dataclass
+class _Whitened:
+    """Genes' contrasts (P, V) in units of their chance, what takes scaled features there (V, V), and who has cells.
+
+    ``chance_shared`` is the squared length that chance alone gives to the controls' contrast.
+    """
+
+    contrasts: np.ndarray
+    whitening: np.ndarray
+    present: np.ndarray
+    chance_shared: float
+
+    def signal(self, own: float) -> tuple[np.ndarray, np.ndarray]:
+        """Directions along which genes differ (R, V), and the share of each that is kept (R,)."""
+        present = self.contrasts[:-1][self.present]
+        _, spread, directions = np.linalg.svd(present, full_matrices=False)
+        power = spread**2
+        floor = len(present)  # what chance alone would have
+        if own:
+            floor = max(floor, np.quantile(power[: max(len(present) - 1, 1)], own))
+        return directions, np.maximum(1 - floor / np.maximum(power, 1e-12), 0)
+
+
+def _whitened(cells: CellSums) -> _Whitened:
+    scaled = cells.scaled()
+    if not scaled.products.size:
+        raise GrapeOpsError(
+            "No feature differs between cells of one gene, and nothing else tells how far genes differ by chance. "
+            "Either every gene has a single cell (sample more), or the network that gave the features died in "
+            "training (lower train.init.classifier.learning_rate)."
+        )
+    fit = scaled.effects()
+    by_gene = cells.counts.sum(axis=1)
+    present = by_gene[:-1] > 0
+    shares = cells.counts / np.maximum(by_gene, 1)[:, None]
+    genes, batches = shares[:-1][present], fit.batch.T @ fit.batch / max(len(fit.batch) - 1, 1)
+    noise = fit.scatter * np.mean(1 / by_gene[:-1][present])
+    noise += RIDGE * np.trace(noise) / len(noise) * np.eye(len(noise))
+    noise += BATCH_WEIGHT * (genes**2).sum(axis=1).mean() * batches
+    variance, axes = np.linalg.eigh(noise)
+    whitening = axes / np.sqrt(variance)
+    # The mean of genes and the controls have chances of their own, and batches where they lie on others.
+    cells_chance = np.sum(1 / by_gene[:-1][present]) / len(genes) ** 2 + 1 / max(by_gene[-1], 1)
+    apart = ((genes.mean(axis=0) - shares[-1]) ** 2).sum()
+    chance = fit.scatter * cells_chance + BATCH_WEIGHT * apart * batches
+    chance_shared = float(np.trace(whitening.T @ chance @ whitening))
+    return _Whitened((fit.gene - fit.gene[:-1][present].mean(axis=0)) @ whitening, whitening, present, chance_shared)

@@ -1,0 +1,207 @@
+"""Files in, files out: what the commands `evaluate`, `neighbours` and `clusters` do."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from grape_ops.artifacts.ownership import check_folder, check_table, warn_replaced, what_lies_at, write_text
+from grape_ops.config import EvaluateSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate import discovery, score_figures
+from grape_ops.evaluate.evaluate_maps import evaluate_maps
+from grape_ops.evaluate.maps import GeneMap, gene_map
+from grape_ops.evaluate.scores import (
+    complex_table,
+    difference_table,
+    gene_table,
+    leiden_table,
+    recall_table,
+    sweep_table,
+    write_scores,
+)
+from grape_ops.groundtruth.aliases import Aliases, load_aliases
+from grape_ops.groundtruth.pairs import KnownPairs, load_pairs
+from grape_ops.groundtruth.truth import GroundTruth, load_truth
+from grape_ops.schema import SCORES_JSON, UNS_METHOD
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def read_map(path: Path) -> "AnnData":
+    """Read gene vectors.
+
+    Raises
+    ------
+    GrapeOpsError : the file is missing or not an AnnData.
+    """
+    import anndata
+
+    if not path.is_file():
+        raise GrapeOpsError(
+            f"Gene vectors are read from an .h5ad file, and at {path} there is {what_lies_at(path)}. "
+            "`grape-ops embed RUN --out genes.h5ad` makes one."
+        )
+    try:
+        with warnings.catch_warnings():
+            # A gene twice is refused with a sentence later on.
+            warnings.filterwarnings("ignore", message="Observation names are not unique")
+            return anndata.read_h5ad(path)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise GrapeOpsError(f"{path} is not an AnnData file (.h5ad) of gene vectors: {error}") from None
+
+
+def evaluate_files(
+    maps: Sequence[Path],
+    truth: str,
+    out: Path,
+    settings: EvaluateSettings,
+    seed: int,
+    groups: Sequence[str] = (),
+    *,
+    pairs: Sequence[Path] = (),
+    aliases: Path | None = None,
+    details: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Judge files of gene vectors and write everything there is to know.
+
+    Parameters
+    ----------
+    maps : one ``.h5ad`` a method; its name is ``uns["method"]``, else the file's.
+    truth : a built-in name or a file.
+    out : folder for ``scores.json`` and ``scores.csv``, and for tables and score_figures.
+    settings, seed : of every number drawn.
+    groups : ``NAME=A.h5ad,B.h5ad``: several runs of one method as one entry.
+    pairs : lists of known pairs, for recall.
+    aliases : table of other names of genes.
+    details : another folder for tables and score_figures.
+
+    Returns
+    -------
+    The list that ``scores.json`` holds.
+
+    Raises
+    ------
+    GrapeOpsError : maps or truth cannot be judged, or ``out`` holds something that is no evaluation.
+    """
+    if details is None:
+        check_folder(out, "an evaluation", marker=SCORES_JSON)
+    names = load_aliases(aliases) if aliases is not None else None
+    lists = [load_pairs(path, names) for path in pairs]
+    scores = evaluate_maps(named_maps(maps, groups), load_truth(truth), settings, seed, pairs=lists, aliases=names)
+    warn_replaced(out / SCORES_JSON)
+    write_scores(scores, out)
+    write_details(scores, details or out)
+    return scores
+
+
+def named_maps(maps: Sequence[Path], groups: Sequence[str]) -> "dict[str, AnnData | list[AnnData]]":
+    """Read maps and groups of runs under the names they will have in the tables."""
+    named: dict[str, AnnData | list[AnnData]] = {}
+    for path in maps:
+        adata = read_map(Path(path))
+        method = str(adata.uns.get(UNS_METHOD, Path(path).stem))
+        if method in named:
+            method = f"{method} ({Path(path).stem})"
+        _refuse_twice(method, named)
+        named[method] = adata
+    for group in groups:
+        method, equals, files = group.partition("=")
+        runs = [Path(file.strip()) for file in files.split(",") if file.strip()]
+        if not equals or not method.strip() or not runs:
+            raise GrapeOpsError(f"--group wants NAME=A.h5ad,B.h5ad, the runs of one method; got {group!r}.")
+        _refuse_twice(method.strip(), named)
+        named[method.strip()] = [read_map(run) for run in runs]
+    return named
+
+
+def _refuse_twice(method: str, named: dict[str, Any]) -> None:
+    if method in named:
+        raise GrapeOpsError(f"Two maps are named {method}; rename a file, or make runs of one method a --group.")
+
+
+def write_details(scores: Sequence[dict[str, Any]], folder: Path) -> None:
+    """Write the tables of genes, complexes, differences, sweep, recall, clusters, unmatched genes, and the figures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unmatched = [(entry["method"], gene) for entry in scores for gene in entry["unmatched_genes"]]
+    tables = {
+        "genes": gene_table(scores),
+        "complexes": complex_table(scores),
+        "differences": difference_table(scores),
+        "sweep": sweep_table(scores),
+        "recall": recall_table(scores),
+        "leiden": leiden_table(scores),
+        "unmatched": pd.DataFrame(unmatched, columns=["method", "gene_symbol"]),
+    }
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.tsv", sep="\t", index=False)
+    for name, draw in score_figures.FIGURES.items():
+        figure = draw(scores)
+        if figure is not None:
+            figure.savefig(folder / f"{name}.png", dpi=150)
+
+
+def write_neighbours(
+    gene: str,
+    maps: Sequence[Path],
+    out: Path | None,
+    n: int = 20,
+    *,
+    truth: str | None = None,
+    pairs: Sequence[Path] = (),
+    aliases: Path | None = None,
+) -> str:
+    """Look up a gene's neighbours in a map, or in several runs of one method; a TSV as text, and in ``out``."""
+    names = load_aliases(aliases) if aliases is not None else Aliases()
+    known = _renamed(load_truth(truth), names) if truth is not None else None
+    lists: list[KnownPairs] = [load_pairs(path, names) for path in pairs]
+    table = discovery.neighbours(_runs(maps, names), names.symbol.get(gene, gene), n, known, lists)
+    return _tsv(table, out)
+
+
+def write_clusters(
+    maps: Sequence[Path],
+    out: Path | None,
+    settings: EvaluateSettings,
+    seed: int,
+    *,
+    resolution: float = 1.0,
+    truth: str | None = None,
+    aliases: Path | None = None,
+) -> str:
+    """Cluster the genes of a map, or of several runs of one method; a TSV as text, and in ``out``.
+
+    k-means takes the place of Leiden when ``settings.k`` is set. With a truth and ``out``, what each cluster is
+    enriched for goes to ``NAME.enrichment.tsv`` beside ``out``.
+    """
+    if truth is not None and out is None:
+        raise GrapeOpsError("--truth wants --out FILE: what the clusters are enriched for is a table beside it.")
+    names = load_aliases(aliases) if aliases is not None else Aliases()
+    known = _renamed(load_truth(truth), names) if truth is not None else None
+    table = discovery.clusters(_runs(maps, names), settings, resolution, settings.k, np.random.default_rng(seed))
+    text = _tsv(table, out)
+    if known is not None and out is not None:
+        _tsv(discovery.cluster_enrichment(table, known), out.with_suffix(".enrichment.tsv"))
+    return text
+
+
+def _runs(maps: Sequence[Path], aliases: Aliases) -> list[GeneMap]:
+    if not maps:
+        raise GrapeOpsError("Name at least one .h5ad of gene vectors.")
+    return [gene_map(read_map(Path(path)), str(path), aliases) for path in maps]
+
+
+def _renamed(truth: GroundTruth, aliases: Aliases) -> GroundTruth:
+    return GroundTruth.of(truth.name, aliases.apply(truth.complexes))
+
+
+def _tsv(table: pd.DataFrame, out: Path | None) -> str:
+    text = table.to_csv(sep="\t", index=False, float_format="%.6g")
+    if out is not None:
+        check_table(out, [str(name) for name in table])
+        write_text(out, text)
+    return text

@@ -1,0 +1,46 @@
+"""The weakly supervised classifier's last hidden layer: what a practitioner would try first.
+
+Standardised by the controls of each batch and averaged over a gene's cells, it is the gene's vector.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from grape_ops.cells.averages import standardized_means
+from grape_ops.cells.batches import StandardizedCrops
+from grape_ops.cells.store import CropStore
+from grape_ops.methods.task import Task
+from grape_ops.nn.classifier import CellClassifier
+from grape_ops.progress import progress
+from grape_ops.train.fit_classifier import features_of, train_classifier
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def classifier_vectors(task: Task) -> "AnnData":
+    """Train the classifier on a store's cells and average its last hidden layer over each gene's cells.
+
+    It computes on the device and with the precision of ``train``, as the start of M does, so that the two compare.
+    """
+    train = task.config.train
+    device = torch.device("cpu") if train.accelerator == "cpu" else None
+    network = train_classifier(
+        task.store, task.config.baselines.classifier, task.seed, device=device, precision=train.precision
+    )
+    return classifier_means(network, task.store)
+
+
+def classifier_means(network: CellClassifier, store: CropStore) -> "AnnData":
+    """Hidden layer of every gene: standardised by each batch's controls, averaged over the gene's cells."""
+    crops = StandardizedCrops(store, next(network.parameters()).device, "auto")
+    n_controls = int((store.labels == len(store.perturbations) - 1).sum())
+    with progress("Classifier's features", n_controls + len(store), "crop") as advance:
+
+        def read(cells: np.ndarray) -> np.ndarray:
+            advance(len(cells))
+            return features_of(network.trunk, crops, cells)
+
+        return standardized_means(read, store, "classifier")

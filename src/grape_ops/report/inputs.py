@@ -1,0 +1,194 @@
+"""Everything the page shows, gathered from the run, its store, its scores and a truth; what is missing says why.
+
+A piece that was asked for by an option must be there, or the call fails. A piece the page merely looks for may be
+missing: the page then says so in a sentence, and which option brings it. Letters: P perturbations.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grape_ops.cells.genes import BATCH_PREFIX
+from grape_ops.cells.store import CropStore
+from grape_ops.embed import embed, run_store
+from grape_ops.errors import GrapeOpsError
+from grape_ops.groundtruth import GroundTruth, load_truth
+from grape_ops.report.generation import PHENOTYPE_DIR, PhenotypeCheck, read_check
+from grape_ops.schema import METRICS_FILE, OBS_IS_CONTROL, QUALITY_FILE, SCORES_JSON
+from grape_ops.train.checkpoint import read_state
+from grape_ops.train.log import read_metrics
+from grape_ops.train.run import Run, open_run
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """What a report is made of.
+
+    Attributes
+    ----------
+    run : the run.
+    step : steps behind the last checkpoint; 0 without one.
+    averaged : whether vectors and pictures come from the filtered weights.
+    metrics : lines of metrics.jsonl.
+    vectors : gene vectors of the run, with the settings of its configuration.
+    store, quality : the crop store and its quality counts.
+    truth : known complexes.
+    scores : the list a scores.json holds.
+    check : what `grape-ops phenotype` found.
+    missing : for each of "vectors", "store", "truth", "scores" and "check" that is None, a sentence why.
+    """
+
+    run: Run
+    step: int
+    averaged: bool
+    metrics: list[dict[str, Any]]
+    vectors: "AnnData | None"
+    store: CropStore | None
+    quality: dict[str, Any]
+    truth: GroundTruth | None
+    scores: list[dict[str, Any]] | None
+    check: PhenotypeCheck | None = None
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def genes(self) -> list[str]:
+        """Gene symbols without the control row, in the order of the rows of M."""
+        return self.run.genes.index[~self.run.genes[OBS_IS_CONTROL]].tolist()
+
+    @property
+    def batches(self) -> list[str]:
+        """Names of the batches."""
+        columns = [str(column) for column in self.run.genes.columns]
+        return [name.removeprefix(BATCH_PREFIX) for name in columns if name.startswith(BATCH_PREFIX)]
+
+    @property
+    def truth_sha256(self) -> str | None:
+        """Content hash of the truth, if there is one."""
+        return self.truth.sha256 if self.truth is not None else None
+
+    def batch_counts(self) -> np.ndarray:
+        """Cells of each perturbation in each batch: (P, batches)."""
+        return self.run.genes[[BATCH_PREFIX + batch for batch in self.batches]].to_numpy(np.int64)
+
+    def complexes_of(self, gene: str) -> list[str]:
+        """Names of the complexes a gene belongs to; none without a truth."""
+        return self.truth.complexes_of(gene) if self.truth is not None else []
+
+
+def gather(
+    run_path: Path,
+    out: Path,
+    *,
+    store_path: Path | None,
+    scores: Path | None,
+    truth: str | None,
+    phenotype: Path | None = None,
+) -> ReportInputs:
+    """Collect what a report shows.
+
+    Raises
+    ------
+    GrapeOpsError : ``run_path`` is no run, or a store, scores or truth that was asked for cannot be used.
+    """
+    run = open_run(run_path)
+    missing: dict[str, str] = {}
+
+    def look(piece: str, asked: bool, find: Callable[[], Any]) -> Any:
+        """Find a piece; one that was not asked for may be missing."""
+        try:
+            return find()
+        except GrapeOpsError as error:
+            if asked:
+                raise
+            missing[piece] = _without_folders(str(error), run)
+            return None
+
+    store = look("store", store_path is not None, lambda: run_store(run, store_path))
+    latest = run.latest_checkpoint()
+    state: dict[str, Any] = read_state(latest) if latest is not None else {"step": 0, "average_updates": None}
+    file = run_path / METRICS_FILE
+    known = look("truth", truth is not None, lambda: _truth(truth or run.truth))
+    return ReportInputs(
+        run=run,
+        step=state["step"],
+        # Before its first update the filter holds nothing, and the trained weights are taken.
+        averaged=run.config.embed.ema and bool(state["average_updates"]),
+        metrics=list(read_metrics(file)) if file.is_file() else [],
+        vectors=look("vectors", False, lambda: _vectors(run, store)),
+        store=store,
+        quality=_quality(store),
+        truth=known,
+        scores=look("scores", scores is not None, lambda: _scores(scores, out, run_path, known)),
+        check=look("check", phenotype is not None, lambda: _check(phenotype, out, run)),
+        missing=missing,
+    )
+
+
+def _vectors(run: Run, store: CropStore | None) -> "AnnData":
+    return embed(run.path, run.config.embed, store_path=store.path if store else None, seed=run.config.seed)
+
+
+def _quality(store: CropStore | None) -> dict[str, Any]:
+    if store is None or not (store.path / QUALITY_FILE).is_file():
+        return {}
+    content = json.loads((store.path / QUALITY_FILE).read_text())
+    return content if isinstance(content, dict) else {}
+
+
+def _truth(name: str | None) -> GroundTruth:
+    if name is None:
+        raise GrapeOpsError("No known complexes were given; `--truth NAME_OR_FILE` brings them.")
+    return load_truth(name)
+
+
+def _scores(asked: Path | None, out: Path, run_path: Path, truth: GroundTruth | None) -> list[dict[str, Any]]:
+    places = [asked] if asked else [folder / SCORES_JSON for folder in (out.parent, run_path.parent, run_path)]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        what = f"There are no scores at {asked}" if asked else f"There is no {SCORES_JSON} beside the report or the run"
+        raise GrapeOpsError(f"{what}; `grape-ops evaluate` makes it, and `--scores` says where it is.")
+    try:
+        entries = json.loads(found.read_text())
+    except ValueError as error:
+        raise GrapeOpsError(f"{found} cannot be read: {error}. `grape-ops evaluate` makes it again.") from None
+    if not isinstance(entries, list) or not entries or not all(_is_entry(entry) for entry in entries):
+        raise GrapeOpsError(f"{found} is no list of scores as `grape-ops evaluate` writes it.")
+    judged_by = entries[0].get("truth_sha256")
+    if asked is None and truth is not None and judged_by not in (None, truth.sha256):
+        raise GrapeOpsError(
+            f"The scores in {found.name} beside the report or the run were judged by other complexes than those of "
+            f"{truth.name}, so they are left out; `--scores` takes them nevertheless."
+        )
+    return entries
+
+
+def _check(asked: Path | None, out: Path, run: Run) -> PhenotypeCheck:
+    places = [asked] if asked else [folder / PHENOTYPE_DIR for folder in (out.parent, run.path.parent, run.path)]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        what = (
+            f"There is no folder {asked}"
+            if asked
+            else f"There is no folder {PHENOTYPE_DIR} beside the report or the run"
+        )
+        raise GrapeOpsError(f"{what}; `grape-ops phenotype` makes it, and `--phenotype` says where it is.")
+    return read_check(found, run.record["store_fingerprint"], (run.latest_checkpoint() or Path()).name)
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and {"method", "n_genes", "map", "kmeans"} <= set(entry)
+
+
+def _without_folders(message: str, run: Run) -> str:
+    """Shorten paths to their last part: pages are sent to others, whom our folders say nothing."""
+    for path in (run.store_path, run.path.resolve(), run.path):
+        if path.name:
+            message = message.replace(str(path), path.name)
+    return message

@@ -1,0 +1,326 @@
+"""The figures of the page, one function each, as Plotly's JSON.
+
+Colours are CSS variables such as ``var(--c0)``; the page's script puts the current theme's values in their place, so
+that one figure serves light and dark.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from grape_ops.restyle.phenotype_figures import SHARES
+
+Figure = dict[str, Any]
+
+COLOURS = 10  # --c0 to --c9
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+LOSS_NAMES = {
+    "d_adversarial": "D, adversarial",
+    "g_adversarial": "G, adversarial",
+    "d_r1": "R1 penalty",
+    "cycle": "cycle (Eq. 2)",
+    "style": "style (Eq. 3)",
+}
+MAP_NAMES = {
+    "map_ema": "M, EMA",
+    "map": "M, no EMA",
+    "map_style_ema": "F(M), EMA",
+    "map_style": "F(M), no EMA",
+}
+
+
+def colour(index: int) -> str:
+    """One of the theme's ten series colours."""
+    return f"var(--c{index % COLOURS})"
+
+
+def plain(text: str) -> str:
+    """Escape what Plotly would take for markup."""
+    return html.escape(str(text), quote=False)
+
+
+def adversarial_losses(metrics: Sequence[Mapping[str, float]]) -> Figure | None:
+    """Adversarial losses of D and G over steps, with the level of a discriminator that cannot tell."""
+    keys = {"d_adversarial": 0, "g_adversarial": 1}
+    figure = _curves(metrics, {key: (LOSS_NAMES[key], index, "solid") for key, index in keys.items()}, "loss")
+    if figure is not None:
+        for level, index in ((2 * np.log(2), 0), (np.log(2), 1)):
+            figure["layout"]["shapes"].append(_level(level, colour(index)))
+    return figure
+
+
+def reconstruction_losses(metrics: Sequence[Mapping[str, float]]) -> Figure | None:
+    """Cycle and style losses and the R1 penalty over steps, on a logarithmic axis."""
+    keys = {"cycle": 2, "style": 3, "d_r1": 4}
+    figure = _curves(metrics, {key: (LOSS_NAMES[key], index, "solid") for key, index in keys.items()}, "loss")
+    if figure is not None:
+        figure["layout"]["yaxis"] |= {"type": "log", "dtick": "D2", "tickformat": "~g"}
+    return figure
+
+
+def discriminator_logits(metrics: Sequence[Mapping[str, float]]) -> Figure | None:
+    """Mean logits of D over steps: for real and restyled cells, and for cells it has and has not trained on."""
+    series = {
+        "d_real_logit": ("real cells", 0, "solid"),
+        "d_fake_logit": ("restyled cells", 1, "solid"),
+        "d_seen_logit": ("real, seen", 2, "dot"),
+        "d_unseen_logit": ("real, never seen", 3, "dot"),
+    }
+    figure = _curves(metrics, series, "mean logit")
+    if figure is not None:
+        figure["layout"]["shapes"].append(_level(0.0, "var(--muted)"))
+    return figure
+
+
+def map_along_training(metrics: Sequence[Mapping[str, float]]) -> Figure | None:
+    """MAP of positions 1 and 2 over steps, with and without EMA, beside its chance level (as in Fig. 5)."""
+    series = {
+        key: (name, 0 if not key.startswith("map_style") else 1, "solid" if key.endswith("ema") else "dot")
+        for key, name in MAP_NAMES.items()
+    }
+    figure = _curves(metrics, series | {"map_chance": ("chance", None, "dash")}, "mAP")
+    if figure is not None:
+        figure["layout"]["yaxis"] |= {"rangemode": "tozero"}
+    return figure
+
+
+def complex_scores(scores: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """MAP of each complex, one mark a method; None if the scores do not tell complexes apart."""
+    listed = [entry for entry in scores if isinstance(entry.get("complexes"), Mapping)]
+    if not listed:
+        return None
+    first = listed[0]["complexes"]
+    order = np.argsort(np.nan_to_num(np.array(first["map"], dtype=float)))
+    traces = []
+    for index, entry in enumerate(listed):
+        part = entry["complexes"]
+        value = dict(zip(part["complex"], part["map"], strict=True))
+        chance_p = dict(zip(part["complex"], part["p_value"], strict=True))
+        names = [first["complex"][i] for i in order]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": plain(entry["method"]),
+                "x": [value.get(name) for name in names],
+                "y": [f"{plain(name)} ({first['n_genes'][i]})" for name, i in zip(names, order, strict=True)],
+                "customdata": [chance_p.get(name) for name in names],
+                "hovertemplate": "%{y}<br>mAP %{x:.3f}, p = %{customdata:.2g}<extra>%{fullData.name}</extra>",
+                "marker": {"size": 11, "color": colour(index), "symbol": SYMBOLS[index % len(SYMBOLS)]},
+            }
+        )
+    figure = _figure(traces, "mAP of its genes", "")
+    figure["layout"]["xaxis"] |= {"range": [0, 1.04]}
+    figure["layout"]["yaxis"] |= {"automargin": True, "type": "category"}
+    figure["layout"] |= {"height": 130 + 26 * len(order), "hovermode": "closest"}
+    return figure
+
+
+def gene_map(
+    plane: np.ndarray,
+    groups: Mapping[str, Sequence[int]],
+    control: Sequence[int],
+    hover: Sequence[str],
+) -> Figure:
+    """Genes in the plane (as in Fig. 3), coloured and shaped by complex; the control row is a mark of its own.
+
+    Parameters
+    ----------
+    plane : (P, 2) positions, the control row's included.
+    groups : name in the legend -> rows; the group with an empty name holds genes of no known complex.
+    control : rows of the control.
+    hover : what each row tells when pointed at; escaped already.
+    """
+    traces = []
+    for index, (group, rows) in enumerate((name, rows) for name, rows in groups.items() if name):
+        symbol = SYMBOLS[(index // COLOURS) % len(SYMBOLS)]
+        traces.append(_points(plain(group), rows, plane, hover, colour(index), symbol, 12))
+    if groups.get(""):
+        label = "no known complex" if traces else "genes"
+        shade = "var(--faint)" if traces else colour(0)
+        traces.insert(0, _points(label, groups[""], plane, hover, shade, "circle", 10))
+    if len(control):
+        traces.append(_points("non-targeting control", control, plane, hover, "var(--ink)", "x-thin", 13))
+        traces[-1]["marker"]["line"] = {"width": 3, "color": "var(--ink)"}
+    figure = _figure(traces, "", "")
+    for axis in ("xaxis", "yaxis"):
+        figure["layout"][axis] |= {"showticklabels": False, "zeroline": False}
+    figure["layout"] |= {"height": 560, "hovermode": "closest", "dragmode": "pan", "margin": _margin(12, 12)}
+    figure["layout"]["legend"] = {
+        "orientation": "v",
+        "x": 1.01,
+        "y": 0.94,
+        "font": {"size": 12},
+        "itemsizing": "constant",
+    }
+    return figure
+
+
+def cells_per_gene(counts: Sequence[int]) -> Figure:
+    """Histogram of the number of cells a gene has."""
+    trace = {
+        "type": "histogram",
+        "x": list(map(int, counts)),
+        "nbinsx": 24,
+        "marker": {"color": colour(0), "line": {"width": 1, "color": "var(--surface)"}},
+        "hovertemplate": "%{x} cells: %{y} genes<extra></extra>",
+    }
+    figure = _figure([trace], "cells of a gene", "genes")
+    figure["layout"]["showlegend"] = False
+    return figure
+
+
+def cells_per_batch(batches: Sequence[str], cells: Sequence[int], controls: Sequence[int]) -> Figure:
+    """Knock-out and control cells of each batch, stacked."""
+    series = (("knock-out cells", np.subtract(cells, controls), 0), ("control cells", np.array(controls), 1))
+    traces = [
+        {
+            "type": "bar",
+            "name": name,
+            "x": [plain(batch) for batch in batches],
+            "y": values.tolist(),
+            "marker": {"color": colour(index)},
+            "hovertemplate": "%{x}: %{y:,} %{fullData.name}<extra></extra>",
+        }
+        for name, values, index in series
+    ]
+    figure = _figure(traces, "batch", "cells")
+    figure["layout"]["barmode"] = "stack"
+    # Names of many batches would only overlap; pointing at a bar tells its name.
+    figure["layout"]["xaxis"] |= {"type": "category", "showticklabels": len(batches) <= 24, "automargin": True}
+    return figure
+
+
+def phenotype_shares(
+    genes: Sequence[str],
+    auc: Sequence[float],
+    share: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    told: Sequence[str],
+    filled: Sequence[bool],
+) -> Figure:
+    """How well each gene is told from control, and how much of the way to it restyling covers (as in Fig. 2).
+
+    ``told`` is what stands beside a mark; ``filled`` are those of genes whose restyling is told from chance.
+
+    Where the way is short any share of it is possible: what lies outside ``SHARES`` is drawn at the edge.
+    """
+    shown, lower, upper = (np.clip(part, *SHARES) for part in (share, low, high))
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "genes",
+        "x": [round(float(value), 4) for value in auc],
+        "y": shown.round(4).tolist(),
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": np.maximum(upper - shown, 0).round(4).tolist(),
+            "arrayminus": np.maximum(shown - lower, 0).round(4).tolist(),
+            "color": "var(--faint)",
+            "thickness": 1.2,
+            "width": 0,
+        },
+        "hovertext": [f"<b>{plain(gene)}</b><br>{plain(text)}" for gene, text in zip(genes, told, strict=True)],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "marker": {
+            "size": 10,
+            "color": colour(0),
+            "symbol": ["circle" if full else "circle-open" for full in filled],
+            "line": {"width": 1.5},
+        },
+    }
+    figure = _figure([trace], "knock-out told from control cells (AUC)", "share of the way covered")
+    figure["layout"]["shapes"] += [_level(0.0, "var(--muted)"), _level(1.0, "var(--muted)")]
+    figure["layout"]["yaxis"] |= {"range": [SHARES[0] - 0.1, SHARES[1] + 0.1], "zeroline": False}
+    figure["layout"] |= {"showlegend": False, "hovermode": "closest", "height": 380}
+    return figure
+
+
+def _points(
+    label: str,
+    rows: Sequence[int],
+    plane: np.ndarray,
+    hover: Sequence[str],
+    shade: str,
+    symbol: str,
+    size: int,
+) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": label,
+        "x": plane[list(rows), 0].tolist(),
+        "y": plane[list(rows), 1].tolist(),
+        "customdata": list(map(int, rows)),
+        "hovertext": [hover[row] for row in rows],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "marker": {"size": size, "color": shade, "symbol": symbol, "line": {"width": 1, "color": "var(--surface)"}},
+    }
+
+
+def _curves(
+    metrics: Sequence[Mapping[str, float]], series: Mapping[str, tuple[str, int | None, str]], y_title: str
+) -> Figure | None:
+    """Lines over steps for the series that were logged: key -> (name, colour or None for muted, dash)."""
+    traces: list[dict[str, Any]] = []
+    logged = False
+    for key, (name, index, dash) in series.items():
+        points = [(line["step"], line[key]) for line in metrics if line.get(key) is not None]
+        if not points:
+            continue
+        logged |= index is not None  # a chance level alone is no figure
+        steps, values = zip(*points, strict=True)
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines" if len(points) >= 25 or (index is None and len(points) > 1) else "lines+markers",
+                "name": name,
+                "x": list(steps),
+                "y": list(values),
+                "line": {"color": "var(--muted)" if index is None else colour(index), "dash": dash, "width": 2},
+                "marker": {"size": 5},
+                "hovertemplate": "%{y:.3f}",
+            }
+        )
+    return _figure(traces, "training step", y_title) if logged else None
+
+
+def _level(y: float, shade: str) -> dict[str, Any]:
+    line = {"color": shade, "width": 1, "dash": "dash"}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": float(y), "y1": float(y), "line": line}
+
+
+def _margin(left: int = 56, bottom: int = 48) -> dict[str, int]:
+    return {"l": left, "r": 12, "t": 12, "b": bottom}
+
+
+def _figure(traces: list[dict[str, Any]], x_title: str, y_title: str) -> Figure:
+    def axis(title: str) -> dict[str, Any]:
+        return {
+            "title": {"text": title, "font": {"size": 13}},
+            "gridcolor": "var(--grid)",
+            "zerolinecolor": "var(--grid)",
+            "linecolor": "var(--line)",
+            "tickfont": {"size": 12},
+        }
+
+    layout = {
+        "height": 300,
+        "margin": _margin(),
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "color": "var(--ink)"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
+        "hovermode": "x unified",
+        "hoverlabel": {"bgcolor": "var(--surface)", "bordercolor": "var(--line)", "font": {"color": "var(--ink)"}},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "var(--faint)", "activecolor": "var(--ink)"},
+        "showlegend": True,
+        "shapes": [],
+        "xaxis": axis(x_title),
+        "yaxis": axis(y_title),
+    }
+    return {"data": traces, "layout": layout}

@@ -1,0 +1,188 @@
+"""The phenotype check: every gene's real and restyled cells compared, as tables and figures (section 4.3, Fig. 2).
+
+Letters: n cells of a set, F features kept, C channels, H crop size.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grape_ops import __version__
+from grape_ops.artifacts.ownership import check_folder, write_text
+from grape_ops.cells.writer import shard_names
+from grape_ops.config import FeatureSettings, GenerateSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.progress import progress
+from grape_ops.restyle.cell_figures import save_figure
+from grape_ops.restyle.comparison import Comparison, Principal
+from grape_ops.restyle.content import unrelated_content
+from grape_ops.restyle.measure import Measurer
+from grape_ops.restyle.phenotype import FeatureSpace
+from grape_ops.restyle.phenotype_figures import phenotype_figure, shares_figure
+from grape_ops.restyle.phenotype_results import (
+    FEATURES_TSV,
+    PHENOTYPE_JSON,
+    PHENOTYPE_TSV,
+    TOP_COLUMNS,
+    VALUE_COLUMNS,
+    VALUES_FILE,
+    figure_note,
+    recognised,
+    scored,
+)
+from grape_ops.restyle.pictures import channel_views
+from grape_ops.restyle.restyled_features import CONTENT_CELLS, restyled_features
+from grape_ops.restyle.restyler import Restyler
+from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row, unseen_cells
+from grape_ops.schema import UNFINISHED_DIR
+
+FIGURES_DIR = "figures"
+MOST_FIGURES = 24
+CELLS_PER_BATCH = 30  # controls measured in every batch at least, to scale its features by
+
+
+def write_check(
+    run_path: Path,
+    store_path: Path,
+    out: Path,
+    settings: GenerateSettings,
+    features: FeatureSettings,
+    *,
+    genes: Sequence[str] = (),
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Check whether restyled control cells show the phenotypes of real knock-outs, and write all there is to know.
+
+    Parameters
+    ----------
+    run_path, store_path : the run and the store it was trained on.
+    out : folder for ``phenotype.tsv`` (one row per gene), ``features.tsv`` (its top features), ``values.parquet``
+        (their values in every cell) and ``phenotype.json`` (settings and summary).
+    settings, features : of the comparison and of the measuring.
+    genes : to check; all of the run if none is named.
+    seed : draws cells, halves and forests.
+
+    Returns
+    -------
+    What ``phenotype.json`` holds.
+    """
+    # What an interrupted call may have left.
+    ours = (PHENOTYPE_TSV, FEATURES_TSV, VALUES_FILE, FIGURES_DIR, UNFINISHED_DIR)
+    check_folder(out, "a phenotype check", ours=ours, marker=PHENOTYPE_JSON)
+    restyler = Restyler.open(run_path, store_path, ema=settings.ema, batch_size=settings.batch_size)
+    names, control_row = restyler.names, len(restyler.names) - 1
+    rows = list(dict.fromkeys(gene_row(names, gene) for gene in genes)) or list(range(control_row))
+    if control_row in rows:
+        raise GrapeOpsError("The control has no phenotype to check; name genes.")
+    measurer = Measurer(restyler.store, features)
+    comparison = _measured(restyler, measurer, rows, settings, seed)
+    cells = comparison.cells
+    records, tops, values = [], [], []
+    painted = restyled_features(restyler, measurer, cells, [control_row, *rows], out / UNFINISHED_DIR)
+    unchanged, _ = next(painted)
+    with progress("phenotypes", len(rows), "gene") as advance:
+        for row, (restyled, content) in zip(rows, painted, strict=True):
+            record, top, value = comparison.gene(row, restyled, unchanged)
+            records.append(record | content | {"row": row})
+            tops.extend(top)
+            values.extend(value)
+            advance()
+    measured = pd.DataFrame(records)
+    measured["p_own"] = measured.pop("row").map(comparison.recognition.own_p_values()).astype(float)
+    table = scored(measured, settings.q_value)
+    summary = _summary(comparison, measurer, table)
+    out.mkdir(parents=True, exist_ok=True)
+    table.to_csv(out / PHENOTYPE_TSV, sep="\t", index=False, float_format="%.6g")
+    pd.DataFrame(tops, columns=list(TOP_COLUMNS)).to_csv(out / FEATURES_TSV, sep="\t", index=False, float_format="%.6g")
+    known = pd.concat(values, ignore_index=True) if values else pd.DataFrame(columns=list(VALUE_COLUMNS))
+    known.to_parquet(out / VALUES_FILE, index=False)
+    matching = {row: part for row, (part, _) in comparison.knockouts.items()}
+    _write_figures(restyler, table, known, cells[: settings.shown], matching, out / FIGURES_DIR)
+    write_text(out / PHENOTYPE_JSON, json.dumps(summary, indent=1) + "\n")  # last: it says that all is there
+    shutil.rmtree(out / UNFINISHED_DIR)
+    return summary
+
+
+def _measured(
+    restyler: Restyler, measurer: Measurer, rows: Sequence[int], settings: GenerateSettings, seed: int
+) -> Comparison:
+    """Draw and measure control cells, and for each gene the knock-out cells that match them."""
+    store = restyler.store
+    control_row = len(restyler.names) - 1
+    drawn = draw_cells(store, control_row, max(settings.cells, CELLS_PER_BATCH * len(store.batches)), seed)
+    cells = drawn[: settings.cells]
+    matching = {row: draw_matching(store, row, cells, seed) for row in rows}
+    unseen = {row: unseen_cells(restyler.run, store, row)[: settings.cells] for row in [*rows, control_row]}
+    measured = measurer.cells(np.concatenate([drawn, *matching.values(), *unseen.values()]))
+    sizes = [len(drawn), *map(len, matching.values()), *map(len, unseen.values())]
+    controls, *parts = np.split(measured, np.cumsum(sizes)[:-1])
+    knockouts = {row: (own, part) for (row, own), part in zip(matching.items(), parts, strict=False)}
+    fresh = {row: (own, part) for (row, own), part in zip(unseen.items(), parts[len(rows) :], strict=True)}
+    space = FeatureSpace.of(measurer.names, controls, store.batch_codes[drawn], len(store.batches), settings.redundant)
+    scaled = [space(part, store.batch_codes[own]) for own, part in [(drawn, controls), *knockouts.values()]]
+    real = np.concatenate(scaled)
+    principal = Principal.of(real[real.any(axis=1)], settings.components)  # without cells that have no nucleus
+    return Comparison(restyler, settings, space, principal, cells, controls[: len(cells)], knockouts, fresh, seed)
+
+
+def _summary(comparison: Comparison, measurer: Measurer, table: pd.DataFrame) -> dict[str, Any]:
+    """What ``phenotype.json`` holds: what was compared, and how."""
+    run, cells = comparison.restyler.run, comparison.cells[:CONTENT_CELLS]
+    unrelated = unrelated_content(comparison.restyler.store.read(cells), measurer.find).named()
+    told = table[table["told_apart"]]
+    return {
+        "version": __version__,
+        "run": run.path.name,
+        "checkpoint": (run.latest_checkpoint() or Path()).name,
+        "ema": comparison.restyler.averaged,
+        "store_fingerprint": run.record["store_fingerprint"],
+        "seed": comparison.seed,
+        "genes": len(table),
+        "told_apart": len(told),
+        "median_share": _median(told["share"]),
+        "median_direction": _median(told["direction"]),
+        "restyling_told": int(table["restyling_told"].sum()),
+        **recognised(table),
+        "features_measured": len(measurer.names),
+        "features": list(comparison.space.names),
+        "unrelated": {name: value if np.isfinite(value) else None for name, value in unrelated.items()},
+        "settings": comparison.settings.model_dump(mode="json"),
+        "feature_settings": measurer.settings.model_dump(mode="json"),
+    }
+
+
+def _write_figures(
+    restyler: Restyler,
+    table: pd.DataFrame,
+    values: pd.DataFrame,
+    shown: np.ndarray,
+    matching: dict[int, np.ndarray],
+    folder: Path,
+) -> None:
+    """One panel per gene, those told best first and not more than ``MOST_FIGURES``, and all genes' shares."""
+    genes = table.loc[table["gene_symbol"].isin(values["gene_symbol"]), "gene_symbol"].tolist()[:MOST_FIGURES]
+    store, rows = restyler.store, [restyler.names.index(gene) for gene in genes]
+    folder.mkdir(parents=True, exist_ok=True)
+    save_figure(shares_figure(table), folder / "shares")
+    if not genes:
+        return
+    real = store.standardized(shown)
+    knockouts = [store.standardized(matching[row][: len(shown)]) for row in rows]
+    views = channel_views(store.channels, np.concatenate([real, *knockouts]))
+    unchanged, *painted = restyler.images(shown, restyler.styles([len(restyler.names) - 1, *rows]))
+    files = shard_names((gene,) for gene in genes)
+    lines = {line["gene_symbol"]: line for line in table.to_dict("records")}
+    for gene, restyled, knockout in zip(genes, painted, knockouts, strict=True):
+        own = values[values["gene_symbol"] == gene]
+        cells = (real, unchanged, restyled, knockout)
+        figure = phenotype_figure(gene, own, figure_note(lines[gene]), cells, views)
+        save_figure(figure, folder / files[(gene,)])
+
+
+def _median(values: pd.Series) -> float | None:
+    return float(values.median()) if values.notna().any() else None

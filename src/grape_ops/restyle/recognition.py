@@ -1,0 +1,175 @@
+"""Are restyled cells taken for what they are restyled to? Measured on real cells alone, without a counterfactual.
+
+Real knock-out and control cells are halved once. One half says what each gene looks like; the other half is the
+ceiling: what real cells of the gene reach. Beside it stand what needs no generator, the floor: the control cells as
+they are, and the same moved by the mean effect of all other genes. Letters: n restyled cells, G genes, F features, d
+components.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from grape_ops.restyle import restyling_tests
+from grape_ops.restyle.distances import energy_distance
+from grape_ops.restyle.phenotype import FEWEST_CELLS
+
+# What stands beside the restyled cells, and is no generator's work: (column's ending, what it is)
+REFERENCES = {
+    "_unrestyled": "unrestyled cells",
+    "_mean_knockout": "mean knock-out",
+    "_held_out": "held-out real cells",
+}
+MEASURES = ("rank", "energy", "classified")
+_CONTROL = -1  # label of the control cells
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The knock-out cells of a gene: the half from which is learnt, and the half that is held out, (m, F) each."""
+
+    learnt: np.ndarray
+    held_out: np.ndarray
+
+    @classmethod
+    def of(cls, cells: np.ndarray, rng: np.random.Generator) -> "Halves":
+        """Halve cells (m, F) at random."""
+        order = rng.permutation(len(cells))
+        return cls(cells[order[: len(cells) // 2]], cells[order[len(cells) // 2 :]])
+
+    @property
+    def whole(self) -> np.ndarray:
+        """All of them."""
+        return np.concatenate([self.learnt, self.held_out])
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Real cells that training has not seen, by which a restyling is told from chance.
+
+    Attributes
+    ----------
+    knockouts : of each gene, by its row of M: (m, F).
+    controls : (k, F).
+    """
+
+    knockouts: Mapping[int, np.ndarray]
+    controls: np.ndarray
+
+
+class Recognition:
+    """Real cells of all genes, by which the restyled ones of each are judged.
+
+    Parameters
+    ----------
+    knockouts : for each gene with enough cells, by its row of M, its knock-out cells (m, F).
+    control : (n, F) the control cells that are restyled; not a number where none could be measured.
+    components : (k, F) -> (k, d), in which energy distances are taken.
+    seed : draws the halves.
+    unseen : cells for the tests against chance.
+
+    Attributes
+    ----------
+    rows : of the G genes.
+    learnt : (n,) bool, the half of the control cells from which is learnt; restyled copies of the others are judged.
+    """
+
+    def __init__(
+        self,
+        knockouts: Mapping[int, np.ndarray],
+        control: np.ndarray,
+        components: Callable[[np.ndarray], np.ndarray],
+        seed: int,
+        unseen: Unseen,
+    ):
+        self.unseen = unseen
+        self.rows = [row for row, cells in knockouts.items() if len(cells) >= FEWEST_CELLS]
+        self.control, self.components = control, components
+        rng = np.random.default_rng([seed, 1])
+        self.learnt = np.zeros(len(control), bool)
+        self.learnt[rng.permutation(len(control))[: len(control) // 2]] = True
+        self.halves = {row: Halves.of(knockouts[row], np.random.default_rng([seed, 2, row])) for row in self.rows}
+        measured = np.isfinite(control).all(axis=1)
+        self._origin = control[measured & self.learnt]
+        self.changes = np.array([self.halves[row].learnt.mean(axis=0) for row in self.rows]).reshape(
+            len(self.rows), control.shape[1]
+        ) - (self._origin.mean(axis=0) if len(self._origin) else 0)
+        self._made: dict[int, np.ndarray] = {}
+        self._names = _classifier(self.halves, self._origin) if self.possible else None
+
+    @property
+    def possible(self) -> bool:
+        """True if there are at least two genes, and controls, to tell apart."""
+        return len(self.rows) > 1 and len(self._origin) >= FEWEST_CELLS // 2
+
+    def gene(self, row: int, unchanged: np.ndarray, restyled: np.ndarray) -> dict[str, Any]:
+        """Columns of one gene, beside those of the references.
+
+        Parameters
+        ----------
+        row : of the gene in M.
+        unchanged, restyled : (n, F) the control cells restyled to control and to the gene, in their order; not a
+            number in cells that could not be measured.
+        """
+        pairs = np.isfinite(self.control) & np.isfinite(unchanged) & np.isfinite(restyled)
+        measured = pairs.all(axis=1)
+        judged = measured & ~self.learnt
+        if not self.possible or row not in self.halves or judged.sum() < FEWEST_CELLS // 2:
+            return {}
+        own, halves = self.rows.index(row), self.halves[row]
+        mean = np.delete(self.changes, own, axis=0).mean(axis=0)
+        start = self.control[judged]
+        change = (restyled - unchanged)[measured].mean(axis=0)
+        sets = {
+            "": (change, restyled[judged]),
+            "_unrestyled": (np.zeros_like(mean), start),
+            "_mean_knockout": (mean, start + mean),
+            "_held_out": (halves.held_out.mean(axis=0) - self._origin.mean(axis=0), halves.held_out),
+        }
+        found: dict[str, Any] = {"ranked": len(self.rows)}
+        goal = self.components(halves.held_out)
+        for ending, (moved, cells) in sets.items():
+            found["rank" + ending] = own_rank(restyling_tests.cosines(moved[None], self.changes)[0], own)
+            near = halves.learnt if ending == "_held_out" else cells  # the floor: one half from the other
+            found["energy" + ending] = energy_distance(self.components(near), goal)
+            found["classified" + ending] = self._named(cells, row)
+        fresh = self.unseen.knockouts[row]
+        if min(len(fresh), len(self.unseen.controls)) >= restyling_tests.FEWEST_UNSEEN:
+            found["p_along"] = restyling_tests.lie_along(fresh, self.unseen.controls, change)
+            self._made[row] = change
+        return found
+
+    def own_p_values(self) -> dict[int, float]:
+        """For each gene seen by ``gene``, by its row: that its restyling points to its own no more than others do."""
+        rows = list(self._made)
+        if not rows:
+            return {}
+        real = np.stack([self.unseen.knockouts[row].mean(axis=0) for row in rows])
+        known = np.stack([self.halves[row].whole.mean(axis=0) for row in rows])
+        p_values = restyling_tests.points_to_its_own(np.stack(list(self._made.values())), real, known)
+        return dict(zip(rows, p_values.tolist(), strict=True))
+
+    def _named(self, cells: np.ndarray, row: int) -> float:
+        """Share of cells (k, F) that the classifier takes for the gene."""
+        assert self._names is not None, "asked only where there are genes to tell apart"
+        return float((self._names(cells) == row).mean())
+
+
+def own_rank(nearness: np.ndarray, own: int) -> float:
+    """Rank of one among all, the largest first; those that are equal share the mean of their ranks: (G,) -> 1 to G."""
+    above, equal = (nearness > nearness[own]).sum(), (nearness == nearness[own]).sum()
+    return float(above + (equal + 1) / 2)
+
+
+def _classifier(halves: Mapping[int, Halves], control: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Linear discriminant analysis of all genes and control, all of them taken as equally frequent."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    parts = [control, *(half.learnt for half in halves.values())]
+    labels = np.repeat([_CONTROL, *halves], [len(part) for part in parts])
+    priors = np.full(len(parts), 1 / len(parts))
+    # Shrunken as Ledoit and Wolf do: there may be fewer cells of a gene than features.
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
+    return model.fit(np.concatenate(parts), labels).predict

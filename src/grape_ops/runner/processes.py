@@ -1,0 +1,158 @@
+"""Doing jobs some at a time, each in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from queue import SimpleQueue
+
+from grape_ops.cells.store import CropStore
+from grape_ops.config import dump_config
+from grape_ops.errors import GrapeOpsError, Interrupted
+from grape_ops.machine import core_count
+from grape_ops.progress import progress
+from grape_ops.runner.jobs import Job
+from grape_ops.train.stop import stop_signals
+
+_LINES_OF_LOG = 6
+
+
+def do_jobs(jobs: Sequence[Job], store: CropStore, label: str, at_a_time: int = 0) -> None:
+    """Do the jobs that are not done, some at a time.
+
+    Parameters
+    ----------
+    jobs : all of them.
+    store : the cells.
+    label : what the progress is called.
+    at_a_time : processes; 0 takes one per core, or per GPU where there is one. They share the cores evenly.
+
+    Raises
+    ------
+    GrapeOpsError : some failed; the others are done, and the same call does not do them again.
+    Interrupted : a signal; jobs that train have written a checkpoint.
+    """
+    todo = [job for job in jobs if not job.finished]
+    processes = _Processes(min(at_a_time or _room(), max(len(todo), 1)))
+    for job in todo:
+        _prepare(job, store, processes.threads)
+    with (
+        stop_signals() as stop,
+        progress(label, len(jobs), "job", done=len(jobs) - len(todo)) as advance,
+        ThreadPoolExecutor(processes.count) as pool,
+    ):
+        futures: dict[Future[None], Job] = {pool.submit(processes.do, job): job for job in todo}
+        while futures:
+            try:
+                for future in as_completed(list(futures), timeout=0.5):
+                    future.result()
+                    job = futures.pop(future)
+                    advance(note=job.name + (" failed" if job.name in processes.failed else ""))
+            except TimeoutError:
+                pass
+            if stop.number:
+                processes.stop(stop.number)
+    if stop.number:
+        raise Interrupted("Stopped; what the jobs have done so far is saved.", stop.number)
+    if processes.failed:
+        lines = "\n".join(f"  {name}: {words}" for name, words in processes.failed.items())
+        raise GrapeOpsError(
+            f"{len(processes.failed)} of {len(jobs)} jobs failed; the others are done and kept:\n{lines}"
+        )
+
+
+class _Processes:
+    """Processes beside each other, with their share of the cores and a GPU each where there are several."""
+
+    def __init__(self, count: int):
+        self.count, self.threads = count, max(core_count() // count, 1)
+        self.failed: dict[str, str] = {}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopped = threading.Event()
+        self._gpus = visible_gpus()
+        self._slots: SimpleQueue[int] = SimpleQueue()
+        for slot in range(count):
+            self._slots.put(slot)
+
+    def do(self, job: Job) -> None:
+        """Do a job, and note what went wrong."""
+        if self._stopped.is_set():
+            return
+        slot = self._slots.get()  # of those that are free, so that no GPU has two jobs while another has none
+        try:
+            words = self._run(job, one_gpu(slot, self._gpus))
+        finally:
+            self._slots.put(slot)
+        if words and not self._stopped.is_set():
+            self.failed[job.name] = words
+
+    def stop(self, number: int) -> None:
+        """Pass a signal on, once: workers do not hear the terminal's Ctrl-C."""
+        if not self._stopped.is_set():
+            self._stopped.set()
+            for process in list(self._running.values()):
+                process.send_signal(number)
+
+    def _run(self, job: Job, gpu: dict[str, str]) -> str:
+        """Do a job in a process of its own; what went wrong in words, or nothing."""
+        threads = {f"{library}_NUM_THREADS": str(self.threads) for library in ("OMP", "OPENBLAS", "MKL")}
+        command = [sys.executable, "-m", "grape_ops.runner.worker", str(job.folder)]
+        environment = {**os.environ, **threads, **gpu}
+        with (job.folder / "log.txt").open("a") as log:
+            started = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
+            with started as process:
+                self._running[job.name] = process
+                code = process.wait()
+                self._running.pop(job.name)
+        return "" if code == 0 else _what_went_wrong(job, code)
+
+
+def _room() -> int:
+    """How many jobs fit beside each other."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else core_count()
+
+
+def _prepare(job: Job, store: CropStore, threads: int) -> None:
+    """Write down what is asked for."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    config = job.config.model_copy(
+        update={
+            "seed": job.seed,
+            "train": job.config.train.model_copy(update={"threads": threads, "evaluate_every": 0}),
+            "features": job.config.features.model_copy(update={"workers": threads}),
+        }
+    )
+    (job.folder / "config.yaml").write_text(dump_config(config))
+    facts = {"identity": job.identity, "method": job.method, "seed": job.seed, "store": str(store.path.resolve())}
+    (job.folder / "job.json").write_text(json.dumps(facts, indent=1))
+
+
+def _what_went_wrong(job: Job, code: int) -> str:
+    """Say why a worker ended with an exit code, by the end of its log."""
+    lines = (job.folder / "log.txt").read_text(errors="replace").rstrip().splitlines()
+    error = next((i for i in range(len(lines) - 1, -1, -1) if lines[i].startswith("Error: ")), None)
+    if error is not None:
+        return " ".join(lines[error:]).removeprefix("Error: ")
+    ended = f"exit code {code}" if code > 0 else f"ended from outside by signal {-code}, often for want of memory"
+    return f"{ended}; {job.folder / 'log.txt'} ends with:\n    " + "\n    ".join(lines[-_LINES_OF_LOG:])
+
+
+def visible_gpus() -> list[str]:
+    """Name the GPUs this process may use, as their driver does."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return [name.strip() for name in named.split(",")][:count] if named else [str(n) for n in range(count)]
+
+
+def one_gpu(slot: int, gpus: Sequence[str]) -> dict[str, str]:
+    """Environment that shows a job one GPU of several; more jobs than GPUs take them in turns."""
+    return {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if len(gpus) > 1 else {}

@@ -1,0 +1,1 @@
+"""The simulated screen: raw fields of cells with planted phenotypes."""

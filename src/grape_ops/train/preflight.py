@@ -1,0 +1,58 @@
+"""Settings that were made for other cells than the store's: they train, but hardly were meant."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+
+from grape_ops.cells.store import CropStore
+from grape_ops.config import Config, ModelSettings
+from grape_ops.progress import note
+
+
+def announce_trainings(trainings: Sequence[Config], store: CropStore) -> None:
+    """Say which trainings a command is about to begin, so that nobody waits for days by mistake."""
+    if not trainings:
+        return
+    sizes = Counter((config.train.steps, config.train.batch_size) for config in trainings)
+    each = [f"{count} of {steps:,} steps, each step on {crops:,} crops" for (steps, crops), count in sizes.items()]
+    note(f"Trainings: {'; '.join(each)}.")
+    papers = ModelSettings().generator.width
+    if any(config.model.generator.width >= papers for config in trainings) and not torch.cuda.is_available():
+        note(
+            "The networks are of the paper's size (paper.yaml, large.yaml, and whatever has no --config), which wants "
+            "a GPU. For two CPU cores and thousands of cells: --config recommended.yaml, or small.yaml."
+        )
+    for sentence in dict.fromkeys(sentence for config in trainings for sentence in mismatches(store, config)):
+        note(sentence)
+
+
+def warn_mismatches(store: CropStore, config: Config) -> None:
+    """Say what will train but hardly was meant."""
+    for sentence in mismatches(store, config):
+        note(sentence)
+
+
+def mismatches(store: CropStore, config: Config) -> list[str]:
+    """Sentences on settings that were made for other cells than these."""
+    found = []
+    made_for, have = config.preprocess.crop_size, store.crop_size
+    if made_for != have:
+        found.append(
+            f"The store's crops are {have} px, but these settings are for crops of {made_for} px "
+            f"(preprocess.crop_size), and so are the networks' depth and width. Training goes on with {have} px. "
+            "Give the settings the store was made with; presets are large.yaml and paper.yaml for 96 px, "
+            "recommended.yaml and small.yaml for 32 px."
+        )
+    batch, n_cells = config.train.batch_size, len(store)
+    if batch > n_cells:
+        found.append(
+            f"train.batch_size={batch:,} is more than the {n_cells:,} cells of the store: every batch holds cells "
+            f"more than once, which costs time and teaches nothing. Set it to {_below(n_cells)} or less."
+        )
+    return found
+
+
+def _below(n: int) -> int:
+    """The largest power of two that is not above n."""
+    return 1 << (n.bit_length() - 1)

@@ -1,0 +1,170 @@
+"""The weakly supervised network: balance, learning, reproducibility."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from grape_ops.cells.batches import Sampler, StandardizedCrops
+from grape_ops.cells.store import CropStore
+from grape_ops.cells.writer import write_store
+from grape_ops.config import ClassifierSettings, parse_config
+from grape_ops.errors import GrapeOpsError
+from grape_ops.methods.classifier import classifier_means, classifier_vectors
+from grape_ops.methods.task import Task
+from grape_ops.runner.jobs import what_decides
+from grape_ops.train import fit_classifier
+from grape_ops.train.fit_classifier import EarlyStopping, held_cells, new_classifier, train_classifier
+
+SMALL = ClassifierSettings(width=8, max_width=32, steps=150, batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> CropStore:
+    """Four genes of two phenotypes, a spot in the middle or a stripe, in two batches of other brightness."""
+    rng = np.random.default_rng(0)
+    rows, crops = [], {}
+    for number, shard in enumerate(("P_A1", "P_A2")):
+        images = rng.normal(9000, 1500, (120, 2, 16, 16))
+        for row in range(120):
+            gene = ("nontargeting", "SPOT1", "SPOT2", "STRIPE1", "STRIPE2")[row % 5]
+            images[row, 0, 6:10, 6:10] += 8000 * gene.startswith("SPOT")
+            images[row, 1, :, 7:9] += 8000 * gene.startswith("STRIPE")
+            place = {"plate": "P", "well": shard[2:], "tile": "0", "batch": shard, "shard": shard, "row": row}
+            rows.append({"gene_symbol": gene, "sgRNA": gene, "is_control": row % 5 == 0} | place)
+        crops[shard] = np.clip(images * (1 + number), 0, 65535).astype(np.uint16)
+    path = tmp_path_factory.mktemp("classifier") / "store"
+    write_store(path, crops, pd.DataFrame(rows), ("DNA", "actin"))
+    return CropStore.open(path)
+
+
+def test_genes_of_one_phenotype_come_together(store):
+    torch.set_num_threads(1)
+    vectors = classifier_means(train_classifier(store, SMALL, 0), store)
+    assert vectors.obs_names.tolist() == ["SPOT1", "SPOT2", "STRIPE1", "STRIPE2", "nontargeting"]
+    unit = vectors.X[:4] / np.linalg.norm(vectors.X[:4], axis=1, keepdims=True)
+    cosine = unit @ unit.T
+    assert min(cosine[0, 1], cosine[2, 3]) > 0.9 > 0.5 > cosine[:2, 2:].max()
+    assert np.abs(vectors.X[4]).max() < 1e-4  # controls are the origin
+
+
+def test_equal_seeds_give_equal_networks(store):
+    torch.set_num_threads(1)
+    short = SMALL.model_copy(update={"steps": 3})
+    one, two, other = (train_classifier(store, short, seed).head.weight for seed in (0, 0, 1))
+    assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+def test_it_computes_as_training_does(store, tmp_path):
+    torch.set_num_threads(1)
+    short = SMALL.model_copy(update={"steps": 3})
+    trees = [
+        parse_config({"baselines": {"classifier": short.model_dump()}, "train": {"precision": precision}}, "a test")
+        for precision in ("32-true", "bf16-mixed")
+    ]
+    full, half = (classifier_vectors(Task(store, tree, 0, tmp_path)).X for tree in trees)
+    assert np.isfinite(half).all() and not np.array_equal(full, half)
+    assert what_decides("classifier", trees[0]) != what_decides("classifier", trees[1])
+
+
+def test_every_gene_is_drawn_equally_often(store):
+    crops = StandardizedCrops(store, torch.device("cpu"))
+    loader = fit_classifier._loader(crops, SMALL, 0, np.arange(len(store)))
+    cells = np.concatenate([loader.sampler.draw(step)[0] for step in range(10)])
+    assert (np.bincount(store.labels[cells]) == 64).all()
+
+
+def test_jitter_changes_gain_and_offset_of_each_channel_and_nothing_else():
+    images = torch.randn(3, 2, 8, 8)
+    assert fit_classifier.jittered(images, 0, torch.Generator()) is images
+    changed = fit_classifier.jittered(images, 0.5, torch.Generator().manual_seed(0))
+    flat, other = images.flatten(2), changed.flatten(2)
+    for crop, channel in np.ndindex(3, 2):
+        line = np.polyfit(flat[crop, channel], other[crop, channel], 1)
+        assert np.polyval(line, flat[crop, channel]) == pytest.approx(other[crop, channel].numpy(), abs=1e-5)
+        assert abs(line[0] - 1) > 1e-3 and abs(line[1]) > 1e-3
+
+
+def test_depth_follows_the_crop_and_too_much_of_it_is_refused(store):
+    network = new_classifier(store, SMALL, 0)
+    halvings = sum(layer.stride == (2, 2) for layer in network.trunk if isinstance(layer, torch.nn.Conv2d))
+    assert halvings == 2  # 16 px -> 4 px
+    with pytest.raises(GrapeOpsError, match="blocks=5 halvings leave nothing of a crop of 16 px"):
+        new_classifier(store, SMALL.model_copy(update={"blocks": 5}), 0)
+
+
+def test_it_stops_when_the_cells_set_aside_have_long_fared_no_better(store, monkeypatch):
+    """The network answers by heart: it is sure of a gene that is wrong for cells it has not seen."""
+    monkeypatch.setattr(fit_classifier, "PATIENCE", 200)
+    crops = StandardizedCrops(store, torch.device("cpu"))
+    cells = np.arange(0, len(store), 7)
+    truth = torch.nn.functional.one_hot(torch.from_numpy(store.labels[cells]).long(), 5).float()
+    for quality, told in (([0, 1, 2, 1, 1, 1, 1], 500), ([0, 1, 2, 3, 4, 5, 6], None), ([3, 2, 1, 0], 300)):
+        judge, stopped = EarlyStopping(crops, cells, store.labels), None
+        for look, good in enumerate(quality, start=1):
+            monkeypatch.setattr(fit_classifier, "features_of", lambda *_, good=good: (good * truth).numpy())
+            if judge.has_seen_enough(torch.nn.Identity(), 100 * look):
+                stopped = 100 * look
+                break
+        assert stopped == told
+
+
+def test_with_no_cells_set_aside_it_does_all_steps(store):
+    assert not EarlyStopping(StandardizedCrops(store, torch.device("cpu")), np.arange(0), store.labels).has_seen_enough(
+        torch.nn.Identity(), 10**9
+    )
+
+
+def test_it_ends_early_where_cells_differ_by_chance_only(store, monkeypatch):
+    """Labels dealt at random can only be learnt by heart."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr(fit_classifier, "LOOK_EVERY", 10)
+    monkeypatch.setattr(fit_classifier, "PATIENCE", 10)
+    looks = []
+    judged = EarlyStopping.has_seen_enough
+    monkeypatch.setattr(EarlyStopping, "has_seen_enough", lambda *given: looks.append(given[2]) or judged(*given))
+    shuffled = copy.copy(store)
+    shuffled.labels = np.random.default_rng(0).permutation(store.labels)
+    train_classifier(shuffled, SMALL.model_copy(update={"steps": 400}), 0)
+    assert looks[-1] < 400
+
+
+def test_cells_set_aside_are_not_learnt_from(store, monkeypatch):
+    seen = []
+    draw = Sampler.draw
+    monkeypatch.setattr(Sampler, "draw", lambda self, step: seen.append(drawn := draw(self, step)) or drawn)
+    short = SMALL.model_copy(update={"steps": 30, "holdout": 0.25})
+    train_classifier(store, short, 3, cells=np.arange(200))
+    learnt = np.unique(np.concatenate([cells for cells, *_ in seen]))
+    held = np.flatnonzero(held_cells(store.labels[:200], 0.25, 3))
+    assert len(held) == 50 and not np.isin(learnt, held).any() and learnt.max() < 200
+
+
+def test_no_more_cells_are_set_aside_than_it_takes(monkeypatch):
+    monkeypatch.setattr(fit_classifier, "MOST_HELD", 30)
+    labels = np.repeat(np.arange(5), 100)
+    held = held_cells(labels, 0.5, 0)
+    assert held.sum() == 30 and (held_cells(labels, 0.5, 0) == held).all()
+    assert held_cells(labels, 0, 0).sum() == 0
+
+
+def test_what_is_kept_is_an_average_of_the_weights_and_their_statistics(store):
+    torch.set_num_threads(1)
+    kept = train_classifier(store, SMALL.model_copy(update={"steps": 40}), 0)
+    assert not kept.training and not any(weight.requires_grad for weight in kept.parameters())
+    noise, average, spread = torch.randn(4000, generator=torch.Generator().manual_seed(0)), torch.tensor(99.0), {}
+    for updates, weight in enumerate(5 + noise, start=1):
+        average = fit_classifier._moved(average, weight, updates)
+        spread[updates] = abs(float(average) - 5)
+    assert spread[1] == pytest.approx(abs(float(noise[0])), abs=1e-5)  # where it began is forgotten at once
+    assert max(spread[step] for step in range(1000, 4001)) < 0.25  # one in 400 of the noise's variance
+
+
+@pytest.mark.filterwarnings("error")
+def test_layers_of_a_single_pixel_have_no_deviation(store):
+    halvings = int(np.log2(store.crop_size))
+    network = new_classifier(store, SMALL.model_copy(update={"blocks": halvings}), 0).eval()
+    images = torch.randn(2, len(store.channels), store.crop_size, store.crop_size)
+    assert torch.isfinite(network.layers(images)).all()

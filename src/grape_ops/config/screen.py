@@ -69,7 +69,9 @@ class ScreenSettings(Settings):
     unknown_genes: Fate = Field("drop", description="Cells of a gene named unknown, or missing from the library.")
     repeated_cells: Fate = Field("drop", description="Further rows of one cell, as from a join with a repeated guide.")
     ghost_guides: Fate = Field("keep", description="Cells of guides that have more cells than ghost_factor allows.")
-    ghost_factor: float = Field(30.0, gt=1, description="A ghost guide has this many times the median guide's cells.")
+    ghost_factor: float = Field(
+        30.0, gt=1, description="A ghost guide has over this many times the median guide's cells."
+    )
     crop_scaling: Literal["auto", "full", "percentiles"] = Field(
         "auto",
         description="Ready crops: full takes the whole range of their type (floats: 0 to 1), percentiles rescales them "

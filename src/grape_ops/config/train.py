@@ -80,7 +80,7 @@ class InitSettings(Settings):
         0.4,
         ge=0,
         lt=1,
-        description="Share of directions taken to hold gene-specific variance only; less if complexes are many and small.",
+        description="Share of directions with gene-specific variance only; less if complexes are many and small.",
     )
     classifier: ClassifierSettings = ClassifierSettings()
 

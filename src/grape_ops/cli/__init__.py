@@ -1,6 +1,6 @@
-"""The command line: each command reads its options, calls one function, and says where the result lies.
+"""The command line: each command reads its options, calls one function, and says where the result is.
 
-Whatever is slow to import is imported inside the command that needs it, so that ``--help`` answers at once.
+Slow imports are made inside the command that needs them, so that ``--help`` answers at once.
 """
 
 import os
@@ -42,11 +42,11 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Hold the options of the command itself."""
+    """Take the options of grape-ops itself."""
 
 
 def main() -> None:
-    """Run the command line; errors meant for the user come without a traceback."""
+    """Run the command line; errors meant for the user are shown without a traceback."""
     # Spinning OpenMP threads slow small networks several-fold as soon as another job wants the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _way_on() -> str:
-    """Say how an interrupted command goes on."""
+    """Say how to continue an interrupted command."""
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     ways = {
         "preprocess": "The same command with --resume goes on; nothing finished is computed again.",

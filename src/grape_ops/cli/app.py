@@ -1,4 +1,4 @@
-"""The command line's root, the options commands share, and how they speak."""
+"""The root of the command line, the options that commands share, and how they print."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,14 +19,14 @@ ConfigFile = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Settings unlike the defaults: a file, or large.yaml, paper.yaml, recommended.yaml, small.yaml.",
+        help="Settings that differ from the defaults: a file, or large.yaml, paper.yaml, recommended.yaml, small.yaml.",
     ),
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=C", help="One setting, over the file's; repeatable.")
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change one setting; overrides the file; repeatable.")
 ]
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted call left.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted call.")]
 Truth = Annotated[
     str | None,
     typer.Option("--truth", help="Known complexes: a built-in name (complexes-14x106) or a file."),
@@ -44,5 +44,5 @@ def say(text: str) -> None:
 
 
 def show(table: str, out: Path | None) -> None:
-    """Print a table, or say in which file it lies."""
+    """Print a table, or say in which file it is."""
     typer.echo(table if out is None else f"Table: {out}", nl=out is not None)

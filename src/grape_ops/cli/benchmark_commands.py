@@ -1,4 +1,4 @@
-"""Commands that hold methods against each other."""
+"""Commands that compare methods."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +8,8 @@ import typer
 from grape_ops.cli.app import AliasTable, ConfigFile, Out, Overrides, Pairs, Truth, app, say
 
 Store = Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Runs of each method that draws anything.")]
-Jobs = Annotated[int, typer.Option(min=0, help="Jobs beside each other; 0: one per core, or per GPU.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Runs of each method that uses random numbers.")]
+Jobs = Annotated[int, typer.Option(min=0, help="Jobs in parallel; 0: one per core, or per GPU.")]
 
 Work = Annotated[
     Path | None, typer.Option(help="Folder of the jobs, OUT/work if unset; commands that share it share trainings.")
@@ -33,7 +33,7 @@ def benchmark(
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Run GRAPE and all baselines on the same cells and judge them (the paper's Table 1); goes on where it stopped."""
+    """Run GRAPE and all baselines on the same cells and compare them (the paper's Table 1); continues if stopped."""
     from grape_ops.benchmark.compare import named_files, run_benchmark
     from grape_ops.config import load_config
 
@@ -57,7 +57,7 @@ def ablate(
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Train GRAPE with one thing changed at a time and compare (the paper's Table 2); goes on where it stopped."""
+    """Train GRAPE with one thing changed at a time and compare (the paper's Table 2); continues if stopped."""
     from grape_ops.benchmark.ablations import run_ablations
     from grape_ops.config import load_config
 

@@ -16,12 +16,12 @@ def calibrate(
         str, typer.Option(help="Methods to compare, with commas: baselines by name, and grape.")
     ] = "engineered,classifier,grape",
     restyle: Annotated[
-        bool, typer.Option("--restyle", help="Ask instead how far cells restyled by grape can be trusted.")
+        bool, typer.Option("--restyle", help="Test instead how far cells restyled by grape can be trusted.")
     ] = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Plant known effects in your own control cells: how small an effect does each method find?"""
+    """Find the smallest effect each method recovers, by planting known effects in your own control cells."""
     from grape_ops.config import load_config
     from grape_ops.power.calibrate import calibrate_store
     from grape_ops.power.calibrate_restyling import calibrate_restyling
@@ -42,7 +42,7 @@ def trust(
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Make the map twice, from disjoint halves of the cells: do the two agree, and on which genes?"""
+    """Make the map twice, from disjoint halves of the cells, and say whether and on which genes the two agree."""
     from grape_ops.config import load_config
     from grape_ops.power.split_half import split_half
 

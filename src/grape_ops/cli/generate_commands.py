@@ -1,4 +1,4 @@
-"""Commands that let the model repaint cells and measure what came out."""
+"""Commands that restyle cells and measure the restyled cells."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +18,7 @@ Cells = Annotated[int | None, typer.Option(min=1, help="Cells to restyle; genera
 
 
 def settings_of(config: str | None, overrides: list[str] | None, cells: int | None = None) -> "Config":
-    """Return the tree of settings, with the number of cells an option gives."""
+    """Read the settings, with the number of cells given as an option."""
     from grape_ops.config import load_config
 
     return load_config(config, [*(overrides or ()), *([f"generate.cells={cells}"] if cells else [])])
@@ -40,7 +40,7 @@ def transfer(
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Restyle the same cells to genes: a crop store, and figures beside real knock-out cells."""
+    """Restyle the same cells to genes; write a crop store, and figures beside real knock-out cells."""
     from grape_ops.restyle.transfer import write_transfer
     from grape_ops.screen.quality import counted
 
@@ -60,7 +60,7 @@ def phenotype(
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Check whether restyled control cells show the phenotypes of real knock-outs: tables and figures."""
+    """Test whether restyled control cells show the phenotypes of real knock-outs; write tables and figures."""
     from grape_ops.restyle.phenotype_check import write_check
 
     tree = settings_of(config, overrides, cells)
@@ -73,14 +73,14 @@ def phenotype(
 def directions(
     run: RunFolder,
     store: StoreFolder,
-    genes: Annotated[str, typer.Option(help="Where the ways end: genes, with commas between.")],
+    genes: Annotated[str, typer.Option(help="Genes to restyle to, with commas between.")],
     out: Out = Path("directions"),
     source: Source = "control",
     cells: Cells = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Draw the way from control to genes, and tell which channels and radii change most."""
+    """Draw cells on the way from control to genes, and say which channels and radii change most."""
     from grape_ops.restyle.directions import write_directions
 
     tree = settings_of(config, overrides, cells)

@@ -1,4 +1,4 @@
-"""Commands that judge and explore gene vectors."""
+"""Commands that score and look into gene vectors."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +25,7 @@ def evaluate(
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Judge gene vectors by known complexes: scores with nulls and intervals, tables and figures."""
+    """Score gene vectors by known complexes: scores with nulls and intervals, tables and figures."""
     from grape_ops.config import load_config
     from grape_ops.evaluate.evaluate_files import evaluate_files
     from grape_ops.evaluate.evaluate_maps import print_scores
@@ -83,7 +83,7 @@ def curate(
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Choose complexes that a screen can be judged by; what falls out, and why, goes to a log beside."""
+    """Choose complexes that suit a screen; a log beside the file says what was dropped, and why."""
     from grape_ops.config import load_config
     from grape_ops.groundtruth.curation import curate_files, summary
 

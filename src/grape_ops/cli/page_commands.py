@@ -1,4 +1,4 @@
-"""Commands that show what came out."""
+"""Commands that show results: the report and the figures of a paper."""
 
 from pathlib import Path
 from typing import Annotated

@@ -10,7 +10,7 @@ from grape_ops.cli.app import ConfigFile, Out, Overrides, Resume, app, say
 
 @app.command()
 def simulate(out: Out, config: ConfigFile = None, overrides: Overrides = None) -> None:
-    """Make a small screen of raw tiles with planted complexes, for trying things out."""
+    """Simulate a small screen of raw tiles with planted complexes."""
     from grape_ops.config import load_config
     from grape_ops.simulate.write_screen import simulate_screen
 
@@ -25,7 +25,7 @@ def inspect(
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Recognise a screen's layout, say what it holds and what is doubtful, and write a pipeline file for it."""
+    """Recognise a screen's layout, report what it holds and what is doubtful, and write a pipeline file for it."""
     from grape_ops.config import load_config
     from grape_ops.screen.inspect import inspect_screen, write_pipeline
 
@@ -40,14 +40,14 @@ def inspect(
 def preprocess(
     screen: Annotated[Path, typer.Argument(help="Folder of the screen.")],
     out: Out,
-    layout: Annotated[str | None, typer.Option(help="How the folder is laid out; recognised if not set.")] = None,
+    layout: Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not set.")] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     resume: Resume = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that lies there.")] = False,
-    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler to work on, as tcp://HOST:PORT.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler to use, as tcp://HOST:PORT.")] = None,
 ) -> None:
-    """Correct, rescale and crop the tiles of a screen into a crop store."""
+    """Correct, rescale and crop the tiles of a screen; write a crop store."""
     from grape_ops.config import load_config
     from grape_ops.preprocess.preprocess_folder import preprocess_folder
 

@@ -16,14 +16,12 @@ def train(
     overrides: Overrides = None,
     truth: Truth = None,
     resume: Resume = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what it would cost: size, memory, time.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only estimate the cost: size, memory, time.")] = False,
     unit: Annotated[
         str | None, typer.Option(help="What a row of M stands for: gene, or guide; else train.unit.")
     ] = None,
 ) -> None:
-    """Train GRAPE on a crop store; with a truth, mAP along training is logged but never learnt from."""
+    """Train GRAPE on a crop store; a truth is only used to log mAP, never to learn from."""
     from grape_ops.config import load_config
 
     settings = load_config(config, [*(overrides or ()), *([f"train.unit={unit}"] if unit else [])])
@@ -51,7 +49,7 @@ def embed(
     store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Another checkpoint than the last one.")] = None,
 ) -> None:
-    """Write the gene vectors of a run as AnnData."""
+    """Write the gene vectors of a run as AnnData (.h5ad)."""
     from grape_ops.embed import write_embedding
 
     write_embedding(run, out, position=position, ema=ema, store_path=store, checkpoint=checkpoint)
@@ -63,7 +61,7 @@ def baseline(
     method: Annotated[str, typer.Argument(help="Name of the baseline; docs/baselines.md lists them.")],
     store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
     out: Out,
-    seed: Annotated[int | None, typer.Option(help="Seed of what the baseline draws; the settings' if unset.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the baseline; the settings' if unset.")] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Commands that do everything at once."""
+"""Commands that run all steps."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ def run(
     pipeline: Annotated[Path, typer.Argument(help="Pipeline file; docs/pipeline.md describes it.")],
     overrides: Overrides = None,
 ) -> None:
-    """Do all steps a pipeline file names, skipping what is up to date."""
+    """Run all steps of a pipeline file, skipping those that are up to date."""
     from grape_ops.pipeline import run_pipeline
 
     run_pipeline(pipeline, overrides or ())
@@ -24,7 +24,7 @@ def demo(
     out: Out = Path("demo"),
     overrides: Overrides = None,
 ) -> None:
-    """Simulate a small screen and do everything with it: store, training, gene vectors, scores, report."""
+    """Simulate a small screen and run all steps on it: store, training, gene vectors, scores, report."""
     from grape_ops.pipeline import run_demo
 
     run_demo(out, overrides or ())

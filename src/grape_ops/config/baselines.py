@@ -1,4 +1,4 @@
-"""Settings of the baselines (section 3.6): what GRAPE is held against on the same cells."""
+"""Settings of the baselines (section 3.6): what GRAPE is compared with on the same cells."""
 
 from pathlib import Path
 
@@ -12,25 +12,25 @@ class EngineeredSettings(Settings):
     """From features of single cells to vectors of genes: the baselines ``engineered`` and ``profiles``."""
 
     variance: Share = Field(0.95, gt=0, description="Share of the cells' variance that the principal components keep.")
-    clip: float = Field(10.0, gt=0, description="Deviations beyond this many standard deviations are cut to it.")
+    clip: float = Field(10.0, gt=0, description="Features are clipped at this many standard deviations.")
     typical_variation: bool = Field(
         False, description="Typical-variation normalisation: whiten by the principal components of the controls."
     )
-    most_undefined: Share = Field(0.05, description="Features undefined (NaN) in more than this share of cells go.")
+    most_undefined: Share = Field(0.05, description="Drop features undefined (NaN) in more than this share of cells.")
 
 
 class ProfilesSettings(Settings):
-    """A table of features that somebody else has measured."""
+    """A table of features measured by other software."""
 
-    table: Path | None = Field(None, description="Parquet or CSV with a row a cell, guide or gene; numeric columns.")
+    table: Path | None = Field(None, description="Parquet or CSV: one row per cell, guide or gene; numeric columns.")
     columns: dict[str, str] = Field(
-        {}, description="Ours to theirs, where detection fails: gene_symbol, plate, well, for example."
+        {}, description="Our column name to the table's, where detection fails: gene_symbol, plate, well, for example."
     )
-    drop: tuple[str, ...] = Field((), description="Numeric columns that are no features.")
+    drop: tuple[str, ...] = Field((), description="Numeric columns that are not features.")
 
 
 class Gene2vecSettings(Settings):
-    """Vectors of genes that were learnt without any image."""
+    """Gene vectors learnt without images."""
 
     vectors: Path | None = Field(None, description="Word2vec (text or binary), .csv, .tsv or .npz; .gz is read too.")
     aliases: Path | None = Field(None, description="Table of other names of genes.")
@@ -40,12 +40,12 @@ class ImpaSettings(Settings):
     """GRAPE's networks in IMPA's configuration."""
 
     embedding: Path | None = Field(
-        None, description="Gene vectors that stand in for M and stay fixed (.h5ad or as for gene2vec); random if unset."
+        None, description="Gene vectors that replace M and stay fixed (.h5ad or as for gene2vec); random if unset."
     )
     embedding_dim: Positive = Field(200, description="Length of the random vectors.")
-    noise_dim: Positive = Field(16, description="Length of the noise beside a gene's vector.")
+    noise_dim: Positive = Field(16, description="Length of the noise joined to a gene's vector.")
     diversity: NonNegative = Field(1.0, description="Weight of the diversity loss.")
-    learning_rate: float | None = Field(None, gt=0, description="Its learning rate; train.optimizer's if unset.")
+    learning_rate: float | None = Field(None, gt=0, description="Learning rate of IMPA; train.optimizer's if unset.")
     cells_per_gene: Positive = Field(500, description="Real cells whose style codes are averaged.")
 
 

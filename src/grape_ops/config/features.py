@@ -17,7 +17,7 @@ class FeatureSettings(Settings):
         False, description="Measure the slow groups too: granularity, Zernike moments, Feret, RWC and Costes."
     )
     texture_levels: int = Field(32, ge=2, le=256, description="Grey levels of the texture features.")
-    texture_scale: Positive = Field(3, description="Distance of the pixels that texture compares.")
+    texture_scale: Positive = Field(3, description="Distance between the pixels that texture features compare.")
     granularity_steps: Positive = Field(6, description="With full: sizes of the granularity spectrum.")
     granularity_radius: Positive = Field(10, description="With full: structures above this radius are background.")
     masks: Path | None = Field(

@@ -11,7 +11,7 @@ class EmbedSettings(Settings):
     """Gene vectors from a checkpoint (section 5.2)."""
 
     position: Literal[1, 2, 3] = Field(1, description="1: rows of M; 2: F(M); 3: codes E reads from restyled cells.")
-    ema: bool = Field(True, description="Take the filtered weights, if the run kept them.")
+    ema: bool = Field(True, description="Use the filtered weights, if the run kept them.")
     cells_per_gene: Positive = Field(500, description="Position 3: cells restyled to each gene.")
     batch_size: Positive = Field(256, description="Position 3: cells in a batch.")
 
@@ -19,16 +19,16 @@ class EmbedSettings(Settings):
 class EvaluateSettings(Settings):
     """Judging a gene map (section 3.7)."""
 
-    permutations: Positive = Field(10_000, description="Label permutations behind a p-value.")
+    permutations: Positive = Field(10_000, description="Label permutations for a p-value.")
     kmeans_runs: Positive = Field(100, description="Random initialisations of k-means.")
     k: int | None = Field(None, gt=1, description="Clusters of k-means; the number of true complexes if unset.")
     sweep_min: int = Field(5, gt=1, description="Smallest k of the sweep over the number of clusters.")
     sweep_max: int = Field(30, ge=0, description="Largest k of the sweep; below sweep_min there is no sweep.")
-    bootstrap: Positive = Field(2000, description="Draws of complexes behind an interval.")
+    bootstrap: Positive = Field(2000, description="Bootstrap draws of complexes for an interval.")
     confidence: float = Field(0.95, gt=0, lt=1, description="Coverage of the intervals.")
     neighbours: Positive = Field(10, description="Nearest genes in graphs and nuisance scores; fewer on small maps.")
     leiden_resolutions: tuple[float, ...] = Field(
-        (0.5, 1.0, 2.0), description="Resolutions at which Leiden clusters are scored; never chosen by the truth."
+        (0.5, 1.0, 2.0), description="Resolutions of the scored Leiden clusters; never chosen by the truth."
     )
     leiden_runs: Positive = Field(10, description="Seeds of Leiden at each resolution.")
     recall_tails: tuple[Annotated[float, Field(gt=0, lt=0.5)], ...] = Field(
@@ -38,14 +38,14 @@ class EvaluateSettings(Settings):
 
 
 class CurateSettings(Settings):
-    """Choosing the complexes of a source that a screen can be judged by (section 3.7)."""
+    """Choosing complexes of a source that suit a screen (section 3.7)."""
 
-    least_screened: Positive = Field(3, description="Coverage: screened genes a complex needs.")
-    least_share: Share = Field(2 / 3, description="Coverage: share of its members that must be screened.")
+    least_screened: Positive = Field(3, description="Coverage: fewest screened genes of a complex.")
+    least_share: Share = Field(2 / 3, description="Coverage: least share of a complex's members that are screened.")
     most_shared_pairs: Share = Field(
         0.1, description="Overlap: share of the smaller complex's gene pairs above which the larger is dropped."
     )
-    least_genes: Positive = Field(5, description="Choice: screened genes a complex needs to be chosen.")
-    most_genes: Positive = Field(10, description="Choice: larger complexes are cut to this by a draw.")
+    least_genes: Positive = Field(5, description="Choice: fewest screened genes of a chosen complex.")
+    most_genes: Positive = Field(10, description="Choice: larger complexes are cut to this many genes at random.")
     disjoint: bool = Field(True, description="Choice: no gene in two complexes; larger complexes come first.")
-    seed: int = Field(0, description="Seed of the draw that cuts large complexes.")
+    seed: int = Field(0, description="Seed of the random draw that cuts large complexes.")

@@ -13,14 +13,14 @@ class GeneratorSettings(Settings):
     width: Positive = Field(64, description="Channels of the first layer.")
     max_width: Positive = Field(512, description="Channels double at each halving up to this.")
     down_blocks: Positive = Field(3, description="Halvings of the encoder, and doublings of the decoder.")
-    middle_blocks: Positive = Field(2, description="Blocks at the lowest resolution, in encoder and decoder each.")
+    middle_blocks: Positive = Field(2, description="Blocks at the lowest resolution, in each of encoder and decoder.")
     paints: Literal["cell", "change"] = Field(
-        "cell", description="The whole cell anew, as in the paper, or a change that is added to it."
+        "cell", description="What G outputs: the whole cell, as in the paper, or a change that is added to the cell."
     )
-    gain: bool = Field(False, description="Let a change scale the cell's own light and its fine structure too.")
+    gain: bool = Field(False, description="Let a change also scale the cell's own light and fine structure.")
     warp: NonNegative = Field(0.0, description="Largest movement of a pixel in px, for changes of shape; 0: none.")
     upsampling: Literal["nearest", "bilinear"] = Field(
-        "nearest", description="How the decoder doubles its maps; bilinear leaves no grid."
+        "nearest", description="How the decoder enlarges its maps; bilinear leaves no grid."
     )
 
     @model_validator(mode="after")
@@ -42,25 +42,25 @@ class TrunkSettings(Settings):
 
 
 class DiscriminatorSettings(TrunkSettings):
-    """The discriminator D (section 3.3), or one that looks through the classifier of M's start."""
+    """The discriminator D (section 3.3), or one that sees the features of the classifier that initialises M."""
 
     judges: Literal["pixels", "features"] = Field(
-        "pixels", description="Crops, as in the paper, or the maps that a frozen classifier makes of them."
+        "pixels", description="What D sees: crops, as in the paper, or the feature maps of a frozen classifier."
     )
-    head_width: Positive = Field(64, description="Channels of D's own maps where it judges features.")
+    head_width: Positive = Field(64, description="Channels of D's own maps if it judges features.")
 
 
 class ModelSettings(Settings):
     """The five networks M, F, G, D and E (section 3.3)."""
 
     embedding_dim: Positive = Field(500, description="Length of a gene's vector, a row of M.")
-    embedding_scale: float = Field(1.0, gt=0, description="Standard deviation of M at the start.")
+    embedding_scale: float = Field(1.0, gt=0, description="Standard deviation of M when it is initialised with noise.")
     style_dim: Positive = Field(64, description="Length of a style code.")
     mapping_layers: Positive = Field(3, description="Linear layers of F.")
     mapping_width: Positive = Field(512, description="Width of F's hidden layers.")
     attention: bool = Field(False, description="Ablation: one self-attention block over genes before F.")
     attention_heads: Positive = Field(4, description="Heads of that block; must divide embedding_dim.")
-    noise_dim: int = Field(0, ge=0, description="Length of the noise beside a row of M, before F; GRAPE has none.")
+    noise_dim: int = Field(0, ge=0, description="Length of the noise joined to a row of M before F; GRAPE has none.")
     generator: GeneratorSettings = GeneratorSettings()
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     style_encoder: TrunkSettings = TrunkSettings()

@@ -12,21 +12,21 @@ class FlatFieldSettings(Settings):
     """Retrospective flat-field correction (section 3.2, step 1)."""
 
     enabled: bool = Field(True, description="Correct uneven illumination.")
-    again: bool = Field(False, description="Correct tiles, too, that the screen's layout says are corrected already.")
-    columns: tuple[str, ...] = Field((PLATE, WELL), description="Table columns over which one field is taken.")
+    again: bool = Field(False, description="Also correct tiles that the layout says are already corrected.")
+    columns: tuple[str, ...] = Field((PLATE, WELL), description="Table columns that group tiles for one field.")
     file: str | None = Field(
         None,
-        description="Fields computed elsewhere, taken as they are: .npy or .tif of (channels, height, width), relative "
-        "to the screen's folder; what `columns` names may stand in braces (fields/{plate}.npy).",
+        description="Fields computed elsewhere, used as they are: .npy or .tif of (channels, height, width), relative "
+        "to the screen's folder; braces take the columns named by `columns` (fields/{plate}.npy).",
     )
     steps_per_radius: Positive = Field(
-        27, description="The median is evaluated this often along its radius, and interpolated between."
+        27, description="Points per radius at which the median is computed; it is interpolated in between."
     )
-    percentile: float = Field(2.0, ge=0, le=50, description="Robust minimum the field is divided by.")
+    percentile: float = Field(2.0, ge=0, le=50, description="Percentile the field is divided by, a robust minimum.")
     min_agreement: Share = Field(
         0.5,
-        description="Share of a field's variance that two halves of the tiles must agree on for it to be applied; "
-        "0 applies it always.",
+        description="Apply a field only if two halves of the tiles agree on at least this share of its variance; "
+        "0 always applies it.",
     )
 
 
@@ -35,7 +35,7 @@ class IntensitySettings(Settings):
 
     lower: float = Field(0.1, ge=0, lt=100, description="Lower percentile, mapped to 0.")
     upper: float = Field(99.9, gt=0, le=100, description="Upper percentile, mapped to 1.")
-    columns: tuple[str, ...] = Field((PLATE, WELL), description="Table columns over which percentiles are taken.")
+    columns: tuple[str, ...] = Field((PLATE, WELL), description="Table columns that group tiles for the percentiles.")
 
     @model_validator(mode="after")
     def _ordered(self) -> "IntensitySettings":
@@ -49,14 +49,14 @@ class PreprocessSettings(Settings):
 
     crop_size: Positive = Field(96, description="Height and width of a crop, in pixels.")
     edge: Literal["drop", "reflect", "zero"] = Field(
-        "drop", description="Cells whose crop leaves the tile: dropped, or padded by reflection or zeros."
+        "drop", description="Cells whose crop leaves the tile: drop them, or pad by reflection or zeros."
     )
     edge_margin: int | None = Field(
         None, ge=0, description="With edge=drop: least distance of a centre from the tile's edge; half a crop if unset."
     )
     batch_columns: tuple[str, ...] = Field(
         (PLATE, WELL),
-        description="Table columns that make a batch, all cells one if []; each needs controls.",
+        description="Table columns that define a batch; [] puts all cells into one. Each batch needs controls.",
     )
     flat_field: FlatFieldSettings = FlatFieldSettings()
     intensity: IntensitySettings = IntensitySettings()
@@ -64,7 +64,7 @@ class PreprocessSettings(Settings):
     on_problem: Literal["stop", "drop"] = Field(
         "drop",
         description="Batch without controls, missing or unreadable tile or crop, cell outside its tile: stop, or drop "
-        "what is affected and go on; the exit code is then 3.",
+        "the affected cells and continue; the exit code is then 3.",
     )
-    most_lost: Share = Field(0.5, description="Share of the cells that on_problem=drop may cost before it stops too.")
+    most_lost: Share = Field(0.5, description="Share of cells above which on_problem=drop stops too.")
     workers: int = Field(0, ge=0, description="Worker processes; 0 takes one per core.")

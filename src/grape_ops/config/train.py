@@ -18,10 +18,10 @@ class LossSettings(Settings):
         1, description="Steps between two penalties, each as many times as strong: 16 is the lazy R1 of StyleGAN2."
     )
     diversity: NonNegative = Field(
-        0.0, description="Weight of the diversity loss, which GRAPE has not; it wants model.noise_dim."
+        0.0, description="Weight of the diversity loss, which GRAPE does not have; it needs model.noise_dim."
     )
     match: NonNegative = Field(
-        0.0, description="Weight of what restyling is to change in the layers of the classifier; 0 leaves it out."
+        0.0, description="Weight of matching mean changes to gene effects in the classifier's layers; 0 leaves it out."
     )
     detach_style: bool = Field(True, description="Stop gradients as Eq. 3 prints them, so that it trains E only.")
 
@@ -34,10 +34,10 @@ class OptimizerSettings(Settings):
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's first decay.")
     beta2: float = Field(0.99, ge=0, lt=1, description="Adam's second decay.")
     falling: Share = Field(
-        0.0, description="Share of the steps, the last, over which all rates fall evenly to 0; the paper's never fall."
+        0.0, description="Share of the steps, at the end, over which all rates fall to 0; the paper's never fall."
     )
     embedding_learning_rate: NonNegative | None = Field(
-        None, description="Learning rate of M, if it has its own; 0 keeps M as it begins."
+        None, description="Learning rate of M, if it has its own; 0 keeps M as initialised."
     )
     embedding_weight_decay: NonNegative | None = Field(None, description="L2 penalty of M, if it has its own.")
 
@@ -55,42 +55,40 @@ class ClassifierSettings(Settings):
 
     width: Positive = Field(32, description="Channels of the first layer.")
     max_width: Positive = Field(128, description="Channels double after each halving but the last, up to this.")
-    blocks: Positive | None = Field(None, description="Halvings of the crop; until 4 to 7 pixels are left if unset.")
-    steps: Positive = Field(4000, description="Iterations, at most.")
-    holdout: Share = Field(
-        0.1, description="Share of cells it does not learn from: on them it is seen when to stop. 0 does all steps."
-    )
-    batch_size: Positive = Field(64, description="Crops in an iteration, of each perturbation equally many.")
-    learning_rate: float = Field(3e-3, gt=0, description="AdamW's rate; averaging the weights takes its noise away.")
+    blocks: Positive | None = Field(None, description="Halvings of the crop; if unset, until 4 to 7 pixels are left.")
+    steps: Positive = Field(4000, description="Most iterations.")
+    holdout: Share = Field(0.1, description="Share of cells set aside for early stopping; 0 does all steps.")
+    batch_size: Positive = Field(64, description="Crops per iteration, equally many of each perturbation.")
+    learning_rate: float = Field(3e-3, gt=0, description="AdamW's rate; averaging the weights removes its noise.")
     weight_decay: NonNegative = Field(1e-2, description="AdamW's weight decay.")
-    label_smoothing: Share = Field(0.1, description="Share of the label that goes to all perturbations alike.")
+    label_smoothing: Share = Field(0.1, description="Share of the label spread evenly over all perturbations.")
     augment: bool = Field(True, description="Rotate by quarter turns and mirror each crop at random.")
     jitter: NonNegative = Field(0.1, description="Spread of a random gain and offset of each crop's channels.")
 
 
 class InitSettings(Settings):
-    """How M is initialised: by noise, as in the paper, or by what a weakly supervised network sees."""
+    """How M is initialised: with noise, as in the paper, or with gene effects from a weakly supervised network."""
 
     kind: Literal["noise", "classifier"] = Field(
         "noise", description="Initial rows of M: noise, or gene effects in a classifier's layers."
     )
     spread: float = Field(1.0, gt=0, description="Root mean square of the entries of M that a classifier initialises.")
     networks: Positive = Field(
-        1, description="Classifiers, each from a seed of its own; gene effects are read from their layers side by side."
+        1, description="Classifiers, each with its own seed; gene effects are read from their layers side by side."
     )
     gene_specific_fraction: float = Field(
         0.4,
         ge=0,
         lt=1,
-        description="Share of directions that hold gene-specific variance alone; less if complexes are many and small.",
+        description="Share of directions with gene-specific variance only; less if complexes are many and small.",
     )
     classifier: ClassifierSettings = ClassifierSettings()
 
 
 class ViewSettings(Settings):
-    """How crops are changed before D, real and restyled ones alike (Zhao et al. 2020); nothing by default."""
+    """How crops, real and restyled alike, are changed before D sees them (Zhao et al. 2020); off by default."""
 
-    shift: int = Field(0, ge=0, description="Largest shift in px, along rows and columns each.")
+    shift: int = Field(0, ge=0, description="Largest shift in px, along rows and along columns.")
     jitter: NonNegative = Field(0.0, description="Spread of a random gain and offset of each crop's channels.")
 
 
@@ -98,15 +96,15 @@ class TrainSettings(Settings):
     """Training (section 3.5), and how it is carried out."""
 
     unit: Literal["gene", "guide"] = Field(
-        "gene", description="What a row of M stands for; guides show whether those of one gene find each other."
+        "gene", description="What a row of M stands for; with guides, evaluate whether those of one gene lie close."
     )
     steps: Positive = Field(100_000, description="Iterations.")
     batch_size: Positive = Field(256, description="Crops in an iteration.")
     sampling: Literal["balanced", "uniform"] = Field(
-        "balanced", description="Shuffled rounds over genes, or over cells as they come."
+        "balanced", description="balanced: shuffled rounds over genes; uniform: over all cells."
     )
     together: Positive = Field(
-        1, description="Cells of a batch that get the same target; loss.match compares their mean, and wants several."
+        1, description="Cells of a batch that get the same target; loss.match compares their mean, and needs several."
     )
     augment: bool = Field(False, description="Rotate by quarter turns and mirror each crop at random.")
     views: ViewSettings = ViewSettings()
@@ -115,18 +113,18 @@ class TrainSettings(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     ema: EmaSettings = EmaSettings()
     holdout: Share = Field(
-        0.0, lt=0.9, description="Share of each perturbation's cells that training never sees, to watch D memorise."
+        0.0, lt=0.9, description="Share of each perturbation's cells that training never sees, to see D overfit."
     )
     checkpoint_every: Positive = Field(2500, description="Steps between checkpoints.")
     keep_checkpoints: Positive = Field(3, description="Latest checkpoints that stay on disk.")
     keep_every: int = Field(
         0, ge=0, description="Checkpoints at multiples of this many steps stay on disk too; 0: none."
     )
-    log_every: Positive = Field(100, description="Steps between two lines of metrics.jsonl, each a mean over them.")
-    evaluate_every: int = Field(2500, ge=0, description="Steps between looks at mAP and held-out cells; 0 for none.")
-    tensorboard: bool = Field(False, description="Write the metrics for TensorBoard too (extra `tensorboard`).")
-    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Arithmetic of the networks.")
-    accumulate: Positive = Field(1, description="Parts a batch is computed in, one after the other: less memory.")
+    log_every: Positive = Field(100, description="Steps between lines of metrics.jsonl, each a mean over them.")
+    evaluate_every: int = Field(2500, ge=0, description="Steps between checks of mAP and held-out cells; 0 for none.")
+    tensorboard: bool = Field(False, description="Also write the metrics for TensorBoard (extra `tensorboard`).")
+    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Numerical precision of the networks.")
+    accumulate: Positive = Field(1, description="Parts of a batch, computed one after the other to save memory.")
     activation_checkpointing: bool = Field(False, description="Compute the generator's activations twice: less memory.")
     compile: Literal["off", "inductor", "aot_eager"] = Field(
         "off", description="torch.compile of the objectives; aot_eager traces without generating code, for checks."
@@ -135,6 +133,6 @@ class TrainSettings(Settings):
         "auto", description="Keep all crops on the device; auto does so on a GPU with room for them."
     )
     accelerator: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device; auto takes a GPU if there is one.")
-    devices: Positive = Field(1, description="Processes on a machine, one a device.")
-    nodes: Positive = Field(1, description="Machines; start the command on each by torchrun or SLURM.")
+    devices: Positive = Field(1, description="Processes per machine, one per device.")
+    nodes: Positive = Field(1, description="Machines; start the command on each with torchrun or SLURM.")
     threads: int = Field(0, ge=0, description="CPU threads of the networks; 0 takes one per physical core.")

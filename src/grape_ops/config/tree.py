@@ -37,7 +37,7 @@ class Config(Settings):
 
     @property
     def seen_through(self) -> ClassifierSettings | None:
-        """The frozen classifier that D or a loss looks through; None if neither does."""
+        """The frozen classifier whose features D or a loss uses; None if neither does."""
         wanted = self.model.discriminator.judges == "features" or self.train.loss.match > 0
         return self.train.init.classifier if wanted else None
 

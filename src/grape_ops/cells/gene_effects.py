@@ -53,6 +53,11 @@ class CellSums:
         products = self.products[np.ix_(kept, kept)] / np.outer(deviation, deviation)
         return CellSums(self.counts, self.by_gene[:, kept] / deviation, self.by_batch[:, kept] / deviation, products)
 
+    def columns(self, chosen: np.ndarray) -> "CellSums":
+        """The same for some features only (v,)."""
+        products = self.products[np.ix_(chosen, chosen)]
+        return CellSums(self.counts, self.by_gene[:, chosen], self.by_batch[:, chosen], products)
+
     def varying(self) -> np.ndarray:
         """Which features vary between cells of one gene: (V,) bool."""
         return self._within() > 1e-9 * np.diag(self.products)
@@ -66,8 +71,10 @@ class CellSums:
         cells = np.maximum(self.counts.sum(axis=1), 1)[:, None]
         return np.diag(self.products) - (self.by_gene**2 / cells).sum(axis=0)
 
-    def effects(self) -> "Effects":
+    def effects(self, prior: float | None = None) -> "Effects":
         """Fit gene + batch to all cells; features are to be :meth:`scaled`.
+
+        ``prior`` is how many cells' worth of evidence holds a batch's effect near 0; it is estimated if None.
 
         A batch's effect is drawn from a normal distribution around 0, whose variance is found along with it (EM).
         Genes are eliminated, and only that variance is iterated: to fit genes and batches in turns would take
@@ -80,9 +87,10 @@ class CellSums:
         told, axes = np.linalg.eigh(np.diag(in_batch) - shares.T @ self.counts)
         told = np.maximum(told, 0)
         left = axes.T @ (self.by_batch - shares.T @ self.by_gene)
-        power, prior = (left**2).mean(axis=1), 1.0  # the prior is worth so many cells
-        for _ in range(_TURNS):
-            prior = 1 / np.mean(power / (told + prior) ** 2 + 1 / (told + prior))
+        if prior is None:
+            power, prior = (left**2).mean(axis=1), 1.0
+            for _ in range(_TURNS):
+                prior = 1 / np.mean(power / (told + prior) ** 2 + 1 / (told + prior))
         batch = axes @ (left / (told + prior)[:, None])
         batch -= batch.mean(axis=0)
         gene = (self.by_gene - self.counts @ batch) / cells
@@ -90,16 +98,21 @@ class CellSums:
         both = gene.T @ self.counts @ batch
         fitted = (gene.T * in_gene) @ gene + (batch.T * in_batch) @ batch + both + both.T
         freedom = max(in_gene.sum() - (in_gene > 0).sum() - (in_batch > 0).sum() + 1, 1)
-        return Effects(gene, batch, (self.products - explained - explained.T + fitted) / freedom)
+        scatter = (self.products - explained - explained.T + fitted) / freedom
+        return Effects(gene, batch, scatter, (axes / (told + prior)) @ axes.T)
 
 
 @dataclass
 class Effects:
-    """Genes (P, V), batches (B, V) with mean 0, and the covariance of what they leave of a cell, the scatter (V, V)."""
+    """Genes (P, V), batches (B, V) with mean 0, and the covariance of what they leave of a cell, the scatter (V, V).
+
+    ``batch_error`` (B, B) is the covariance of the batches' errors, in units of one cell's scatter.
+    """
 
     gene: np.ndarray
     batch: np.ndarray
     scatter: np.ndarray
+    batch_error: np.ndarray
 
 
 def shrunken_gene_effects(cells: CellSums, own: float) -> np.ndarray:

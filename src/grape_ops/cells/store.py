@@ -78,6 +78,7 @@ class CropStore:
     unit : what a perturbation is, "gene" or "guide".
     perturbations : genes, or guides, in alphabetical order, then ``CONTROL_LABEL``, which stands for all controls.
     labels : (N,) index into ``perturbations``.
+    control_label : the label of the controls, the last one.
     batches : names of the B batches.
     batch_codes : (N,) index into ``batches``.
     control_mean, control_sd : (B, C) float32, of the batch's control crops scaled to [0, 1].
@@ -95,6 +96,7 @@ class CropStore:
         self._shards = list(shards.values())
         self._shard_codes, self._rows = places.shard, places.row
         self.perturbations = places.perturbations
+        self.control_label = len(places.perturbations) - 1
         self.labels = places.label
         self.batches: tuple[str, ...] = tuple(batch["name"] for batch in meta["batches"])
         self.batch_codes = places.batch

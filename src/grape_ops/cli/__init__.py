@@ -18,6 +18,7 @@ from grape_ops.errors import GrapeOpsError, Interrupted
 from grape_ops.cli import screen_commands  # noqa: F401
 from grape_ops.cli import train_commands  # noqa: F401
 from grape_ops.cli import judge_commands  # noqa: F401
+from grape_ops.cli import hits_commands  # noqa: F401
 from grape_ops.cli import calibrate_commands  # noqa: F401
 from grape_ops.cli import generate_commands  # noqa: F401
 from grape_ops.cli import benchmark_commands  # noqa: F401

@@ -17,6 +17,7 @@ from grape_ops.config.explore import ExploreSettings
 from grape_ops.config.export import ExportSettings
 from grape_ops.config.features import FeatureSettings
 from grape_ops.config.generate import GenerateSettings
+from grape_ops.config.hits import HitsSettings
 from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
 from grape_ops.config.loading import (
     dump_config,
@@ -61,6 +62,7 @@ __all__ = [
     "Gene2vecSettings",
     "GenerateSettings",
     "GeneratorSettings",
+    "HitsSettings",
     "ImpaSettings",
     "InitSettings",
     "IntensitySettings",

@@ -9,6 +9,7 @@ from grape_ops.config.explore import ExploreSettings
 from grape_ops.config.export import ExportSettings
 from grape_ops.config.features import FeatureSettings
 from grape_ops.config.generate import GenerateSettings
+from grape_ops.config.hits import HitsSettings
 from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
 from grape_ops.config.model import ModelSettings
 from grape_ops.config.preprocess import PreprocessSettings
@@ -28,6 +29,7 @@ class Config(Settings):
     train: TrainSettings = TrainSettings()
     embed: EmbedSettings = EmbedSettings()
     baselines: BaselineSettings = BaselineSettings()
+    hits: HitsSettings = HitsSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     curate: CurateSettings = CurateSettings()
     generate: GenerateSettings = GenerateSettings()

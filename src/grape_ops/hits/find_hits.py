@@ -1,0 +1,148 @@
+"""All that is known of the genes and guides of a store, from features of single cells to tables.
+
+Where networks read cells that they have not seen, each half of the cells has features of its own: each is tested, and
+p-values are combined. Letters: U guides, V features, G genes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control
+
+from grape_ops.cells.store import CropStore
+from grape_ops.config import Config
+from grape_ops.errors import GrapeOpsError
+from grape_ops.hits.calibration import pseudo_gene_p_values
+from grape_ops.hits.cell_features import CellFeatures, cell_features, feature_channels
+from grape_ops.hits.cell_scores import cell_scores
+from grape_ops.hits.gene_test import GeneTest, Tests, combined, gene_metric, gene_tests
+from grape_ops.hits.guide_profiles import GuideProfiles
+from grape_ops.hits.guides import Guides
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What is known: a row per gene, the most significant first, a row per guide, p-values of pseudo-genes."""
+
+    genes: pd.DataFrame
+    guides: pd.DataFrame
+    pseudo_genes: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The tests on one set of features.
+
+    Attributes
+    ----------
+    rows : guides of each gene.
+    tests : of genes and guides.
+    genes : ``guides_agree``, ``auc`` and ``share_of_cells`` by gene.
+    guides : (U,) ``n_cells``, ``effect``, ``p_value`` and ``agreement``.
+    channels : tests of genes by channel.
+    pseudo_genes : their p-values.
+    """
+
+    rows: dict[str, list[int]]
+    tests: Tests
+    genes: pd.DataFrame
+    guides: pd.DataFrame
+    channels: dict[str, dict[str, GeneTest]]
+    pseudo_genes: np.ndarray
+
+
+def find_hits(store: CropStore, config: Config) -> Hits:
+    """Test all genes and guides of a store.
+
+    Raises
+    ------
+    GrapeOpsError : the cells name no guides, there are fewer than two control guides, no gene has cells, or no
+        feature can be tested.
+    """
+    guides = Guides.of(store)
+    parts = [_tested(store, guides, features, config) for features in cell_features(store, config)]
+    names = [name for name in parts[0].rows if all(name in part.rows for part in parts)]
+    if not names:
+        raise GrapeOpsError("No gene has a guide with two cells or more: there is nothing to test.")
+    genes = _gene_table(store, guides, parts, names, config.hits.q_value)
+    pseudo = combined(np.array([part.pseudo_genes for part in parts]))
+    return Hits(genes, _guide_table(guides, parts, config.hits.q_value), pseudo)
+
+
+def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Config) -> _Part:
+    sums = features.sums(guides.codes, f"hits by {config.hits.features}")
+    profiles = GuideProfiles.of(sums, guides.controls)
+    rows = guides.of_genes(profiles.cells)
+    tests, metric = gene_tests(profiles, rows, config.seed), gene_metric(profiles, rows)
+    agreement, agree = _agreement(profiles, rows, metric)
+    scores = cell_scores(features, guides, profiles, rows, metric, config.hits.control_cells, config.seed)
+    own = pd.DataFrame({"n_cells": profiles.cells.astype(int), "agreement": agreement})
+    own["effect"] = pd.Series({row: _effect(test.distance) for row, test in tests.guides.items()}, dtype=float)
+    own["p_value"] = pd.Series({row: test.p_value for row, test in tests.guides.items()}, dtype=float)
+    median = int(np.median([len(part) for part in rows.values()])) if rows else 1
+    pseudo = pseudo_gene_p_values(profiles, median, metric, config.hits.pseudo_genes, config.seed)
+    channels = {}
+    for channel, columns in feature_channels(features.names, store.channels).items():
+        part = GuideProfiles.of(sums.columns(columns), guides.controls)
+        channels[channel] = gene_tests(part, rows, config.seed).genes
+    return _Part(rows, tests, scores.assign(guides_agree=pd.Series(agree)), own, channels, pseudo)
+
+
+def _gene_table(
+    store: CropStore, guides: Guides, parts: Sequence[_Part], names: Sequence[str], q_value: float
+) -> pd.DataFrame:
+    cells = pd.DataFrame({"gene": store.labels, "guide": guides.codes, "batch": store.batch_codes})
+    counts = cells.groupby("gene").agg(n_cells=("gene", "size"), n_batches=("batch", "nunique"))
+    table = counts.loc[[store.perturbations.index(name) for name in names]].reset_index(drop=True)
+    table.insert(0, "gene_symbol", list(names))
+    table.insert(2, "n_guides", [len({row for part in parts for row in part.rows[name]}) for name in names])
+    table["effect"] = _effect(np.mean([[part.tests.genes[name].distance for name in names] for part in parts], axis=0))
+    table["p_value"] = combined(np.array([[part.tests.genes[name].p_value for name in names] for part in parts]))
+    table["q_value"] = false_discovery_control(table["p_value"])
+    table["is_hit"] = table["q_value"] < q_value
+    for column in ("guides_agree", "auc", "share_of_cells"):
+        table[column] = np.mean([part.genes[column].loc[list(names)] for part in parts], axis=0)
+    if channels := parts[0].channels:  # learned features name none
+        strength = {channel: [own[name].statistic for name in names] for channel, own in channels.items()}
+        table["top_channel"] = pd.DataFrame(strength).idxmax(axis=1)
+        for channel, own in channels.items():
+            table[f"p_{channel}"] = [own[name].p_value for name in names]
+    return table.sort_values(["p_value", "effect"], ascending=[True, False], ignore_index=True)
+
+
+def _guide_table(guides: Guides, parts: Sequence[_Part], q_value: float) -> pd.DataFrame:
+    table = pd.DataFrame({"guide": guides.names, "gene_symbol": guides.genes})
+    table["n_cells"] = np.sum([part.guides["n_cells"] for part in parts], axis=0)
+    table["effect"] = np.mean([part.guides["effect"] for part in parts], axis=0)
+    table["p_value"] = combined(np.array([part.guides["p_value"] for part in parts]))
+    tested = table["p_value"].notna()
+    table["q_value"] = np.nan
+    table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"])
+    table["agreement"] = np.mean([part.guides["agreement"] for part in parts], axis=0)
+    table["outlier"] = (table["q_value"] < q_value) & (table["agreement"] < 0)
+    return table
+
+
+def _effect(distance: np.ndarray | float) -> np.ndarray:
+    return np.sqrt(np.maximum(distance, 0))
+
+
+def _agreement(
+    profiles: GuideProfiles, rows: dict[str, list[int]], metric: np.ndarray
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Cosine of each guide with the mean of its gene's others (U,), and the mean cosine over pairs of each gene."""
+    values = profiles.profiles @ np.linalg.cholesky(metric)
+    guides, genes = np.full(len(values), np.nan), dict.fromkeys(rows, np.nan)
+    for name, own in rows.items():
+        if len(own) > 1:
+            unit = _unit(values[own])
+            guides[own] = (unit * _unit(values[own].sum(axis=0) - values[own])).sum(axis=1)
+            total = unit.sum(axis=0)
+            genes[name] = float((total @ total - len(own)) / (len(own) * (len(own) - 1)))
+    return guides, genes
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -1,0 +1,113 @@
+"""``grape-ops hits``: which genes have a phenotype, and which guides carry it.
+
+out/
+  genes.tsv          one row per gene, the most significant first
+  guides.tsv         one row per guide
+  hits.json          settings, definitions, and how the test fares on pseudo-genes
+  volcano.png, .pdf  effect and significance of each gene
+  calibration.png, .pdf  p-values of pseudo-genes of non-targeting guides beside those expected
+  channels.png, .pdf  significance of the hits by channel, where features name channels
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grape_ops import __version__
+from grape_ops.artifacts.atomic import draft_of, write_json
+from grape_ops.artifacts.ownership import check_folder
+from grape_ops.cells.store import CropStore
+from grape_ops.config import Config
+from grape_ops.hits.calibration import in_words
+from grape_ops.hits.find_hits import find_hits
+from grape_ops.hits.hits_figures import calibration_figure, channels_figure, volcano_figure
+from grape_ops.restyle.cell_figures import save_figure
+from grape_ops.train.run import store_fingerprint
+
+GENES_TSV, GUIDES_TSV, HITS_JSON = "genes.tsv", "guides.tsv", "hits.json"
+DEFINITIONS = {
+    "n_cells, n_guides, n_batches": "cells, guides with cells, and batches of the gene",
+    "effect": "distance of the gene's guides from the non-targeting guides, in standard deviations of single cells, "
+    "over all directions of the features; its square is estimated without bias, and 0 stands for a negative square",
+    "p_value": "of the null that the gene's guides are non-targeting guides; the guide is the unit",
+    "q_value": "Benjamini and Hochberg over genes",
+    "is_hit": "q_value below hits.q_value",
+    "guides_agree": "mean cosine between profiles of two guides of the gene; empty for one guide",
+    "auc": "area under the ROC curve of the gene's cells against control cells, along the profile of its other guides; "
+    "empty for one guide",
+    "share_of_cells": "share of cells beyond the 95th percentile of control cells along that profile, less the 5 % of "
+    "controls, as a share of the rest",
+    "top_channel": "channel in which the gene is most significant",
+    "p_CHANNEL": "the same test on the features of one channel",
+    "agreement": "of a guide: cosine of its profile with the mean of the gene's other guides",
+    "outlier": "of a guide: significant by itself, and pointing away from the gene's other guides",
+}
+
+
+def write_hits(store_path: Path, out: Path, config: Config) -> str:
+    """Test the genes of a store and write tables and figures.
+
+    Parameters
+    ----------
+    store_path : crop store.
+    out : folder for the results; an earlier result is replaced.
+    config : ``hits`` says how; ``seed`` deals guides and folds.
+
+    Returns
+    -------
+    What was found, in a few lines.
+
+    Raises
+    ------
+    GrapeOpsError : the cells name no guides, there are fewer than two control guides, or no feature can be tested.
+    """
+    check_folder(out, "hits", marker=HITS_JSON)
+    store = CropStore.open(store_path)
+    found = find_hits(store, config)
+    out.mkdir(parents=True, exist_ok=True)
+    for table, name in ((found.genes, GENES_TSV), (found.guides, GUIDES_TSV)):
+        with draft_of(out / name) as draft:
+            table.to_csv(draft, sep="\t", index=False, float_format="%.6g")
+    save_figure(volcano_figure(found.genes, config.hits.q_value), out / "volcano")
+    if len(found.pseudo_genes):
+        save_figure(calibration_figure(found.pseudo_genes), out / "calibration")
+    if figure := channels_figure(found.genes):
+        save_figure(figure, out / "channels")
+    calibration = in_words(found.pseudo_genes)
+    rate = float((found.pseudo_genes < 0.05).mean()) if len(found.pseudo_genes) else None
+    facts: dict[str, Any] = {
+        "version": __version__,
+        "store": store_fingerprint(store),
+        "seed": config.seed,
+        "settings": config.hits.model_dump(mode="json"),
+        "definitions": DEFINITIONS,
+        "genes": len(found.genes),
+        "hits": int(found.genes["is_hit"].sum()),
+        "calibration": {"pseudo_genes": len(found.pseudo_genes), "rate_at_05": rate, "in_words": calibration},
+    }
+    write_json(out / HITS_JSON, facts)  # last: it says that all is there
+    hits = found.genes[found.genes["is_hit"]]
+    first = ", ".join(hits["gene_symbol"][:5]) + (", …" if len(hits) > 5 else "")
+    return (
+        f"{len(hits)} of {len(found.genes)} genes have a phenotype (q < {config.hits.q_value:g})"
+        f"{': ' + first if len(hits) else ''}.\n{calibration}\nTables and figures: {out}"
+    )
+
+
+def read_genes(folder: Path) -> pd.DataFrame:
+    """Read ``genes.tsv``: no gene symbol is ever taken for a missing number."""
+    table = pd.read_csv(folder / GENES_TSV, sep="\t", keep_default_na=False, na_values={})
+    words = ("gene_symbol", "is_hit", "top_channel")
+    numbers = [name for name in table.columns if name not in words]
+    table[numbers] = table[numbers].replace("", np.nan).astype(float)
+    table["is_hit"] = table["is_hit"].astype(str) == "True"
+    return table
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Read ``hits.json``."""
+    found: dict[str, Any] = json.loads((folder / HITS_JSON).read_text())
+    return found

@@ -7,6 +7,8 @@ again: what it finds is what such clusters would show without any knowledge.
 Letters: N genes, c clusters, K complexes.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy.stats import hypergeom
 
@@ -57,7 +59,7 @@ def enriched_clusters(labels: np.ndarray, membership: np.ndarray) -> tuple[int, 
 
 def enrichment_scores(
     labels: np.ndarray, membership: np.ndarray, shuffles: int, rng: np.random.Generator
-) -> dict[str, float | int]:
+) -> dict[str, Any]:
     """Count enriched clusters, and the same after shuffling the cluster labels: (N,) int, (N, K) bool."""
     clusters, complexes = enriched_clusters(labels, membership)
     control = np.array([enriched_clusters(rng.permutation(labels), membership)[0] for _ in range(shuffles)])

@@ -9,14 +9,16 @@ Letters: N genes, t columns of the nuisance, n neighbours.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from grape_ops.evaluate.context import MethodRuns
 from grape_ops.evaluate.records import NuisanceScore, NuisanceScores
 from grape_ops.evaluate.significance import add_one_p
+
+if TYPE_CHECKING:
+    from grape_ops.evaluate.context import MethodRuns
 
 
 def nuisance_score(
@@ -59,7 +61,7 @@ def _explained(means: Sequence[csr_array], target: np.ndarray, total: float) -> 
     return float(np.mean([1 - ((target - mean @ target) ** 2).sum() / total for mean in means]))
 
 
-def nuisance(method: MethodRuns) -> NuisanceScores:
+def nuisance(method: "MethodRuns") -> NuisanceScores:
     """Score what the vectors should not know.
 
     Batches and cell numbers belong to the screen, so a map that does not tell them borrows from the first that does.

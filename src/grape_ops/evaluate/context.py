@@ -161,8 +161,3 @@ class MethodRuns:
                 leiden.leiden(indices, resolution, self.context.settings.leiden_runs, rng) for indices in self.near
             ]
         return found
-
-
-def seed_sd(values: Sequence[float]) -> float | None:
-    """Standard deviation between runs of a method, which a single run cannot have."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None

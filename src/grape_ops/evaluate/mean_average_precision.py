@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from grape_ops.evaluate.context import MethodRuns, seed_sd
+from grape_ops.evaluate.clustering import seed_sd
+from grape_ops.evaluate.context import MethodRuns
 from grape_ops.evaluate.records import ComplexScores, GeneScores, MapScore
 from grape_ops.evaluate.retrieval import average_precision, chance_average_precision, chance_corrected
 from grape_ops.evaluate.significance import benjamini_hochberg, complex_shares

@@ -10,16 +10,12 @@ from typing import Any
 
 from grape_ops.evaluate import records
 from grape_ops.evaluate.agreement import SCORES
+from grape_ops.evaluate.clustering import kmeans_agreement, kmeans_sweep, random_sweep
 from grape_ops.evaluate.confounding import nuisance
 from grape_ops.evaluate.context import EvaluationContext, MethodRuns
+from grape_ops.evaluate.enrichment import enrichment_of_clusters
+from grape_ops.evaluate.leiden import leiden_agreement
 from grape_ops.evaluate.mean_average_precision import complex_precision, gene_precision, mean_average_precision
-from grape_ops.evaluate.partition_scores import (
-    cluster_enrichment,
-    kmeans_agreement,
-    kmeans_sweep,
-    leiden_agreement,
-    random_sweep,
-)
 from grape_ops.evaluate.recall import pair_recall
 
 Columns = dict[str, float]
@@ -152,7 +148,7 @@ METRICS: tuple[Metric, ...] = (
             "enrichment": "Hypergeometric test of each cluster with each complex, background all common genes, "
             "Benjamini-Hochberg, q < 0.05; shuffled_mean from {shuffles} shuffles of the cluster labels.",
         },
-        cluster_enrichment,
+        enrichment_of_clusters,
         _enrichment_columns,
     ),
     Metric(

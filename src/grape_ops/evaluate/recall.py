@@ -7,13 +7,17 @@ all pairs that is counted, which exceeds twice (once) the tail only when similar
 Letters: N genes, Q known pairs.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.context import EvaluationContext, MethodRuns
 from grape_ops.evaluate.records import RecallScore
 from grape_ops.evaluate.retrieval import unit_rows
 from grape_ops.groundtruth.truth import membership
+
+if TYPE_CHECKING:
+    from grape_ops.evaluate.context import EvaluationContext, MethodRuns
 
 ROWS = 512  # rows of the similarity matrix at a time
 
@@ -79,7 +83,7 @@ def _outside(similarity: np.ndarray, low: float, high: float) -> float:
     return float(np.count_nonzero((similarity <= low) | (similarity >= high)) / len(similarity))
 
 
-def pair_recall(method: MethodRuns) -> tuple[RecallScore, ...]:
+def pair_recall(method: "MethodRuns") -> tuple[RecallScore, ...]:
     """Recall of the truth's own pairs and of each list, among all common genes."""
     task, tails = method.context.task, method.context.settings.recall_tails
     every = len(known_pairs(membership(task.truth, task.truth.genes)))
@@ -93,7 +97,7 @@ def pair_recall(method: MethodRuns) -> tuple[RecallScore, ...]:
     return tuple(scores)
 
 
-def _listed_pairs(context: EvaluationContext) -> list[tuple[str, int, np.ndarray]]:
+def _listed_pairs(context: "EvaluationContext") -> list[tuple[str, int, np.ndarray]]:
     """Name of each list, how many pairs it holds, and (Q, 2) positions of those with both genes in the maps."""
     position = {gene: row for row, gene in enumerate(context.task.genes)}
     known = []

@@ -12,8 +12,7 @@ from grape_ops.cells.genes import BATCH_COMPOSITION
 from grape_ops.config import EvaluateSettings
 from grape_ops.evaluate.clustering import kmeans_scores
 from grape_ops.evaluate.maps import gene_map, make_task
-from grape_ops.evaluate.restricted import decoy_scores
-from grape_ops.evaluate.retrieval import average_precision, chance_average_precision
+from grape_ops.evaluate.retrieval import average_precision, chance_average_precision, decoy_scores
 from grape_ops.groundtruth import GroundTruth
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """What every metric is given: the conditions that all methods share, and the runs of one method."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,11 +12,10 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import leiden
 from grape_ops.evaluate.agreement import agreement
 from grape_ops.evaluate.clustering import REFERENCE_DIMENSIONS, REFERENCE_MAPS, kmeans, random_scores
-from grape_ops.evaluate.maps import GeneMap, Task, make_task
+from grape_ops.evaluate.maps import GeneMap, Task
 from grape_ops.evaluate.neighbourhood import nearest, neighbour_count
 from grape_ops.evaluate.significance import Significance, permute_labels
 from grape_ops.groundtruth.pairs import KnownPairs
-from grape_ops.groundtruth.truth import GroundTruth
 
 STREAMS = ("permutations", "kmeans", "reference", "bootstrap", "leiden", "shuffles", "nuisance")
 
@@ -31,20 +30,8 @@ class EvaluationContext:
     task: Task
     settings: EvaluateSettings
     seed: int
-    pairs: Sequence[KnownPairs] = ()
-    maps: Mapping[str, Sequence[GeneMap]] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls,
-        maps: Mapping[str, Sequence[GeneMap]],
-        truth: GroundTruth,
-        settings: EvaluateSettings,
-        seed: int,
-        pairs: Sequence[KnownPairs] = (),
-    ) -> "EvaluationContext":
-        """Find what all maps can be judged on."""
-        return cls(make_task(maps, truth), settings, seed, pairs, maps)
+    pairs: Sequence[KnownPairs]
+    maps: Mapping[str, Sequence[GeneMap]]
 
     def stream(self, name: str, part: int = 0) -> np.random.Generator:
         """Start one of the independent streams of the seed; parts of a stream are independent, too."""

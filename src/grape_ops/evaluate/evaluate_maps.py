@@ -12,7 +12,7 @@ import numpy as np
 from grape_ops.config import EvaluateSettings
 from grape_ops.evaluate.comparison import bootstrap_scores, complex_draws, with_intervals
 from grape_ops.evaluate.context import EvaluationContext, MethodRuns
-from grape_ops.evaluate.maps import gene_maps
+from grape_ops.evaluate.maps import gene_maps, make_task
 from grape_ops.evaluate.metrics import METRICS, definitions
 from grape_ops.evaluate.records import PARTS, MethodScores
 from grape_ops.evaluate.retrieval import average_precision
@@ -57,7 +57,7 @@ def evaluate_maps(
     methods = gene_maps(maps, aliases)
     if aliases is not None:
         truth = GroundTruth.of(truth.name, aliases.apply(truth.complexes))
-    context = EvaluationContext.of(methods, truth, settings, seed, pairs)
+    context = EvaluationContext(make_task(methods, truth), settings, seed, pairs, methods)
     draws = complex_draws(len(context.task.complexes), settings.bootstrap, context.stream("bootstrap"))
     entries, samples = [], []
     with progress("Judging gene maps", total=1 + (len(METRICS) + 1) * len(methods), unit="steps") as advance:

@@ -4,11 +4,10 @@ A metric is a function and a line in ``METRICS``. The function takes the runs of
 ``records.MethodScores`` has under the metric's name; or plain numbers by name, which are kept under ``more``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from grape_ops.evaluate import records
 from grape_ops.evaluate.agreement import SCORES
 from grape_ops.evaluate.clustering import kmeans_agreement, kmeans_sweep, random_sweep
 from grape_ops.evaluate.confounding import nuisance
@@ -17,6 +16,14 @@ from grape_ops.evaluate.enrichment import enrichment_of_clusters
 from grape_ops.evaluate.leiden import leiden_agreement
 from grape_ops.evaluate.mean_average_precision import complex_precision, gene_precision, mean_average_precision
 from grape_ops.evaluate.recall import pair_recall
+from grape_ops.evaluate.records import (
+    EnrichmentScores,
+    KMeansScores,
+    LeftOut,
+    LeidenScores,
+    NuisanceScores,
+    RecallScore,
+)
 
 Columns = dict[str, float]
 
@@ -46,47 +53,37 @@ class Metric:
     columns: Callable[[str, Any], Columns] = numbers
 
 
+def _joined(parts: Iterable[Columns]) -> Columns:
+    return {name: value for part in parts for name, value in part.items()}
+
+
 def agreement_numbers(prefix: str, record: Any) -> Columns:
     """Columns of a record's purity, NMI, AMI and ARI, as ``prefix_purity_mean``."""
-    columns: Columns = {}
-    for name in SCORES:
-        columns |= numbers(f"{prefix}_{name}", getattr(record, name))
-    return columns
+    return _joined(numbers(f"{prefix}_{name}", getattr(record, name)) for name in SCORES)
 
 
-def clustering_numbers(prefix: str, record: records.KMeansScores | records.LeidenScores) -> Columns:
+def clustering_numbers(prefix: str, record: KMeansScores | LeidenScores) -> Columns:
     """Columns of a clustering: its own numbers, its agreement, and that of chance."""
     own = numbers(prefix, record) | agreement_numbers(prefix, record)
     return own | agreement_numbers(f"{prefix}_random", record.random)
 
 
-def _leiden_columns(prefix: str, scores: tuple[records.LeidenScores, ...] | records.LeftOut) -> Columns:
-    columns: Columns = {}
-    for part in () if isinstance(scores, records.LeftOut) else scores:
-        columns |= clustering_numbers(f"{prefix}_{part.resolution:g}", part)
-    return columns
+def _leiden_columns(prefix: str, scores: tuple[LeidenScores, ...] | LeftOut) -> Columns:
+    parts = () if isinstance(scores, LeftOut) else scores
+    return _joined(clustering_numbers(f"{prefix}_{part.resolution:g}", part) for part in parts)
 
 
-def _recall_columns(prefix: str, scores: tuple[records.RecallScore, ...]) -> Columns:
-    columns: Columns = {}
-    for part in scores:
-        columns |= numbers(f"{prefix}_{part.pairs}_{part.side}_{part.tail:g}", part)
-    return columns
+def _recall_columns(prefix: str, scores: tuple[RecallScore, ...]) -> Columns:
+    return _joined(numbers(f"{prefix}_{part.pairs}_{part.side}_{part.tail:g}", part) for part in scores)
 
 
-def _enrichment_columns(prefix: str, scores: tuple[records.EnrichmentScores, ...]) -> Columns:
-    columns: Columns = {}
-    for part in scores:
-        columns |= numbers(f"{prefix}_{part.clusters.replace(' ', '_')}", part)
-    return columns
+def _enrichment_columns(prefix: str, scores: tuple[EnrichmentScores, ...]) -> Columns:
+    return _joined(numbers(f"{prefix}_{part.clusters.replace(' ', '_')}", part) for part in scores)
 
 
-def _nuisance_columns(prefix: str, scores: records.NuisanceScores) -> Columns:
-    named = {"batch": scores.batch, "cells": scores.cells}
-    columns: Columns = {}
-    for name, part in named.items():
-        columns |= numbers(f"{prefix}_{name}", part) if part is not None else {}
-    return columns
+def _nuisance_columns(prefix: str, scores: NuisanceScores) -> Columns:
+    named = (("batch", scores.batch), ("cells", scores.cells))
+    return _joined(numbers(f"{prefix}_{name}", part) for name, part in named if part is not None)
 
 
 def in_own_table(prefix: str, scores: Any) -> Columns:

@@ -1,32 +1,23 @@
 """Tables of an evaluation, made from the records of its methods."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import pandas as pd
 
 from grape_ops.evaluate.agreement import SCORES
 from grape_ops.evaluate.metrics import METRICS, clustering_numbers, numbers
-from grape_ops.evaluate.records import LeftOut, MethodScores
+from grape_ops.evaluate.records import Difference, LeftOut, MethodScores
 
 
 def score_table(scores: Sequence[MethodScores]) -> pd.DataFrame:
     """All single numbers, one row per method: ``scores.csv``."""
     rows = []
     for entry in scores:
-        row = {
-            "method": entry.method,
-            "n_runs": entry.n_runs,
-            "truth": entry.truth,
-            "truth_sha256": entry.truth_sha256,
-            "n_genes": entry.n_genes,
-            "n_genes_own": entry.n_genes_own,
-            "n_genes_truth": entry.n_genes_truth,
-            "n_complexes": entry.n_complexes,
-            "map_own_genes": entry.map_own_genes,
-            "unmatched_genes": len(entry.unmatched_genes),
-        }
+        values = {part.name: getattr(entry, part.name) for part in fields(entry)}
+        row = {name: value for name, value in values.items() if isinstance(value, str | int | float)}
+        row["unmatched_genes"] = len(entry.unmatched_genes)
         for metric in METRICS:
             row |= metric.columns(metric.name, entry.of(metric.name))
         rows.append(row)
@@ -34,31 +25,29 @@ def score_table(scores: Sequence[MethodScores]) -> pd.DataFrame:
 
 
 def tables(scores: Sequence[MethodScores]) -> dict[str, pd.DataFrame]:
-    """Every other table, by its name."""
+    """Every other table by its name; rows are genes, complexes, ..., of each method."""
+    unmatched = [(entry.method, gene) for entry in scores for gene in entry.unmatched_genes]
     return {
-        "genes": gene_table(scores),
-        "complexes": complex_table(scores),
+        "genes": _stacked(scores, "genes"),
+        "complexes": _stacked(scores, "complexes"),
         "differences": difference_table(scores),
         "sweep": sweep_table(scores),
         "recall": recall_table(scores),
         "leiden": leiden_table(scores),
-        "unmatched": unmatched_table(scores),
+        "unmatched": pd.DataFrame(unmatched, columns=["method", "gene_symbol"]),
     }
 
 
-def gene_table(scores: Sequence[MethodScores]) -> pd.DataFrame:
-    """AP of each gene, one row per method and gene."""
-    return pd.concat([pd.DataFrame({"method": e.method, **asdict(e.genes)}) for e in scores], ignore_index=True)
-
-
-def complex_table(scores: Sequence[MethodScores]) -> pd.DataFrame:
-    """Mean AP of each complex, one row per method and complex."""
-    return pd.concat([pd.DataFrame({"method": e.method, **asdict(e.complexes)}) for e in scores], ignore_index=True)
+def _stacked(scores: Sequence[MethodScores], part: str) -> pd.DataFrame:
+    """The columns of a part, the methods below each other."""
+    return pd.concat(
+        [pd.DataFrame({"method": e.method, **asdict(getattr(e, part))}) for e in scores], ignore_index=True
+    )
 
 
 def difference_table(scores: Sequence[MethodScores]) -> pd.DataFrame:
     """Differences of all pairs of methods, one row per pair and score."""
-    columns = ["method", "other", "score", "value", "low", "high", "p_value"]
+    columns = ["method", *(field.name for field in fields(Difference))]
     rows = [{"method": entry.method, **asdict(gap)} for entry in scores for gap in entry.differences]
     return pd.DataFrame(rows, columns=columns)
 
@@ -96,9 +85,3 @@ def leiden_table(scores: Sequence[MethodScores]) -> pd.DataFrame:
             named = {"method": entry.method, "clusters": tested.clusters}
             rows.append({**named, **own, **numbers("enrichment", tested)})
     return pd.DataFrame(rows, columns=None if rows else ["method", "clusters"])
-
-
-def unmatched_table(scores: Sequence[MethodScores]) -> pd.DataFrame:
-    """Genes of the truth that a method lacks, one row per method and gene."""
-    rows = [(entry.method, gene) for entry in scores for gene in entry.unmatched_genes]
-    return pd.DataFrame(rows, columns=["method", "gene_symbol"])

@@ -21,7 +21,7 @@ from compare import compare, options_of_methods, print_figures
 from grape_ops.cells.genes import BATCH_COMPOSITION, gene_anndata, gene_table
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, load_config
-from grape_ops.evaluate.restricted import other_batch_precision
+from grape_ops.evaluate.retrieval import other_batch_precision
 from grape_ops.groundtruth import load_truth, membership
 from grape_ops.power.recovery import recovery
 from grape_ops.schema import BATCH, COMPLEX, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, OBS_IS_CONTROL, TRUTH_FILE

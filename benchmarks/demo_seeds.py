@@ -62,7 +62,7 @@ def one_run(folder: Path, seed: int, shuffled: bool, extra: list[str], threads: 
     scores = evaluate_maps(maps, load_truth(str(screen / TRUTH_FILE)), EvaluateSettings(), seed)
     result: dict[str, Any] = {"seed": seed, "shuffled": shuffled}
     for position, score in zip(POSITIONS, scores, strict=True):
-        result[f"position_{position}"] = {key: score["map"][key] for key in ("value", "chance", "p_value")}
+        result[f"position_{position}"] = {key: getattr(score.map, key) for key in ("value", "chance", "p_value")}
     return result
 
 

@@ -8,7 +8,6 @@ What lies in ``--dir`` already is not done again, so that the benchmark may be s
 """
 
 import argparse
-import json
 import shlex
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from typing import Any
 
 import pandas as pd
 
+from grape_ops.evaluate.print_scores import CLUSTERINGS
+from grape_ops.evaluate.scores import read_scores
 from grape_ops.schema import STORE_FILE, TRUTH_FILE
 from record import write_record
 
@@ -63,21 +64,21 @@ def make_cells(cells: str, seed: int, config: str, lines: CommandLines) -> tuple
 
 def figures_of(folder: Path) -> dict[str, Any]:
     """Take the numbers of the printed table, and the differences in mAP from the first entry."""
-    scores = json.loads((folder / "scores.json").read_text())
-    first = scores[0]["method"]
+    scores = read_scores(folder / "scores.json")
+    first = scores[0]
     lines = []
     for entry in scores:
-        gap = next((d for d in entry["differences"] if d["other"] == first and d["score"] == "map"), None)
-        mean_ap = {key: entry["map"][key] for key in ("value", "low", "high", "seed_sd", "per_run", "p_value")}
-        kmeans = {name: entry["kmeans"][name] for name in ("purity", "nmi", "ari")}
-        clusters = {name: {"mean": part["mean"], "seed_sd": part["seed_sd"]} for name, part in kmeans.items()}
-        own = {"method": entry["method"], "runs": entry["n_runs"], "map": mean_ap, **clusters, "cost": entry["cost"]}
+        gap = next((gap for gap in entry.differences if gap.other == first.method and gap.score == "map"), None)
+        mean_ap = {key: getattr(entry.map, key) for key in ("value", "low", "high", "seed_sd", "per_run", "p_value")}
+        kmeans = {name: getattr(entry.kmeans, name) for name in CLUSTERINGS}
+        clusters = {name: {"mean": part.mean, "seed_sd": part.seed_sd} for name, part in kmeans.items()}
+        own = {"method": entry.method, "runs": entry.n_runs, "map": mean_ap, **clusters, "cost": entry.cost}
         if gap is not None:
-            own[f"map_minus_{first.replace(' ', '_')}"] = {k: gap[k] for k in ("value", "low", "high", "p_value")}
+            numbers = {key: getattr(gap, key) for key in ("value", "low", "high", "p_value")}
+            own[f"map_minus_{first.method.replace(' ', '_')}"] = numbers
         lines.append(own)
-    random = scores[0]["kmeans"]["random"]
-    chance = {"map": scores[0]["map"]["chance"], **{name: random[name]["mean"] for name in ("purity", "nmi", "ari")}}
-    genes = {key: scores[0][key] for key in ("n_genes", "n_complexes")}
+    chance = {"map": first.map.chance, **{name: getattr(first.kmeans.random, name).mean for name in CLUSTERINGS}}
+    genes = {"n_genes": first.n_genes, "n_complexes": first.n_complexes}
     return {**genes, "chance": chance, "methods": lines, "table": (folder / "table.txt").read_text().splitlines()}
 
 

@@ -5,6 +5,7 @@ same genes are judged beside it, so that every score is seen with a map that kno
 """
 
 import argparse
+from dataclasses import asdict
 from itertools import groupby
 
 import numpy as np
@@ -16,7 +17,8 @@ from threadpoolctl import threadpool_limits
 
 from grape_ops.config import EvaluateSettings
 from grape_ops.evaluate.clustering import kmeans_scores, summary
-from grape_ops.evaluate.evaluate_maps import evaluate_maps, print_scores
+from grape_ops.evaluate.evaluate_maps import evaluate_maps
+from grape_ops.evaluate.print_scores import print_scores
 from grape_ops.groundtruth import load_truth, membership
 from grape_ops.groundtruth.pairs import load_pairs
 from real_data import real_data
@@ -48,10 +50,10 @@ def main() -> None:
 
     print_scores(scores)
     published, random = scores
-    figures: dict[str, object] = {"n_genes": published["n_genes"], "map_p_value": published["map"]["p_value"]}
+    figures: dict[str, object] = {"n_genes": published.n_genes, "map_p_value": published.map.p_value}
     shown = Table("score", "reference", "here", "distance", "allowed")
     for name, (reference, sd) in REFERENCE.items():
-        value = published["map"]["value"] if name == "map" else published["kmeans"][name]["mean"]
+        value = published.map.value if name == "map" else getattr(published.kmeans, name).mean
         allowed = sd or 1e-4
         figures |= {name: value, f"{name}_distance": abs(value - reference), f"{name}_allowed": allowed}
         shown.add_row(name, f"{reference}", f"{value:.4f}", f"{abs(value - reference):.5f}", f"{allowed}")
@@ -61,13 +63,13 @@ def main() -> None:
     with threadpool_limits(1):
         many = summary(kmeans_scores(rows, labels, 14, 2000, np.random.default_rng(arguments.seed)))
     figures["over_2000_starts"] = {name: many[name] for name in REFERENCE if name in many}
-    figures["map_interval"] = [published["map"]["low"], published["map"]["high"]]
-    figures["map_minus_random"] = next(d for d in published["differences"] if d["score"] == "map")
+    figures["map_interval"] = [published.map.low, published.map.high]
+    figures["map_minus_random"] = next(asdict(gap) for gap in published.differences if gap.score == "map")
     figures["recall"] = {
-        name: {f"{line['side']} {line['quantiles'][-1]:g}": [line["value"], line["chance"]] for line in lines}
-        for name, lines in groupby(published["recall"], key=lambda line: line["pairs"])
+        name: {f"{line.side} {line.quantiles[-1]:g}": [line.value, line.chance] for line in lines}
+        for name, lines in groupby(published.recall, key=lambda line: line.pairs)
     }
-    figures["random"] = {"map": random["map"]["value"], "nmi": random["kmeans"]["nmi"]["mean"]}
+    figures["random"] = {"map": random.map.value, "nmi": random.kmeans.nmi.mean}
     figures["truth_sha256"] = truth.sha256
     Console(width=110).print(shown)
     write_record(arguments.out, "published_map", figures)

@@ -60,9 +60,10 @@ def run_pipeline(file: Path, overrides: Iterable[str] = ()) -> None:
     for step in _steps(plan, config, file.parent):
         do(step, out)
     if plan.truth is not None:
-        from grape_ops.evaluate.evaluate_maps import print_scores
+        from grape_ops.evaluate.print_scores import print_scores
+        from grape_ops.evaluate.scores import read_scores
 
-        print_scores(json.loads((out / SCORES_JSON).read_text()))
+        print_scores(read_scores(out / SCORES_JSON))
     typer.echo(f"Report: {out / 'report.html'}")
     if json.loads((out / "store" / QUALITY_FILE).read_text())["problems"]:
         typer.echo(f"Some tiles, cells or batches were left out: {out / 'store' / QUALITY_TABLE}")

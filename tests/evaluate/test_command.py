@@ -39,7 +39,7 @@ def test_the_folder_holds_scores_tables_and_figures(folder):
     maps = [folder / "run0.h5ad"]
     group = f"runs={folder / 'run1.h5ad'}, {folder / 'run2.h5ad'}"
     scores = evaluate_files(maps, str(folder / "truth.tsv"), folder / "out", settings(), 0, [group])
-    assert [entry["method"] for entry in scores] == ["ours", "runs"] and scores[1]["n_runs"] == 2
+    assert [entry.method for entry in scores] == ["ours", "runs"] and scores[1].n_runs == 2
     written = json.loads((folder / "out" / "scores.json").read_text())
     assert written[0]["truth_sha256"] == load_truth(folder / "truth.tsv").sha256
     details = folder / "out"

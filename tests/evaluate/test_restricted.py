@@ -2,8 +2,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from grape_ops.evaluate.restricted import decoy_scores, other_batch_precision, restricted_precision, shared
-from grape_ops.evaluate.retrieval import average_precision
+from grape_ops.evaluate.retrieval import (
+    average_precision,
+    decoy_scores,
+    other_batch_precision,
+    restricted_precision,
+    shared,
+)
 
 
 def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

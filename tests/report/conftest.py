@@ -1,6 +1,7 @@
 """Runs to report on: one with everything, and one whose names try to break out of the page."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,15 @@ from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.config import Config, EvaluateSettings, lay_over, load_config, parse_config
 from grape_ops.embed import embed
-from grape_ops.evaluate.evaluate_maps import evaluate_maps, write_scores
+from grape_ops.evaluate.evaluate_maps import evaluate_maps
+from grape_ops.evaluate.scores import write_scores
 from grape_ops.groundtruth import load_truth
 from grape_ops.restyle.phenotype_results import FEATURES_TSV, PHENOTYPE_JSON, PHENOTYPE_TSV, VALUES_FILE
 from grape_ops.schema import GENE
 from grape_ops.train.loop import train
 from grape_ops.train.run import Run, open_run
 
+QUICK = EvaluateSettings(permutations=50, kmeans_runs=5, bootstrap=20, shuffles=5, sweep_max=2, leiden_runs=2)
 EVIL_COMPLEX = "<script>document.title='broken'</script>"
 EVIL_GENE = "<img src=x onerror=\"document.title='broken'\">"
 EVIL_METHOD = "grape </script><b>bold</b>"
@@ -63,8 +66,7 @@ def full_run(tiny_store: CropStore, settings: Config, tmp_path_factory: pytest.T
     vectors = embed(run.path, settings.embed)
     other = vectors.copy()
     other.X = np.random.default_rng(0).random(other.shape, np.float32)
-    quick = EvaluateSettings(permutations=50, kmeans_runs=5, bootstrap=20, shuffles=5, sweep_max=2, leiden_runs=2)
-    scores = evaluate_maps({"grape M": vectors, "statistics": other}, load_truth(str(truth)), quick, 0)
+    scores = evaluate_maps({"grape M": vectors, "statistics": other}, load_truth(str(truth)), QUICK, 0)
     write_scores(scores, folder)
     return run
 
@@ -133,13 +135,6 @@ def hostile_run(tiny_store: CropStore, settings: Config, tmp_path_factory: pytes
     write_store(folder / "store", shards, cells, ["<i>DNA</i>"], quality={"cells_in_table": 60, "cells_kept": 58})
     truth = write_truth(folder / "truth.tsv", {EVIL_COMPLEX: (EVIL_GENE, "BBB"), "second": ("CCC", "DDD")})
     train(folder / "store", folder / "run", settings, truth=str(truth))
-    spread = {"mean": 0.5, "sd": 0.1}
-    entry = {
-        "method": EVIL_METHOD,
-        "truth": EVIL_COMPLEX,
-        "n_genes": 4,
-        "map": {"value": 0.9, "chance": 0.3, "p_value": 0.001},
-        "kmeans": {"k": 2, "runs": 5, "purity": spread, "nmi": spread, "ari": spread},
-    }
-    (folder / "scores.json").write_text(json.dumps([entry]))
+    (entry,) = evaluate_maps({EVIL_METHOD: embed(folder / "run", settings.embed)}, load_truth(str(truth)), QUICK, 0)
+    write_scores([replace(entry, truth=EVIL_COMPLEX)], folder)
     return open_run(folder / "run")

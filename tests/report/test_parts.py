@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,8 @@ from PIL import Image
 
 from grape_ops.config import merged, parse_config
 from grape_ops.embed import trained_nets
+from grape_ops.evaluate.records import ComplexScores, NuisanceScore, NuisanceScores
+from grape_ops.evaluate.scores import without_nan
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.report import projection
 from grape_ops.report.cells import CELLS, cell_pictures, choose_genes, strips
@@ -30,7 +33,7 @@ def inputs(full_run, tmp_path_factory) -> ReportInputs:
 
 
 def with_scores(inputs: ReportInputs, **changes) -> ReportInputs:
-    entry = inputs.scores[0] | changes
+    entry = replace(inputs.scores[0], **changes)
     return replace(inputs, scores=[entry, *inputs.scores[1:]])
 
 
@@ -104,14 +107,14 @@ def test_a_lone_gene_has_no_nearest():
 
 def test_scores_of_other_vectors_are_not_taken_for_this_run(inputs):
     assert own_entry(inputs.scores, inputs) is inputs.scores[0]
-    other = with_scores(inputs, map_own_genes=inputs.scores[0]["map_own_genes"] + 0.1)
+    other = with_scores(inputs, map_own_genes=inputs.scores[0].map_own_genes + 0.1)
     assert own_entry(other.scores, other) is None
     assert own_entry(None, inputs) is None
 
 
 def test_the_best_of_each_column_is_marked(inputs):
     table = score_table(inputs.scores, inputs.scores[0])
-    best = max(entry["map"]["value"] for entry in inputs.scores)
+    best = max(entry.map.value for entry in inputs.scores)
     marked = [cells[0].text for _, _, cells in table.rows if cells[0].best]
     assert set(marked) == {f"{best:.3f}"}
     assert table.rows[-1][0] == "chance (random maps)"
@@ -119,16 +122,16 @@ def test_the_best_of_each_column_is_marked(inputs):
 
 
 def test_words_follow_the_p_value(inputs):
-    part = inputs.scores[0]["map"]
-    sure = with_scores(inputs, map=part | {"p_value": 0.0001})
-    unsure = with_scores(inputs, map=part | {"p_value": 0.2})
+    part = inputs.scores[0].map
+    sure = with_scores(inputs, map=replace(part, p_value=0.0001))
+    unsure = with_scores(inputs, map=replace(part, p_value=0.2))
     assert any("than chance explains" in line for line in conclusions(sure)[0])
     assert any("not told apart from chance" in line for line in conclusions(unsure)[1])
     assert not any("than chance explains" in line for line in conclusions(unsure)[0])
 
 
 def test_words_warn_of_batches_overfitting_and_few_cells(inputs):
-    nuisance = {"batch": {"value": 0.5, "chance": 0.0, "p_value": 0.001}, "cells": None}
+    nuisance = NuisanceScores(NuisanceScore(0.5, 0.0, 0.1, 0.001, 4, 3, "grape M"), None)
     falling = [{"step": s, "map": m, "map_ema": m} for s, m in ((1, 0.3), (2, 0.6), (3, 0.4))]
     worried = replace(with_scores(inputs, nuisance=nuisance), metrics=falling)
     text = " ".join(conclusions(worried)[1])
@@ -137,7 +140,7 @@ def test_words_warn_of_batches_overfitting_and_few_cells(inputs):
 
 
 def test_words_tell_what_does_not_confound_and_that_nothing_was_memorised(inputs):
-    nuisance = {"batch": {"value": -0.1, "chance": -0.2, "p_value": 0.3}, "cells": None}
+    nuisance = NuisanceScores(NuisanceScore(-0.1, -0.2, 0.1, 0.3, 4, 3, "grape M"), None)
     lines = [{"step": step, "d_seen_logit": 1.0, "d_unseen_logit": 1.2} for step in range(3)]
     can, cannot = conclusions(replace(with_scores(inputs, nuisance=nuisance), metrics=lines))
     assert any("share batches no more than shuffled ones" in line for line in can)
@@ -174,12 +177,13 @@ def test_curves_need_more_than_a_chance_level():
     assert [trace["name"] for trace in figure["data"]] == ["M, no EMA", "chance"]
 
 
-def test_complexes_that_a_method_lacks_stay_empty():
-    first = {"complex": ["a", "b"], "n_genes": [3, 2], "map": [0.5, None], "p_value": [0.1, None]}
-    second = {"complex": ["a"], "n_genes": [3], "map": [0.7], "p_value": [0.1]}
-    figure = complex_scores([{"method": "m", "complexes": first}, {"method": "n", "complexes": second}])
+def test_complexes_that_a_method_lacks_stay_empty(inputs):
+    nan, one = math.nan, inputs.scores[0]
+    both = ComplexScores(("a", "b"), (3, 2), (0.5, nan), (0.1, nan), (0.4, nan), (0.1, nan), (0.1, nan))
+    single = ComplexScores(("a",), (3,), (0.7,), (0.1,), (0.6,), (0.1,), (0.1,))
+    figure = without_nan(complex_scores([replace(one, complexes=both), replace(one, complexes=single)]))
     assert figure["data"][0]["x"] == [None, 0.5] and figure["data"][1]["x"] == [None, 0.7]
-    assert complex_scores([{"method": "m"}]) is None
+    assert complex_scores([]) is None
 
 
 def test_quality_in_words():

@@ -34,7 +34,7 @@ def test_a_run_by_guide_has_a_row_a_guide_and_the_truth_to_judge_it_by(
     truth = str(tmp_path / "run" / "guides.tsv")
     judging = config.evaluate.model_copy(update={"permutations": 20, "kmeans_runs": 2, "sweep_max": 0})
     (scores,) = evaluate_files([tmp_path / "guides.h5ad"], truth, tmp_path / "scores", judging, 0)
-    assert scores["map"]["n_queries"] == len(guides)
+    assert scores.map.n_queries == len(guides)
 
 
 def test_a_truth_of_genes_is_refused_for_guides(tiny_store: CropStore, tiny_config: Config, tmp_path: Path) -> None:

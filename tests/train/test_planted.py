@@ -52,8 +52,8 @@ def p_value(screen: Path, config: Config, folder: Path) -> float:
     train(folder / "store", folder / "run", config)
     maps = {"grape": embed(folder / "run", EmbedSettings())}
     scores = evaluate_maps(maps, load_truth(str(screen / TRUTH_FILE)), config.evaluate, seed=0)
-    print(scores[0]["map"]["value"], scores[0]["map"]["p_value"])  # shown when it fails
-    return scores[0]["map"]["p_value"]
+    print(scores[0].map.value, scores[0].map.p_value)  # shown when it fails
+    return scores[0].map.p_value
 
 
 def test_planted_complexes_are_found(screen: Path, config: Config, tmp_path: Path):

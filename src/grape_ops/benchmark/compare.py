@@ -1,10 +1,10 @@
 """Table 1 and Fig. 4: all methods on the same cells, with their cost."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.evaluate_files import read_map, write_details
 from grape_ops.evaluate.evaluate_maps import evaluate_maps
 from grape_ops.evaluate.maps import gene_map, make_task
+from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import write_scores
 from grape_ops.features import nucleus_channel
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
@@ -227,12 +228,12 @@ def judge(
     config: Config,
     pairs: Sequence[Path] = (),
     aliases: Aliases | None = None,
-) -> list[dict[str, Any]]:
+) -> list[MethodScores]:
     """Score entrants as ``evaluate`` does, the cost of each beside its scores."""
     lists = [load_pairs(path, aliases) for path in pairs]
     maps = {name: entrant.maps for name, entrant in entrants.items()}
     scores = evaluate_maps(maps, truth, config.evaluate, config.seed, pairs=lists, aliases=aliases)
-    return [{**entry, "cost": entrants[entry["method"]].cost} for entry in scores]
+    return [replace(entry, cost=entrants[entry.method].cost) for entry in scores]
 
 
 def split_by_coverage(

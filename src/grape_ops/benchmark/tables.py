@@ -2,31 +2,33 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from grape_ops.evaluate.print_scores import CLUSTERINGS
+from grape_ops.evaluate.records import Difference, MethodScores
 
 WIDTH = 80
 _NAME = 19
-_SCORES = ("purity", "nmi", "ari")
 
 
-def benchmark_table(scores: Sequence[dict[str, Any]], notes: Mapping[str, Sequence[str]]) -> str:
-    """Table 1: a line a method, chance below, and the first method's differences to the others."""
+def benchmark_table(scores: Sequence[MethodScores], notes: Mapping[str, Sequence[str]]) -> str:
+    """Table 1: one line per method, chance below, and the first method's differences to the others."""
     lines = [_title(scores), ""]
     lines += [_row("", "runs", "mAP", "interval", "purity", "NMI", "ARI", "CPU", "GPU", "MiB"), "-" * WIDTH]
     for entry in scores:
-        score, cost = entry["map"], entry["cost"]
+        score, cost = entry.map, entry.cost
         lines += _named(
-            entry["method"],
-            str(entry["n_runs"]),
-            f"{score['value']:.3f}",
-            f"{score['low']:.2f}–{score['high']:.2f}",
-            *(_number(entry["kmeans"][name]["mean"]) for name in _SCORES),
+            entry.method,
+            str(entry.n_runs),
+            f"{score.value:.3f}",
+            f"{score.low:.2f}–{score.high:.2f}",
+            *(_number(getattr(entry.kmeans, name).mean) for name in CLUSTERINGS),
             *(_cost(cost) if cost else ("–", "–", "–")),
         )
-        if entry["n_runs"] > 1:
-            spread = (_spread(entry["kmeans"][name].get("seed_sd")) for name in _SCORES)
-            lines.append(_row("", "", _spread(score["seed_sd"]), "", *spread, "", "", ""))
-    lines += ["-" * WIDTH, _chance(scores[0]), ""]
+        if entry.n_runs > 1:
+            spread = (_spread(getattr(entry.kmeans, name).seed_sd) for name in CLUSTERINGS)
+            lines.append(_row("", "", _spread(score.seed_sd), "", *spread, "", "", ""))
+    mean_ap, *clusterings = _chance(scores[0])
+    lines += ["-" * WIDTH, _row("chance", "", mean_ap, "", *clusterings, "", "", ""), ""]
     lines += wrapped(
         "± is the sd over runs (seeds); the interval is that of the mean over runs, by drawing complexes. CPU: time of "
         "one run, over all cores; GPU: time for which it held one; – : none, or made elsewhere. GRAPE's read-outs "
@@ -36,27 +38,25 @@ def benchmark_table(scores: Sequence[dict[str, Any]], notes: Mapping[str, Sequen
     return "\n".join([*lines, "", *_differences(scores[0]), ""])
 
 
-def ablation_table(scores: Sequence[dict[str, Any]], meanings: Mapping[str, str]) -> str:
-    """Table 2: a line an ablation, with its difference to the reference, the first of the scores."""
-    reference = scores[0]["method"]
+def ablation_table(scores: Sequence[MethodScores], meanings: Mapping[str, str]) -> str:
+    """Table 2: one line per ablation, with its difference to the reference, the first of the scores."""
+    reference = scores[0].method
     lines = [_title(scores), ""]
     lines += [_wide("", "runs", "mAP", "purity", "NMI", "ARI", "mAP minus reference", "p"), "-" * WIDTH]
     for entry in scores:
-        gap = next((d for d in entry["differences"] if d["other"] == reference and d["score"] == "map"), None)
+        gap = next((gap for gap in _of_map(entry) if gap.other == reference), None)
         lines += _wide_named(
-            entry["method"],
-            str(entry["n_runs"]),
-            f"{entry['map']['value']:.3f}",
-            *(_number(entry["kmeans"][name]["mean"]) for name in _SCORES),
-            "" if gap is None else f"{gap['value']:+.3f} ({gap['low']:+.2f} to {gap['high']:+.2f})",
-            "" if gap is None else f"{gap['p_value']:.2g}",
+            entry.method,
+            str(entry.n_runs),
+            f"{entry.map.value:.3f}",
+            *(_number(getattr(entry.kmeans, name).mean) for name in CLUSTERINGS),
+            "" if gap is None else f"{gap.value:+.3f} ({gap.low:+.2f} to {gap.high:+.2f})",
+            "" if gap is None else f"{gap.p_value:.2g}",
         )
-        if entry["n_runs"] > 1:
-            spread = (_spread(entry["kmeans"][name].get("seed_sd")) for name in _SCORES)
-            lines.append(_wide("", "", _spread(entry["map"]["seed_sd"]), *spread, "", ""))
-    kmeans = scores[0]["kmeans"]["random"]
-    chance = [f"{scores[0]['map']['chance']:.3f}", *(_number(kmeans[name]["mean"]) for name in _SCORES)]
-    lines += ["-" * WIDTH, _wide("chance", "", *chance, "", ""), ""]
+        if entry.n_runs > 1:
+            spread = (_spread(getattr(entry.kmeans, name).seed_sd) for name in CLUSTERINGS)
+            lines.append(_wide("", "", _spread(entry.map.seed_sd), *spread, "", ""))
+    lines += ["-" * WIDTH, _wide("chance", "", *_chance(scores[0]), "", ""), ""]
     lines += wrapped(
         "± is the sd over runs (seeds); differences with intervals and p-values by paired bootstrap over complexes."
     )
@@ -64,9 +64,9 @@ def ablation_table(scores: Sequence[dict[str, Any]], meanings: Mapping[str, str]
     return "\n".join([*lines, ""])
 
 
-def _title(scores: Sequence[dict[str, Any]]) -> str:
+def _title(scores: Sequence[MethodScores]) -> str:
     first = scores[0]
-    return f"{first['truth']}: {first['n_genes']} genes in {first['n_complexes']} complexes, k = {first['kmeans']['k']}"
+    return f"{first.truth}: {first.n_genes} genes in {first.n_complexes} complexes, k = {first.kmeans.k}"
 
 
 def _row(name: str, *cells: str) -> str:
@@ -88,12 +88,12 @@ def _wide_named(name: str, *cells: str) -> list[str]:
     return [_wide(name, *cells)] if len(name) < 18 else [name[:WIDTH], _wide("", *cells)]
 
 
-def _chance(entry: dict[str, Any]) -> str:
-    kmeans = (_number(entry["kmeans"]["random"][name]["mean"]) for name in _SCORES)
-    return _row("chance", "", f"{entry['map']['chance']:.3f}", "", *kmeans, "", "", "")
+def _chance(entry: MethodScores) -> list[str]:
+    """What random maps reach: mAP, purity, NMI and ARI."""
+    return [f"{entry.map.chance:.3f}", *(_number(getattr(entry.kmeans.random, name).mean) for name in CLUSTERINGS)]
 
 
-def _cost(cost: dict[str, float]) -> tuple[str, str, str]:
+def _cost(cost: Mapping[str, float]) -> tuple[str, str, str]:
     gpu = _duration(cost["gpu_s"]) if cost["gpu_s"] else "–"
     return _duration(cost["cpu_s"] + cost.get("reused_cpu_s", 0)), gpu, f"{cost['peak_mib']:.0f}"
 
@@ -118,12 +118,15 @@ def wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, subsequent_indent="  ")
 
 
-def _differences(entry: dict[str, Any]) -> list[str]:
-    gaps = [gap for gap in entry["differences"] if gap["score"] == "map"]
-    width = max((len(gap["other"]) for gap in gaps), default=0)
+def _of_map(entry: MethodScores) -> list[Difference]:
+    return [gap for gap in entry.differences if gap.score == "map"]
+
+
+def _differences(entry: MethodScores) -> list[str]:
+    gaps = _of_map(entry)
+    width = max((len(gap.other) for gap in gaps), default=0)
     lines = [
-        f"  {gap['other']:{width}}  {gap['value']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f}), "
-        f"p = {gap['p_value']:.2g}"
+        f"  {gap.other:{width}}  {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}), p = {gap.p_value:.2g}"
         for gap in gaps
     ]
-    return [f"mAP, {entry['method']} minus", *lines] if lines else []
+    return [f"mAP, {entry.method} minus", *lines] if lines else []

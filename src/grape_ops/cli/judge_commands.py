@@ -28,7 +28,7 @@ def evaluate(
     """Score gene vectors by known complexes: scores with nulls and intervals, tables and figures."""
     from grape_ops.config import load_config
     from grape_ops.evaluate.evaluate_files import evaluate_files
-    from grape_ops.evaluate.evaluate_maps import print_scores
+    from grape_ops.evaluate.print_scores import print_scores
 
     tree, known = load_config(config, overrides or ()), truth or "complexes-14x106"
     runs = (tree.evaluate, tree.seed, group or ())

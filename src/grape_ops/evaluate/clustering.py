@@ -7,12 +7,17 @@ k go through one matrix product per iteration: distances to centres need only th
 Letters: N genes, d dimensions, R runs, k clusters.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.agreement import SCORES, agreement
+from grape_ops.evaluate.records import AgreementAtK, ChanceAgreement, ChanceAtK, KMeansScores, RunSpread, Spread
+
+if TYPE_CHECKING:
+    from grape_ops.evaluate.context import MethodRuns
 
 ITERATIONS = 300  # Lloyd iterations at most, as in scikit-learn
 GRAM_GENES = 1500  # beyond, the products with one-hot matrices cost more than scikit-learn's loop
@@ -127,3 +132,51 @@ def random_scores(truth: np.ndarray, k: int, runs: int, rng: np.random.Generator
 def summary(scores: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """Mean and standard deviation (over runs, divisor R) of each score."""
     return {name: {"mean": float(values.mean()), "sd": float(values.std())} for name, values in scores.items()}
+
+
+def seed_sd(values: Sequence[float]) -> float | None:
+    """Standard deviation between runs of a method, which a single run cannot have."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def kmeans_agreement(method: "MethodRuns") -> KMeansScores:
+    """Agreement of k-means at the main k, beside that of random maps.
+
+    Where every gene is in several complexes, no partition can be compared with them, and all is NaN.
+    """
+    context, k = method.context, method.context.main_k
+    unscored, nothing = RunSpread(np.nan, np.nan, None), Spread(np.nan, np.nan)
+    return KMeansScores(
+        k=k,
+        runs=context.settings.kmeans_runs,
+        n_genes=len(context.task.single),
+        **(over_runs(method.kmeans_agreement[k]) if k else dict.fromkeys(SCORES, unscored)),
+        random=ChanceAgreement(**(spreads(context.random_agreement[k]) if k else dict.fromkeys(SCORES, nothing))),
+    )
+
+
+def kmeans_sweep(method: "MethodRuns") -> tuple[AgreementAtK, ...]:
+    """Agreement of k-means over the range of k (Fig. 4)."""
+    return tuple(AgreementAtK(k=k, **over_runs(method.kmeans_agreement[k])) for k in method.context.swept)
+
+
+def random_sweep(method: "MethodRuns") -> tuple[ChanceAtK, ...]:
+    """Agreement of random maps over the range of k."""
+    return tuple(ChanceAtK(k=k, **spreads(method.context.random_agreement[k])) for k in method.context.swept)
+
+
+def over_runs(scores: Sequence[dict[str, np.ndarray]]) -> dict[str, RunSpread]:
+    """Mean over everything; sd within runs, over starts of the clustering; seed_sd between runs."""
+    return {
+        name: RunSpread(
+            mean=float(np.mean([part[name].mean() for part in scores])),
+            sd=float(np.sqrt(np.mean([part[name].var() for part in scores]))),
+            seed_sd=seed_sd([float(part[name].mean()) for part in scores]),
+        )
+        for name in SCORES
+    }
+
+
+def spreads(scores: dict[str, np.ndarray]) -> dict[str, Spread]:
+    """Mean and standard deviation of each score, as records."""
+    return {name: Spread(**part) for name, part in summary(scores).items()}

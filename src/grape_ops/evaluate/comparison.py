@@ -14,12 +14,13 @@ Letters: N genes, K complexes, B bootstrap draws, R k-means runs.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit, xlogy
 
 from grape_ops.evaluate.maps import Task
+from grape_ops.evaluate.records import Difference, MapScore, MethodScores, RunSpread
 
 CLUSTER_SCORES = ("purity", "nmi", "ari")
 RUNS = 20  # k-means runs that are resampled: the mean of all is known, and only the spread over complexes is wanted
@@ -123,33 +124,37 @@ def bootstrap_scores(
     }
 
 
-def record_of(entry: dict[str, Any], name: str) -> dict[str, Any]:
-    """Find the part of a method's record that holds a score."""
-    part: dict[str, Any] = entry["map"] if name == "map" else entry["kmeans"][name]
-    return part
+def observed(scores: MethodScores, name: str) -> float:
+    """Find a score of a method: mAP, or the mean over k-means runs."""
+    found: MapScore | RunSpread = scores.map if name == "map" else getattr(scores.kmeans, name)
+    return found.value if isinstance(found, MapScore) else found.mean
 
 
-def observed(entry: dict[str, Any], name: str) -> float:
-    """Find a score in a method's record: mAP, or the mean over k-means runs."""
-    return float(record_of(entry, name)["value" if name == "map" else "mean"])
-
-
-def attach_intervals(
-    entries: Sequence[dict[str, Any]], samples: Sequence[dict[str, np.ndarray]], confidence: float
-) -> None:
-    """Write each score's interval, and each method's differences to all others, into the records."""
-    complexes = entries[0]["n_complexes"]
+def with_intervals(
+    entries: Sequence[MethodScores], samples: Sequence[dict[str, np.ndarray]], confidence: float
+) -> list[MethodScores]:
+    """Give each score its interval, and each method its differences to all others."""
+    complexes = entries[0].n_complexes
+    bounded = []
     for entry, own in zip(entries, samples, strict=True):
-        for name, values in own.items():
-            record_of(entry, name).update(interval(observed(entry, name), values, confidence, complexes))
-        entry["differences"] = [
-            {
-                "other": other["method"],
-                "score": name,
-                **difference(gap, own[name] - theirs[name], confidence, complexes),
-            }
+        bounds = {name: interval(observed(entry, name), own[name], confidence, complexes) for name in own}
+        clusterings = {name: replace(getattr(entry.kmeans, name), **bounds[name]) for name in CLUSTER_SCORES}
+        # The main k has its intervals in the sweep, too.
+        sweep = [replace(part, **clusterings) if part.k == entry.kmeans.k else part for part in entry.sweep]
+        differences = [
+            Difference(other.method, name, **difference(gap, own[name] - theirs[name], confidence, complexes))
             for other, theirs in zip(entries, samples, strict=True)
             if other is not entry
             for name in own
             for gap in [observed(entry, name) - observed(other, name)]
         ]
+        bounded.append(
+            replace(
+                entry,
+                map=replace(entry.map, low=bounds["map"]["low"], high=bounds["map"]["high"]),
+                kmeans=replace(entry.kmeans, **clusterings),
+                sweep=tuple(sweep),
+                differences=tuple(differences),
+            )
+        )
+    return bounded

@@ -9,16 +9,21 @@ Letters: N genes, t columns of the nuisance, n neighbours.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from grape_ops.evaluate.records import NuisanceScore, NuisanceScores
 from grape_ops.evaluate.significance import add_one_p
+
+if TYPE_CHECKING:
+    from grape_ops.evaluate.context import MethodRuns
 
 
 def nuisance_score(
     near: Sequence[np.ndarray], nuisance: np.ndarray, permutations: int, rng: np.random.Generator
-) -> dict[str, float | int] | None:
+) -> dict[str, Any] | None:
     """Predict a nuisance from near genes: (N, n) of each run, (N, t) -> value, null and p-value.
 
     Returns
@@ -54,3 +59,22 @@ def _neighbour_mean(near: np.ndarray) -> csr_array:
 def _explained(means: Sequence[csr_array], target: np.ndarray, total: float) -> float:
     """Share of the nuisance's variance that neighbours explain, mean over runs."""
     return float(np.mean([1 - ((target - mean @ target) ** 2).sum() / total for mean in means]))
+
+
+def nuisance(method: "MethodRuns") -> NuisanceScores:
+    """Score what the vectors should not know.
+
+    Batches and cell numbers belong to the screen, so a map that does not tell them borrows from the first that does.
+    """
+    context = method.context
+    every_map = [*method.runs, *(run for runs in context.maps.values() for run in runs)]
+
+    def score(name: str) -> NuisanceScore | None:
+        source = next((run for run in every_map if name in run.nuisance), None)
+        if source is None:
+            return None
+        table = source.nuisance[name][source.rows(context.task.genes)]
+        found = nuisance_score(method.near, table, context.settings.shuffles, context.stream("nuisance"))
+        return None if found is None else NuisanceScore(**found, source=source.method)
+
+    return NuisanceScores(batch=score("batch"), cells=score("cells"))

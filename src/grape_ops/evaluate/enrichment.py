@@ -7,10 +7,17 @@ again: what it finds is what such clusters would show without any knowledge.
 Letters: N genes, c clusters, K complexes.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from scipy.stats import hypergeom
 
+from grape_ops.evaluate import leiden
+from grape_ops.evaluate.records import EnrichmentScores
 from grape_ops.evaluate.significance import add_one_p, benjamini_hochberg
+
+if TYPE_CHECKING:
+    from grape_ops.evaluate.context import MethodRuns
 
 LEVEL = 0.05  # a cluster counts as enriched when a q-value is below
 
@@ -57,7 +64,7 @@ def enriched_clusters(labels: np.ndarray, membership: np.ndarray) -> tuple[int, 
 
 def enrichment_scores(
     labels: np.ndarray, membership: np.ndarray, shuffles: int, rng: np.random.Generator
-) -> dict[str, float | int]:
+) -> dict[str, Any]:
     """Count enriched clusters, and the same after shuffling the cluster labels: (N,) int, (N, K) bool."""
     clusters, complexes = enriched_clusters(labels, membership)
     control = np.array([enriched_clusters(rng.permutation(labels), membership)[0] for _ in range(shuffles)])
@@ -69,3 +76,19 @@ def enrichment_scores(
         "p_value": float(add_one_p(np.count_nonzero(control >= clusters), shuffles)),
         "shuffles": shuffles,
     }
+
+
+def enrichment_of_clusters(method: "MethodRuns") -> tuple[EnrichmentScores, ...]:
+    """Enrichment of Leiden clusters at each resolution; without igraph, of those of k-means."""
+    task, shuffles = method.context.task, method.context.settings.shuffles
+    clusterings = {f"leiden {resolution:g}": found for resolution, found in method.communities.items()}
+    member = task.all_membership
+    if not leiden.available():
+        member = task.membership[task.single]
+        clusterings = {"k-means": method.kmeans_labels} if method.kmeans_labels else {}
+    scores = []
+    for name, found in clusterings.items():
+        labels = leiden.consensus(np.concatenate(found))[0]
+        tested = enrichment_scores(labels, member, shuffles, method.context.stream("shuffles"))
+        scores.append(EnrichmentScores(clusters=name, **tested))
+    return tuple(scores)

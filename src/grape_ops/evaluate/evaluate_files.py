@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from grape_ops.artifacts import atomic
 from grape_ops.artifacts.ownership import check_folder, check_table, warn_replaced, what_lies_at, write_text
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import discovery, score_figures
 from grape_ops.evaluate.evaluate_maps import evaluate_maps
 from grape_ops.evaluate.maps import GeneMap, gene_map
-from grape_ops.evaluate.scores import (
-    complex_table,
-    difference_table,
-    gene_table,
-    leiden_table,
-    recall_table,
-    sweep_table,
-    write_scores,
-)
+from grape_ops.evaluate.records import MethodScores
+from grape_ops.evaluate.score_tables import tables
+from grape_ops.evaluate.scores import without_nan, write_scores
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.pairs import KnownPairs, load_pairs
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
@@ -66,23 +61,23 @@ def evaluate_files(
     pairs: Sequence[Path] = (),
     aliases: Path | None = None,
     details: Path | None = None,
-) -> list[dict[str, Any]]:
+) -> list[MethodScores]:
     """Judge files of gene vectors and write everything there is to know.
 
     Parameters
     ----------
-    maps : one ``.h5ad`` a method; its name is ``uns["method"]``, else the file's.
+    maps : one ``.h5ad`` per method; its name is ``uns["method"]``, else the file's.
     truth : a built-in name or a file.
-    out : folder for ``scores.json`` and ``scores.csv``, and for tables and score_figures.
+    out : folder for ``scores.json`` and ``scores.csv``, and for tables and figures.
     settings, seed : of every number drawn.
     groups : ``NAME=A.h5ad,B.h5ad``: several runs of one method as one entry.
     pairs : lists of known pairs, for recall.
     aliases : table of other names of genes.
-    details : another folder for tables and score_figures.
+    details : another folder for tables and figures.
 
     Returns
     -------
-    The list that ``scores.json`` holds.
+    The records that ``scores.json`` holds.
 
     Raises
     ------
@@ -124,23 +119,14 @@ def _refuse_twice(method: str, named: dict[str, Any]) -> None:
         raise GrapeOpsError(f"Two maps are named {method}; rename a file, or make runs of one method a --group.")
 
 
-def write_details(scores: Sequence[dict[str, Any]], folder: Path) -> None:
+def write_details(scores: Sequence[MethodScores], folder: Path) -> None:
     """Write the tables of genes, complexes, differences, sweep, recall, clusters, unmatched genes, and the figures."""
     folder.mkdir(parents=True, exist_ok=True)
-    unmatched = [(entry["method"], gene) for entry in scores for gene in entry["unmatched_genes"]]
-    tables = {
-        "genes": gene_table(scores),
-        "complexes": complex_table(scores),
-        "differences": difference_table(scores),
-        "sweep": sweep_table(scores),
-        "recall": recall_table(scores),
-        "leiden": leiden_table(scores),
-        "unmatched": pd.DataFrame(unmatched, columns=["method", "gene_symbol"]),
-    }
-    for name, table in tables.items():
-        table.to_csv(folder / f"{name}.tsv", sep="\t", index=False)
+    for name, table in tables(scores).items():
+        atomic.write_text(folder / f"{name}.tsv", table.to_csv(sep="\t", index=False))
+    plain = without_nan(scores)
     for name, draw in score_figures.FIGURES.items():
-        figure = draw(scores)
+        figure = draw(plain)
         if figure is not None:
             figure.savefig(folder / f"{name}.png", dpi=150)
 

@@ -10,23 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grape_ops.config import EvaluateSettings
-from grape_ops.evaluate import records
-from grape_ops.evaluate.comparison import attach_intervals, bootstrap_scores, complex_draws
-from grape_ops.evaluate.definitions import definitions
-from grape_ops.evaluate.maps import GeneMap, gene_maps, make_task
-from grape_ops.evaluate.neighbourhood import nearest, neighbour_count
-from grape_ops.evaluate.scores import print_scores, write_scores
+from grape_ops.evaluate.comparison import bootstrap_scores, complex_draws, with_intervals
+from grape_ops.evaluate.context import EvaluationContext, MethodRuns
+from grape_ops.evaluate.maps import gene_maps, make_task
+from grape_ops.evaluate.metrics import METRICS, definitions
+from grape_ops.evaluate.records import PARTS, MethodScores
+from grape_ops.evaluate.retrieval import average_precision
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.pairs import KnownPairs
-from grape_ops.groundtruth.truth import GroundTruth
+from grape_ops.groundtruth.truth import GroundTruth, membership
 from grape_ops.progress import progress
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-PARTS = 4  # steps of a method's progress: retrieval, k-means, discovery, bootstrap
-
-__all__ = ["evaluate_maps", "print_scores", "write_scores"]
 
 
 def evaluate_maps(
@@ -37,7 +33,7 @@ def evaluate_maps(
     *,
     pairs: Sequence[KnownPairs] = (),
     aliases: Aliases | None = None,
-) -> list[dict[str, Any]]:
+) -> list[MethodScores]:
     """Score gene maps against a ground truth.
 
     Parameters
@@ -51,8 +47,8 @@ def evaluate_maps(
 
     Returns
     -------
-    One record a method, in the order given: the list that ``scores.json`` holds. ``docs/evaluation.md`` describes
-    every key.
+    One record per method, in the order given: the list that ``scores.json`` holds. ``docs/evaluation.md`` describes
+    every part.
 
     Raises
     ------
@@ -61,44 +57,47 @@ def evaluate_maps(
     methods = gene_maps(maps, aliases)
     if aliases is not None:
         truth = GroundTruth.of(truth.name, aliases.apply(truth.complexes))
-    context = records.EvaluationContext(make_task(methods, truth), settings, seed)
+    context = EvaluationContext(make_task(methods, truth), settings, seed, pairs, methods)
     draws = complex_draws(len(context.task.complexes), settings.bootstrap, context.stream("bootstrap"))
     entries, samples = [], []
-    with progress("Judging gene maps", total=1 + PARTS * len(methods), unit="steps") as advance:
-        reference = context.reference()
+    with progress("Judging gene maps", total=1 + (len(METRICS) + 1) * len(methods), unit="steps") as advance:
+        _ = context.random_agreement
         advance(note="random maps")
-        for method in methods:
-            entry, labels = _judge(method, methods, context, reference, pairs, advance)
+        for method, runs in methods.items():
+            own = MethodRuns(method, runs, context)
+            entry = _judged(own, advance)
             entries.append(entry)
-            samples.append(bootstrap_scores(np.array(entry["genes"]["ap"]), labels, context.task, draws))
+            samples.append(bootstrap_scores(np.array(entry.genes.ap), own.kmeans_labels, context.task, draws))
             advance(note=method)
-    attach_intervals(entries, samples, settings.confidence)
-    return entries
+    return with_intervals(entries, samples, settings.confidence)
 
 
-def _judge(
-    method: str,
-    methods: Mapping[str, Sequence[GeneMap]],
-    context: records.EvaluationContext,
-    reference: Sequence[dict[str, Any]],
-    pairs: Sequence[KnownPairs],
-    advance: Callable[..., None],
-) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Make one method's record, and give back its k-means labels for the bootstrap."""
-    task, runs = context.task, methods[method]
-    vectors = [run.vectors[run.rows(task.genes)] for run in runs]
-    near = [nearest(table, neighbour_count(len(table), context.settings.neighbours)) for table in vectors]
-    labelled = [table[task.labelled] for table in vectors]
-    entry = {**records.counts(method, runs, task), **records.retrieval(labelled, context)}
-    advance(note=f"{method}: retrieval")
-    clusters, labels = records.clustering(labelled, context, reference)
-    advance(note=f"{method}: k-means")
-    entry |= {
-        **clusters,
-        **records.communities(near, labels, context),
-        "recall": records.pair_recall(vectors, context, pairs),
-        "nuisance": records.nuisance(near, runs, methods, context),
-        "definitions": definitions(task, context.settings, context.seed, context.main_k),
+def _judged(method: MethodRuns, advance: Callable[..., None]) -> MethodScores:
+    """Compute every metric of one method; intervals and differences wait for the other methods."""
+    parts: dict[str, Any] = {"more": {}}
+    for metric in METRICS:
+        found = metric.compute(method)
+        (parts if metric.name in PARTS else parts["more"])[metric.name] = found
+        advance(note=f"{method.method}: {metric.name}")
+    return MethodScores(**_counts(method), **parts, definitions=definitions(method.context), differences=())
+
+
+def _counts(method: MethodRuns) -> dict[str, Any]:
+    """How many genes were judged, how many the method would have, and which of the truth it lacks."""
+    task, runs = method.context.task, method.runs
+    own = sorted(set.intersection(*(set(run.genes) for run in runs)))
+    table = membership(task.truth, own)
+    labelled = table.any(axis=1)
+    precision = [average_precision(run.vectors[run.rows(own)][labelled], table[labelled]) for run in runs]
+    return {
+        "method": method.method,
+        "n_runs": len(runs),
+        "truth": task.truth.name,
+        "truth_sha256": task.truth.sha256,
+        "n_genes": len(task.labelled),
+        "n_genes_own": int(labelled.sum()),
+        "n_genes_truth": len(task.truth.genes),
+        "n_complexes": int(np.sum(task.membership.sum(axis=0) >= 2)),
+        "map_own_genes": float(np.nanmean(precision)),
+        "unmatched_genes": tuple(sorted(set(task.truth.genes) - set(own))),
     }
-    advance(note=f"{method}: clusters, recall, nuisance")
-    return entry, labels

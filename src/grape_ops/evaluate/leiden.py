@@ -8,13 +8,19 @@ support is the share of seeds in which it stays with the genes of its cluster.
 import random
 from collections.abc import Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import triu
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.agreement import adjusted_rand, contingency
+from grape_ops.evaluate.agreement import adjusted_rand, agreement, contingency
+from grape_ops.evaluate.clustering import over_runs, spreads
 from grape_ops.evaluate.neighbourhood import neighbour_graph
+from grape_ops.evaluate.records import ChanceAgreement, LeftOut, LeidenScores
+
+if TYPE_CHECKING:
+    from grape_ops.evaluate.context import EvaluationContext, MethodRuns
 
 MISSING = "Leiden clusters need igraph, an optional extra: pip install 'grape-ops[leiden]'."
 
@@ -98,3 +104,32 @@ def consensus(partitions: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray
             together += np.bincount(labels)[labels] - 1
         support[members] = together / len(table) / (len(members) - 1)
     return chosen, support
+
+
+def leiden_agreement(method: "MethodRuns") -> tuple[LeidenScores, ...] | LeftOut:
+    """Agreement of Leiden clusters at each resolution, beside the same clusters with their genes dealt out anew."""
+    if not available():
+        return LeftOut(MISSING)
+    context, task = method.context, method.context.task
+    scores = []
+    for resolution, found in method.communities.items():
+        on_truth = [part[:, task.labelled[task.single]] for part in found]
+        scores.append(
+            LeidenScores(
+                resolution=resolution,
+                runs=context.settings.leiden_runs,
+                neighbours=method.near[0].shape[1],
+                n_clusters=float(np.mean([part.max(axis=1) + 1 for part in found])),
+                stability=float(np.mean([stability(part).mean() for part in found])),
+                **over_runs([agreement(part, task.single_complex) for part in on_truth]),
+                random=ChanceAgreement(**spreads(_shuffled(on_truth, context))),
+            )
+        )
+    return tuple(scores)
+
+
+def _shuffled(partitions: Sequence[np.ndarray], context: "EvaluationContext") -> dict[str, np.ndarray]:
+    """Scores of the same clusters with their genes dealt out anew: (R, genes of one complex) of each run."""
+    every = np.concatenate(partitions)
+    copies = every[np.arange(max(context.settings.shuffles, len(every))) % len(every)]
+    return agreement(context.stream("shuffles").permuted(copies, axis=1), context.task.single_complex)

@@ -7,9 +7,17 @@ all pairs that is counted, which exceeds twice (once) the tail only when similar
 Letters: N genes, Q known pairs.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.records import RecallScore
 from grape_ops.evaluate.retrieval import unit_rows
+from grape_ops.groundtruth.truth import membership
+
+if TYPE_CHECKING:
+    from grape_ops.evaluate.context import EvaluationContext, MethodRuns
 
 ROWS = 512  # rows of the similarity matrix at a time
 
@@ -73,3 +81,32 @@ def _outside(similarity: np.ndarray, low: float, high: float) -> float:
     if not len(similarity):
         return float("nan")
     return float(np.count_nonzero((similarity <= low) | (similarity >= high)) / len(similarity))
+
+
+def pair_recall(method: "MethodRuns") -> tuple[RecallScore, ...]:
+    """Recall of the truth's own pairs and of each list, among all common genes."""
+    task, tails = method.context.task, method.context.settings.recall_tails
+    every = len(known_pairs(membership(task.truth, task.truth.genes)))
+    known = [(task.truth.name, every, known_pairs(task.all_membership)), *_listed_pairs(method.context)]
+    scores = []
+    for name, listed, rows in known:
+        for same in zip(*(recall_scores(table, rows, tails) for table in method.vectors), strict=True):
+            means = {key: float(np.mean([record[key] for record in same])) for key in ("value", "chance")}
+            test = same[0] | means | {"quantiles": tuple(same[0]["quantiles"])}
+            scores.append(RecallScore(pairs=name, n_genes=len(task.genes), n_pairs_listed=listed, **test))
+    return tuple(scores)
+
+
+def _listed_pairs(context: "EvaluationContext") -> list[tuple[str, int, np.ndarray]]:
+    """Name of each list, how many pairs it holds, and (Q, 2) positions of those with both genes in the maps."""
+    position = {gene: row for row, gene in enumerate(context.task.genes)}
+    known = []
+    for listed in context.pairs:
+        found = [(position[a], position[b]) for a, b in listed.pairs if a in position and b in position]
+        if not found:
+            raise GrapeOpsError(
+                f"None of the {len(listed.pairs)} pairs of {listed.name}, such as {' and '.join(listed.pairs[0])}, has "
+                "both genes in the maps. Is it a list of pairs of genes, by the same symbols?"
+            )
+        known.append((listed.name, len(listed.pairs), np.sort(np.array(found, dtype=np.int64), axis=1)))
+    return known

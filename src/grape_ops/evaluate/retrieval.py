@@ -1,11 +1,16 @@
 """Retrieval: does a gene's nearest neighbourhood hold the genes of its complex? (section 3.7)
 
-Letters: N genes, d dimensions, K complexes, M relevant genes of a query, L = N - 1 other genes.
+Letters: N genes, d dimensions, K complexes or groups, B batches, M relevant genes of a query, L = N - 1 other genes.
 
 Average precision (AP) of a query: rank all other genes by cosine similarity; the mean, over the relevant genes,
 of the precision at that gene's rank. Relevant is a gene that shares any complex with the query. Ties are
 counted as scikit-learn does: genes as similar as a relevant one stand in front of it. A gene without a
 relevant gene has no AP (NaN). A zero vector has similarity 0 to every gene.
+
+Where some pairs of genes do not count: ``other_batch_precision`` asks how well complexes are found without help from
+the batch (pairs that share a batch are neither right nor wrong); ``decoy_scores`` asks how well batches are found
+without help from the complexes (genes of one batch are taken for a group, pairs that share a complex do not count): a
+map that fell for the batch scores above the null.
 """
 
 import numpy as np
@@ -127,3 +132,62 @@ def chance_average_precision(membership: np.ndarray) -> np.ndarray:
 def chance_corrected(precision: np.ndarray, chance: np.ndarray) -> np.ndarray:
     """AP on a scale where chance is 0 and perfection 1: (AP - chance) / (1 - chance); 0 where chance is 1."""
     return np.divide(precision - chance, 1 - chance, out=np.zeros_like(precision), where=chance < 1)
+
+
+def restricted_precision(vectors: np.ndarray, relevant: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """AP of each gene when only some others are ranked: (N, d), (N, N) bool, (N, N) bool -> (N,), NaN without any.
+
+    Parameters
+    ----------
+    vectors : of the genes.
+    relevant : [query, other] whether the other is what the query should find.
+    counted : [query, other] whether the other is ranked at all; the query itself never is.
+    """
+    rows = unit_rows(vectors)
+    similarity = rows @ rows.T
+    counted = counted & ~np.eye(len(rows), dtype=bool)
+    found = [np.flatnonzero(line) for line in relevant & counted]
+    counts = np.array([len(others) for others in found])
+    ranks = np.full((len(rows), max(counts.max(initial=0), 1)), np.iinfo(np.int64).max)
+    for query, others in enumerate(found):
+        ranked = np.sort(similarity[query, counted[query]])
+        # How many of the ranked are at least as similar as each relevant one.
+        ranks[query, : len(others)] = len(ranked) - np.searchsorted(ranked, similarity[query, others] - TIE)
+    return precision_of_ranks(ranks, counts)
+
+
+def shared(groups: np.ndarray) -> np.ndarray:
+    """Which genes share a group: (N, K) bool -> (N, N) bool."""
+    table = groups.astype(np.int64)
+    return (table @ table.T) > 0
+
+
+def other_batch_precision(vectors: np.ndarray, membership: np.ndarray, batches: np.ndarray) -> np.ndarray:
+    """AP of each gene with all pairs that share a batch left out: (N, d), (N, K) bool, (N, B) bool -> (N,)."""
+    return restricted_precision(vectors, shared(membership), ~shared(batches))
+
+
+def decoy_scores(
+    vectors: np.ndarray, membership: np.ndarray, shares: np.ndarray, permutations: int, rng: np.random.Generator
+) -> dict[str, float]:
+    """How well a map finds genes that mostly lie on one batch but share no complex.
+
+    Parameters
+    ----------
+    vectors : (N, d).
+    membership : (N, K) bool, the complexes.
+    shares : (N, B), each gene's cells over batches; the batch that holds most is its decoy group.
+    permutations, rng : the null deals the decoy groups out anew to the genes.
+
+    Returns
+    -------
+    ``{"decoy_map", "decoy_null", "decoy_null_sd"}``.
+    """
+    main = np.asarray(shares).argmax(axis=1)
+    apart = ~shared(membership)
+
+    def score(groups: np.ndarray) -> float:
+        return float(np.nanmean(restricted_precision(vectors, groups[:, None] == groups, apart)))
+
+    null = [score(rng.permutation(main)) for _ in range(permutations)]
+    return {"decoy_map": score(main), "decoy_null": float(np.mean(null)), "decoy_null_sd": float(np.std(null))}

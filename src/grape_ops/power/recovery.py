@@ -11,9 +11,8 @@ import numpy as np
 from grape_ops.cells.genes import BATCH_COMPOSITION
 from grape_ops.config import EvaluateSettings
 from grape_ops.evaluate.clustering import kmeans_scores
-from grape_ops.evaluate.maps import gene_map, make_task
-from grape_ops.evaluate.restricted import decoy_scores
-from grape_ops.evaluate.retrieval import average_precision, chance_average_precision
+from grape_ops.evaluate.maps import Task, gene_map, make_task
+from grape_ops.evaluate.retrieval import average_precision, chance_average_precision, decoy_scores
 from grape_ops.groundtruth import GroundTruth
 
 if TYPE_CHECKING:
@@ -35,9 +34,7 @@ def recovery(
     ``map``, ``purity``, ``nmi``, ``ari``, ``chance`` (of mAP), ``complex_ap`` (mean AP of each complex); with
     ``decoys`` also ``decoy_map``, ``decoy_null``, ``decoy_null_sd``.
     """
-    own = gene_map(vectors, "map")
-    task = make_task({"map": [own]}, truth)
-    table = own.vectors[own.rows(task.genes)][task.labelled]
+    task, table = _labelled(vectors, truth)
     precision = average_precision(table, task.membership)
     k = settings.k or len(task.complexes)
     rng = np.random.default_rng([seed, _KMEANS])
@@ -55,9 +52,15 @@ def recovery(
 
 def mean_precision(vectors: "AnnData", truth: GroundTruth) -> float:
     """Mean average precision alone, as ``recovery`` has it under ``map``."""
+    task, table = _labelled(vectors, truth)
+    return float(np.nanmean(average_precision(table, task.membership)))
+
+
+def _labelled(vectors: "AnnData", truth: GroundTruth) -> tuple[Task, np.ndarray]:
+    """What a map is judged on, and its vectors (G, d) of the genes of the truth."""
     own = gene_map(vectors, "map")
     task = make_task({"map": [own]}, truth)
-    return float(np.nanmean(average_precision(own.vectors[own.rows(task.genes)][task.labelled], task.membership)))
+    return task, own.vectors[own.rows(task.genes)][task.labelled]
 
 
 def over_screens(scores: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, dict[str, Any]]:

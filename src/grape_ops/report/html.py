@@ -16,7 +16,9 @@ from grape_ops import __version__
 from grape_ops.artifacts.ownership import check_file, put_in_place
 from grape_ops.config import dump_config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.scores import p_in_words, without_nan
+from grape_ops.evaluate.print_scores import p_in_words
+from grape_ops.evaluate.records import MethodScores
+from grape_ops.evaluate.scores import without_nan
 from grape_ops.progress import waiting
 from grape_ops.report import report_figures
 from grape_ops.report.cells import cell_pictures
@@ -151,7 +153,7 @@ def _screen_name(inputs: ReportInputs) -> str:
     return "" if name == "screen" else name
 
 
-def _tiles(inputs: ReportInputs, own: Any) -> list[tuple[str, str, str]]:
+def _tiles(inputs: ReportInputs, own: MethodScores | None) -> list[tuple[str, str, str]]:
     """The page's key figures: (what, how much, beside it)."""
     run = inputs.run
     table = run.genes.loc[inputs.genes]
@@ -161,9 +163,8 @@ def _tiles(inputs: ReportInputs, own: Any) -> list[tuple[str, str, str]]:
         ("steps trained", f"{inputs.step:,}", f"of {run.config.train.steps:,}"),
     ]
     if own is not None:
-        part = own["map"]
-        beside = f"chance {number(part.get('chance'))}, p {p_in_words(part.get('p_value'))}"
-        tiles.append(("mAP", number(part.get("value")), beside))
+        beside = f"chance {number(own.map.chance)}, p {p_in_words(own.map.p_value)}"
+        tiles.append(("mAP", number(own.map.value), beside))
     elif (found := map_from_vectors(inputs)) is not None:
         tiles.append(("mAP", number(found[0]), f"chance {number(found[1])}"))
     return tiles

@@ -16,6 +16,8 @@ from grape_ops.cells.genes import BATCH_PREFIX
 from grape_ops.cells.store import CropStore
 from grape_ops.embed import embed, run_store
 from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.records import MethodScores
+from grape_ops.evaluate.scores import read_scores
 from grape_ops.groundtruth import GroundTruth, load_truth
 from grape_ops.report.generation import PHENOTYPE_DIR, PhenotypeCheck, read_check
 from grape_ops.schema import METRICS_FILE, OBS_IS_CONTROL, QUALITY_FILE, SCORES_JSON
@@ -40,7 +42,7 @@ class ReportInputs:
     vectors : gene vectors of the run, with the settings of its configuration.
     store, quality : the crop store and its quality counts.
     truth : known complexes.
-    scores : the list a scores.json holds.
+    scores : the records of a scores.json.
     check : what `grape-ops phenotype` found.
     missing : for each of "vectors", "store", "truth", "scores" and "check" that is None, a sentence why.
     """
@@ -53,7 +55,7 @@ class ReportInputs:
     store: CropStore | None
     quality: dict[str, Any]
     truth: GroundTruth | None
-    scores: list[dict[str, Any]] | None
+    scores: list[MethodScores] | None
     check: PhenotypeCheck | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
@@ -148,20 +150,14 @@ def _truth(name: str | None) -> GroundTruth:
     return load_truth(name)
 
 
-def _scores(asked: Path | None, out: Path, run_path: Path, truth: GroundTruth | None) -> list[dict[str, Any]]:
+def _scores(asked: Path | None, out: Path, run_path: Path, truth: GroundTruth | None) -> list[MethodScores]:
     places = [asked] if asked else [folder / SCORES_JSON for folder in (out.parent, run_path.parent, run_path)]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         what = f"There are no scores at {asked}" if asked else f"There is no {SCORES_JSON} beside the report or the run"
         raise GrapeOpsError(f"{what}; `grape-ops evaluate` makes it, and `--scores` says where it is.")
-    try:
-        entries = json.loads(found.read_text())
-    except ValueError as error:
-        raise GrapeOpsError(f"{found} cannot be read: {error}. `grape-ops evaluate` makes it again.") from None
-    if not isinstance(entries, list) or not entries or not all(_is_entry(entry) for entry in entries):
-        raise GrapeOpsError(f"{found} is no list of scores as `grape-ops evaluate` writes it.")
-    judged_by = entries[0].get("truth_sha256")
-    if asked is None and truth is not None and judged_by not in (None, truth.sha256):
+    entries = read_scores(found)
+    if asked is None and truth is not None and entries[0].truth_sha256 != truth.sha256:
         raise GrapeOpsError(
             f"The scores in {found.name} beside the report or the run were judged by other complexes than those of "
             f"{truth.name}, so they are left out; `--scores` takes them nevertheless."
@@ -180,10 +176,6 @@ def _check(asked: Path | None, out: Path, run: Run) -> PhenotypeCheck:
         )
         raise GrapeOpsError(f"{what}; `grape-ops phenotype` makes it, and `--phenotype` says where it is.")
     return read_check(found, run.record["store_fingerprint"], (run.latest_checkpoint() or Path()).name)
-
-
-def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, dict) and {"method", "n_genes", "map", "kmeans"} <= set(entry)
 
 
 def _without_folders(message: str, run: Run) -> str:

@@ -18,6 +18,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.evaluate_files import named_maps
 from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.score_figures import CHANCE, COLOURS, sweep_figure
+from grape_ops.evaluate.scores import without_nan
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.report.generation import read_check
 from grape_ops.report.inputs import ReportInputs, gather
@@ -101,9 +102,8 @@ def write_figures(
         missing["fig2"] = "--phenotype names the folder that `grape-ops phenotype` wrote."
     vectors = _maps(inputs, maps)
     put("fig3_maps", maps_figure(vectors, inputs.truth, inputs.run.config.seed) if vectors else None, "no vectors")
-    has_scores = inputs.scores is not None and "sweep" in inputs.scores[0]
     why = inputs.missing.get("scores", "The scores hold no sweep over k: evaluate.sweep_max is below sweep_min.")
-    put("fig4_clusters", sweep_figure(inputs.scores) if has_scores and inputs.scores else None, why)
+    put("fig4_clusters", sweep_figure(without_nan(inputs.scores)) if inputs.scores else None, why)
     why = "mAP along training is logged if `grape-ops train` is given --truth."
     put("fig5_training", training_figure(inputs.metrics), why)
     if earlier and drawn:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from grape_ops.evaluate.records import MethodScores
 from grape_ops.restyle.phenotype_figures import SHARES
 
 Figure = dict[str, Any]
@@ -86,26 +87,25 @@ def map_along_training(metrics: Sequence[Mapping[str, float]]) -> Figure | None:
     return figure
 
 
-def complex_scores(scores: Sequence[Mapping[str, Any]]) -> Figure | None:
-    """MAP of each complex, one mark a method; None if the scores do not tell complexes apart."""
-    listed = [entry for entry in scores if isinstance(entry.get("complexes"), Mapping)]
-    if not listed:
+def complex_scores(scores: Sequence[MethodScores]) -> Figure | None:
+    """MAP of each complex, one mark per method; None without scores."""
+    if not scores:
         return None
-    first = listed[0]["complexes"]
-    order = np.argsort(np.nan_to_num(np.array(first["map"], dtype=float)))
+    first = scores[0].complexes
+    order = np.argsort(np.nan_to_num(np.array(first.map, dtype=float)))
     traces = []
-    for index, entry in enumerate(listed):
-        part = entry["complexes"]
-        value = dict(zip(part["complex"], part["map"], strict=True))
-        chance_p = dict(zip(part["complex"], part["p_value"], strict=True))
-        names = [first["complex"][i] for i in order]
+    for index, entry in enumerate(scores):
+        part = entry.complexes
+        value = dict(zip(part.complex, part.map, strict=True))
+        chance_p = dict(zip(part.complex, part.p_value, strict=True))
+        names = [first.complex[i] for i in order]
         traces.append(
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": plain(entry["method"]),
+                "name": plain(entry.method),
                 "x": [value.get(name) for name in names],
-                "y": [f"{plain(name)} ({first['n_genes'][i]})" for name, i in zip(names, order, strict=True)],
+                "y": [f"{plain(name)} ({first.n_genes[i]})" for name, i in zip(names, order, strict=True)],
                 "customdata": [chance_p.get(name) for name in names],
                 "hovertemplate": "%{y}<br>mAP %{x:.3f}, p = %{customdata:.2g}<extra>%{fullData.name}</extra>",
                 "marker": {"size": 11, "color": colour(index), "symbol": SYMBOLS[index % len(SYMBOLS)]},

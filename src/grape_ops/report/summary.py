@@ -1,11 +1,9 @@
 """The run in plain words: what was done, and what can and cannot be concluded from it."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-from grape_ops.evaluate.scores import p_in_words
+from grape_ops.evaluate.print_scores import p_in_words
+from grape_ops.evaluate.records import MethodScores
 from grape_ops.report.inputs import ReportInputs
 from grape_ops.report.quality import FEW_CELLS
 from grape_ops.report.scores import map_from_vectors, number, own_entry
@@ -50,15 +48,13 @@ def conclusions(inputs: ReportInputs) -> tuple[list[str], list[str]]:
     return can, cannot
 
 
-def _from_scores(own: Mapping[str, Any], inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
-    part = own["map"]
-    value, chance, p = part.get("value"), part.get("chance"), part.get("p_value")
+def _from_scores(own: MethodScores, inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
     score = (
-        f"{_capital(str(own['method']))} finds genes of the same complex with a mean average precision of "
-        f"{number(value)}, where a random order reaches {number(chance)} (label permutation p {p_in_words(p)}, "
-        f"{own['n_genes']} genes)."
+        f"{_capital(own.method)} finds genes of the same complex with a mean average precision of "
+        f"{number(own.map.value)}, where a random order reaches {number(own.map.chance)} "
+        f"(label permutation p {p_in_words(own.map.p_value)}, {own.n_genes} genes)."
     )
-    if p is not None and p < SIGNIFICANT:
+    if own.map.p_value < SIGNIFICANT:
         can.append(f"{score} Genes that work together lie closer in this map than chance explains.")
     else:
         cannot.append(
@@ -67,36 +63,32 @@ def _from_scores(own: Mapping[str, Any], inputs: ReportInputs, can: list[str], c
         )
     for entry in inputs.scores or ():
         # Random vectors are the chance level again; other positions are the same run.
-        if entry is not own and not str(entry["method"]).lower().startswith(("grape", "random")):
+        if entry is not own and not entry.method.lower().startswith(("grape", "random")):
             _against(own, entry, can, cannot)
-    nuisance = own.get("nuisance") if isinstance(own.get("nuisance"), Mapping) else {}
-    for key, what in (("batch", "share batches"), ("cells", "have similar numbers of cells")):
-        found = (nuisance or {}).get(key)
-        if found and found["p_value"] >= SIGNIFICANT:
-            can.append(f"Neighbouring genes {what} no more than shuffled ones do (p = {found['p_value']:.2g}).")
-        if found and found["value"] > NUISANCE_SHARE and found["p_value"] < SIGNIFICANT:
+    nuisances = ((own.nuisance.batch, "share batches"), (own.nuisance.cells, "have similar numbers of cells"))
+    for found, what in nuisances:
+        if found and found.p_value >= SIGNIFICANT:
+            can.append(f"Neighbouring genes {what} no more than shuffled ones do (p = {found.p_value:.2g}).")
+        if found and found.value > NUISANCE_SHARE and found.p_value < SIGNIFICANT:
             cannot.append(
-                f"Neighbouring genes {what} more than shuffled ones do (R² {found['value']:.2f}, "
-                f"p {p_in_words(found['p_value'])}), so some closeness may come from the experiment "
+                f"Neighbouring genes {what} more than shuffled ones do (R² {found.value:.2f}, "
+                f"p {p_in_words(found.p_value)}), so some closeness may come from the experiment "
                 "instead of from biology."
             )
 
 
-def _against(own: Mapping[str, Any], other: Mapping[str, Any], can: list[str], cannot: list[str]) -> None:
-    """Compare with another method, by the paired bootstrap where the scores hold it."""
-    mine, theirs = own["map"].get("value"), other["map"].get("value")
-    if mine is None or theirs is None:
+def _against(own: MethodScores, other: MethodScores, can: list[str], cannot: list[str]) -> None:
+    """Compare with another method, by the paired bootstrap."""
+    gap = next((gap for gap in own.differences if gap.other == other.method and gap.score == "map"), None)
+    if gap is None:
         return
-    paired = next(
-        (d for d in own.get("differences", ()) if d["other"] == other["method"] and d["score"] == "map"), None
-    )
-    name = f"{other['method']} (mAP {number(theirs)})"
-    ours = _capital(str(own["method"]))
-    if paired is not None and paired.get("low") is not None and paired["low"] > 0:
+    name = f"{other.method} (mAP {number(other.map.value)})"
+    ours = _capital(own.method)
+    if gap.low > 0:
         can.append(f"{ours} does better than {name}, beyond the spread over complexes.")
-    elif paired is not None and paired.get("high") is not None and paired["high"] < 0:
+    elif gap.high < 0:
         cannot.append(f"{ours} is not the best way to group these genes: {name} does better.")
-    elif paired is not None:
+    else:
         cannot.append(f"{ours} cannot be told apart from {name}, given the spread over complexes.")
 
 

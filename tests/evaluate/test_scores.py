@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -22,10 +23,13 @@ from grape_ops.evaluate.comparison import (
     expanded_tail,
     interval,
 )
-from grape_ops.evaluate.evaluate_maps import evaluate_maps, print_scores, write_scores
+from grape_ops.evaluate.evaluate_maps import evaluate_maps
 from grape_ops.evaluate.maps import gene_map
+from grape_ops.evaluate.metrics import METRICS, Metric
+from grape_ops.evaluate.print_scores import p_text, print_scores
+from grape_ops.evaluate.records import PARTS, LeftOut, NuisanceScores
 from grape_ops.evaluate.retrieval import average_precision
-from grape_ops.evaluate.scores import p_text
+from grape_ops.evaluate.scores import read_scores, without_nan, write_scores
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.pairs import KnownPairs
@@ -45,42 +49,41 @@ def judge(maps, truth=TRUTH, settings=QUICK, **kwargs):
 
 def test_the_promised_keys_and_the_winner():
     good, bad = judge({"good": as_map(VECTORS, GENES), "bad": as_map(NOISE, GENES)})
-    for entry in (good, bad):
+    for entry in without_nan([good, bad]):
         assert {"method", "truth", "n_genes", "map", "kmeans", "definitions", "truth_sha256"} <= set(entry)
         assert {"value", "chance", "p_value"} <= set(entry["map"])
         assert {"k", "runs", "purity", "nmi", "ari"} <= set(entry["kmeans"])
         assert all({"mean", "sd"} <= set(entry["kmeans"][name]) for name in ("purity", "nmi", "ami", "ari"))
-    assert good["n_genes"] == 40 and good["kmeans"]["k"] == 5 and good["truth"] == "planted"
-    assert good["map"]["p_value"] == 1 / 201 and bad["map"]["p_value"] > 0.02
-    assert good["map"]["value"] > bad["map"]["value"] + 0.2
-    assert good["map"]["low"] < good["map"]["value"] < good["map"]["high"]
-    assert [line["k"] for line in good["sweep"]] == [5, 6, 7, 8] == [line["k"] for line in good["sweep_random"]]
-    by_score = {line["score"]: line for line in good["differences"]}
-    assert set(by_score) == {"map", "purity", "nmi", "ari"} and by_score["map"]["low"] > 0
-    mirrored = {line["score"]: line for line in bad["differences"]}
-    assert mirrored["map"]["value"] == pytest.approx(-by_score["map"]["value"])
-    assert mirrored["map"]["low"] == pytest.approx(-by_score["map"]["high"])
+    assert good.n_genes == 40 and good.kmeans.k == 5 and good.truth == "planted"
+    assert good.map.p_value == 1 / 201 and bad.map.p_value > 0.02
+    assert good.map.value > bad.map.value + 0.2
+    assert good.map.low < good.map.value < good.map.high
+    assert [line.k for line in good.sweep] == [5, 6, 7, 8] == [line.k for line in good.sweep_random]
+    by_score = {line.score: line for line in good.differences}
+    assert set(by_score) == {"map", "purity", "nmi", "ari"} and by_score["map"].low > 0
+    mirrored = {line.score: line for line in bad.differences}
+    assert mirrored["map"].value == pytest.approx(-by_score["map"].value)
+    assert mirrored["map"].low == pytest.approx(-by_score["map"].high)
 
 
 def test_equal_seeds_give_equal_scores_and_other_methods_do_not_change_them():
     alone = judge({"good": as_map(VECTORS, GENES)})
     beside = judge({"bad": as_map(NOISE, GENES), "good": as_map(VECTORS, GENES)})[1]
-    del beside["differences"], alone[0]["differences"]
-    assert json.dumps(alone[0]) == json.dumps(beside)
+    assert alone[0] == replace(beside, differences=())
 
 
 def test_the_scores_at_one_k_do_not_hang_on_the_sweep():
     with_sweep = judge({"m": as_map(VECTORS, GENES)})[0]
     without = judge({"m": as_map(VECTORS, GENES)}, settings=QUICK.model_copy(update={"sweep_max": 0}))[0]
-    assert without["sweep"] == [] and without["kmeans"] == with_sweep["kmeans"]
+    assert without.sweep == () and without.kmeans == with_sweep.kmeans
 
 
 def test_methods_that_miss_genes_are_scored_on_the_common_set_and_say_so():
     full, part = judge({"full": as_map(VECTORS, GENES), "part": as_map(VECTORS[:30], GENES[:30])})
-    assert (full["n_genes"], full["n_genes_own"]) == (30, 40) and (part["n_genes"], part["n_genes_own"]) == (30, 30)
-    assert part["unmatched_genes"] == GENES[30:] and full["unmatched_genes"] == []
-    assert full["map"]["value"] == part["map"]["value"] and full["n_complexes"] == 4
-    assert full["map_own_genes"] == pytest.approx(average_precision(VECTORS.astype(np.float32), MEMBERSHIP).mean())
+    assert (full.n_genes, full.n_genes_own) == (30, 40) and (part.n_genes, part.n_genes_own) == (30, 30)
+    assert part.unmatched_genes == tuple(GENES[30:]) and full.unmatched_genes == ()
+    assert full.map.value == part.map.value and full.n_complexes == 4
+    assert full.map_own_genes == pytest.approx(average_precision(VECTORS.astype(np.float32), MEMBERSHIP).mean())
 
 
 def test_unlabelled_genes_and_controls_do_not_enter_the_retrieval():
@@ -89,19 +92,19 @@ def test_unlabelled_genes_and_controls_do_not_enter_the_retrieval():
     with_others = as_map(more, names)
     with_others.obs["is_control"] = False
     small, large = judge({"small": as_map(VECTORS, GENES)})[0], judge({"large": with_others})[0]
-    assert large["map"]["value"] == pytest.approx(small["map"]["value"])
-    assert {line["n_genes"] for line in large["recall"]} == {69}
+    assert large.map.value == pytest.approx(small.map.value)
+    assert {line.n_genes for line in large.recall} == {69}
 
 
 def test_runs_of_one_method_make_one_entry_with_both_spreads():
     runs = [as_map(VECTORS + s * NOISE, GENES) for s in (0, 0.5, 1)]
     entry = judge({"runs": runs})[0]
-    singles = [judge({"one": run})[0]["map"]["value"] for run in runs]
-    assert entry["n_runs"] == 3 and entry["map"]["per_run"] == pytest.approx(singles)
-    assert entry["map"]["value"] == pytest.approx(np.mean(singles))
-    assert entry["map"]["seed_sd"] == pytest.approx(np.std(singles, ddof=1))
-    assert entry["kmeans"]["purity"]["seed_sd"] > 0 and entry["kmeans"]["purity"]["sd"] > 0
-    assert judge({"one": runs[0]})[0]["map"]["seed_sd"] is None
+    singles = [judge({"one": run})[0].map.value for run in runs]
+    assert entry.n_runs == 3 and entry.map.per_run == pytest.approx(singles)
+    assert entry.map.value == pytest.approx(np.mean(singles))
+    assert entry.map.seed_sd == pytest.approx(np.std(singles, ddof=1))
+    assert entry.kmeans.purity.seed_sd > 0 and entry.kmeans.purity.sd > 0
+    assert judge({"one": runs[0]})[0].map.seed_sd is None
 
 
 def test_nuisance_is_read_from_the_map_or_borrowed():
@@ -111,9 +114,9 @@ def test_nuisance_is_read_from_the_map_or_borrowed():
     shares = np.vstack([MEMBERSHIP[:, :1], [[0]]]).astype(float)
     leaking.obsm["batch_composition"] = np.hstack([shares, 1 - shares])
     first, second = judge({"leaking": leaking, "noise": as_map(NOISE, GENES)})
-    assert first["nuisance"]["batch"]["value"] > 0.5 and first["nuisance"]["batch"]["p_value"] < 0.1
-    assert second["nuisance"]["batch"]["source"] == "leaking" and second["nuisance"]["batch"]["value"] < 0.2
-    assert judge({"noise": as_map(NOISE, GENES)})[0]["nuisance"] == {"batch": None, "cells": None}
+    assert first.nuisance.batch.value > 0.5 and first.nuisance.batch.p_value < 0.1
+    assert second.nuisance.batch.source == "leaking" and second.nuisance.batch.value < 0.2
+    assert judge({"noise": as_map(NOISE, GENES)})[0].nuisance == NuisanceScores(batch=None, cells=None)
 
 
 def test_multi_label_truths_and_lists_of_pairs():
@@ -121,18 +124,18 @@ def test_multi_label_truths_and_lists_of_pairs():
     everywhere[:, 0] = True  # every gene is in the first complex, most in two
     pairs = [KnownPairs("list", (("G000", "G001"), ("G000", "absent")), "")]
     entry = judge({"m": as_map(VECTORS, GENES)}, truth_of(everywhere, GENES), pairs=pairs)[0]
-    assert entry["kmeans"]["n_genes"] == 8 and entry["map"]["n_queries"] == 40
-    listed = [line for line in entry["recall"] if line["pairs"] == "list"]
-    assert len(listed) == 4 and {line["n_pairs"] for line in listed} == {1}
+    assert entry.kmeans.n_genes == 8 and entry.map.n_queries == 40
+    listed = [line for line in entry.recall if line.pairs == "list"]
+    assert len(listed) == 4 and {line.n_pairs for line in listed} == {1}
 
 
 def test_where_every_gene_is_in_several_complexes_partitions_have_no_score(tmp_path):
     double = np.hstack([MEMBERSHIP, MEMBERSHIP])
     scores = judge({"m": as_map(VECTORS, GENES), "n": as_map(NOISE, GENES)}, truth_of(double, GENES))
-    assert math.isnan(scores[0]["kmeans"]["nmi"]["mean"]) and scores[0]["sweep"] == []
-    assert scores[0]["map"]["p_value"] == 1 / 201
+    assert math.isnan(scores[0].kmeans.nmi.mean) and scores[0].sweep == ()
+    assert scores[0].map.p_value == 1 / 201
     write_scores(scores, tmp_path)
-    print_scores(json.loads((tmp_path / "scores.json").read_text()))
+    print_scores(read_scores(tmp_path / "scores.json"))
 
 
 def test_aliases_join_maps_and_truth():
@@ -141,24 +144,24 @@ def test_aliases_join_maps_and_truth():
     plain = judge({"m": as_map(VECTORS, GENES)})[0]
     for names, truth in ((old, TRUTH), (GENES, truth_of(MEMBERSHIP, old)), (old, truth_of(MEMBERSHIP, old))):
         entry = judge({"m": as_map(VECTORS, names)}, truth, aliases=aliases)[0]
-        assert entry["map"]["value"] == pytest.approx(plain["map"]["value"]) and entry["n_genes"] == 40
-    assert judge({"m": as_map(VECTORS, old)})[0]["n_genes"] == 34
+        assert entry.map.value == pytest.approx(plain.map.value) and entry.n_genes == 40
+    assert judge({"m": as_map(VECTORS, old)})[0].n_genes == 34
 
 
 def test_leiden_left_out_is_said_and_enrichment_falls_back(monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "igraph", None)
     scores = judge({"m": as_map(VECTORS, GENES)})
-    assert scores[0]["leiden"] == {"left_out": leiden.MISSING}
-    assert scores[0]["enrichment"][0]["clusters"] == "k-means"
+    assert scores[0].leiden == LeftOut(leiden.MISSING)
+    assert scores[0].enrichment[0].clusters == "k-means"
     print_scores(scores)
     assert "grape-ops[leiden]" in " ".join(capsys.readouterr().out.split())
 
 
 def test_constant_vectors_have_documented_scores():
     entry = judge({"m": as_map(np.ones((40, 3)), GENES)})[0]
-    assert entry["map"]["value"] == pytest.approx(7 / 39) and entry["map"]["p_value"] == 1.0
-    assert entry["kmeans"]["purity"]["mean"] == pytest.approx(0.2) and entry["kmeans"]["nmi"]["mean"] == 0
-    assert entry["kmeans"]["ari"]["mean"] == 0
+    assert entry.map.value == pytest.approx(7 / 39) and entry.map.p_value == 1.0
+    assert entry.kmeans.purity.mean == pytest.approx(0.2) and entry.kmeans.nmi.mean == 0
+    assert entry.kmeans.ari.mean == 0
 
 
 def test_files_and_table(tmp_path, capsys):
@@ -170,10 +173,104 @@ def test_files_and_table(tmp_path, capsys):
     print_scores(scores)
     printed = capsys.readouterr().out
     assert (
-        f"{scores[0]['map']['value']:.3f}" in printed
+        f"{scores[0].map.value:.3f}" in printed
         and "10 of 40 genes" in printed
         and "of its 40 genes" in printed.replace("\n", " ")
     )
+
+
+@pytest.fixture(scope="module")
+def judged():
+    """Scores of two methods, one with two runs; a complex of one gene has no score."""
+    lonely = GroundTruth.of("lonely", {**TRUTH.complexes, "alone": [GENES[0]]})
+    return judge({"good": [as_map(VECTORS, GENES), as_map(NOISE, GENES)], "bad": as_map(NOISE, GENES)}, lonely)
+
+
+def test_what_is_written_is_read_back(judged, tmp_path):
+    costly = [replace(judged[0], cost={"cpu_s": 1.5}), judged[1]]
+    write_scores(costly, tmp_path)
+    found = read_scores(tmp_path / "scores.json")
+    assert found[0].cost == {"cpu_s": 1.5} and found[1].cost is None and found[1].map == judged[1].map
+    assert math.isnan(found[0].complexes.map[-1]) and found[0].kmeans == judged[0].kmeans
+    write_scores(found, tmp_path / "again")
+    for name in ("scores.json", "scores.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def replaced(scores: list, place: str, value: object) -> list:
+    """The content of a scores.json with another value at one place, or without it for ``...``."""
+    *path, last = place.split(".")
+    content = json.loads(json.dumps(without_nan(scores)))
+    part = content[1]
+    for key in path:
+        part = part[key]
+    part[last] = value
+    if value is ...:
+        del part[last]
+    return content
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("map.value", "0.5", 'entry 2, map.value holds "0.5"'),
+        ("map", None, "entry 2, map holds null"),
+        ("n_genes", None, "entry 2, n_genes holds null"),
+        ("n_genes", True, "entry 2, n_genes holds true"),
+        ("kmeans.purity", ..., "entry 2, kmeans.purity is missing"),
+        ("leiden", {"x": 1}, 'entry 2, leiden holds {"x": 1}'),
+        ("genes.ap", [0.5], "entry 2, genes holds"),
+        ("recall", [{"pairs": 1}], "entry 2, recall.0.pairs holds 1"),
+    ],
+)
+def test_a_part_of_another_shape_is_named(judged, tmp_path, place, value, message):
+    (tmp_path / "scores.json").write_text(json.dumps(replaced(judged, place, value)))
+    with pytest.raises(GrapeOpsError, match=re.escape(message)):
+        read_scores(tmp_path / "scores.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"null", "the file holds null"),
+        (b"[]", "the file holds .."),
+        (b"[null]", "entry 1 holds null"),
+        (b'{"a": 1}', "the file holds ..a.: 1"),
+        (b'[{"method": "x"}]', "entry 1, n_runs is missing"),
+        (b"{", "it is not JSON"),
+        (b"\xff\xfe\x00", "it is not JSON"),
+    ],
+)
+def test_a_file_that_is_no_scores_json_is_refused(tmp_path, content, message):
+    (tmp_path / "scores.json").write_bytes(content)
+    with pytest.raises(GrapeOpsError, match=f"{message}.*makes it again"):
+        read_scores(tmp_path / "scores.json")
+    with pytest.raises(GrapeOpsError, match="there is an evaluation"):
+        read_scores(tmp_path)
+
+
+def test_a_metric_is_a_function_and_a_line(tmp_path, monkeypatch):
+    def size(method):
+        return {"mean_length": float(np.linalg.norm(method.labelled[0], axis=1).mean()), "none": float("nan")}
+
+    line = Metric("size", {"size": "Mean length of the vectors of {labelled} genes."}, size)
+    for module in ("metrics", "evaluate_maps", "score_tables"):
+        monkeypatch.setattr(f"grape_ops.evaluate.{module}.METRICS", (*METRICS, line))
+    (entry,) = judge({"m": as_map(VECTORS, GENES)})
+    expected = pytest.approx(np.linalg.norm(VECTORS, axis=1).mean())
+    assert entry.more["size"]["mean_length"] == expected
+    assert entry.definitions["size"] == "Mean length of the vectors of 40 genes."
+    write_scores([entry], tmp_path)
+    table = pd.read_csv(tmp_path / "scores.csv")
+    assert table["size_mean_length"][0] == expected and list(table)[-2:] == ["size_mean_length", "size_none"]
+    assert math.isnan(read_scores(tmp_path / "scores.json")[0].more["size"]["none"])
+
+
+def test_every_metric_is_a_part_of_the_record_and_is_defined(judged):
+    assert {metric.name for metric in METRICS} <= PARTS
+    defined = {"genes", "intervals", "differences", "seed_sd", "seed"}.union(*(metric.definition for metric in METRICS))
+    assert set(judged[0].definitions) == defined
+    assert not any("{" in sentence for sentence in judged[0].definitions.values())
 
 
 def test_long_names_are_folded_and_not_cut(capsys, monkeypatch):
@@ -188,14 +285,13 @@ def test_long_names_are_folded_and_not_cut(capsys, monkeypatch):
 def test_the_table_reads_at_80_columns(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     scores = judge({"a method of a long name": as_map(VECTORS, GENES), "other": as_map(NOISE, GENES)})
-    for entry in scores:
-        entry["map"]["p_value"] = 9.999e-5
+    scores = [replace(entry, map=replace(entry.map, p_value=9.999e-5)) for entry in scores]
     print_scores(scores)
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
     assert "…" not in printed and "<0.0001" in printed and "p < 0.0001" not in printed
     first = scores[0]
-    shown = [first["map"]["value"], *(first["kmeans"][name]["mean"] for name in ("purity", "nmi", "ari"))]
+    shown = [first.map.value, first.kmeans.purity.mean, first.kmeans.nmi.mean, first.kmeans.ari.mean]
     line = next(line for line in printed.splitlines() if "a method" in line)
     assert [f"{value:.3f}" for value in shown] == [word for word in line.split() if re.fullmatch(r"\d\.\d{3}", word)]
 

@@ -1,0 +1,192 @@
+"""The registry of metrics: what each means, how it is computed, and its columns in ``scores.csv``.
+
+A metric is a function and a line in ``METRICS``. The function takes the runs of one method and gives the record that
+``records.MethodScores`` has under the metric's name; or plain numbers by name, which are kept under ``more``.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from grape_ops.evaluate.agreement import SCORES
+from grape_ops.evaluate.clustering import kmeans_agreement, kmeans_sweep, random_sweep
+from grape_ops.evaluate.confounding import nuisance
+from grape_ops.evaluate.context import EvaluationContext, MethodRuns
+from grape_ops.evaluate.enrichment import enrichment_of_clusters
+from grape_ops.evaluate.leiden import leiden_agreement
+from grape_ops.evaluate.mean_average_precision import complex_precision, gene_precision, mean_average_precision
+from grape_ops.evaluate.recall import pair_recall
+from grape_ops.evaluate.records import (
+    EnrichmentScores,
+    KMeansScores,
+    LeftOut,
+    LeidenScores,
+    NuisanceScores,
+    RecallScore,
+)
+
+Columns = dict[str, float]
+
+
+def numbers(prefix: str, record: Any) -> Columns:
+    """Columns of a record's own numbers, as ``prefix_field``; None, words and nested records have none."""
+    values = record if isinstance(record, Mapping) else {f.name: getattr(record, f.name) for f in fields(record)}
+    return {f"{prefix}_{name}": value for name, value in values.items() if isinstance(value, int | float)}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes
+    ----------
+    name : of its field in ``MethodScores``; any other name is a key of ``MethodScores.more``.
+    definition : term -> what it means, in a sentence; words in braces are filled in from ``EvaluationContext.facts``.
+        It is written beside the scores, so that no score travels without it.
+    compute : its record, or numbers by name, of one method.
+    columns : prefix and what ``compute`` gave -> columns of ``scores.csv``.
+    """
+
+    name: str
+    definition: Mapping[str, str]
+    compute: Callable[[MethodRuns], Any]
+    columns: Callable[[str, Any], Columns] = numbers
+
+
+def _joined(parts: Iterable[Columns]) -> Columns:
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def agreement_numbers(prefix: str, record: Any) -> Columns:
+    """Columns of a record's purity, NMI, AMI and ARI, as ``prefix_purity_mean``."""
+    return _joined(numbers(f"{prefix}_{name}", getattr(record, name)) for name in SCORES)
+
+
+def clustering_numbers(prefix: str, record: KMeansScores | LeidenScores) -> Columns:
+    """Columns of a clustering: its own numbers, its agreement, and that of chance."""
+    own = numbers(prefix, record) | agreement_numbers(prefix, record)
+    return own | agreement_numbers(f"{prefix}_random", record.random)
+
+
+def _leiden_columns(prefix: str, scores: tuple[LeidenScores, ...] | LeftOut) -> Columns:
+    parts = () if isinstance(scores, LeftOut) else scores
+    return _joined(clustering_numbers(f"{prefix}_{part.resolution:g}", part) for part in parts)
+
+
+def _recall_columns(prefix: str, scores: tuple[RecallScore, ...]) -> Columns:
+    return _joined(numbers(f"{prefix}_{part.pairs}_{part.side}_{part.tail:g}", part) for part in scores)
+
+
+def _enrichment_columns(prefix: str, scores: tuple[EnrichmentScores, ...]) -> Columns:
+    return _joined(numbers(f"{prefix}_{part.clusters.replace(' ', '_')}", part) for part in scores)
+
+
+def _nuisance_columns(prefix: str, scores: NuisanceScores) -> Columns:
+    named = (("batch", scores.batch), ("cells", scores.cells))
+    return _joined(numbers(f"{prefix}_{name}", part) for name, part in named if part is not None)
+
+
+def in_own_table(prefix: str, scores: Any) -> Columns:
+    """No columns of ``scores.csv``: the metric has a table of its own."""
+    return {}
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "map",
+        {
+            "map": "Mean average precision: cosine similarity on vectors as they are, the query left out, all other "
+            "labelled genes ranked, relevant is a gene that shares any complex, ties counted in front. Chance is the "
+            "exact expectation under a random ranking; chance_corrected is the mean of (AP - chance) / (1 - chance).",
+            "p_value": "{permutations} permutations of the complex labels over the labelled genes, "
+            "similarities fixed, one-sided, (1 + hits) / (1 + permutations); q-values by Benjamini-Hochberg.",
+        },
+        mean_average_precision,
+    ),
+    Metric(
+        "kmeans",
+        {
+            "kmeans": "Lloyd's k-means, Euclidean, vectors as they are (no normalisation), init=random, n_init=1, "
+            "{kmeans_runs} runs, k = {main_k}, on the {single} genes of exactly one complex. "
+            "mean and sd over runs; low and high bound the mean by the bootstrap over complexes; k is the setting, or "
+            "the number of complexes with a gene of their own.",
+            "agreement": "Purity: share of genes in their cluster's commonest complex. NMI and AMI: arithmetic mean of "
+            "the entropies. ARI: Hubert and Arabie.",
+            "random": "{random_maps} random maps, uniform [0, 1) in {random_dimensions} dimensions, the same number of "
+            "genes and runs.",
+        },
+        kmeans_agreement,
+        clustering_numbers,
+    ),
+    Metric("sweep", {}, kmeans_sweep, in_own_table),
+    Metric("sweep_random", {}, random_sweep, in_own_table),
+    Metric(
+        "leiden",
+        {
+            "leiden": "Modularity communities of the graph of nearest genes (cosine, Jaccard weights), {leiden_runs} "
+            "seeds; resolutions {resolutions} are settings, not chosen by the truth. stability is the mean ARI between "
+            "seeds; random is the same clusters with their genes dealt out anew.",
+        },
+        leiden_agreement,
+        _leiden_columns,
+    ),
+    Metric(
+        "recall",
+        {
+            "recall": "Share of known pairs in the tails of the cosines of all pairs of the {genes} common genes; "
+            "chance is the share of all pairs counted; n_pairs of the n_pairs_listed have both genes in the maps.",
+        },
+        pair_recall,
+        _recall_columns,
+    ),
+    Metric(
+        "enrichment",
+        {
+            "enrichment": "Hypergeometric test of each cluster with each complex, background all common genes, "
+            "Benjamini-Hochberg, q < 0.05; shuffled_mean from {shuffles} shuffles of the cluster labels.",
+        },
+        enrichment_of_clusters,
+        _enrichment_columns,
+    ),
+    Metric(
+        "nuisance",
+        {
+            "nuisance": "R squared of predicting a gene's batch shares, or the logarithm of its cell number, from the "
+            "mean of its nearest genes (cosine); chance is the mean over {shuffles} shuffles. Batches should not be "
+            "predictable; cell numbers are in part biology, as related knock-outs cost cells alike.",
+        },
+        nuisance,
+        _nuisance_columns,
+    ),
+    Metric(
+        "complexes",
+        {"complexes": "Mean over the genes of a complex of AP, of its chance and of its chance-corrected value."},
+        complex_precision,
+        in_own_table,
+    ),
+    Metric("genes", {}, gene_precision, in_own_table),
+)
+
+# Of the evaluation as a whole, before and after those of the metrics.
+_GENES = {
+    "genes": "Scored on the genes that all methods have: {labelled} genes in {complexes} complexes of {truth} (content "
+    "hash {truth_sha256}); {genes} common genes with the unlabelled ones; non-targeting controls left out."
+}
+_COMPARISON = {
+    "intervals": "Bootstrap over complexes, {bootstrap} draws freed from their bias, expanded percentiles (Student's "
+    "tails for the number of complexes), {confidence:.0%}; for these runs of a method, and as if complexes shared no "
+    "gene.",
+    "differences": "This method minus the other, the same draws for both; p-values two-sided by the same "
+    "bootstrap, not corrected for the number of comparisons.",
+    "seed_sd": "Standard deviation between runs of one method (divisor runs - 1); sd is within runs.",
+    "seed": "All draws from seed {seed}.",
+}
+
+
+def definitions(context: EvaluationContext) -> dict[str, str]:
+    """Spell out what each number of an evaluation means: term -> sentence."""
+    facts = context.facts()
+    texts = _GENES.copy()
+    for metric in METRICS:
+        texts |= metric.definition
+    return {term: text.format_map(facts) for term, text in (texts | _COMPARISON).items()}

@@ -121,10 +121,18 @@ class GuideProfiles:
 def _between(
     profiles: np.ndarray, cells: np.ndarray, shares: np.ndarray, batch_error: np.ndarray, scatter: np.ndarray
 ) -> np.ndarray:
-    """Covariance between guides beyond what the chance of their cells explains, none of it negative: (V, V)."""
+    """Covariance between guides beyond what the chance of their cells explains: (V, V).
+
+    Its directions are those in which guides differ by more than chance; its trace is the unbiased estimate, and one
+    standard error more, since a few guides tell it badly and too little of it makes false hits.
+    """
     n = len(profiles)
     centred = profiles - profiles.mean(axis=0)
     chance = np.diag(1 / cells) + shares @ batch_error @ shares.T
     explained = (np.trace(chance) - chance.sum() / n) / (n - 1)
-    beyond = np.trace(centred.T @ centred) / (n - 1) / np.trace(scatter) - explained
-    return max(beyond, 0.0) * scatter
+    found = centred.T @ centred / (n - 1)
+    error = np.sqrt(2 * (found**2).sum() / (n - 1))
+    total = max(np.trace(found) - explained * np.trace(scatter) + error, 0.0)
+    variance, axes = np.linalg.eigh(found - explained * scatter)
+    variance = np.maximum(variance, 0)
+    return (axes * variance * total / max(variance.sum(), 1e-12)) @ axes.T

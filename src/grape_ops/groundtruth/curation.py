@@ -19,7 +19,8 @@ from grape_ops.artifacts.ownership import check_file, warn_replaced
 from grape_ops.config import CurateSettings, ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
-from grape_ops.groundtruth.readers import GENE_COLUMNS, find_column, read_rows
+from grape_ops.groundtruth.readers import GENE_COLUMNS
+from grape_ops.groundtruth.text_tables import find_column, is_missing, read_rows
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
 from grape_ops.schema import COMPLEX, GENE
 
@@ -210,7 +211,7 @@ def screened_genes(path: Path) -> list[str]:
         )
     control = re.compile(ScreenSettings().control_pattern, re.IGNORECASE)
     named = [row[0] for row in rows] if column is None else [row[column] for row in rows[1:] if len(row) > column]
-    return sorted({gene for gene in named if gene and not control.match(gene)})
+    return sorted({gene for gene in named if not is_missing(gene) and not control.match(gene)})
 
 
 def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

@@ -177,7 +177,7 @@ def _joined(
         if width is None or len(fields) == width:
             return fields, end + 1 - place
         raise GrapeOpsError(
-            f"{path}: the quote that line {place + 1} opens is closed in line {end + 1}, and so {end + 1 - place} lines "
+            f"{path}: the quote that line {place + 1} opens is closed in line {end + 1}: {end + 1 - place} lines "
             f"become one row of {len(fields)} fields, where the first row has {width}. Remove the stray quote."
         )
     return alone, 1

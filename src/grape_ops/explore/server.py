@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from hashlib import sha256
 from threading import Lock
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 
@@ -186,7 +186,7 @@ def _serve_live(app: FastAPI, shelf: Shelf) -> None:
     def genes_file(body: bytes) -> bytes:
         asked = read_json(body)
         genes = asked.get("genes") if isinstance(asked, dict) else None
-        numbers = [asked.get("map"), *genes] if isinstance(genes, list) else [None]
+        numbers: list[Any] = [asked.get("map"), *genes] if isinstance(genes, list) else [None]
         if len(numbers) > MOST_GENES + 1 or not all(type(n) is int and 0 <= n <= LARGEST for n in numbers):
             raise HTTPException(
                 400, f'The request should hold "map", a number, and "genes", at most {MOST_GENES} numbers of genes.'

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 CLUSTER = "cluster"
-_FEWEST = 4  # genes that a graph of neighbours can be drawn of
+_FEWEST = 4  # rows that a graph of neighbours can be drawn of
 
 
 def read_gene_map(run_path: Path) -> "AnnData":
     """Gene vectors of a run, at the position and with the weights its configuration says, with ``obsm["X_umap"]``.
 
-    Without umap-learn, or with too few genes for a map, ``obsm["X_pca"]`` alone is there.
+    Without umap-learn, or with fewer than four genes, ``obsm["X_pca"]`` alone is there.
     """
     adata = _vectors(run_path)
-    for name, plane in projections(np.asarray(adata.X), open_run(run_path).config.seed).items():
+    for name, plane in projections(np.asarray(adata.X), open_run(run_path).config.seed, fewest=_FEWEST).items():
         adata.obsm["X_umap" if name == "UMAP" else "X_pca"] = plane.astype(np.float32)
     return adata
 

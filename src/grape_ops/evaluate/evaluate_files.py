@@ -40,6 +40,7 @@ def read_map(path: Path) -> "AnnData":
     GrapeOpsError : the file is missing or not an AnnData.
     """
     import anndata
+    from anndata._io.specs.registry import IORegistryError
 
     if not path.is_file():
         raise GrapeOpsError(
@@ -51,7 +52,13 @@ def read_map(path: Path) -> "AnnData":
             # A gene twice is refused with a sentence later on.
             warnings.filterwarnings("ignore", message="Observation names are not unique")
             return anndata.read_h5ad(path)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except IORegistryError as error:
+        where = " ".join(getattr(error, "__notes__", ()))
+        raise GrapeOpsError(
+            f"{path} was written by a newer anndata than the installed {anndata.__version__}: {where or error} "
+            "Install a newer anndata, or remove that part of the file."
+        ) from None
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:
         raise GrapeOpsError(f"{path} is not an AnnData file (.h5ad) of gene vectors: {error}") from None
 
 

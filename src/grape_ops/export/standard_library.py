@@ -14,7 +14,7 @@ import pandas as pd
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ExportSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.groundtruth.text_tables import find_column, is_missing, read_rows
+from grape_ops.groundtruth.text_tables import check_widths, find_column, is_missing, read_rows
 from grape_ops.schema import CONTROL_LABEL, GENE, GUIDE, IS_CONTROL
 
 NON_TARGETING, INTERGENIC = "non-targeting", "intergenic"
@@ -114,7 +114,9 @@ def _read_gene_ids(path: Path) -> dict[str, str]:
 def _read_library(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise GrapeOpsError(f"There is no library {path}; export.library names it.")
-    table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
+    rows = read_rows(path)
+    check_widths(path, rows, 1)
+    table = pd.DataFrame(rows[1:], columns=list(rows[0]), dtype=object)
     key = next((name for name in (GUIDE, BARCODE, "protospacer_sequence") if name in table), None)
     if key is None:
         raise GrapeOpsError(

@@ -40,39 +40,44 @@ class Row(list[str]):
 Rows = list[Row]
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, most: int | None = None) -> bytes:
     """Read a file, unpacked if it is packed by gzip.
+
+    Parameters
+    ----------
+    most : bytes that it may hold, unpacked; ``MOST_BYTES`` if None.
 
     Raises
     ------
-    GrapeOpsError : it cannot be read, is damaged, or holds more than ``MOST_BYTES``.
+    GrapeOpsError : it cannot be read, is damaged, or holds more.
     """
+    most = most or MOST_BYTES
     try:
         with path.open("rb") as file:
             head = file.read(2)
             file.seek(0)
             if head != _GZIP:
-                data = file.read(MOST_BYTES + 1)
+                data = file.read(most + 1)
             else:
-                data = _unpack(iter(lambda: file.read(_BLOCK), b""))
+                data = _unpack(iter(lambda: file.read(_BLOCK), b""), most)
     except (OSError, EOFError, zlib.error) as error:
         raise GrapeOpsError(f"{path} cannot be read: {error}") from None
-    if len(data) > MOST_BYTES:
-        raise GrapeOpsError(f"{path} holds more than {MOST_BYTES >> 20} MB of text, too much for a table of genes.")
+    if len(data) > most:
+        raise GrapeOpsError(f"{path} holds more than {most >> 20} MB of text, too much for a table of genes.")
     return data
 
 
-def _unpack(blocks: Iterable[bytes]) -> bytes:
+def _unpack(blocks: Iterable[bytes], most: int) -> bytes:
     """Unpack gzip, at most a byte more than allowed, so that a small file cannot fill the memory."""
     found, unpacker = bytearray(), zlib.decompressobj(wbits=31)
     for block in blocks:
         rest = block
-        while rest and len(found) <= MOST_BYTES:
+        while rest and len(found) <= most:
             if unpacker.eof:  # files may be packed in several pieces
                 unpacker = zlib.decompressobj(wbits=31)
-            found += unpacker.decompress(rest, MOST_BYTES + 1 - len(found))
+            found += unpacker.decompress(rest, most + 1 - len(found))
             rest = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
-        if len(found) > MOST_BYTES:
+        if len(found) > most:
             return bytes(found)
     if not unpacker.eof:
         raise EOFError("it ends before its gzip stream does")
@@ -86,7 +91,11 @@ def read_text(path: Path) -> str:
     ------
     GrapeOpsError : it is no text, damaged, or too large.
     """
-    data = read_bytes(path)
+    return decode(path, read_bytes(path))
+
+
+def decode(path: Path, data: bytes) -> str:
+    """Decode what was read from a text file; see ``read_text``."""
     for encoding in _encodings(data):
         try:
             text = data.decode(encoding).removeprefix("\ufeff")
@@ -105,6 +114,11 @@ def _encodings(data: bytes) -> tuple[str, ...]:
     return "utf-8", "cp1252"
 
 
+def split_lines(text: str) -> list[str]:
+    """Split a text at line feeds or, if it has none, at carriage returns."""
+    return re.split(r"\r?\n", text) if "\n" in text else text.split("\r")
+
+
 def read_rows(path: Path) -> Rows:
     """Split a table into fields; empty lines are left out.
 
@@ -114,8 +128,7 @@ def read_rows(path: Path) -> Rows:
     ------
     GrapeOpsError : the file cannot be read or is empty, or a quote joins lines that cannot be told apart.
     """
-    text = read_text(path)
-    lines = re.split(r"\r?\n", text) if "\n" in text else text.split("\r")
+    lines = split_lines(read_text(path))
     first = next((line for line in lines if line.strip()), None)
     if first is None:
         raise GrapeOpsError(f"{path} is empty.")

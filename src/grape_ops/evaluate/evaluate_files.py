@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.artifacts.ownership import check_folder, check_table, warn_replaced, what_lies_at, write_text
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import discovery, score_figures
@@ -145,7 +146,7 @@ def write_details(scores: Sequence[dict[str, Any]], folder: Path) -> None:
         "unmatched": pd.DataFrame(unmatched, columns=["method", "gene_symbol"]),
     }
     for name, table in tables.items():
-        table.to_csv(folder / f"{name}.tsv", sep="\t", index=False)
+        spreadsheet_safe(table).to_csv(folder / f"{name}.tsv", sep="\t", index=False)
     for name, draw in score_figures.FIGURES.items():
         figure = draw(scores)
         if figure is not None:
@@ -207,7 +208,7 @@ def _renamed(truth: GroundTruth, aliases: Aliases) -> GroundTruth:
 
 
 def _tsv(table: pd.DataFrame, out: Path | None) -> str:
-    text = table.to_csv(sep="\t", index=False, float_format="%.6g")
+    text = spreadsheet_safe(table).to_csv(sep="\t", index=False, float_format="%.6g")
     if out is not None:
         check_table(out, [str(name) for name in table])
         write_text(out, text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.schema import SCORES_CSV, SCORES_JSON
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def write_scores(scores: Sequence[dict[str, Any]], out: Path) -> None:
     """Write ``scores.json`` (everything) and ``scores.csv`` (a line a method) into the folder ``out``."""
     out.mkdir(parents=True, exist_ok=True)
     (out / SCORES_JSON).write_text(json.dumps(without_nan(list(scores)), indent=1, allow_nan=False) + "\n")
-    score_table(scores).to_csv(out / SCORES_CSV, index=False)
+    spreadsheet_safe(score_table(scores)).to_csv(out / SCORES_CSV, index=False)
 
 
 def without_nan(value: Any) -> Any:

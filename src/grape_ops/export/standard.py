@@ -20,6 +20,7 @@ import yaml
 from anndata import AnnData
 
 from grape_ops.artifacts.atomic import output_errors
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import Config, ExportSettings
 from grape_ops.embed import run_store
 from grape_ops.errors import GrapeOpsError
@@ -80,9 +81,9 @@ def write_standard(run_path: Path, out: Path, settings: Config) -> None:
         (experiment / "metadata").mkdir(parents=True)
         shown = experiment / "visualizations" / VISUALIZATION
         shown.mkdir(parents=True)
-        guides.library.to_csv(experiment / "metadata" / "perturbation_library.csv", index=False)
+        spreadsheet_safe(guides.library).to_csv(experiment / "metadata" / "perturbation_library.csv", index=False)
         definitions = feature_definitions(measured.features, store.channels)
-        definitions.to_csv(experiment / "metadata" / "feature_definitions.csv", index=False)
+        spreadsheet_safe(definitions).to_csv(experiment / "metadata" / "feature_definitions.csv", index=False)
         cells.to_parquet(experiment / "cell_data.parquet", index=False)
         aggregated.write_h5ad(shown / "aggregated_data.h5ad")
         write_examples(store, cells, settings.export, run.config.seed, shown / "examples.zarr")

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from grape_ops.artifacts.ownership import check_file, warn_replaced
+from grape_ops.artifacts.spreadsheet import safe_text
 from grape_ops.config import CurateSettings, ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
@@ -218,4 +219,4 @@ def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str, ...]])
     with path.open("w", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows([safe_text(field) for field in row] for row in rows)

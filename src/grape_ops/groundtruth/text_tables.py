@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from grape_ops.artifacts.spreadsheet import without_mark
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import note
 
@@ -142,7 +143,7 @@ def read_rows(path: Path) -> Rows:
             width = len(rows[0]) if rows else None
             fields, span = _joined(path, lines, place, separator, width, fields)
         if any(fields):
-            rows.append(Row(fields, place + 1))
+            rows.append(Row(map(without_mark, fields), place + 1))
         place += span
     return rows
 

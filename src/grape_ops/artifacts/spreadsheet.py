@@ -1,5 +1,6 @@
 """Tables that people open in spreadsheets: no cell of text is taken for a formula."""
 
+import numpy as np
 import pandas as pd
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -15,7 +16,7 @@ def spreadsheet_safe(table: pd.DataFrame) -> pd.DataFrame:
     for place, kind in enumerate(table.dtypes):
         if not pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_datetime64_any_dtype(kind):
             values = [safe_text(value) for value in table.iloc[:, place]]
-            safe.isetitem(place, pd.Series(values, index=table.index, dtype=object))  # whole numbers stay whole
+            safe.isetitem(place, np.array([*values, None], dtype=object)[:-1])  # objects: whole numbers stay whole
     return safe
 
 

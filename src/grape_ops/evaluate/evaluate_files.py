@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ def read_map(path: Path) -> "AnnData":
     except IORegistryError as error:
         where = " ".join(getattr(error, "__notes__", ()))
         raise GrapeOpsError(
-            f"{path} was written by a newer anndata than the installed {anndata.__version__}: {where or error} "
+            f"{path} was written by a newer anndata than the installed {version('anndata')}: {where or error} "
             "Install a newer anndata, or remove that part of the file."
         ) from None
     except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:

@@ -91,7 +91,7 @@ def _text(path: Path, data: bytes) -> tuple[list[str], np.ndarray]:
             )
         names.append(row[0])
         vectors.append(np.array(row[1:], dtype=np.float32))
-    return names, np.array(vectors, dtype=np.float32).reshape(len(names), -1)
+    return names, np.array(vectors, dtype=np.float32).reshape(len(names), -1 if names else 0)
 
 
 def _is_vector(words: list[str]) -> bool:

@@ -52,7 +52,7 @@ def score(vectors: AnnData, store: Path, config: Config, seed: int) -> dict[str,
     truth = load_truth(str(store / TRUTH_FILE))
     scores = recovery(vectors, truth, config.evaluate, seed)
     genes = vectors[~vectors.obs[OBS_IS_CONTROL].to_numpy(bool)]
-    weeks = genes.obsm[BATCH_COMPOSITION].to_numpy() > 0
+    weeks = genes.obsm[BATCH_COMPOSITION] > 0
     precision = other_batch_precision(np.asarray(genes.X), membership(truth, list(genes.obs_names)), weeks)
     queries = int(np.sum(~np.isnan(precision)))
     return scores | {"map_other_week": float(np.nanmean(precision)), "queries_other_week": queries}
@@ -61,7 +61,7 @@ def score(vectors: AnnData, store: Path, config: Config, seed: int) -> dict[str,
 def week_alone(store: Path) -> dict[str, float]:
     """What the week alone amounts to: each compound's shares over weeks as its vector, ties broken at random."""
     table = gene_table(CropStore.open(store))
-    shares = gene_anndata(np.zeros((len(table), 1)), table, "week").obsm[BATCH_COMPOSITION].to_numpy()
+    shares = gene_anndata(np.zeros((len(table), 1)), table, "week").obsm[BATCH_COMPOSITION]
     config, rng, scores = load_config(None, []), np.random.default_rng(0), []
     for _ in range(20):
         vectors = shares + 1e-3 * rng.standard_normal(shares.shape)

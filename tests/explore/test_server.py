@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import socket
+import threading
 from dataclasses import replace
 
 import pytest
@@ -10,9 +12,11 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.explore.page import POLICY, page_files
 from grape_ops.explore.static_site import write_static
 
+uvicorn = pytest.importorskip("uvicorn", reason="the explorer needs the extra `explore`")
 testclient = pytest.importorskip("fastapi.testclient", reason="the explorer needs the extra `explore`")
 
 from grape_ops.explore.explore_run import explore_run  # noqa: E402
+from grape_ops.explore.limits import LimitedProtocol  # noqa: E402
 from grape_ops.explore.server import is_loopback, listen, make_app  # noqa: E402
 
 
@@ -67,13 +71,95 @@ def test_the_pages_own_files_are_kept_while_they_are_the_same(live):
         ("/data/gene/AAA.json", 404),
         ("/data/gene/..%2f..%2f1.json", 404),
         ("/live/paint.png?cell=999999&gene=1", 422),
-        ("/live/paint.png?cell=1&gene=1&mix=7", 422),
-        ("/live/paint.png?cell=../1&gene=1", 422),
-        ("/data/cells/1.png?draw=-1", 422),
+        ("/live/paint.png?cell=1&gene=1&mix=7", 400),
+        ("/live/paint.png?cell=../1&gene=1", 400),
+        ("/data/cells/1.png?draw=-1", 400),
     ],
 )
 def test_what_does_not_exist_is_refused(live, address, status):
     assert live.get(address).status_code == status
+
+
+DIGITS = "9" * 4400
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"/data/gene/{DIGITS}.json",
+        f"/data/gene/1.json?draw={DIGITS}",
+        f"/live/paint.png?cell={DIGITS}&gene=1",
+        "/live/paint.png?cell=1&gene=1&mix=nan",
+        "/live/paint.png?cell=1&gene=1&start=99999999999999999999",
+    ],
+)
+def test_numbers_that_are_none_are_refused_in_words(live, address):
+    response = live.get(address)
+    assert response.status_code == 400 and response.json()["error"] and len(response.content) < 1000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"map": NaN, "genes": [0]}',
+        b'{"map": 0, "genes": [1, NaN]}',
+        b'{"map": 0, "genes": [Infinity]}',
+        b'{"map": 0, "genes": [1e999]}',
+        b'{"map": 0, "genes": [' + DIGITS.encode() + b"]}",
+        b'{"map": 0, "genes": [-1]}',
+        b'{"map": true, "genes": [0]}',
+        b'{"map": 0, "genes": "all"}',
+        b'{"map": 0',
+        b"[]",
+        b"[" * 100_000,
+        b"\xff",
+        b"",
+    ],
+)
+def test_requests_for_a_file_that_cannot_be_read_are_refused_in_words(live, body):
+    response = live.post("/live/genes.h5ad", content=body)
+    assert response.status_code == 400 and response.json()["error"]
+
+
+def test_a_large_request_is_refused_before_it_is_read(live):
+    def pieces():
+        for _ in range(20):
+            yield b" " * (1 << 17)
+
+    for content in (b" " * ((1 << 20) + 1), pieces()):
+        response = live.post("/live/genes.h5ad", content=content)
+        assert (response.status_code, response.json()["error"]) == (413, "A request must not be larger than 1 MB.")
+    assert live.post("/live/genes.h5ad", json={"map": 0, "genes": [0] * 100_001}).status_code == 400
+
+
+@pytest.fixture
+def port(request_, monkeypatch):
+    """Port of a live server in a thread, which waits a fifth of a second instead of ten."""
+    monkeypatch.setattr("grape_ops.explore.limits.MOST_SECONDS", 0.2)
+    config = uvicorn.Config(make_app(request_), log_level="warning", lifespan="off", http=LimitedProtocol)
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None
+    listener = listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield listener.getsockname()[1]
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"", b""),
+        (b"GET / HTT", b""),
+        (b"POST /live/genes.h5ad HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{", b"408"),
+    ],
+)
+def test_connections_that_ask_for_nothing_are_ended(port, sent, answer):
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as visitor:
+        visitor.sendall(sent)
+        received = b"".join(iter(lambda: visitor.recv(4096), b""))  # ends when the server closes the connection
+    assert answer in received and bool(answer) == bool(received)
 
 
 def test_trouble_is_told_as_json(live):
@@ -85,6 +171,7 @@ def test_every_answer_is_guarded(live):
         headers = live.get(address).headers
         assert headers["content-security-policy"] == POLICY + "; frame-ancestors 'none'"
         assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
 def test_other_names_of_this_machine_are_refused(live):

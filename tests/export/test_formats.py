@@ -1,5 +1,7 @@
 """Gene maps, clusters and crops for other tools."""
 
+from importlib.util import find_spec
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -22,6 +24,9 @@ def test_genes_open_in_scanpys_format(export_run_path, tmp_path):
     assert np.array_equal(adata.X, embed(export_run_path, open_run(export_run_path).config.embed).X)
     planes = [key for key in adata.obsm if key.startswith("X_")]
     assert planes and all(adata.obsm[key].shape == (6, 2) for key in planes)
+    # cellxgene refuses tables in obsm, and looks for a plane; UMAP is drawn from four genes on.
+    assert all(isinstance(value, np.ndarray) for value in adata.obsm.values())
+    assert "X_umap" in planes or find_spec("umap") is None
     assert adata.uns["method"].startswith("grape")
 
 

@@ -88,7 +88,7 @@ def test_bad_files_say_what_is_wanted(tmp_path, text, message):
 
 def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "bad.tsv"
-    path.write_bytes(b"\xff\xfe\x00\x81")
+    path.write_bytes(b"\x89PNG\x00\x81\x00\x03")
     with pytest.raises(GrapeOpsError, match="cannot be read as text"):
         read_complexes(path)
 
@@ -134,3 +134,95 @@ def test_bad_pairs(tmp_path, text, message):
         load_pairs(tmp_path / "pairs.csv")
     with pytest.raises(GrapeOpsError, match="no list of pairs"):
         load_pairs(tmp_path / "absent.csv")
+
+
+CORUM = "complex_id\tcomplex_name\torganism\tcomment\tsubunits_gene_name\n"
+
+
+@pytest.mark.parametrize(
+    "note", ['"first line\nsecond line"', "one\x0btwo", "one\x85two", "a\u2028b", '5" long', '"5', ""]
+)
+def test_a_comment_loses_no_complex(tmp_path, note):
+    rows = "".join(f"{i}\tC{i}\tHuman\t{note if i % 2 else 'ok'}\tA{i};B{i}\n" for i in range(6))
+    (tmp_path / "corum.txt").write_text(CORUM + rows, encoding="utf-8")
+    assert read_complexes(tmp_path / "corum.txt") == {f"C{i}": [f"A{i}", f"B{i}"] for i in range(6)}
+
+
+def test_a_pair_of_stray_quotes_joins_no_rows(tmp_path):
+    rows = [f"A{i},C{i // 3}" for i in range(12)]
+    rows[3], rows[7] = '"A3,C1', 'A7",C2'
+    (tmp_path / "truth.csv").write_text("gene_symbol,complex\n" + "\n".join(rows) + "\n")
+    complexes = read_complexes(tmp_path / "truth.csv")
+    assert sum(map(len, complexes.values())) == 12 and complexes["C0"] == ["A0", "A1", "A2"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ('1\t"Alpha\tHuman\tok\tA;B\n2\tBeta"\tHuman\tok\ttoo\tC;D\n', "line 2 opens is closed in line 3|line 3 has 6"),
+        ("1\tAlpha\tHuman\tA;B\n", "line 2 has 4 fields, where the header has 5"),
+        ("1\tAlpha\tHuman\tone\ttwo\tA;B\n", "line 2 has 6 fields, where the header has 5"),
+    ],
+)
+def test_rows_that_do_not_fit_are_named(tmp_path, rows, message):
+    (tmp_path / "corum.txt").write_text(CORUM + rows)
+    with pytest.raises(GrapeOpsError, match=message):
+        read_complexes(tmp_path / "corum.txt")
+
+
+@pytest.mark.parametrize("human", ["Human", "Homo sapiens", "homo sapiens (human)", "9606", "taxid:9606(Homo sapiens)"])
+def test_human_rows_count_by_any_name_and_others_are_told(tmp_path, capsys, human):
+    rows = f"1\tAlpha\t{human}\t\tA;B\n2\tBeta\tMouse\t\tC;D\n"
+    (tmp_path / "corum.txt").write_text(CORUM + rows)
+    assert read_complexes(tmp_path / "corum.txt") == {"Alpha": ["A", "B"]}
+    assert "1 of 2 rows are not of human genes (1 of Mouse)" in capsys.readouterr().err
+
+
+def test_rows_of_complextab_are_kept_or_counted(tmp_path, capsys):
+    rows = "\nCPX-1\tAlpha\t-\tHomo sapiens\t-\tP84022(1)|Q15796(2)\nCPX-2\tBeta\t-\t9606\t-\tCHEBI:29105(1)\n"
+    (tmp_path / "9606.tsv").write_text(COMPLEXTAB_HEADER + rows)
+    assert read_complexes(tmp_path / "9606.tsv") == {"Alpha": ["P84022", "Q15796"]}
+    assert "1 of 2 complexes name no gene (Beta)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["NA", "nan", "None", "na", "#N/A", "NULL", "-", " "])
+def test_missing_value_words_are_no_genes(tmp_path, word):
+    (tmp_path / "t.csv").write_text(f"gene_symbol,complex\nA,C1\n{word},C1\nB,C1\nC,{word}\n")
+    assert read_complexes(tmp_path / "t.csv") == {"C1": ["A", "B"]}
+    (tmp_path / "pairs.tsv").write_text(f"A\tB\nA\t{word}\n")
+    assert load_pairs(tmp_path / "pairs.tsv").pairs == (("A", "B"),)
+
+
+def test_labels_a_spreadsheet_ruined_are_told(tmp_path, capsys):
+    genes = ["2-Sep", "Mar-01", "1.23E+15", "SEPTIN3", "NKX2-5", "HLA-A"]
+    (tmp_path / "t.csv").write_text("gene_symbol,complex\n" + "".join(f"{gene},C1\n" for gene in genes))
+    assert read_complexes(tmp_path / "t.csv") == {"C1": genes}
+    assert "names 3 genes that a spreadsheet seems to have turned" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+def test_encodings_and_semicolons_are_read(tmp_path, encoding):
+    (tmp_path / "t.csv").write_bytes("gene_symbol;complex\nA;Kär\nB;Kär\n".encode(encoding))
+    assert read_complexes(tmp_path / "t.csv") == {"Kär": ["A", "B"]}
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("grape_ops.groundtruth.text_tables.MOST_BYTES", 1 << 20)
+    (tmp_path / "t.tsv.gz").write_bytes(gzip.compress(b"\n" * (1 << 21)))
+    with pytest.raises(GrapeOpsError, match=r"t.tsv.gz holds more than 1 MB of text"):
+        read_complexes(tmp_path / "t.tsv.gz")
+
+
+@pytest.mark.parametrize("cut", [1, 12, 40])
+def test_a_packed_file_that_is_cut_off_or_damaged_is_named(tmp_path, cut):
+    whole = gzip.compress(FILES["names.tsv"].encode())
+    for data in (whole[:-cut], whole[:-cut] + b"\xff" * cut):
+        (tmp_path / "t.tsv.gz").write_bytes(data)
+        with pytest.raises(GrapeOpsError, match="t.tsv.gz cannot be read"):
+            read_complexes(tmp_path / "t.tsv.gz")
+
+
+def test_pieces_packed_one_after_the_other_are_one_file(tmp_path):
+    text = FILES["names.tsv"].encode()
+    (tmp_path / "t.tsv.gz").write_bytes(gzip.compress(text[:20]) + gzip.compress(text[20:]))
+    assert read_complexes(tmp_path / "t.tsv.gz") == EXPECTED

@@ -1,11 +1,14 @@
 """Vectors of genes from files: every format, aliases, coverage."""
 
 import gzip
+import io
 import os
 import struct
+import zipfile
 from pathlib import Path
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -74,6 +77,8 @@ def test_every_format_gives_the_same_vectors(tmp_path, kind):
         (b"2 3\na 1 2 3\nb 1 2", "vector 2 .b. has not 3 numbers"),
         (b"a,1,2\nb,1,x\n", "vector 2 .b. has not 2 numbers"),
         (b"2 4\nAAA " + struct.pack("<4f", *VECTORS[0]) + b"B ", "announces 2 vectors of 4 numbers, but ends after 1"),
+        (b"9999999999 300\nAAA \x00\x00\x00\x00", "announces 9999999999 vectors of 300 numbers, but ends after 0"),
+        (b"-3 4\nAAA \x00\x00\x00\x00", "announces -3 vectors"),
         (b"a 1 nan\nb 2 3", "not finite"),
         (b"", "holds no vectors"),
     ],
@@ -84,12 +89,48 @@ def test_damaged_files_are_named(tmp_path, content, words):
         read_vectors(tmp_path / "v")
 
 
-@pytest.mark.parametrize(("kind", "words"), [("arrays.npz", "as .npz"), ("word2vec.txt.gz", "cannot be unpacked")])
+@pytest.mark.parametrize(("kind", "words"), [("arrays.npz", "as .npz"), ("word2vec.txt.gz", "txt.gz cannot be read")])
 def test_a_file_cut_off_while_copying_is_named(tmp_path, kind, words):
     file = written(tmp_path, kind)
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(GrapeOpsError, match=words):
         read_vectors(file)
+
+
+def test_an_array_that_announces_more_than_it_holds_is_refused_before_memory_is_asked_for(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**6)})
+    with zipfile.ZipFile(tmp_path / "v.npz", "w") as packed:
+        packed.writestr("vectors.npy", header.getvalue())
+    with pytest.raises(GrapeOpsError, match=r"v.npz cannot be read as .npz: vectors.npy announces an array"):
+        read_vectors(tmp_path / "v.npz")
+
+
+@pytest.mark.parametrize("kind", ["word2vec.bin", "arrays.npz", "map.h5ad", "word2vec.txt.gz", "pandas.csv"])
+def test_damage_anywhere_is_told_by_the_files_name_or_does_no_harm(tmp_path, kind):
+    whole = written(tmp_path, kind).read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        data = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+        for place in rng.integers(0, len(data), 3):
+            data[place] = rng.integers(256)
+        (tmp_path / kind).write_bytes(data)
+        message = ""
+        try:
+            read_vectors(tmp_path / kind)
+        except GrapeOpsError as error:
+            message = str(error)
+        assert not message or kind in message
+
+
+@pytest.mark.parametrize("where", ["uns/note", "obs/extra"])
+def test_maps_of_a_newer_anndata_are_told_by_name(tmp_path, where):
+    map_ = anndata.AnnData(VECTORS, obs=pd.DataFrame({"extra": range(5)}, index=NAMES), uns={"note": "hello"})
+    map_.write_h5ad(tmp_path / "m.h5ad")
+    with h5py.File(tmp_path / "m.h5ad", "r+") as file:
+        file[where].attrs["encoding-type"] = "something-newer"
+    with pytest.raises(GrapeOpsError, match=r"m.h5ad was written by a newer anndata than the installed"):
+        read_vectors(tmp_path / "m.h5ad")
 
 
 def test_no_format_brings_in_numbers_that_are_none(tmp_path):

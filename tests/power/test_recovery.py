@@ -17,7 +17,7 @@ def gene_vectors(noise: float, seed: int) -> AnnData:
     vectors = np.repeat(np.eye(6), 4, axis=0) + noise * rng.standard_normal((24, 6))
     obs = pd.DataFrame({"is_control": [False] * 24 + [True]}, index=[*GENES, "nontargeting"])
     adata = AnnData(np.vstack([vectors, np.zeros((1, 6))]).astype(np.float32), obs=obs)
-    adata.obsm[BATCH_COMPOSITION] = pd.DataFrame(rng.dirichlet([0.1] * 4, 25), index=obs.index, columns=list("abcd"))
+    adata.obsm[BATCH_COMPOSITION] = rng.dirichlet([0.1] * 4, 25)
     return adata
 
 

@@ -1,5 +1,6 @@
 """``grape-ops inspect``: what it says of each layout, and that ``grape-ops run`` takes the file it writes."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -115,6 +116,14 @@ def test_inspect_counts_cells_outside_their_tiles(tmp_path: Path) -> None:
     drawn.cells.loc[3:4, "y"] = 5000.0
     write_table(tmp_path, drawn)
     assert any("2 cells outside their tile" in doubt for doubt in inspect_screen(tmp_path, PLAIN).doubts)
+
+
+def test_a_submission_without_images_is_told(tmp_path: Path) -> None:
+    write_ops_standard(tmp_path / "submission", draw_screen())
+    for plate in (tmp_path / "submission" / "screen_1").glob("*.zarr"):
+        shutil.rmtree(plate)
+    with pytest.raises(GrapeOpsError, match="a submission of the OPS Data Standard without images"):
+        inspect_screen(tmp_path / "submission", PLAIN)
 
 
 def test_a_pipeline_file_within_the_screen_writes_outside_of_it(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 BATCH_COMPOSITION = "batch_composition"
+BATCH_NAMES = "batch_names"  # of uns: the columns of the composition
 BATCH_PREFIX = "cells in "
 MADE_BY = "grape-ops"
 
@@ -41,16 +42,18 @@ def gene_table(store: CropStore) -> pd.DataFrame:
 
 
 def gene_anndata(vectors: np.ndarray, table: pd.DataFrame, method: str) -> "AnnData":
-    """Join vectors (P, V) with a table of ``gene_table``; batch shares go to ``obsm["batch_composition"]``."""
+    """Join vectors (P, V) with a table of ``gene_table``; batch shares go to ``obsm["batch_composition"]``.
+
+    They are an array, since cellxgene refuses tables there; the batches' names are in ``uns["batch_names"]``.
+    """
     from anndata import AnnData
 
     batches = [c for c in table.columns if c.startswith(BATCH_PREFIX)]
     shares = table[batches].to_numpy(np.float64)
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1)
     adata = AnnData(np.ascontiguousarray(vectors, np.float32), obs=table.drop(columns=batches))
-    adata.obsm[BATCH_COMPOSITION] = pd.DataFrame(
-        shares, index=adata.obs_names, columns=[b.removeprefix(BATCH_PREFIX) for b in batches]
-    )
+    adata.obsm[BATCH_COMPOSITION] = shares
+    adata.uns[BATCH_NAMES] = [b.removeprefix(BATCH_PREFIX) for b in batches]
     adata.uns[UNS_METHOD] = method
     adata.uns[UNS_MADE_BY] = MADE_BY
     return adata

@@ -10,12 +10,24 @@ from grape_ops.config.base import Positive, Settings
 class ExportSettings(Settings):
     """Files and submissions for other tools (`grape-ops export`)."""
 
-    title: str = Field("GRAPE gene map", min_length=1, description="Title of the visualization.")
+    title: str = Field(
+        "GRAPE gene map",
+        min_length=1,
+        description="Title of the visualization; of experiment and collection too, unless your metadata names them.",
+    )
     resolution: float = Field(1.0, gt=0, description="Resolution of Leiden clusters; larger values give more clusters.")
     library: Path | None = Field(
         None,
         description="Table of the guides (csv or tsv): sgRNA or barcode, and where known protospacer_sequence, gene_id "
         "(Ensembl) and protospacer_adjacent_motif.",
+    )
+    gene_ids: Path | None = Field(
+        None,
+        description="Table of gene symbols and Ensembl ids (csv or tsv), such as HGNC's complete set; for genes "
+        "whose id neither the library nor the screen names.",
+    )
+    pixel_size: float | None = Field(
+        None, gt=0, description="Micrometres of a pixel of the crops; the store's own if unset and known."
     )
     motif: str = Field("3' NGG", description="Protospacer adjacent motif of guides that have none in the library.")
     wells: dict[str, str] = Field(

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from grape_ops.artifacts import atomic
 from grape_ops.artifacts.ownership import check_folder, check_table, warn_replaced, what_lies_at, write_text
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import discovery, score_figures
@@ -35,6 +37,7 @@ def read_map(path: Path) -> "AnnData":
     GrapeOpsError : the file is missing or not an AnnData.
     """
     import anndata
+    from anndata._io.specs.registry import IORegistryError
 
     if not path.is_file():
         raise GrapeOpsError(
@@ -46,7 +49,13 @@ def read_map(path: Path) -> "AnnData":
             # A gene twice is refused with a sentence later on.
             warnings.filterwarnings("ignore", message="Observation names are not unique")
             return anndata.read_h5ad(path)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except IORegistryError as error:
+        where = " ".join(getattr(error, "__notes__", ()))
+        raise GrapeOpsError(
+            f"{path} was written by a newer anndata than the installed {version('anndata')}: {where or error} "
+            "Install a newer anndata, or remove that part of the file."
+        ) from None
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:
         raise GrapeOpsError(f"{path} is not an AnnData file (.h5ad) of gene vectors: {error}") from None
 
 
@@ -123,7 +132,7 @@ def write_details(scores: Sequence[MethodScores], folder: Path) -> None:
     """Write the tables of genes, complexes, differences, sweep, recall, clusters, unmatched genes, and the figures."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables(scores).items():
-        atomic.write_text(folder / f"{name}.tsv", table.to_csv(sep="\t", index=False))
+        atomic.write_text(folder / f"{name}.tsv", spreadsheet_safe(table).to_csv(sep="\t", index=False))
     plain = without_nan(scores)
     for name, draw in score_figures.FIGURES.items():
         figure = draw(plain)
@@ -186,7 +195,7 @@ def _renamed(truth: GroundTruth, aliases: Aliases) -> GroundTruth:
 
 
 def _tsv(table: pd.DataFrame, out: Path | None) -> str:
-    text = table.to_csv(sep="\t", index=False, float_format="%.6g")
+    text = spreadsheet_safe(table).to_csv(sep="\t", index=False, float_format="%.6g")
     if out is not None:
         check_table(out, [str(name) for name in table])
         write_text(out, text)

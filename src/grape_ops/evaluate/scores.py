@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from grape_ops.artifacts.atomic import write_json, write_text
 from grape_ops.artifacts.ownership import what_lies_at
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.score_tables import score_table
@@ -22,7 +23,7 @@ _LIST = TypeAdapter(Annotated[list[MethodScores], Field(min_length=1)])
 def write_scores(scores: Sequence[MethodScores], out: Path) -> None:
     """Write ``scores.json`` (everything) and ``scores.csv`` (one row per method) into the folder ``out``."""
     write_json(out / SCORES_JSON, without_nan(scores))
-    write_text(out / SCORES_CSV, score_table(scores).to_csv(index=False))
+    write_text(out / SCORES_CSV, spreadsheet_safe(score_table(scores)).to_csv(index=False))
 
 
 def read_scores(file: Path) -> list[MethodScores]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from grape_ops.cells.genes import BATCH_COMPOSITION
+from grape_ops.cells.genes import BATCH_COMPOSITION, BATCH_NAMES
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.confounding import nuisance_score
@@ -86,11 +86,11 @@ class MapView:
         shares = self.table.obsm.get(BATCH_COMPOSITION)
         if shares is None or shares.shape[1] < 2:
             return None
-        known = (
-            shares.columns if isinstance(shares, pd.DataFrame) else [f"batch {i + 1}" for i in range(shares.shape[1])]
-        )
+        known = list(self.table.uns.get(BATCH_NAMES, ()))
+        if len(known) != shares.shape[1]:  # a map of somebody else's
+            known = [f"batch {i + 1}" for i in range(shares.shape[1])]
         values = np.asarray(shares, dtype=np.float64)
-        return pd.DataFrame(values / np.maximum(values.sum(axis=1, keepdims=True), 1e-12), self.genes, list(known))
+        return pd.DataFrame(values / np.maximum(values.sum(axis=1, keepdims=True), 1e-12), self.genes, known)
 
     def columns(self, truth: GroundTruth | None) -> list[dict[str, Any]]:
         """Everything genes can be coloured by, ready for JSON; clusters come from ``details``."""

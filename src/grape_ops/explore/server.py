@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from hashlib import sha256
 from threading import Lock
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 
@@ -25,9 +25,14 @@ from grape_ops.machine import core_count
 
 try:
     import uvicorn
-    from fastapi import Body, FastAPI, Path, Query, Response
+    from fastapi import FastAPI, Path, Query, Response
     from fastapi import Request as Call
+    from fastapi.concurrency import run_in_threadpool
+    from fastapi.exceptions import RequestValidationError
+    from starlette.exceptions import HTTPException
     from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    from grape_ops.explore.limits import LARGEST, LimitedProtocol, RequestLimit, read_json
 except ImportError:
     raise GrapeOpsError("The explorer needs FastAPI and uvicorn: pip install 'grape-ops[explore]'.") from None
 
@@ -36,7 +41,8 @@ KEPT = 512  # pictures and cards kept in memory
 SLOW = 0.1  # seconds a crop may take on one thread
 MOST_GENES = 100_000  # in one request for a file
 
-Number = Annotated[int, Path(ge=0)]
+Number = Annotated[int, Path(ge=0, le=LARGEST)]
+Asked = Annotated[int, Query(ge=0, le=LARGEST)]
 Draw = Annotated[int, Query(ge=0, le=1_000_000)]
 
 
@@ -68,6 +74,7 @@ class Shelf:
 def make_app(request: Request, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     """The web application; it answers only to the names of ``hosts``, so that no other page can reach it."""
     app = FastAPI(title="grape-ops explore", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(RequestLimit)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     shelf, files = Shelf(request), page_files()
     app.state.shelf = shelf
@@ -79,6 +86,7 @@ def make_app(request: Request, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
         response.headers["Content-Security-Policy"] = POLICY + "; frame-ancestors 'none'"
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         # The page's own files may be kept if asked about again; what is told of the run may change with it.
         response.headers["Cache-Control"] = "no-cache" if "etag" in response.headers else "no-store"
         return response
@@ -86,6 +94,18 @@ def make_app(request: Request, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     @app.exception_handler(GrapeOpsError)
     def _trouble(_: Call, error: GrapeOpsError) -> Response:
         return Response(as_json({"error": str(error)}), status_code=422, media_type="application/json")
+
+    @app.exception_handler(HTTPException)
+    def _refusal(_: Call, error: HTTPException) -> Response:
+        return Response(as_json({"error": error.detail}), error.status_code, media_type="application/json")
+
+    @app.exception_handler(RequestValidationError)
+    def _misfit(_: Call, error: RequestValidationError) -> Response:
+        # What was sent is not repeated: it may be large, or NaN, which JSON cannot hold.
+        words = "; ".join(f"{found['loc'][-1]}: {found['msg']}" for found in error.errors()[:3])
+        return Response(
+            as_json({"error": f"The request cannot be answered: {words}."}), 400, media_type="application/json"
+        )
 
     @app.get("/")
     def _index() -> Response:
@@ -133,7 +153,7 @@ def _serve_data(app: FastAPI, shelf: Shelf) -> None:
 
         address = "/" + ADDRESSES[kind]
         endpoint: Callable[..., Response] = (of_none, of_one, of_two)[address.count("{}")]
-        app.get(address.replace("{}", "{first:int}", 1).replace("{}", "{second:int}", 1))(endpoint)
+        app.get(address.replace("{}", "{first:number}", 1).replace("{}", "{second:number}", 1))(endpoint)
 
     for kind in ADDRESSES:
         serve(kind)
@@ -148,26 +168,36 @@ def _serve_live(app: FastAPI, shelf: Shelf) -> None:
 
     @app.get("/live/paint.png")
     def _paint(
-        cell: Annotated[int, Query(ge=0)],
-        gene: Annotated[int, Query(ge=0)],
+        cell: Asked,
+        gene: Asked,
         mix: Annotated[float, Query(ge=0, le=1)] = 1.0,
-        start: Annotated[int | None, Query(ge=0)] = None,
+        start: Asked | None = None,
     ) -> Response:
         return paint(cell, gene, [mix], start)
 
     @app.get("/live/strip.png")
     def _strip(
-        cell: Annotated[int, Query(ge=0)],
-        gene: Annotated[int, Query(ge=0)],
-        start: Annotated[int | None, Query(ge=0)] = None,
+        cell: Asked,
+        gene: Asked,
+        start: Asked | None = None,
     ) -> Response:
         return paint(cell, gene, shelf.explorer().mixes, start)
 
+    def genes_file(body: bytes) -> bytes:
+        asked = read_json(body)
+        genes = asked.get("genes") if isinstance(asked, dict) else None
+        numbers: list[Any] = [asked.get("map"), *genes] if isinstance(genes, list) else [None]
+        if len(numbers) > MOST_GENES + 1 or not all(type(n) is int and 0 <= n <= LARGEST for n in numbers):
+            raise HTTPException(
+                400, f'The request should hold "map", a number, and "genes", at most {MOST_GENES} numbers of genes.'
+            )
+        return shelf.explorer().export(numbers[0], numbers[1:])
+
     @app.post("/live/genes.h5ad")
-    def _genes(
-        map_: Annotated[int, Body(alias="map", ge=0)], genes: Annotated[list[int], Body(max_length=MOST_GENES)]
-    ) -> Response:
-        return Response(shelf.explorer().export(map_, genes), media_type=content_type("genes.h5ad"))
+    async def _genes(call: Call) -> Response:
+        # Reading it in a thread leaves the server free for others.
+        content = await run_in_threadpool(genes_file, await call.body())
+        return Response(content, media_type=content_type("genes.h5ad"))
 
 
 def serve(request: Request, host: str, port: int, *, browse: bool, say: Callable[[str], None]) -> None:
@@ -194,7 +224,7 @@ def serve(request: Request, host: str, port: int, *, browse: bool, say: Callable
         _choose_threads(app.state.shelf.explorer())
     except GrapeOpsError as error:
         say(f"Error: {error} The page says so too; load it again when it is mended.")
-    config = uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False)
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False, http=LimitedProtocol)
     say(f"Explore at {address} (Ctrl-C ends it)")
     if browse:
         webbrowser.open(address)

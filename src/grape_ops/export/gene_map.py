@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.artifacts.ownership import check_table, write_text
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.genes import write_gene_vectors
 from grape_ops.config import Config
 from grape_ops.embed import embed
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 CLUSTER = "cluster"
-_FEWEST = 4  # genes that a graph of neighbours can be drawn of
+_FEWEST = 4  # rows that a graph of neighbours can be drawn of
 
 
 def read_gene_map(run_path: Path) -> "AnnData":
     """Gene vectors of a run, at the position and with the weights its configuration says, with ``obsm["X_umap"]``.
 
-    Without umap-learn, or with too few genes for a map, ``obsm["X_pca"]`` alone is there.
+    Without umap-learn, or with fewer than four genes, ``obsm["X_pca"]`` alone is there.
     """
     adata = _vectors(run_path)
-    for name, plane in projections(np.asarray(adata.X), open_run(run_path).config.seed).items():
+    for name, plane in projections(np.asarray(adata.X), open_run(run_path).config.seed, fewest=_FEWEST).items():
         adata.obsm["X_umap" if name == "UMAP" else "X_pca"] = plane.astype(np.float32)
     return adata
 
@@ -80,4 +81,4 @@ def write_cluster_table(run_path: Path, out: Path, settings: Config) -> None:
     """Write gene_symbol and cluster as TSV, for tools that annotate clusters."""
     check_table(out, (GENE, CLUSTER))
     table = cluster_genes(_vectors(run_path), run_path, settings)
-    write_text(out, table.to_csv(sep="\t", index=False))
+    write_text(out, spreadsheet_safe(table).to_csv(sep="\t", index=False))

@@ -1,15 +1,16 @@
 """A whole submission of the OPS Data Standard 0.1.0: one collection of one experiment with one visualization.
 
     OUT/collection_metadata.yaml
-    OUT/{run}/metadata/{experimental_metadata.yaml, perturbation_library.csv}
-    OUT/{run}/cell_data.parquet
-    OUT/{run}/visualizations/gene_map/{aggregated_data.h5ad, examples.zarr}
+    OUT/{title}/metadata/{experimental_metadata.yaml, perturbation_library.csv, feature_definitions.csv}
+    OUT/{title}/cell_data.parquet
+    OUT/{title}/visualizations/gene_map/{aggregated_data.h5ad, examples.zarr}
 
 Letters: P perturbations, K features.
 """
 
 import re
 import shutil
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,22 +19,24 @@ import pandas as pd
 import yaml
 from anndata import AnnData
 
+from grape_ops.artifacts.atomic import output_errors
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import Config, ExportSettings
 from grape_ops.embed import run_store
 from grape_ops.errors import GrapeOpsError
 from grape_ops.export.gene_map import number_clusters, read_gene_map
+from grape_ops.export.standard_cells import describe_cells
 from grape_ops.export.standard_examples import write_examples
-from grape_ops.export.standard_features import measure_perturbations
-from grape_ops.export.standard_library import PERTURBATION, describe_cells, describe_guides
+from grape_ops.export.standard_features import Measured, feature_definitions, measure_perturbations
+from grape_ops.export.standard_library import PERTURBATION, describe_guides
 from grape_ops.export.standard_metadata import EXPERIMENT_TEMPLATE
-from grape_ops.report.projection import umap
+from grape_ops.schema import IS_CONTROL
 from grape_ops.train.run import open_run
 
 SCHEMA_VERSION = "0.1.0"
 FDR_THRESHOLD = 1.30103  # -log10 of 0.05, as the standard writes it
 VISUALIZATION = "gene_map"
 VECTORS = "grape"  # in obsm; keys that begin with X_ are reserved for planes
-_FEWEST_FOR_UMAP = 4
 
 
 def write_standard(run_path: Path, out: Path, settings: Config) -> None:
@@ -47,90 +50,112 @@ def write_standard(run_path: Path, out: Path, settings: Config) -> None:
     out = out.resolve()  # `.` has no name
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise GrapeOpsError(f"{out} is not empty; name a new folder for the submission with --out.")
+    texts = _metadata(settings.export)
     run = open_run(run_path)
     store = run_store(run)
+    if store.unit != "gene":
+        raise GrapeOpsError(f"The OPS standard is written for a map of genes; {run_path} maps guides.")
     guides = describe_guides(store, settings.export)
     cells = describe_cells(store, guides, settings.export)
     adata = read_gene_map(run_path)
     if "X_umap" not in adata.obsm:
-        adata.obsm["X_umap"] = _small_umap(np.asarray(adata.X), run.config.seed)
+        raise GrapeOpsError(_no_umap(len(adata)))
     if list(adata.obs_names) != list(store.perturbations):
         raise GrapeOpsError(f"{run_path} and its crop store name different perturbations.")
-    measured = measure_perturbations(store, settings, run.config.seed)
-    aggregated = _aggregated(adata, cells, measured, number_clusters(adata, run_path, settings), settings.export)
+    # All control guides share the controls' row of the map.
+    names = [*store.perturbations[:-1], *sorted(cells.loc[cells[IS_CONTROL], PERTURBATION].unique())]
+    genes = len(store.perturbations) - 1
+    labels = pd.Index(names).get_indexer(pd.Index(cells[PERTURBATION]))
+    measured = measure_perturbations(store, labels, genes, settings, run.config.seed)
+    clusters = number_clusters(adata, run_path, settings)
+    rows = np.minimum(np.arange(len(names)), genes)
+    counts = np.bincount(labels, minlength=len(names))
+    aggregated = _aggregated(adata[rows], names, counts, measured, None if clusters is None else clusters[rows])
+    aggregated.uns["title"] = settings.export.title
+    cells = pd.concat([cells, pd.DataFrame(measured.values, columns=list(measured.features.index))], axis=1)
 
     draft = out.with_name(f".{out.name}.partial")
     shutil.rmtree(draft, ignore_errors=True)
-    experiment = draft / (re.sub(r"[^A-Za-z0-9._-]+", "-", run_path.resolve().name) or "screen")
-    (experiment / "metadata").mkdir(parents=True)
-    shown = experiment / "visualizations" / VISUALIZATION
-    shown.mkdir(parents=True)
-    guides.library.to_csv(experiment / "metadata" / "perturbation_library.csv", index=False)
-    cells.to_parquet(experiment / "cell_data.parquet", index=False)
-    aggregated.write_h5ad(shown / "aggregated_data.h5ad")
-    write_examples(store, cells, settings.export, run.config.seed, shown / "examples.zarr")
-    _write_metadata(draft, experiment, settings.export)
-    if out.exists():
-        out.rmdir()
-    draft.replace(out)
+    with output_errors(out):
+        experiment = draft / texts.folder
+        (experiment / "metadata").mkdir(parents=True)
+        shown = experiment / "visualizations" / VISUALIZATION
+        shown.mkdir(parents=True)
+        spreadsheet_safe(guides.library).to_csv(experiment / "metadata" / "perturbation_library.csv", index=False)
+        definitions = feature_definitions(measured.features, store.channels)
+        spreadsheet_safe(definitions).to_csv(experiment / "metadata" / "feature_definitions.csv", index=False)
+        cells.to_parquet(experiment / "cell_data.parquet", index=False)
+        aggregated.write_h5ad(shown / "aggregated_data.h5ad")
+        write_examples(store, cells, settings.export, run.config.seed, shown / "examples.zarr")
+        (experiment / "metadata" / "experimental_metadata.yaml").write_text(texts.experiment, encoding="utf-8")
+        (draft / "collection_metadata.yaml").write_text(texts.collection, encoding="utf-8")
+        if out.exists():
+            out.rmdir()
+        draft.replace(out)
 
 
-def _small_umap(vectors: np.ndarray, seed: int) -> np.ndarray:
+def _no_umap(rows: int) -> str:
     if find_spec("umap") is None:
-        raise GrapeOpsError("The OPS standard wants a UMAP of the genes: pip install 'grape-ops[umap]'.")
-    if len(vectors) < _FEWEST_FOR_UMAP:
-        raise GrapeOpsError(f"A UMAP of {len(vectors)} perturbations says nothing; the OPS standard wants one.")
-    return umap(vectors, seed).astype(np.float32)
+        return "The OPS standard wants a UMAP of the genes: pip install 'grape-ops[umap]'."
+    return f"A UMAP of {rows} perturbations says nothing; the OPS standard wants one."
 
 
 def _aggregated(
-    genes: AnnData,
-    cells: pd.DataFrame,
-    measured: tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray],
-    clusters: np.ndarray | None,
-    settings: ExportSettings,
+    genes: AnnData, names: list[str], counts: np.ndarray, measured: Measured, clusters: np.ndarray | None
 ) -> AnnData:
     """Join the features (P, K) with the map."""
-    features, mean, p_values, levels = measured
-    names = genes.obs_names.astype(str)
-    counts = cells[PERTURBATION].value_counts()
     obs = pd.DataFrame(
-        {PERTURBATION: names.to_numpy(object), "n_cells": counts.reindex(names).fillna(0).to_numpy(np.int64)},
-        index=pd.Index(names, name="aggregate_id"),
+        {PERTURBATION: np.array(names, object), "n_cells": counts}, index=pd.Index(names, name="aggregate_id")
     )
     if clusters is not None:
         obs["cluster_group_1"] = clusters
-    adata = AnnData(mean, obs=obs, var=features)
-    adata.layers["p_values"], adata.layers["neg_log10_fdr"] = p_values, levels
+    adata = AnnData(measured.effect, obs=obs, var=measured.features)
+    adata.layers["mean"] = measured.mean
+    adata.layers["p_values"], adata.layers["neg_log10_fdr"] = measured.p_values, measured.levels
     adata.obsm["X_umap"] = np.asarray(genes.obsm["X_umap"], np.float32)
     adata.obsm[VECTORS] = np.asarray(genes.X, np.float32)
     adata.uns |= {
         "observation_unit": [PERTURBATION],
         "default_embedding": "X_umap",
         "schema_version": SCHEMA_VERSION,
-        "title": settings.title,
         "neg_log10_fdr_threshold": FDR_THRESHOLD,
     }
     return adata
 
 
-def _write_metadata(collection: Path, experiment: Path, settings: ExportSettings) -> None:
-    target = experiment / "metadata" / "experimental_metadata.yaml"
+@dataclass(frozen=True)
+class _Metadata:
+    """Texts of the two metadata files, and the folder's name that follows from the experiment's title."""
+
+    experiment: str
+    collection: str
+    folder: str
+
+
+def _metadata(settings: ExportSettings) -> _Metadata:
+    """Take the user's metadata or write templates, before anything is measured."""
+    quoted = yaml.safe_dump(settings.title, width=10_000).splitlines()[0]
+    experiment, collection = (
+        EXPERIMENT_TEMPLATE.format(title=quoted),
+        yaml.safe_dump({"collection": {"title": settings.title}}),
+    )
+    title = settings.title
     if settings.experimental_metadata:
-        target.write_text(_given(settings.experimental_metadata, "experimental_metadata"))
-    else:
-        target.write_text(EXPERIMENT_TEMPLATE.format(title=yaml.safe_dump(settings.title).splitlines()[0]))
-    target = collection / "collection_metadata.yaml"
+        experiment, title = _given(settings.experimental_metadata, "experimental_metadata", "experiment")
     if settings.collection_metadata:
-        target.write_text(_given(settings.collection_metadata, "collection_metadata"))
-    else:
-        target.write_text(yaml.safe_dump({"collection": {"title": settings.title}}))
+        collection, _ = _given(settings.collection_metadata, "collection_metadata", "collection")
+    return _Metadata(experiment, collection, re.sub(r"[^A-Za-z0-9_-]+", "-", title).strip("-") or "screen")
 
 
-def _given(file: Path, setting: str) -> str:
+def _given(file: Path, setting: str, block: str) -> tuple[str, str]:
+    """Read a metadata file of the user's, and its title."""
     try:
-        text = file.read_text()
-        yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = file.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise GrapeOpsError(f"export.{setting} names {file}, which cannot be read: {error}") from None
-    return text
+    inner = content.get(block) if isinstance(content, dict) else None
+    title = inner.get("title") if isinstance(inner, dict) else None
+    if not isinstance(title, str) or not title.strip():
+        raise GrapeOpsError(f"export.{setting} names {file}, which has no {block}.title; the OPS standard wants one.")
+    return text, title

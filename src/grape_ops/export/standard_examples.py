@@ -14,7 +14,7 @@ import zarr
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ExportSettings
 from grape_ops.export.standard_library import BARCODE, PERTURBATION
-from grape_ops.progress import progress
+from grape_ops.progress import note, progress
 from grape_ops.restyle.pictures import ChannelView, channel_views
 
 _LIMIT_CELLS = 400  # behind the grey levels
@@ -32,13 +32,18 @@ def write_examples(store: CropStore, cells: pd.DataFrame, settings: ExportSettin
     panel = root.create_group("_".join(store.channels))
     some = np.random.default_rng(seed).permutation(len(store))[:_LIMIT_CELLS]
     views = channel_views(store.channels, store.read(np.sort(some)))
+    pixel_size = settings.pixel_size or store.meta["provenance"].get("pixel_size")
+    if not pixel_size:
+        note(
+            "the size of a pixel is not known, so the crops have no unit: --set export.pixel_size=0.65, in micrometres."
+        )
     drawn = draw_examples(cells, settings, np.random.default_rng(seed))
     with progress("Example crops", len(drawn), "crop") as advance:
         for (perturbation, barcode), rows in drawn.groupby([PERTURBATION, BARCODE], sort=True):
             of_gene = panel.require_group(str(perturbation))
             of_guide = of_gene.require_group(str(barcode))
             for place, crop in enumerate(store.read(rows["cell"].to_numpy())):
-                _write_crop(of_guide, str(place), crop, store, views, str(perturbation))
+                _write_crop(of_guide, str(place), crop, store, views, str(perturbation), pixel_size)
             advance(len(rows))
 
 
@@ -62,6 +67,9 @@ def channel_list(views: Sequence[ChannelView], pixel_max: int) -> list[dict[str,
             "label": view.name,
             "color": view.colour.removeprefix("#").upper(),
             "active": True,
+            "family": "linear",
+            "coefficient": 1.0,
+            "inverted": False,
             "window": {
                 "min": 0,
                 "max": pixel_max,
@@ -73,10 +81,11 @@ def channel_list(views: Sequence[ChannelView], pixel_max: int) -> list[dict[str,
     ]
 
 
-def axes() -> list[dict[str, str]]:
-    """Name the five axes; crops know neither time nor the size of a pixel, so that none has a unit."""
+def axes(pixel_size: float | None) -> list[dict[str, str]]:
+    """Name the five axes; those in space have a unit where the size of a pixel is known."""
     kinds = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
-    return [{"name": name, "type": kind} for name, kind in kinds.items()]
+    unit = {"unit": "micrometer"} if pixel_size else {}
+    return [{"name": name, "type": kind, **(unit if kind == "space" else {})} for name, kind in kinds.items()]
 
 
 def _write_crop(
@@ -86,15 +95,20 @@ def _write_crop(
     store: CropStore,
     views: Sequence[ChannelView],
     perturbation: str,
+    pixel_size: float | None,
 ) -> None:
     image = guide.create_group(name)
-    scale = {"type": "scale", "scale": [1.0] * 5}
+    across = pixel_size or 1.0
+    scale = {"type": "scale", "scale": [1.0, 1.0, 1.0, across, across]}
     described: dict[str, Any] = {
         "version": "0.5",
         "multiscales": [
-            {"name": name, "axes": axes(), "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}
+            {"name": name, "axes": axes(pixel_size), "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}
         ],
-        "omero": {"channels": channel_list(views, store.pixel_max)},
+        "omero": {
+            "channels": channel_list(views, store.pixel_max),
+            "rdefs": {"defaultT": 0, "defaultZ": 0, "model": "color"},
+        },
     }
     image.attrs.update({"ome": described, PERTURBATION: perturbation})
     pixels = crop[None, :, None]  # (1, C, 1, S, S)

@@ -1,18 +1,20 @@
 """The OPS Data Standard's own features of each perturbation, out of those that are measured on a store's crops.
 
-They are the mean over a perturbation's cells; p-values compare its cells with control cells by Mann-Whitney's test,
-after each cell was put on the scale of its batch's controls.
+Each cell is put on the scale of its batch's controls: a perturbation's effect is the median over its cells, and
+p-values compare them with control cells by Mann-Whitney's test.
 Letters: N cells, P perturbations, K features.
 """
 
 import itertools
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from grape_ops import __version__
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.features import store_features
@@ -54,43 +56,78 @@ def feature_table(channels: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def measure_perturbations(
-    store: CropStore, settings: Config, seed: int
-) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
-    """Measure all cells of a store and take them together.
+@dataclass(frozen=True)
+class Measured:
+    """The standard's features of the cells and perturbations of a store.
 
-    Returns
-    -------
-    features (``feature_table`` without source), mean (P, K), p-values (P, K) and -log10 of their false discovery
-    rates over perturbations (P, K), float32 each, in the order of ``store.perturbations``.
+    Attributes
+    ----------
+    features : ``feature_table`` without source.
+    values : (N, K) float32, of single cells; NaN where a feature is undefined.
+    effect : (P, K) float32, median over a perturbation's cells in robust deviations of their batch's controls.
+    mean : (P, K) float32, mean over a perturbation's cells.
+    p_values : (P, K) float32.
+    levels : (P, K) float32, -log10 of false discovery rates, over genes and over controls apart.
+    """
+
+    features: pd.DataFrame
+    values: np.ndarray
+    effect: np.ndarray
+    mean: np.ndarray
+    p_values: np.ndarray
+    levels: np.ndarray
+
+
+def measure_perturbations(store: CropStore, labels: np.ndarray, genes: int, settings: Config, seed: int) -> Measured:
+    """Measure all cells of a store and take those of each perturbation together.
+
+    Parameters
+    ----------
+    labels : (N,) int, the perturbation of each cell, in [0, P).
+    genes : number of perturbations, from the first, that are no controls.
+    seed : of the control cells that features are tested against.
     """
     features = feature_table(store.channels)
     measured = store_features(store, settings.features)
     columns = [measured.names.index(source) for source in features["source"]]
     values = np.asarray(measured.values[:, columns], np.float64)  # (N, K)
-    n = len(store.perturbations)
-    mean = np.full((n, len(columns)), np.nan)
+    n = int(labels.max()) + 1
+    mean, effect, p_values = np.zeros((n, len(columns))), np.zeros((n, len(columns))), np.ones((n, len(columns)))
     scaled = _on_scale_of_controls(values, store)
-    control = n - 1
-    reference = np.flatnonzero(store.labels == control)
+    reference = np.flatnonzero(labels >= genes)
     if len(reference) > settings.export.reference_cells:
         reference = np.random.default_rng(seed).choice(reference, settings.export.reference_cells, replace=False)
-    p_values = np.ones_like(mean)
-    order = np.argsort(store.labels, kind="stable")
-    ends = np.searchsorted(store.labels[order], np.arange(n + 1))
+    order = np.argsort(labels, kind="stable")
+    ends = np.searchsorted(labels[order], np.arange(n + 1))
     for label in range(n):
         rows = order[ends[label] : ends[label + 1]]
         filled = ~np.isnan(values[rows])
         mean[label] = np.where(filled, values[rows], 0).sum(axis=0) / np.maximum(filled.sum(axis=0), 1)
-        if label != control:
-            p_values[label] = _mann_whitney(scaled[rows], scaled[reference])
-    rates = np.ones_like(p_values)
-    if control:
-        rates[:control] = stats.false_discovery_control(p_values[:control], axis=0)
-    levels = -np.log10(np.maximum(rates, np.finfo(np.float64).tiny))
-    levels += 0.0  # no -0
-    table = features.drop(columns="source")
-    return table, mean.astype(np.float32), p_values.astype(np.float32), levels.astype(np.float32)
+        known = filled.any(axis=0)
+        effect[label, known] = np.nanmedian(scaled[rows][:, known], axis=0)
+        others = reference[labels[reference] != label]  # a control guide is compared with the other control guides
+        p_values[label] = _mann_whitney(scaled[rows], scaled[others])
+    levels = np.zeros_like(p_values)
+    for part in (slice(0, genes), slice(genes, n)):
+        if len(p_values[part]):
+            rates = stats.false_discovery_control(p_values[part], axis=0)
+            levels[part] = -np.log10(np.maximum(rates, np.finfo(np.float64).tiny)) + 0.0  # no -0
+    arrays = (array.astype(np.float32) for array in (values, effect, mean, p_values, levels))
+    return Measured(features.drop(columns="source"), *arrays)
+
+
+def feature_definitions(features: pd.DataFrame, channels: Sequence[str]) -> pd.DataFrame:
+    """List features as feature_definitions.csv has them."""
+    rows = features.reset_index()
+    of_intensity = rows["feature_type"] == "intensity"
+    names = {
+        f"{part}_{channel}_{name}": channel for part in COMPARTMENTS for channel in channels for name in _INTENSITY
+    }
+    rows["channel"] = rows["feature_id"].map(names).where(of_intensity, "").fillna("")
+    rows["unit"] = np.where(
+        rows["feature_id"].str.fullmatch("|".join(f"{part}_area" for part in COMPARTMENTS)), "pixels", ""
+    )
+    return rows.assign(software="grape-ops", version=__version__)
 
 
 def _mann_whitney(cells: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -1,26 +1,30 @@
-"""Guides, wells and cells in the words of the OPS Data Standard 0.1.0.
+"""Guides in the words of the OPS Data Standard 0.1.0.
 
-A gene's perturbation_id is its symbol, that of all controls together is ``nontargeting``.
+A gene's perturbation_id is its symbol; each control guide is a perturbation of its own, as in the standard's examples:
+``nontargeting_BARCODE`` or ``intergenic_BARCODE``.
 """
 
 import re
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ExportSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, TILE, WELL, X, Y
+from grape_ops.groundtruth.text_tables import check_widths, find_column, is_missing, read_rows
+from grape_ops.schema import CONTROL_LABEL, GENE, GUIDE, IS_CONTROL
 
 NON_TARGETING, INTERGENIC = "non-targeting", "intergenic"
 PERTURBATION, BARCODE = "perturbation_id", "barcode"
+SYMBOL_COLUMNS = (GENE, "symbol", "gene", "gene_name")
+ENSEMBL_COLUMNS = ("ensembl_gene_id", "ensembl_id", "ensembl", "gene_id")
+_PREFIX = {NON_TARGETING: CONTROL_LABEL, INTERGENIC: INTERGENIC}
 _SEQUENCE = re.compile(r"[ACGT]+")
 _PROTOSPACER = re.compile(r"[ACGT]{14,22}")
 _ENSEMBL = re.compile(r"ENSG\d+")
-_WELL = re.compile(r"([A-Z])0*(\d+)")
 _SHOWN = 3
 
 
@@ -30,7 +34,7 @@ class Guides:
 
     Attributes
     ----------
-    library : the content of perturbation_library.csv, one row a barcode.
+    library : the content of perturbation_library.csv, one row per barcode; targeting guides first.
     barcode : barcode of each of the store's guides.
     """
 
@@ -43,23 +47,29 @@ def describe_guides(store: CropStore, settings: ExportSettings) -> Guides:
 
     Raises
     ------
-    GrapeOpsError : a barcode or protospacer is no DNA sequence, or a guide is against two genes.
+    GrapeOpsError : a barcode or protospacer is no DNA sequence, a guide is against two genes, or a gene has no
+        Ensembl id.
     """
-    guides = store.cells[[GUIDE, GENE, IS_CONTROL]].drop_duplicates()
-    twice = guides[guides.duplicated(GUIDE)][GUIDE].unique()
+    told = [name for name in ("gene_id", "control_type") if name in store.cells]
+    guides = store.cells[[GUIDE, GENE, IS_CONTROL, *told]].drop_duplicates(GUIDE)
+    pairs = store.cells[[GUIDE, GENE, IS_CONTROL]].drop_duplicates()
+    twice = pairs[pairs.duplicated(GUIDE)][GUIDE].unique()
     if len(twice):
-        raise GrapeOpsError(f"{len(twice)} guides are against more than one gene, among them {_few(twice)}.")
+        raise GrapeOpsError(f"{len(twice)} guides are against more than one gene, among them {few(twice)}.")
     known = _read_library(settings.library) if settings.library else pd.DataFrame()
+    symbols = _read_gene_ids(settings.gene_ids) if settings.gene_ids else {}
     rows = []
-    for guide, gene, control in guides.sort_values([IS_CONTROL, GENE, GUIDE]).itertuples(index=False):
+    for screened in guides.sort_values([IS_CONTROL, GENE, GUIDE]).to_dict("records"):
+        guide, gene, control = screened[GUIDE], screened[GENE], screened[IS_CONTROL]
         own = known.loc[guide].to_dict() if guide in known.index else {}
-        kind = INTERGENIC if INTERGENIC in str(gene).lower() else NON_TARGETING
+        barcode = str(own.get(BARCODE) or guide).upper()
+        kind = _control_type(str(own.get("control_type") or screened.get("control_type", "")), f"{gene} {guide}")
         rows.append(
             {
-                PERTURBATION: CONTROL_LABEL if control else gene,
-                "gene_id": NON_TARGETING if control else str(own.get("gene_id", "")).split(".")[0],
+                PERTURBATION: f"{_PREFIX[kind]}_{barcode}" if control else gene,
+                "gene_id": NON_TARGETING if control else _gene_id(gene, own, screened, symbols),
                 "gene_symbol": NON_TARGETING if control else gene,
-                BARCODE: str(own.get(BARCODE) or guide).upper(),
+                BARCODE: barcode,
                 "role": "control" if control else "targeting",
                 "control_type": kind if control else "",
                 "protospacer_sequence": str(own.get("protospacer_sequence") or guide).upper(),
@@ -72,10 +82,41 @@ def describe_guides(store: CropStore, settings: ExportSettings) -> Guides:
     return Guides(library.drop(columns=GUIDE), dict(zip(library[GUIDE], library[BARCODE], strict=True)))
 
 
+def _control_type(told: str, names: str) -> str:
+    """Tell intergenic controls from non-targeting ones, by what the tables say or else by the control's names."""
+    return INTERGENIC if INTERGENIC in (names if is_missing(told) else told).lower() else NON_TARGETING
+
+
+def _gene_id(gene: str, own: dict[str, str], screened: Mapping[Hashable, object], symbols: dict[str, str]) -> str:
+    """Find the Ensembl id of a gene, without its version: in the library, the screen's table, the table of symbols."""
+    screens = str(screened.get("gene_id", "")).split(".")[0]
+    if not _ENSEMBL.fullmatch(screens):
+        screens = ""  # Entrez numbers, which other pipelines write there
+    itself = gene.split(".")[0]
+    found = (own.get("gene_id", ""), screens, symbols.get(gene, ""), itself if _ENSEMBL.fullmatch(itself) else "")
+    return next((str(name).split(".")[0] for name in found if not is_missing(str(name))), "")
+
+
+def _read_gene_ids(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise GrapeOpsError(f"There is no table of gene ids {path}; export.gene_ids names it.")
+    header, *rows = read_rows(path)
+    symbol, ensembl = find_column(header, SYMBOL_COLUMNS), find_column(header, ENSEMBL_COLUMNS)
+    if symbol is None or ensembl is None:
+        raise GrapeOpsError(
+            f"The table of gene ids {path} (export.gene_ids) wants a column for symbols "
+            f"({', '.join(SYMBOL_COLUMNS)}) "
+            f"and one for Ensembl ids ({', '.join(ENSEMBL_COLUMNS)}); it has {', '.join(header)[:300]}."
+        )
+    return {row[symbol]: row[ensembl] for row in rows if len(row) > max(symbol, ensembl)}
+
+
 def _read_library(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise GrapeOpsError(f"There is no library {path}; export.library names it.")
-    table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
+    rows = read_rows(path)
+    check_widths(path, rows, 1)
+    table = pd.DataFrame(rows[1:], columns=list(rows[0]), dtype=object)
     key = next((name for name in (GUIDE, BARCODE, "protospacer_sequence") if name in table), None)
     if key is None:
         raise GrapeOpsError(
@@ -94,65 +135,30 @@ def _check(library: pd.DataFrame) -> None:
     ):
         wrong = [value for value in library[column] if not pattern.fullmatch(value)]
         if wrong:
-            raise GrapeOpsError(f"The OPS standard wants {wanted}; {len(wrong)} are not, as {_few(wrong)}. {mend}")
+            raise GrapeOpsError(f"The OPS standard wants {wanted}; {len(wrong)} are not, as {few(wrong)}. {mend}")
     if library[BARCODE].duplicated().any():
         again = library.loc[library[BARCODE].duplicated(), BARCODE].unique()
-        raise GrapeOpsError(f"{len(again)} barcodes belong to more than one guide, as {_few(again)}. {mend}")
-    genes = library.loc[library["gene_id"] != NON_TARGETING, "gene_id"]
-    wrong = [gene for gene in genes.unique() if gene and not _ENSEMBL.fullmatch(gene)]
+        raise GrapeOpsError(f"{len(again)} barcodes belong to more than one guide, as {few(again)}. {mend}")
+    targeting = library[library["gene_id"] != NON_TARGETING]
+    blank = targeting.loc[targeting["gene_id"] == "", "gene_symbol"].unique()
+    if len(blank):
+        raise GrapeOpsError(
+            f"The OPS standard wants an Ensembl id of every gene; {len(blank)} of {targeting['gene_symbol'].nunique()} "
+            f"genes have none, as {few(blank)}. Name a table of symbols and Ensembl ids, such as HGNC's complete set: "
+            "--set export.gene_ids=FILE; or give gene_id in export.library."
+        )
+    wrong = [gene for gene in targeting["gene_id"].unique() if not _ENSEMBL.fullmatch(gene)]
     if wrong:
-        raise GrapeOpsError(f"gene_id must be an Ensembl id such as ENSG00000186092; {_few(wrong)} are not. {mend}")
+        raise GrapeOpsError(f"gene_id must be an Ensembl id such as ENSG00000186092; {few(wrong)} are not. {mend}")
     piped = [name for name in library[PERTURBATION] if "|" in name]
     if piped:
-        raise GrapeOpsError(f"The OPS standard joins names by |; rename {_few(piped)}.")
+        raise GrapeOpsError(f"The OPS standard joins names by |; rename {few(piped)}.")
+    formulas = [name for name in library[PERTURBATION] if name.startswith(("=", "+", "-", "@"))]
+    if formulas:
+        raise GrapeOpsError(f"Spreadsheets take {few(formulas)} for formulas; rename these genes before you export.")
 
 
-def describe_cells(store: CropStore, guides: Guides, settings: ExportSettings) -> pd.DataFrame:
-    """Put the store's cells into the columns of cell_data.parquet, in the store's order.
-
-    Raises
-    ------
-    GrapeOpsError : a well is not named by a letter and a number, or a plate's name holds a ``|``.
-    """
-    cells = store.cells
-    places = {well: _WELL.fullmatch(settings.wells.get(well, well)) for well in cells[WELL].unique()}
-    wrong = [well for well, place in places.items() if place is None]
-    if wrong:
-        raise GrapeOpsError(
-            f"The OPS standard names wells by a letter and a number; {_few(wrong)} are not. Say which they are: "
-            f"--set export.wells={{{wrong[0]}: A1}}."
-        )
-    row = {well: place[1] for well, place in places.items() if place}
-    column = {well: int(place[2]) for well, place in places.items() if place}
-    tile = _numbers_of_tiles(cells)
-    well_name = cells[WELL].map(row) + cells[WELL].map(column).astype(str)
-    number = cells.groupby([PLATE, WELL, TILE], sort=False).cumcount()
-    if cells[PLATE].str.contains("|", regex=False).any():
-        raise GrapeOpsError("The OPS standard joins names by |, so that a plate's name must not hold it.")
-    table = pd.DataFrame(
-        {
-            "plate": cells[PLATE].to_numpy(object),
-            "well_row": cells[WELL].map(row).to_numpy(object),
-            "well_col": cells[WELL].map(column).to_numpy(np.int64),
-            "tile": tile,
-            "x": cells[X].to_numpy(np.float64),
-            "y": cells[Y].to_numpy(np.float64),
-            "cell_uid": cells[PLATE] + "_" + well_name + "_" + pd.Series(tile).astype(str) + "_" + number.astype(str),
-            BARCODE: cells[GUIDE].map(guides.barcode).to_numpy(object),
-            PERTURBATION: cells[GENE].where(~cells[IS_CONTROL], CONTROL_LABEL).to_numpy(object),
-        }
-    )
-    kind = next((name for name in ("cell_class", "class") if name in cells), None)
-    return table if kind is None else table.assign(cell_class=cells[kind].astype(str).to_numpy(object))
-
-
-def _numbers_of_tiles(cells: pd.DataFrame) -> np.ndarray:
-    """Tiles as whole numbers: as they are, or else counted in the order of their names within a well."""
-    if cells[TILE].str.fullmatch(r"\d+").all():
-        return cells[TILE].to_numpy(np.int64)
-    return cells.groupby([PLATE, WELL])[TILE].rank(method="dense").to_numpy(np.int64) - 1
-
-
-def _few(names: object) -> str:
+def few(names: object) -> str:
+    """Show the first of some names."""
     listed = [str(name) for name in list(names)]  # type: ignore[call-overload]
     return ", ".join(listed[:_SHOWN]) + (", …" if len(listed) > _SHOWN else "")

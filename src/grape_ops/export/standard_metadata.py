@@ -4,7 +4,7 @@ EXPERIMENT_TEMPLATE = """\
 # Experimental metadata of the OPS Data Standard 0.1.0. Only you know these; replace every FILL IN, then validate again,
 # or name your own file: --set export.experimental_metadata=FILE.
 experiment:
-  screen_title: {title}
+  title: {title}
   organism_ontology_term_id: FILL IN      # NCBITaxon:9606 human, NCBITaxon:10090 mouse, NCBITaxon:7955 zebrafish
   organism: FILL IN                       # its name, as Homo sapiens
   tissue_type: FILL IN                    # tissue, organoid, cell culture, or cell line
@@ -28,5 +28,5 @@ microscope:
   system: FILL IN
 pipeline:
   github: FILL IN                         # of the pipeline that made the cell table
-  version: FILL IN
+  version: 1.0                            # a number
 """

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.groundtruth.readers import find_column, read_rows
+from grape_ops.groundtruth.text_tables import find_column, is_missing, read_rows
 from grape_ops.schema import GENE
 
 SYMBOL_COLUMNS = (GENE, "symbol", "gene", "gene_name")
@@ -76,10 +76,10 @@ def load_aliases(path: str | Path) -> Aliases:
     approved = {row[symbol_column] for row in rows if len(row) > symbol_column}
     for row in rows:
         for column in alias_columns:
-            if len(row) > max(column, symbol_column):
+            if len(row) > max(column, symbol_column) and not is_missing(row[symbol_column]):
                 for alias in re.split(r"[|;]", row[column].strip('"')):
                     meant[alias.strip()].add(row[symbol_column])
-    usable = {alias: symbols for alias, symbols in meant.items() if alias and alias not in approved}
+    usable = {alias: symbols for alias, symbols in meant.items() if not is_missing(alias) and alias not in approved}
     return Aliases(
         symbol={alias: next(iter(symbols)) for alias, symbols in usable.items() if len(symbols) == 1},
         ambiguous={alias: tuple(sorted(symbols)) for alias, symbols in usable.items() if len(symbols) > 1},

@@ -16,10 +16,12 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from grape_ops.artifacts.ownership import check_file, warn_replaced
+from grape_ops.artifacts.spreadsheet import safe_text
 from grape_ops.config import CurateSettings, ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
-from grape_ops.groundtruth.readers import GENE_COLUMNS, find_column, read_rows
+from grape_ops.groundtruth.readers import GENE_COLUMNS
+from grape_ops.groundtruth.text_tables import find_column, is_missing, read_rows
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
 from grape_ops.schema import COMPLEX, GENE
 
@@ -210,11 +212,11 @@ def screened_genes(path: Path) -> list[str]:
         )
     control = re.compile(ScreenSettings().control_pattern, re.IGNORECASE)
     named = [row[0] for row in rows] if column is None else [row[column] for row in rows[1:] if len(row) > column]
-    return sorted({gene for gene in named if gene and not control.match(gene)})
+    return sorted({gene for gene in named if not is_missing(gene) and not control.match(gene)})
 
 
 def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows([safe_text(field) for field in row] for row in rows)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases
-from grape_ops.groundtruth.readers import PAIR_HEADERS, read_rows
+from grape_ops.groundtruth.readers import PAIR_HEADERS
+from grape_ops.groundtruth.text_tables import is_missing, read_rows
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,21 @@ def load_pairs(path: str | Path, aliases: Aliases | None = None) -> KnownPairs:
         raise GrapeOpsError(f"There is no list of pairs {path}.")
     rows = read_rows(file)
     if min(len(row) for row in rows) < 2:
-        raise GrapeOpsError(f"{path} must hold two genes a line, separated by a tab or a comma.")
+        short = next(row for row in rows if len(row) < 2)
+        raise GrapeOpsError(
+            f"{path} must hold two genes a line, separated by a tab or a comma; line {short.line} has one."
+        )
     if {field.lower() for field in rows[0][:2]} in PAIR_HEADERS:
         rows = rows[1:]
     symbol = (aliases or Aliases()).symbol
     named = {tuple(sorted(symbol.get(gene, gene) for gene in row[:2])) for row in rows}
-    pairs = tuple(sorted((first, second) for first, second in named if first and first != second))
+    pairs = tuple(
+        sorted(
+            (first, second)
+            for first, second in named
+            if not (is_missing(first) or is_missing(second)) and first != second
+        )
+    )
     if not pairs:
         raise GrapeOpsError(f"{path} holds no pair of two different genes.")
     text = "\n".join(f"{first}\t{second}" for first, second in pairs)

@@ -1,21 +1,21 @@
-"""Readers of complexes, one function a format; the format is recognised from the file's content.
+"""Readers of complexes, one function per format; the format is recognised from the file's content.
 
-Every reader takes lines of text and returns ``complex name -> gene symbols``. Formats: CORUM's table,
-Complex Portal's ComplexTAB, GMT, ``name<TAB>genes separated by spaces``, and a table with one row a gene and
+Every reader takes the rows of a table and returns ``complex name -> gene symbols``. Formats: CORUM's table,
+Complex Portal's ComplexTAB, GMT, ``name<TAB>genes separated by spaces``, and a table with one row per gene and
 complex (columns such as gene_symbol and complex, or gene_name and group).
 """
 
-import csv
-import gzip
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.groundtruth.text_tables import Rows, check_widths, find_column, is_missing, read_rows, warn_ruined
+from grape_ops.progress import note
 from grape_ops.schema import COMPLEX, GENE
 
 Complexes = dict[str, list[str]]
-Rows = list[list[str]]
 
 GENE_COLUMNS = (GENE, "gene_symbol_0", "gene", "gene_name", "symbol", "gene_id")
 COMPLEX_COLUMNS = (COMPLEX, "group", "complex_name", "cluster", "name", "complex_id")
@@ -28,26 +28,10 @@ PAIR_HEADERS = (
     {"protein1", "protein2"},
     {"source", "target"},
 )
+ORGANISM_COLUMNS = ("organism", "taxonomy identifier")
+HUMAN = re.compile(r"(taxid:)?9606\W*(homo sapiens|human)?\W*|(human|homo sapiens)?(\s*\(.*\))?", re.IGNORECASE)
+COMPLEXTAB_NAME = "Recommended name"
 COMPLEXTAB_MEMBERS = ("Expanded participant list", "Identifiers (and stoichiometry) of molecules in complex")
-
-
-def read_text(path: Path) -> str:
-    """Read a text file, compressed with gzip or not; a byte-order mark is left out."""
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return data.decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise GrapeOpsError(f"{path} cannot be read as text: {error}") from None
-
-
-def read_rows(path: Path) -> Rows:
-    """Split a table into fields: by tabs if its first line has one, else by commas; empty lines are left out."""
-    lines = [line for line in read_text(path).splitlines() if line.strip()]
-    if not lines:
-        raise GrapeOpsError(f"{path} is empty.")
-    if "\t" in lines[0]:
-        return [[field.strip().strip('"') for field in line.split("\t")] for line in lines]
-    return [[field.strip() for field in row] for row in csv.reader(lines)]
 
 
 def read_complexes(path: str | Path, format: str | None = None) -> Complexes:
@@ -67,10 +51,38 @@ def read_complexes(path: str | Path, format: str | None = None) -> Complexes:
     name = format or recognise(file, rows)
     if name not in READERS:
         raise GrapeOpsError(f"There is no truth format {name}; there are: {', '.join(READERS)}.")
-    complexes = {key: genes for key, genes in READERS[name](rows).items() if genes}
+    header = rows[0]
+    columns = [find_column(header, names) for names in _NEEDED.get(name, ())]
+    if name == "names" or (name == "table" and None in columns):
+        columns = [1]  # no header that would name them
+    if columns:
+        check_widths(file, rows, 1 + max(column or 0 for column in columns))
+        rows = _human(file, header, rows)
+    read = READERS[name](rows)
+    complexes = {key: kept for key, genes in read.items() if (kept := [g for g in genes if not is_missing(g)])}
     if not complexes:
         raise GrapeOpsError(f"{file} was read as {name} and holds no gene.")
+    if empty := [key for key in read if key not in complexes]:
+        shown = ", ".join(empty[:3]) + (", …" if len(empty) > 3 else "")
+        note(f"{file}: {len(empty)} of {len(read)} complexes name no gene ({shown}) and are left out.")
+    warn_ruined(file, (gene for genes in complexes.values() for gene in genes))
     return complexes
+
+
+def _human(file: Path, header: Sequence[str], rows: Rows) -> Rows:
+    """Leave out the rows of other organisms, and say how many."""
+    organism = find_column(header, ORGANISM_COLUMNS)
+    if organism is None:
+        return rows
+    others = Counter(row[organism] for row in rows[1:] if not HUMAN.fullmatch(row[organism]))
+    if not others:
+        return rows
+    if others.total() == len(rows) - 1:
+        note(f"{file}: all rows are of {', '.join(list(others)[:3])}; they are taken as they are.")
+        return rows
+    shown = ", ".join(f"{count} of {name}" for name, count in others.most_common(3))
+    note(f"{file}: {others.total()} of {len(rows) - 1} rows are not of human genes ({shown}) and are left out.")
+    return [rows[0], *(row for row in rows[1:] if HUMAN.fullmatch(row[organism]))]
 
 
 def recognise(path: Path, rows: Rows) -> str:
@@ -92,7 +104,7 @@ def recognise(path: Path, rows: Rows) -> str:
     raise GrapeOpsError(
         f"{path} is none of the known truth formats. It wants CORUM's column {SUBUNIT_COLUMNS[0]}, ComplexTAB's first "
         f"line, GMT, lines name<TAB>genes, or columns for gene ({', '.join(GENE_COLUMNS)}) and complex "
-        f"({', '.join(COMPLEX_COLUMNS)}); its columns are: {', '.join(header)}. A list of pairs goes to --pairs."
+        f"({', '.join(COMPLEX_COLUMNS)}); its columns are: {', '.join(header)[:300]}. A list of pairs goes to --pairs."
     )
 
 
@@ -104,29 +116,16 @@ def _are_pairs(rows: Rows) -> bool:
     return 2 * len(first & second) > len(second)
 
 
-def find_column(header: Sequence[str], names: Sequence[str]) -> int | None:
-    """Find the first of ``names`` in a header, upper and lower case and blanks aside."""
-    folded = [field.casefold().replace(" ", "_") for field in header]
-    return next(
-        (folded.index(name) for name in (n.casefold().replace(" ", "_") for n in names) if name in folded), None
-    )
-
-
 def _corum(rows: Rows) -> Complexes:
-    """CORUM: one row a complex, subunits separated by semicolons; other organisms than human are left out."""
+    """CORUM: one row per complex, subunits separated by semicolons."""
     header = rows[0]
     name, genes = find_column(header, CORUM_NAMES), find_column(header, SUBUNIT_COLUMNS)
-    organism = find_column(header, ("organism", "Organism"))
     if name is None or genes is None:
         raise GrapeOpsError(
             f"A CORUM table wants one of the columns {', '.join(CORUM_NAMES)}; it has {', '.join(header)}."
         )
     complexes: Complexes = {}
     for row in rows[1:]:
-        if len(row) <= max(name, genes, organism or 0) or (
-            organism is not None and row[organism].lower() not in ("human", "")
-        ):
-            continue
         _add(complexes, row[name], re.split(r"[;,]", row[genes]))
     return complexes
 
@@ -134,11 +133,16 @@ def _corum(rows: Rows) -> Complexes:
 def _complextab(rows: Rows) -> Complexes:
     """Complex Portal: members are UniProt accessions with stoichiometry; an alias table turns them into symbols."""
     header = rows[0]
-    name = header.index("Recommended name")
-    columns = [header.index(column) for column in COMPLEXTAB_MEMBERS if column in header]
+    name = find_column(header, (COMPLEXTAB_NAME,))
+    columns = [place for column in COMPLEXTAB_MEMBERS if (place := find_column(header, (column,))) is not None]
+    if name is None or not columns:
+        raise GrapeOpsError(
+            f"A ComplexTAB wants the columns {COMPLEXTAB_NAME} and one of {', '.join(COMPLEXTAB_MEMBERS)}; it has "
+            f"{', '.join(header)}."
+        )
     complexes: Complexes = {}
     for row in rows[1:]:
-        text = next((row[c] for c in columns if len(row) > c and row[c] not in ("", "-")), "")
+        text = next((row[c] for c in columns if row[c] not in ("", "-")), "")
         members = [re.sub(r"\(\d+\)$", "", part).strip("[]") for part in text.split("|")]
         # A bracketed list is a set of alternatives; a chain P12345-PRO_1 is the protein P12345.
         proteins = [re.split(r"-PRO_|-\d+$", member)[0] for part in members for member in part.split(",")]
@@ -147,7 +151,7 @@ def _complextab(rows: Rows) -> Complexes:
 
 
 def _gmt(rows: Rows) -> Complexes:
-    """GMT: name, description, then one field a gene."""
+    """GMT: name, description, then one field per gene."""
     complexes: Complexes = {}
     for row in rows:
         _add(complexes, row[0], row[2:])
@@ -155,7 +159,7 @@ def _gmt(rows: Rows) -> Complexes:
 
 
 def _names(rows: Rows) -> Complexes:
-    """One line a complex: its name, a tab, its genes separated by spaces."""
+    """One line per complex: its name, a tab, its genes separated by spaces."""
     complexes: Complexes = {}
     headed = rows[0][1].lower() in ("genes", "gene_symbols", "members", "subunits")
     for row in rows[1:] if headed else rows:
@@ -164,13 +168,13 @@ def _names(rows: Rows) -> Complexes:
 
 
 def _table(rows: Rows) -> Complexes:
-    """One row a gene and complex; without a known header the first column is the gene."""
+    """One row per gene and complex; without a known header the first column is the gene."""
     gene, complex_ = find_column(rows[0], GENE_COLUMNS), find_column(rows[0], COMPLEX_COLUMNS)
     headed = gene is not None and complex_ is not None
     columns = (gene, complex_) if gene is not None and complex_ is not None else (0, 1)
     complexes: Complexes = {}
     for row in rows[1:] if headed else rows:
-        if len(row) > max(columns) and row[columns[1]]:
+        if not is_missing(row[columns[1]]):
             complexes.setdefault(row[columns[1]], []).append(row[columns[0]])
     return complexes
 
@@ -185,6 +189,12 @@ def _add(complexes: Complexes, name: str, genes: Sequence[str]) -> None:
     complexes[unique] = [g for g in dict.fromkeys(gene.strip() for gene in genes) if g]
 
 
+# Columns without which a row says nothing.
+_NEEDED = {
+    "corum": (CORUM_NAMES, SUBUNIT_COLUMNS, ORGANISM_COLUMNS),
+    "complextab": ((COMPLEXTAB_NAME,), COMPLEXTAB_MEMBERS, ORGANISM_COLUMNS),
+    "table": (GENE_COLUMNS, COMPLEX_COLUMNS),
+}
 READERS: dict[str, Callable[[Rows], Complexes]] = {
     "corum": _corum,
     "complextab": _complextab,

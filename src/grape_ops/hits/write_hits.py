@@ -19,6 +19,7 @@ import pandas as pd
 from grape_ops import __version__
 from grape_ops.artifacts.atomic import draft_of, write_json
 from grape_ops.artifacts.ownership import check_folder
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.hits.calibration import in_words
@@ -70,7 +71,7 @@ def write_hits(store_path: Path, out: Path, config: Config) -> str:
     out.mkdir(parents=True, exist_ok=True)
     for table, name in ((found.genes, GENES_TSV), (found.guides, GUIDES_TSV)):
         with draft_of(out / name) as draft:
-            table.to_csv(draft, sep="\t", index=False, float_format="%.6g")
+            spreadsheet_safe(table).to_csv(draft, sep="\t", index=False, float_format="%.6g")
     save_figure(volcano_figure(found.genes, config.hits.q_value), out / "volcano")
     if len(found.pseudo_genes):
         save_figure(calibration_figure(found.pseudo_genes), out / "calibration")

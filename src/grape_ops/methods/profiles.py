@@ -4,6 +4,7 @@ Rows are cells, or guides; they are matched to the store's genes by symbol, and 
 """
 
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,18 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _ROWS_AT_ONCE = 65_536
+# What reading a damaged parquet or text file raises.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    NotImplementedError,
+    OverflowError,
+    MemoryError,
+    zlib.error,
+)
 # Numbers that say which cell it is, where it lies, or how well it was read.
 _NO_FEATURE = re.compile(
     r"^(Metadata_.*|__index_level_\d+__|Unnamed.*|index|(image|object)_?number|parent_.*|tile|site|field|(cell_)?class.*"
@@ -111,9 +124,21 @@ def _read(file: Path, columns: list[str]) -> pd.DataFrame:
 
 
 def _parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]:
-    """Read a table in parts; the index that pandas hides in a parquet file is a column as any other."""
+    """Read a table in parts, and say in words what is wrong with a damaged one."""
     if not file.is_file():
         raise GrapeOpsError(f"There is no table of features {file}.")
+    try:
+        for part in _read_parts(file, columns):
+            twice = part.columns[part.columns.duplicated()]
+            if len(twice):
+                raise ValueError(f"it has the column {twice[0]} more than once")
+            yield part
+    except _DAMAGE as error:
+        raise GrapeOpsError(f"{file} cannot be read as a table of features: {error}") from None
+
+
+def _read_parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]:
+    """Read a table in parts; the index that pandas hides in a parquet file is a column as any other."""
     if file.suffix == ".parquet":
         import pyarrow.parquet
 

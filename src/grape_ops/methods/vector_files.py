@@ -4,16 +4,18 @@ word2vec's text format (with or without its first line of two numbers) and binar
 header, ``.npz`` with one array of names and one of vectors, ``.h5ad``; text may be compressed with gzip.
 """
 
-import gzip
+import math
+import struct
 import zlib
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.groundtruth.text_tables import decode, read_bytes, split_lines
 
-_GZIP = b"\x1f\x8b"
+_MOST_BYTES = 1 << 31  # of vectors, unpacked
 
 
 def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
@@ -34,12 +36,7 @@ def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _word2vec(path: Path) -> tuple[list[str], np.ndarray]:
-    data = path.read_bytes()
-    if data.startswith(_GZIP):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise GrapeOpsError(f"{path} cannot be unpacked: {error}") from None
+    data = read_bytes(path, _MOST_BYTES)
     return _binary(path, data) if _is_binary(data) else _text(path, data)
 
 
@@ -59,6 +56,11 @@ def _binary(path: Path, data: bytes) -> tuple[list[str], np.ndarray]:
         count, width = (int(number) for number in head.split())
     except ValueError:
         raise GrapeOpsError(f"{path} is not word2vec's binary format: its first line is {head[:40]!r}.") from None
+    if count < 0 or width < 1:
+        raise GrapeOpsError(f"{path} announces {count} vectors of {width} numbers.")
+    if 4 * count * width > len(data):  # before memory is asked for
+        held = len(data) // (4 * width)
+        raise GrapeOpsError(f"{path} announces {count} vectors of {width} numbers, but ends after {held}.")
     names, vectors = [], np.empty((count, width), np.float32)
     place, size = len(head) + 1, 4 * width
     for row in range(count):
@@ -72,7 +74,7 @@ def _binary(path: Path, data: bytes) -> tuple[list[str], np.ndarray]:
 
 
 def _text(path: Path, data: bytes) -> tuple[list[str], np.ndarray]:
-    lines = [line for line in data.decode(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in split_lines(decode(path, data)) if line.strip()]
     if not lines:
         return [], np.empty((0, 0), np.float32)
     last = lines[-1]
@@ -89,7 +91,7 @@ def _text(path: Path, data: bytes) -> tuple[list[str], np.ndarray]:
             )
         names.append(row[0])
         vectors.append(np.array(row[1:], dtype=np.float32))
-    return names, np.array(vectors, dtype=np.float32).reshape(len(names), -1)
+    return names, np.array(vectors, dtype=np.float32).reshape(len(names), -1 if names else 0)
 
 
 def _is_vector(words: list[str]) -> bool:
@@ -101,9 +103,14 @@ def _is_vector(words: list[str]) -> bool:
 
 def _npz(path: Path) -> tuple[list[str], np.ndarray]:
     try:
+        with ZipFile(path) as packed:
+            if sum(member.file_size for member in packed.infolist()) > _MOST_BYTES:
+                raise ValueError(f"it holds more than {_MOST_BYTES >> 20} MB")
+            for member in packed.infolist():
+                _check_announced(packed, member.filename, member.file_size)
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, BadZipFile) as error:
+    except _DAMAGE as error:
         raise GrapeOpsError(f"{path} cannot be read as .npz: {error}") from None
     names = [a for a in arrays.values() if a.ndim == 1 and a.dtype.kind in "US"]
     tables = [a for a in arrays.values() if a.ndim == 2 and a.dtype.kind in "fiu"]
@@ -111,6 +118,16 @@ def _npz(path: Path) -> tuple[list[str], np.ndarray]:
         held = ", ".join(f"{name} {a.dtype} {a.shape}" for name, a in arrays.items())
         raise GrapeOpsError(f"{path} should hold one array of names (N,) and one of vectors (N, V); it has {held}.")
     return names[0].astype(str).tolist(), tables[0].astype(np.float32)
+
+
+def _check_announced(packed: ZipFile, name: str, size: int) -> None:
+    """Stop where an array announces more numbers than its file holds, before memory is asked for."""
+    with packed.open(name) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    if math.prod(shape) * dtype.itemsize > size:
+        raise ValueError(f"{name} announces an array of {dtype} {shape}, but is {size} bytes long")
 
 
 def _h5ad(path: Path) -> tuple[list[str], np.ndarray]:
@@ -121,4 +138,19 @@ def _h5ad(path: Path) -> tuple[list[str], np.ndarray]:
     return [str(name) for name in adata.obs_names], matrix.astype(np.float32)
 
 
+# What reading a damaged zip of arrays raises.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    NotImplementedError,
+    MemoryError,
+    SyntaxError,
+    RuntimeError,
+    BadZipFile,
+    zlib.error,
+    struct.error,
+)
 _FORMATS = {".npz": _npz, ".h5ad": _h5ad}

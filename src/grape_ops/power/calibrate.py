@@ -19,6 +19,7 @@ import pandas as pd
 import typer
 from anndata import read_h5ad
 
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_json
 from grape_ops.config import CalibrateSettings, Config
@@ -86,8 +87,8 @@ def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config:
             scores.setdefault((name, point), []).append(result)
     table = _recovery_table(curves, scores)
     limits = _limit_table(table, config.calibrate.detected)
-    table.to_csv(out / "recovery.tsv", sep="\t", index=False)
-    limits.to_csv(out / "detection_limit.tsv", sep="\t", index=False)
+    spreadsheet_safe(table).to_csv(out / "recovery.tsv", sep="\t", index=False)
+    spreadsheet_safe(limits).to_csv(out / "detection_limit.tsv", sep="\t", index=False)
     figure = recovery_figure(table, config.calibrate.detected)
     for ending in ("png", "pdf"):
         figure.savefig(out / f"recovery.{ending}", dpi=200)

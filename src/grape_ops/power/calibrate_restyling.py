@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_json
 from grape_ops.config import Config
@@ -76,8 +77,8 @@ def calibrate_restyling(store_path: Path, out: Path, config: Config) -> str:
         shutil.rmtree(folder / "store", ignore_errors=True)
     scores = json.loads((folder / _SCORES_FILE).read_text())
     genes, kinds = _gene_table(scores, folder), _kind_table(scores)
-    genes.to_csv(out / "restyle.tsv", sep="\t", index=False)
-    kinds.to_csv(out / "restyle_kinds.tsv", sep="\t", index=False)
+    spreadsheet_safe(genes).to_csv(out / "restyle.tsv", sep="\t", index=False)
+    spreadsheet_safe(kinds).to_csv(out / "restyle_kinds.tsv", sep="\t", index=False)
     figure = restyle_figure(genes, kinds, scores)
     for ending in ("png", "pdf"):
         figure.savefig(out / f"restyle.{ending}", dpi=200)

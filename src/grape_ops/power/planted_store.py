@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import finish_shard, finish_store, put_crops, shard_names, start_shard
 from grape_ops.config import CalibrateSettings
@@ -170,8 +171,8 @@ def write_planted_store(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     records, size = _write_shards(source, design, cells, partial, reshape)
-    design.truth().to_csv(partial / TRUTH_FILE, sep="\t", index=False)
-    _planted_traits(source, design).to_csv(partial / TRAITS_FILE, sep="\t", index=False)
+    spreadsheet_safe(design.truth()).to_csv(partial / TRUTH_FILE, sep="\t", index=False)
+    spreadsheet_safe(_planted_traits(source, design)).to_csv(partial / TRAITS_FILE, sep="\t", index=False)
     finish_store(
         partial,
         cells,

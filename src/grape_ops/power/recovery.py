@@ -44,7 +44,7 @@ def recovery(
     scores["chance"] = float(np.nanmean(chance_average_precision(task.membership)))
     scores["complex_ap"] = [float(np.nanmean(precision[members])) for members in task.membership.T]
     if decoys:
-        shares = vectors[[*task.labelled_genes]].obsm[BATCH_COMPOSITION].to_numpy()
+        shares = vectors[[*task.labelled_genes]].obsm[BATCH_COMPOSITION]
         draw = np.random.default_rng([seed, _DECOYS])
         scores |= decoy_scores(table, task.membership, shares, _DECOY_DRAWS, draw)
     return scores

@@ -19,6 +19,7 @@ import pandas as pd
 import typer
 from anndata import read_h5ad
 
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import finish_shard, finish_store, put_crops, start_shard, write_json
 from grape_ops.config import Config
@@ -80,8 +81,8 @@ def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Conf
         gene_tables.append(of_genes.assign(method=method))
         pairs[method] = cosines
     table = pd.DataFrame(rows).round(4)
-    table.to_csv(out / "reproducibility.tsv", sep="\t", index=False)
-    pd.concat(gene_tables).round(4).to_csv(out / "genes.tsv", sep="\t", index=False)
+    spreadsheet_safe(table).to_csv(out / "reproducibility.tsv", sep="\t", index=False)
+    spreadsheet_safe(pd.concat(gene_tables).round(4)).to_csv(out / "genes.tsv", sep="\t", index=False)
     similarities_figure(pairs, table).savefig(out / "similarities.png", dpi=200)
     return table.to_string(index=False)
 

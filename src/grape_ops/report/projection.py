@@ -14,15 +14,17 @@ FEWEST_FOR_UMAP = 12
 NEIGHBOURS = 10
 
 
-def projections(vectors: np.ndarray, seed: int, name: str = "gene map") -> dict[str, np.ndarray]:
+def projections(
+    vectors: np.ndarray, seed: int, name: str = "gene map", fewest: int = FEWEST_FOR_UMAP
+) -> dict[str, np.ndarray]:
     """Project vectors (P, V) to the plane: name -> (P, 2), the preferred one first.
 
     UMAP (cosine, as the scores) if ``umap-learn`` is installed and there are points enough; principal components
     always. Names say what the axes are, with the explained share of the variance; ``name`` is the map's, for whoever
-    waits.
+    waits; ``fewest`` are the points that UMAP is drawn of.
     """
     found = {}
-    if len(vectors) >= FEWEST_FOR_UMAP and find_spec("umap") is not None:
+    if len(vectors) >= fewest and find_spec("umap") is not None:
         with waiting(f"{name}: UMAP"):
             found["UMAP"] = umap(vectors, seed)
     plane, share = principal_components(vectors)

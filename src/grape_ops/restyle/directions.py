@@ -13,6 +13,7 @@ import pandas as pd
 
 from grape_ops import __version__
 from grape_ops.artifacts.ownership import check_folder, write_text
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.writer import shard_names
 from grape_ops.config import GenerateSettings
 from grape_ops.errors import GrapeOpsError
@@ -81,7 +82,7 @@ def write_directions(
             )
             advance()
     table = pd.concat(tables, ignore_index=True)
-    table.to_csv(out / CHANGES_TSV, sep="\t", index=False, float_format="%.6g")
+    spreadsheet_safe(table).to_csv(out / CHANGES_TSV, sep="\t", index=False, float_format="%.6g")
     record: dict[str, Any] = {
         "version": __version__,
         "run": run_path.name,

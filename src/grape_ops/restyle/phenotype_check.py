@@ -14,6 +14,7 @@ import pandas as pd
 
 from grape_ops import __version__
 from grape_ops.artifacts.ownership import check_folder, write_text
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.writer import shard_names
 from grape_ops.config import FeatureSettings, GenerateSettings
 from grape_ops.errors import GrapeOpsError
@@ -97,8 +98,10 @@ def write_check(
     table = scored(measured, settings.q_value)
     summary = _summary(comparison, measurer, table)
     out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(out / PHENOTYPE_TSV, sep="\t", index=False, float_format="%.6g")
-    pd.DataFrame(tops, columns=list(TOP_COLUMNS)).to_csv(out / FEATURES_TSV, sep="\t", index=False, float_format="%.6g")
+    spreadsheet_safe(table).to_csv(out / PHENOTYPE_TSV, sep="\t", index=False, float_format="%.6g")
+    spreadsheet_safe(pd.DataFrame(tops, columns=list(TOP_COLUMNS))).to_csv(
+        out / FEATURES_TSV, sep="\t", index=False, float_format="%.6g"
+    )
     known = pd.concat(values, ignore_index=True) if values else pd.DataFrame(columns=list(VALUE_COLUMNS))
     known.to_parquet(out / VALUES_FILE, index=False)
     matching = {row: part for row, (part, _) in comparison.knockouts.items()}

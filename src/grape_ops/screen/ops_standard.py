@@ -41,7 +41,7 @@ def _aggregations(root: Path) -> list[Path]:
 
 
 def _recognise(root: Path) -> bool:
-    return any(next(folder.glob("*.zarr"), None) for folder in _aggregations(root))
+    return any(next(folder.glob("*.zarr"), folder / LIBRARY).exists() for folder in _aggregations(root))
 
 
 def read_ops_standard(root: Path, settings: ScreenSettings, parts: Path | None = None) -> Screen:
@@ -86,6 +86,11 @@ def read_ops_standard(root: Path, settings: ScreenSettings, parts: Path | None =
 def _find_fields(home: Path) -> Fields:
     """Find the fields of all plates: in {name}.zarr/row/column/field, or with the plate as a level of its own."""
     stores = sorted(home.glob("*.zarr"))
+    if not stores:
+        raise GrapeOpsError(
+            f"{home} is a submission of the OPS Data Standard without images: no plate (NAME.zarr) lies beside "
+            f"{CELL_DATA}. Cells are cropped from plate images; lay them there, or name the screen they come from."
+        )
     fields: Fields = defaultdict(dict)
     for store in stores:
         plate = store.stem if len(stores) > 1 else ""

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
+
 
 @dataclass(frozen=True)
 class Tally:
@@ -56,4 +58,4 @@ def as_records(tallies: Iterable[Tally]) -> list[dict[str, Any]]:
 def as_tsv(records: list[dict[str, Any]]) -> str:
     """Give the records of quality.json as a table: what, count, fate, setting."""
     columns = ["what", "count", "fate", "setting"]
-    return pd.DataFrame(records, columns=columns).to_csv(sep="\t", index=False)
+    return spreadsheet_safe(pd.DataFrame(records, columns=columns)).to_csv(sep="\t", index=False)

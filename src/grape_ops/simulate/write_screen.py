@@ -16,6 +16,7 @@ import pandas as pd
 import tifffile
 import yaml
 
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import SimulateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.machine import core_count, follow_parent, interrupt_held_back
@@ -99,8 +100,8 @@ def simulate_screen(out: Path, settings: SimulateSettings, workers: int = 0) -> 
     identified = cells[cells[GUIDE] != ""].reset_index(drop=True)
 
     identified[[GENE, GUIDE, PLATE, WELL, TILE, Y, X]].to_parquet(partial / CELLS_FILE, index=False)
-    library.to_csv(partial / LIBRARY_FILE, index=False)
-    truth_table(complexes).to_csv(partial / TRUTH_FILE, sep="\t", index=False)
+    spreadsheet_safe(library).to_csv(partial / LIBRARY_FILE, index=False)
+    spreadsheet_safe(truth_table(complexes)).to_csv(partial / TRUTH_FILE, sep="\t", index=False)
     description = {
         "cells": CELLS_FILE,
         "tiles": TILE_PATTERN,

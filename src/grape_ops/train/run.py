@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 
 from grape_ops.artifacts.ownership import check_folder
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.genes import gene_table
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, dump_config, flatten, parse_config, read_yaml
@@ -150,7 +151,7 @@ def _create(out: Path, store: CropStore, config: Config, truth: str | None) -> R
     out.mkdir(parents=True, exist_ok=True)
     genes = gene_table(store)
     if store.unit == "guide":
-        guide_groups(store).to_csv(out / GUIDES_FILE, sep="\t", index=False)
+        spreadsheet_safe(guide_groups(store)).to_csv(out / GUIDES_FILE, sep="\t", index=False)
     genes.to_parquet(out / GENES_FILE)
     _write(out / RUN_CONFIG_FILE, dump_config(config))
     record = {

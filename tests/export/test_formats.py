@@ -22,7 +22,7 @@ def test_genes_open_in_scanpys_format(export_run_path, tmp_path):
     assert np.array_equal(adata.X, embed(export_run_path, open_run(export_run_path).config.embed).X)
     planes = [key for key in adata.obsm if key.startswith("X_")]
     assert planes and all(adata.obsm[key].shape == (6, 2) for key in planes)
-    assert adata.uns["method"].startswith("grape")
+    assert adata.uns["method"].startswith("GRAPE")
 
 
 def test_clusters_are_two_columns(export_run_path, tmp_path):

@@ -64,7 +64,7 @@ def full_run(tiny_store: CropStore, settings: Config, tmp_path_factory: pytest.T
     other = vectors.copy()
     other.X = np.random.default_rng(0).random(other.shape, np.float32)
     quick = EvaluateSettings(permutations=50, kmeans_runs=5, bootstrap=20, shuffles=5, sweep_max=2, leiden_runs=2)
-    scores = evaluate_maps({"grape M": vectors, "statistics": other}, load_truth(str(truth)), quick, 0)
+    scores = evaluate_maps({"GRAPE M": vectors, "statistics": other}, load_truth(str(truth)), quick, 0)
     write_scores(scores, folder)
     return run
 

@@ -63,8 +63,10 @@ def profile_vectors(task: Task) -> "AnnData":
     """Make profiles of the store's genes from a table of features; nothing is drawn, the seed is not used."""
     store, config = task.store, task.config
     rows = _rows_of(store, config)
-    table = _table(config)
-    names = _features(table, [*_described(_columns(table), config).values(), *config.baselines.profiles.drop])
+    table, settings = _table(config), config.baselines.profiles
+    columns = _columns(table)
+    keys = key_columns(columns, store.cells, settings.columns)
+    names = _features(table, [*_described(columns, config).values(), *keys.values(), *settings.drop])
 
     def read(controls_only: bool) -> Blocks:
         first = 0

@@ -30,7 +30,7 @@ from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.reproducibility import map_agreement
-from grape_ops.methods import Method, check_methods, find_methods
+from grape_ops.methods import METHODS, Method, check_methods, find_methods
 from grape_ops.power.power_figures import similarities_figure
 from grape_ops.progress import progress
 from grape_ops.runner.jobs import Job
@@ -88,7 +88,7 @@ def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Conf
             do_jobs(todo, "Halves", at_a_time)
             for half in halves:
                 shutil.rmtree(half.store)
-        jobs = _compared_before(out, halves) | jobs
+        jobs = _compared_before(out, halves, found.values()) | jobs
         write_json(out / RECORD_FILE, {"methods": list(dict.fromkeys([*_methods_before(out), *found]))})
         return _compare(jobs, out, config)
 
@@ -127,13 +127,13 @@ class _Half:
         return Job.of(spec, self.config.seed, self.config, self.store, self.identity, self.work)
 
 
-def _compared_before(out: Path, halves: Sequence[_Half]) -> dict[str, list[Job]]:
-    """Jobs of the methods that earlier calls have compared with the settings of now."""
-    found = {}
+def _compared_before(out: Path, halves: Sequence[_Half], methods: Iterable[Method]) -> dict[str, list[Job]]:
+    """Jobs of other methods, or the same, that earlier calls have compared with the settings of now."""
+    found, names = {}, {method.name for method in methods}
     for spec in _methods_before(out):
         with suppress(GrapeOpsError):  # a method of the user's may be gone
             pair = [half.job(spec) for half in halves]
-            if all(job.finished for job in pair):
+            if all(job.finished and (job.spec in METHODS or job.method.name not in names) for job in pair):
                 found[spec] = pair
     return found
 

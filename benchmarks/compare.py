@@ -1,19 +1,19 @@
-"""Run methods on a store a seed, score each map, and put the figures together: what the benchmarks of maps share."""
+"""Run methods on one store per seed, score each map, and collect the figures: what the benchmarks of maps share."""
 
 import argparse
-import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from anndata import read_h5ad
-
+from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, load_config
 from grape_ops.groundtruth import load_truth
-from grape_ops.power.methods import check_known, method_names, write_vectors
+from grape_ops.methods import find_methods, method_names
 from grape_ops.power.recovery import over_screens, paired_differences, recovery
+from grape_ops.runner.jobs import Job
+from grape_ops.runner.processes import do_jobs
 from grape_ops.schema import TRUTH_FILE
+from grape_ops.train.run import store_fingerprint
 
 # Steps of everything that is trained, to show that it runs.
 QUICK = ("train.steps=30", "train.init.classifier.steps=30", "baselines.classifier.steps=30")
@@ -49,33 +49,34 @@ def compare(
         raise SystemExit("Give --out FILE, or --store-only DIR.")
     methods = options.methods.split(",")
     known = [name for name in methods if name in method_names()]
-    check_known(methods)
+    find_methods(methods)
     seeds = options.seeds[:1] if options.quick else options.seeds
     overrides = [*options.set, *(QUICK if options.quick else [])]
     scores: dict[str, list[dict[str, Any]]] = {}
     for seed in seeds:
-        store, maps = work / f"seed{seed}" / "store", work / f"seed{seed}" / "maps"
+        store = work / f"seed{seed}" / "store"
         if not store.exists():
             write(seed, store)
         config = load_config(options.config, [*overrides, f"seed={seed}"])
-        for method in known:
-            before = set(maps.rglob("*.h5ad"))
-            begun = time.perf_counter()
-            files = write_vectors(method, store, maps, config)
-            took = time.perf_counter() - begun
-            seconds = _kept_seconds(maps, method, took, made=not set(files.values()) <= before)
-            for name, file in files.items():
-                vectors = read_h5ad(file)
+        for job in jobs_on(store, work / f"seed{seed}" / "jobs", known, config):
+            seconds = round(job.cost()["wall_s"], 1)
+            for name, vectors in job.maps_asked_for().items():
                 if score is None:
                     truth = load_truth(str(store / TRUTH_FILE))
                     result = recovery(vectors, truth, config.evaluate, seed, decoys)
                 else:
                     result = score(vectors, store, config, seed)
-                result["seconds"] = seconds
-                scores.setdefault(name, []).append(result)
-                cost = "" if seconds is None else f"  {seconds:.0f} s"
-                print(f"seed {seed}  {name:14}  mAP {result['map']:.3f}{cost}", flush=True)
+                scores.setdefault(name, []).append(result | {"seconds": seconds})
+                print(f"seed {seed}  {name:20}  mAP {result['map']:.3f}  {seconds:.0f} s", flush=True)
     return over_screens(scores), paired_differences(scores)
+
+
+def jobs_on(store: Path, work: Path, methods: Sequence[str], config: Config) -> list[Job]:
+    """Do methods on a store, one after the other, with the seed of the settings; what is done is not done again."""
+    cells = store_fingerprint(CropStore.open(store))
+    jobs = [Job.of(method, config.seed, config, store, cells, work) for method in methods]
+    do_jobs(jobs, store.parent.name, at_a_time=1)
+    return jobs
 
 
 def print_figures(figures: dict[str, Any], differences: Sequence[dict[str, Any]]) -> None:
@@ -91,16 +92,6 @@ def print_figures(figures: dict[str, Any], differences: Sequence[dict[str, Any]]
         print(f"{method:{width}}" + "".join(f"{cell:>20}" for cell in cells))
     for row in differences:
         print(f"{row['first']} - {row['second']}: mAP {row['map']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]")
-
-
-def _kept_seconds(maps: Path, method: str, took: float, made: bool) -> float | None:
-    """Seconds a method took when its map was made; None if it was found and nobody noted them."""
-    file = maps / "seconds.json"
-    known: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
-    if made:
-        known[method] = round(took, 1)
-        file.write_text(json.dumps(known))
-    return known.get(method)
 
 
 def _numbers(text: str) -> list[int]:

@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 from anndata import AnnData, read_h5ad
 
-from compare import QUICK, print_figures
+from compare import QUICK, jobs_on, print_figures
 from counterfactual_bbbc021 import QUICK_CELLS, over_seeds, read_recipe, recipe_folder, trained
 from counterfactual_bbbc021 import print_figures as print_restyled
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_json
 from grape_ops.config import CalibrateSettings, Config, EmaSettings, EmbedSettings, load_config
-from grape_ops.embed import POSITIONS, embed
+from grape_ops.embed import INITIALISATION, POSITIONS, embed, map_name
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth import load_truth
-from grape_ops.power.methods import GRAPE, check_known, write_vectors
+from grape_ops.methods import find_methods
 from grape_ops.power.recovery import over_screens, paired_differences, recovery
 from grape_ops.power.restyling_scores import RESTYLED_CELLS, map_scores, reference_scores, restyled_scores
 from grape_ops.restyle.restyler import Restyler
@@ -87,12 +87,12 @@ def judged(recipe: str, config: Config, screens: Screens, store: CropStore, seed
 
 
 def read_outs(run: Path, config: Config, seed: int) -> list[tuple[str, AnnData]]:
-    """Vectors at every position, with the filter and without, and M's start if it was not noise: name and vectors."""
-    found = [("start", read_h5ad(run / INIT_FILE))] if (run / INIT_FILE).exists() else []
+    """Every map of a run by its name: all positions, with the filter and without, and the initialisation of M."""
+    found = [(INITIALISATION, read_h5ad(run / INIT_FILE))] if (run / INIT_FILE).exists() else []
     for ema in (True, False) if config.train.ema.enabled else (False,):
         for position in POSITIONS:
             settings = EmbedSettings.model_validate(config.embed.model_dump() | {"position": position, "ema": ema})
-            found.append((f"{position}{'' if ema else ', no EMA'}", embed(run, settings, seed=seed)))
+            found.append((map_name(config, position, ema), embed(run, settings, seed=seed)))
     return found
 
 
@@ -158,8 +158,7 @@ def run_all(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         control_cells=options.cells_per_gene,
         effect_size=options.effect_size,
     )
-    check_known(options.methods)
-    if GRAPE in options.methods:
+    if find_methods(options.methods).keys() & {"grape"}:
         raise GrapeOpsError("GRAPE is compared by --recipes; --methods takes baselines.")
     judging = load_config("recommended.yaml", options.set)
     cells, screens = cells_of(planted), Screens.of(work, planted, options.restyled_cells, judging)
@@ -172,9 +171,9 @@ def run_all(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     for seed in options.seeds:
         store, folder = screens.store(seed), screens.folder / f"seed{seed}"
         measuring = judging.model_copy(update={"seed": seed})
-        for method in options.methods:
-            for name, file in write_vectors(method, store.path, folder / "maps", measuring).items():
-                maps.setdefault(name, []).append(scored(read_h5ad(file), store, measuring, seed))
+        for job in jobs_on(store.path, folder / "jobs", options.methods, measuring):
+            for name, vectors in job.maps_asked_for().items():
+                maps.setdefault(name, []).append(scored(vectors, store, measuring, seed))
                 print(f"seed {seed}  {name:20}  mAP {maps[name][-1]['map']:.3f}", flush=True)
         yardstick = screens.yardstick(seed, store, measuring)
         for name, scores in reference_scores(yardstick, store, measuring, folder).items():
@@ -203,7 +202,7 @@ def report(
 ) -> dict[str, Any]:
     """Put seeds together and print all tables."""
     of_recipes = [name for name in maps if name.partition(" ")[0] in curves]
-    main = [name for name in maps if name not in of_recipes] + [f"{recipe} 1" for recipe in curves]
+    main = [name for name in maps if name not in of_recipes] + [f"{recipe} GRAPE M" for recipe in curves]
     scores = over_screens(maps)
     differences = paired_differences({name: maps[name] for name in main})
     print("\nTable 1: maps, GRAPE's read at position 1")

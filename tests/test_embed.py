@@ -27,7 +27,7 @@ def test_position_1_is_the_matrix_and_2_its_mapping(run):
     np.testing.assert_array_equal(first.X, nets.embedding.weight.numpy())
     np.testing.assert_array_equal(second.X, nets.mapping(nets.embedding.weight).numpy())
     assert first.X.dtype == np.float32
-    assert first.uns["method"] == "grape M"
+    assert first.uns["method"] == "GRAPE M"
     assert first.obs["is_control"].tolist() == [False] * 4 + [True]
 
 
@@ -95,7 +95,7 @@ def test_our_earlier_vectors_are_replaced_and_said_and_those_of_others_refused(r
     write_embedding(run.path, out, position=1)
     write_embedding(run.path, out, position=2)
     assert "was replaced" in capsys.readouterr().err
-    assert anndata.read_h5ad(out).uns["method"] == "grape F(M)"
+    assert anndata.read_h5ad(out).uns["method"] == "GRAPE F(M)"
     foreign = anndata.AnnData(np.ones((2, 3), np.float32))
     foreign.uns["method"] = "years of work"
     foreign.write_h5ad(tmp_path / "mine.h5ad")

@@ -70,7 +70,7 @@ def test_one_file_leads_from_tiles_to_a_report(done: Path):
     assert genes.shape == (5, 64)
     assert genes.obs["n_cells"].min() > 0
     scores = json.loads((done / "scores.json").read_text())
-    assert [s["method"] for s in scores] == ["grape M", "grape F(M)", "random", "statistics"]
+    assert [s["method"] for s in scores] == ["GRAPE M", "GRAPE F(M)", "random", "statistics"]
     assert all(0 < s["map"]["p_value"] <= 1 for s in scores)
     assert "</html>" in (done / "report.html").read_text()[-200:]
 
@@ -126,7 +126,7 @@ def test_trust_compares_maps_of_both_halves_of_the_cells(done: Path, capsys: pyt
     said = capsys.readouterr().out
     assert "train: up to date" in said and "trust: working" in said
     table = pd.read_csv(done / "trust" / "reproducibility.tsv", sep="\t")
-    assert list(table["method"]) == ["grape", "grape position 2", "grape position 3", "random", "statistics"]
+    assert list(table["method"]) == ["GRAPE M", "GRAPE F(M)", "GRAPE E", "random", "statistics"]
     assert table["correlation"].between(-1, 1).all() and (table["n_genes"] == 4).all()
     run_pipeline(plan)
     assert "trust: up to date" in capsys.readouterr().out

@@ -12,17 +12,32 @@ import torch
 from grape_ops.cells.batches import StandardizedCrops
 from grape_ops.cells.genes import check_vectors_place, gene_anndata, write_gene_vectors
 from grape_ops.cells.store import CropStore
-from grape_ops.config import EmbedSettings
+from grape_ops.config import Config, EmbedSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
 from grape_ops.train.checkpoint import restore_nets
+from grape_ops.train.initialize import INITIALISATION
 from grape_ops.train.run import Run, open_run, store_fingerprint
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-POSITIONS = {1: "M", 2: "F(M)", 3: "E of restyled cells"}
+POSITIONS = {1: "M", 2: "F(M)", 3: "E"}  # 3: codes that E reads from restyled cells
+
+
+def map_name(config: Config, position: int, ema: bool) -> str:
+    """Name of a map in tables: ``GRAPE M``, ``GRAPE F(M)`` or ``GRAPE E``.
+
+    With ``, no EMA`` behind it where the run keeps filtered weights and the map is not read from them.
+    """
+    return f"GRAPE {POSITIONS[position]}" + ("" if ema or not config.train.ema.enabled else ", no EMA")
+
+
+def map_names() -> tuple[str, ...]:
+    """All names that maps of GRAPE can have."""
+    names = [f"GRAPE {part}{weights}" for weights in ("", ", no EMA") for part in POSITIONS.values()]
+    return (*names, INITIALISATION)
 
 
 def embed(
@@ -61,7 +76,7 @@ def embed(
         else:
             store = run_store(run, store_path)
             vectors = read_back_styles(nets, store, settings.cells_per_gene, settings.batch_size, seed)
-    adata = gene_anndata(vectors, run.genes, method=f"grape {POSITIONS[settings.position]}")
+    adata = gene_anndata(vectors, run.genes, method=map_name(run.config, settings.position, settings.ema))
     adata.uns["grape"] = {
         "position": settings.position,
         "ema": filtered,

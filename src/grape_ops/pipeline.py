@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -140,16 +140,17 @@ def read_pipeline(file: Path, overrides: Iterable[str] = ()) -> tuple[PipelineFi
     return plan, config.model_copy(update={"embed": config.embed.model_copy(update={"position": main})})
 
 
-def _check_baselines(names: Iterable[str]) -> None:
-    from grape_ops.methods import BASELINES
+def _check_baselines(names: Sequence[str]) -> None:
+    from grape_ops.methods import find_methods
 
-    unknown = [name for name in names if name not in BASELINES]
-    if unknown:
-        raise GrapeOpsError(f"There is no baseline {', '.join(unknown)}; there are: {', '.join(BASELINES)}.")
+    if names:
+        find_methods(names)
 
 
 def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
     """Yield the steps in order; each one's inputs name the fingerprint of the steps before it."""
+    from grape_ops.methods import find_method
+
     out, screen = base / plan.out, base / plan.screen
     store, run = out / "store", out / "run"
     settings = config.model_dump(mode="json")
@@ -175,7 +176,7 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
         yield (step := _embed_step(run, file, position, config, trained))
         vectors.append((file, step))
     for method in plan.baselines:
-        file = out / "baselines" / f"{method}.h5ad"
+        file = out / "baselines" / f"{find_method(method).name}.h5ad"
         yield (step := _baseline_step(method, store, file, config, cut))
         vectors.append((file, step))
     inputs: list[Any] = [trained.fingerprint, *(step.fingerprint for _, step in vectors)]
@@ -195,9 +196,10 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
     page = out / "report.html"
     yield Step("report", inputs, (page,), lambda _: _report(run, page, scores, truth))
     if plan.trust:
-        methods = ["grape", *plan.baselines]
-        inputs = [trained.fingerprint, methods, *(settings[name] for name in ("embed", "evaluate", "baselines"))]
-        inputs.append(config.features.decisive())
+        # Prior knowledge is the same for both halves of the cells.
+        methods = ["grape", *(name for name in plan.baselines if find_method(name).reads != "prior knowledge")]
+        decisive = [find_method(method).decisive(config) for method in methods]
+        inputs = [trained.fingerprint, methods, decisive, settings["embed"], settings["evaluate"]]
         yield Step("trust", inputs, (out / TRUST_DIR,), lambda _: _trust(store, out / TRUST_DIR, methods, config))
 
 
@@ -247,15 +249,13 @@ def _embed_step(run: Path, file: Path, position: int, config: Config, trained: S
 
 
 def _baseline_step(method: str, store: Path, file: Path, config: Config, cut: Step) -> Step:
-    from grape_ops.runner.jobs import what_decides
+    from grape_ops.methods import find_method, write_baseline
 
     def act(_: bool) -> None:
-        from grape_ops.methods import write_baseline
-
         write_baseline(method, store, file, seed=config.seed, config=config)
 
-    decisive = [config.seed, what_decides(method, config)]
-    return Step(f"baseline-{method}", [cut.fingerprint, method, decisive], (file,), act)
+    decisive = [config.seed, find_method(method).decisive(config)]
+    return Step(f"baseline-{find_method(method).name}", [cut.fingerprint, method, decisive], (file,), act)
 
 
 def _phenotype_step(run: Path, store: Path, folder: Path, config: Config, trained: Step) -> Step:

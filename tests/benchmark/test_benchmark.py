@@ -12,15 +12,17 @@ import pytest
 
 from grape_ops.benchmark import ablation_names, run_ablations, run_benchmark
 from grape_ops.benchmark.ablations import read_ablation
-from grape_ops.benchmark.compare import check_inputs, chosen_methods, named_files
+from grape_ops.benchmark.compare import chosen_methods, named_files
 from grape_ops.benchmark.tables import WIDTH
 from grape_ops.cli import main
 from grape_ops.config import Config, FeatureSettings, dump_config, flatten, load_config, parse_config
 from grape_ops.errors import GrapeOpsError, Interrupted
+from grape_ops.methods import METHODS, check_methods
 from grape_ops.runner.cost import mean_cost, total_cost
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs, one_gpu
 from grape_ops.runner.worker import work
+from grape_ops.train.run import store_fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,10 @@ def truth(tmp_path_factory) -> str:
     return str(file)
 
 
+def job_of(method: str, config: Config, store, work: Path) -> Job:
+    return Job.of(method, 0, config, store.path, store_fingerprint(store), work)
+
+
 def widest(table: str) -> int:
     return max(len(line) for line in table.splitlines())
 
@@ -50,10 +56,10 @@ def test_a_benchmark_is_run_judged_and_gone_on_with(tiny_store, config, truth, t
     table = run_benchmark(tiny_store.path, truth, out, config, methods=methods, maps=maps, seeds=1, at_a_time=1)
 
     scores = {entry["method"]: entry for entry in json.loads((out / "scores.json").read_text())}
-    assert next(iter(scores)) == "grape 1" and {"random", "grape 3, no EMA"} < set(scores)
-    cost = scores["grape 2"]["cost"]
+    assert next(iter(scores)) == "GRAPE M" and {"random", "GRAPE E, no EMA"} < set(scores)
+    cost = scores["GRAPE F(M)"]["cost"]
     assert cost["wall_s"] > 0 and cost["cpu_s"] > 0 and cost["peak_mib"] > 100 and cost["gpu_s"] == 0
-    assert widest(table) <= WIDTH and "mAP, grape 1 minus" in table
+    assert widest(table) <= WIDTH and "mAP, GRAPE M minus" in table
     assert (out / "table.txt").read_text() == table and (out / "evaluation/sweep.tsv").is_file()
     # A map without all genes is judged beside the others on the genes they share.
     assert (
@@ -73,7 +79,7 @@ def test_a_benchmark_is_run_judged_and_gone_on_with(tiny_store, config, truth, t
     assert "cannot be judged" in table and widest(table) <= WIDTH
     again = {file: file.stat().st_mtime_ns for file in out.glob("work/*/done.json")}
     assert again == done  # only GRAPE's settings changed; nothing was done again or lost
-    grape = [Job.of("grape", 0, settings, tiny_store, out / "work") for settings in (config, longer)]
+    grape = [job_of("grape", settings, tiny_store, out / "work") for settings in (config, longer)]
     assert grape[0].done and not grape[1].done
 
 
@@ -108,7 +114,7 @@ def test_stopped_ablations_go_on(tiny_store, config, truth, tmp_path, monkeypatc
     assert stopped.value.code == 130 and "The same command goes on where it stopped" in said
     assert "Note: Trainings: 1 of 100,000 steps" in said  # the ablation of the read-out shares it
     # The same command would start a worker on the same job; what that does is done here.
-    folder = Job.of("grape", 0, endless, tiny_store, Path("out/work")).folder
+    folder = job_of("grape", endless, tiny_store, Path("out/work")).folder
     before = saved_steps(folder)
     with signal_when(lambda: saved_steps(folder) > before, signal.SIGTERM), pytest.raises(Interrupted):
         work(folder)
@@ -139,24 +145,24 @@ def test_somebody_elses_folder_is_left_alone(tiny_store, config, truth, tmp_path
 
 
 def test_a_job_that_fails_says_why_and_the_others_stay(tiny_store, config, tmp_path):
-    jobs = [Job.of(method, 0, config, tiny_store, tmp_path) for method in ("gene2vec", "random")]
+    jobs = [job_of(method, config, tiny_store, tmp_path) for method in ("gene2vec", "random")]
     with pytest.raises(GrapeOpsError, match="1 of 2 jobs failed; the others are done.*\n.*gene2vec.vectors=FILE"):
-        do_jobs(jobs, tiny_store, "test", 1)
+        do_jobs(jobs, "test", 1)
     assert not jobs[0].done and list(jobs[1].maps()) == ["random"]
 
 
 def test_what_is_asked_for_is_checked_first(config, tiny_store):
     with pytest.raises(GrapeOpsError, match="--set baselines.gene2vec.vectors=FILE; there is none set"):
-        check_inputs(["random", "gene2vec"], tiny_store, config)
+        check_methods([METHODS["random"], METHODS["gene2vec"]], tiny_store, config)
     blind = config.model_copy(update={"features": FeatureSettings(nucleus_channel="DAPI")})
     with pytest.raises(GrapeOpsError, match="no channel 'DAPI'"):
-        check_inputs(["engineered"], tiny_store, blind)
-    check_inputs(["random", "engineered"], tiny_store, config)
+        check_methods([METHODS["engineered"]], tiny_store, blind)
+    check_methods([METHODS["random"], METHODS["engineered"]], tiny_store, config)
     assert "gene2vec" not in chosen_methods((), config) and "engineered" in chosen_methods((), config)
     with pytest.raises(GrapeOpsError, match="no method grap; there are: random"):
         chosen_methods(["grap"], config)
-    with pytest.raises(GrapeOpsError, match="the name grape 1 is taken"):
-        named_files(["grape 1=x.h5ad"])
+    with pytest.raises(GrapeOpsError, match="the name GRAPE M is taken"):
+        named_files(["GRAPE M=x.h5ad"])
     with pytest.raises(GrapeOpsError, match="wants NAME=FILE.h5ad"):
         named_files(["x.h5ad"])
     with pytest.raises(GrapeOpsError, match="no ablation nothing; there are: attention"):

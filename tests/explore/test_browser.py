@@ -79,7 +79,7 @@ def test_search_opens_the_gene_card(page, words):
     look_up(page, words)
     wait(page, "document.getElementById('panel-gene').dataset.gene === 'BBB'")
     card = text(page, "#panel-gene")
-    assert "first complex · 12 cells · 2 guides" in card and "Nearest genes in grape M" in card
+    assert "first complex · 12 cells · 2 guides" in card and "Nearest genes in GRAPE M" in card
     assert len(page.find_elements(By.CSS_SELECTOR, ".neighbours tbody tr")) == 3
     assert len(page.find_elements(By.CSS_SELECTOR, ".guides tbody tr")) == 2
     assert "#gene=BBB" in page.current_url
@@ -300,7 +300,7 @@ def test_two_maps_side_by_side(page, site):
         page, "document.querySelectorAll('.plot').length === 2 && document.querySelectorAll('.neighbours').length === 2"
     )
     assert "of the 3 nearest genes are the same in both maps" in text(page, "#agreement")
-    assert [title.text for title in page.find_elements(By.CSS_SELECTOR, ".plotname")] == ["grape M", "other (3 runs)"]
+    assert [title.text for title in page.find_elements(By.CSS_SELECTOR, ".plotname")] == ["GRAPE M", "other (3 runs)"]
     page.find_element(By.ID, "compare").click()
     wait(page, "document.querySelectorAll('.plot').length === 1")
 

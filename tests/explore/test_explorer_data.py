@@ -23,7 +23,7 @@ def pixels(png: bytes) -> np.ndarray:
 def test_overview_names_what_there_is(explorer):
     overview = explorer.overview("live")
     assert overview["genes"] == ["AAA", "BBB", "CCC", "DDD"]
-    assert [(m["name"], m["runs"]) for m in overview["maps"]] == [("grape M", 1), ("other", 3)]
+    assert [(m["name"], m["runs"]) for m in overview["maps"]] == [("GRAPE M", 1), ("other", 3)]
     assert overview["aliases"] == {"OLDNAME": "CCC"}
     assert overview["complexes"][0] == {"name": "first complex", "genes": [0, 1]}
     assert overview["pixel_size"] == 0.5
@@ -71,7 +71,7 @@ def test_two_seeds_of_one_method_are_told_apart(request_, tmp_path):
     names = [
         m.name for m in ExplorerData(replace(request_, groups=(), maps=(tmp_path / "seed7" / "genes.h5ad",))).map_views
     ]
-    assert names == ["grape M", "grape M (seed7/genes.h5ad)"]
+    assert names == ["GRAPE M", "GRAPE M (seed7/genes.h5ad)"]
 
 
 def test_files_beside_the_run_join_and_what_is_no_map_is_told(copied):
@@ -81,7 +81,7 @@ def test_files_beside_the_run_join_and_what_is_no_map_is_told(copied):
     other.write_h5ad(copied.run.parent / "genes_other.h5ad")
     (copied.run.parent / "genes_broken.h5ad").write_text("not a map")
     explorer = ExplorerData(request)
-    assert [view.name for view in explorer.map_views] == ["grape M", "beside"]
+    assert [view.name for view in explorer.map_views] == ["GRAPE M", "beside"]
     assert len(explorer.left_out) == 1 and explorer.left_out[0].startswith(
         "genes_broken.h5ad beside the run is left out"
     )

@@ -27,7 +27,7 @@ def test_genes_open_in_scanpys_format(export_run_path, tmp_path):
     # cellxgene refuses tables in obsm, and looks for a plane; UMAP is drawn from four genes on.
     assert all(isinstance(value, np.ndarray) for value in adata.obsm.values())
     assert "X_umap" in planes or find_spec("umap") is None
-    assert adata.uns["method"].startswith("grape")
+    assert adata.uns["method"].startswith("GRAPE")
 
 
 def test_clusters_are_two_columns(export_run_path, tmp_path):

@@ -10,7 +10,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.config import parse_config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.methods import BASELINES, Task, write_baseline
+from grape_ops.methods import METHODS, Task, write_baseline
 from grape_ops.methods.statistics import BLOCKS, QUANTILES, RINGS, crop_statistics, statistic_names
 from grape_ops.schema import CONTROL_LABEL, OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_METHOD
 
@@ -37,7 +37,7 @@ def make_store(path, gain: tuple[float, float] = (1.0, 1.0)) -> CropStore:
 def made(method: str, store: CropStore, seed: int = 0) -> anndata.AnnData:
     short = {"classifier": {"steps": 2}}
     quick = parse_config({"baselines": short, "train": {"init": short}}, "test")
-    return BASELINES[method](Task(store, quick, seed, store.path.with_name("work")))
+    return METHODS[method].run(Task(store, quick, seed, store.path.with_name("work")))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_average_is_the_mean_over_cells(store):
 def test_written_baselines_can_be_read_and_unknown_ones_are_named(store, tmp_path):
     write_baseline("random", store.path, tmp_path / "deep/random.h5ad", seed=3)
     assert (anndata.read_h5ad(tmp_path / "deep/random.h5ad").X == made("random", store, 3).X).all()
-    with pytest.raises(GrapeOpsError, match="no baseline 'impaa'; there are: random, "):
+    with pytest.raises(GrapeOpsError, match="There is no method impaa; there are: random, .*module:function"):
         write_baseline("impaa", store.path, tmp_path / "x.h5ad")
     with pytest.raises(GrapeOpsError, match="is a folder; name a file"):
         write_baseline("random", store.path, tmp_path)

@@ -12,9 +12,8 @@ from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.config import ClassifierSettings, parse_config
 from grape_ops.errors import GrapeOpsError
+from grape_ops.methods import METHODS, Task
 from grape_ops.methods.classifier import classifier_means, classifier_vectors
-from grape_ops.methods.task import Task
-from grape_ops.runner.jobs import what_decides
 from grape_ops.train import fit_classifier
 from grape_ops.train.fit_classifier import EarlyStopping, held_cells, new_classifier, train_classifier
 
@@ -66,7 +65,7 @@ def test_it_computes_as_training_does(store, tmp_path):
     ]
     full, half = (classifier_vectors(Task(store, tree, 0, tmp_path)).X for tree in trees)
     assert np.isfinite(half).all() and not np.array_equal(full, half)
-    assert what_decides("classifier", trees[0]) != what_decides("classifier", trees[1])
+    assert METHODS["classifier"].decisive(trees[0]) != METHODS["classifier"].decisive(trees[1])
 
 
 def test_every_gene_is_drawn_equally_often(store):

@@ -15,7 +15,7 @@ import pytest
 
 from grape_ops.config import Config, parse_config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.methods import BASELINES, NOTES, Task
+from grape_ops.methods import METHODS, NOTES, Task
 from grape_ops.methods.vector_files import read_vectors
 
 NAMES = ["AAA", "Bbb", "OLDC", "ELSE", "2"]
@@ -153,20 +153,20 @@ def task(store, tmp_path, **settings) -> Task:
 
 def test_genes_are_matched_by_symbol_alias_and_case_and_coverage_is_told(tiny_store, tmp_path):
     file = written(tmp_path, "pandas.csv")
-    found = BASELINES["gene2vec"](task(tiny_store, tmp_path, vectors=str(file)))
+    found = METHODS["gene2vec"].run(task(tiny_store, tmp_path, vectors=str(file)))
     assert found.obs_names.tolist() == ["AAA", "BBB"] and np.allclose(found.X, VECTORS[:2], atol=1e-6)
     assert found.uns[NOTES] == ["vectors of 2 of 4 screened genes; without: CCC, DDD"]
     (tmp_path / "aliases.tsv").write_text("alias\tsymbol\nOLDC\tCCC\n")
     aliased = task(tiny_store, tmp_path, vectors=str(file), aliases=str(tmp_path / "aliases.tsv"))
-    assert BASELINES["gene2vec"](aliased).obs_names.tolist() == ["AAA", "BBB", "CCC"]
+    assert METHODS["gene2vec"].run(aliased).obs_names.tolist() == ["AAA", "BBB", "CCC"]
 
 
 def test_a_file_of_other_genes_and_no_file_are_errors(tiny_store, tmp_path):
     (tmp_path / "v.txt").write_text("X 1 2\nY 3 4\n")
     with pytest.raises(GrapeOpsError, match="vectors of 0 of the 4 screened genes.*aliases=FILE"):
-        BASELINES["gene2vec"](task(tiny_store, tmp_path, vectors=str(tmp_path / "v.txt")))
+        METHODS["gene2vec"].run(task(tiny_store, tmp_path, vectors=str(tmp_path / "v.txt")))
     with pytest.raises(GrapeOpsError, match="gene2vec.vectors=FILE"):
-        BASELINES["gene2vec"](Task(tiny_store, Config(), 0, tmp_path))
+        METHODS["gene2vec"].run(Task(tiny_store, Config(), 0, tmp_path))
 
 
 def test_the_real_file_is_read():

@@ -11,7 +11,7 @@ from grape_ops.cells import averages
 from grape_ops.cells.averages import ControlStatistics, standardize_by_controls
 from grape_ops.config import Config, EngineeredSettings, parse_config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.methods import BASELINES, NOTES, Task
+from grape_ops.methods import METHODS, NOTES, Task
 from grape_ops.methods.profile import CellProfiles, gene_profiles, in_words
 from grape_ops.methods.profiles import _parts
 
@@ -132,7 +132,7 @@ def test_a_batch_without_controls_is_measured_against_all_of_them():
 def test_engineered_features_find_the_planted_brightness(tiny_store, tmp_path):
     pytest.importorskip("cp_measure")
     config = parse_config({"features": {"workers": 1, "cache": str(tmp_path)}}, "test")
-    adata = BASELINES["engineered"](Task(tiny_store, config, 0, tmp_path / "work"))
+    adata = METHODS["engineered"].run(Task(tiny_store, config, 0, tmp_path / "work"))
     assert adata.obs_names.tolist() == list(tiny_store.perturbations)
     assert adata.uns["features"]["cpu_seconds"] > 0 and "features in" in adata.uns[NOTES][0]
     unit = adata.X[:4] / np.linalg.norm(adata.X[:4], axis=1, keepdims=True)
@@ -152,7 +152,12 @@ def funks_table(store, seed: int = 0) -> pd.DataFrame:
 
 
 def described(store, file, tmp_path, **more) -> Task:
-    return Task(store, parse_config({"baselines": {"profiles": {"table": str(file), **more}}}, "test"), 0, tmp_path)
+    return Task(
+        store,
+        parse_config({"baselines": {"profiles": {"table": str(file), "match": "genes", **more}}}, "test"),
+        0,
+        tmp_path,
+    )
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".tsv", ".csv.gz"])
@@ -163,14 +168,14 @@ def test_a_released_table_is_treated_the_same(tiny_store, tmp_path, suffix):
         table.set_index("sgRNA_0").to_parquet(file)
     else:
         table.to_csv(file, sep="\t" if suffix == ".tsv" else ",", index=False)
-    adata = BASELINES["profiles"](described(tiny_store, file, tmp_path))
+    adata = METHODS["profiles"].run(described(tiny_store, file, tmp_path))
     assert adata.uns["features"]["features"] == 3 and adata.uns["features"]["constant"] == ["cell_gh2ax_int"]
     unit = adata.X[:4] / np.linalg.norm(adata.X[:4], axis=1, keepdims=True)
     assert (unit @ unit.T)[0, 1] > 0.95 > 0.5 > (unit @ unit.T)[0, 2]
 
 
 def test_a_table_that_does_not_fit_says_what_is_missing(tiny_store, tmp_path):
-    table, make = funks_table(tiny_store), BASELINES["profiles"]
+    table, make = funks_table(tiny_store), METHODS["profiles"].run
     file = tmp_path / "t.csv"
     with pytest.raises(GrapeOpsError, match="baselines.profiles.table=FILE"):
         make(Task(tiny_store, Config(), 0, tmp_path))

@@ -8,7 +8,7 @@ import torch
 
 from grape_ops.config import Config, parse_config
 from grape_ops.embed import trained_nets
-from grape_ops.methods import BASELINES, NOTES, Task
+from grape_ops.methods import METHODS, NOTES, Task
 from grape_ops.methods.grape import grape_maps
 from grape_ops.methods.impa import impa_config, some_cells_of_each
 from grape_ops.train.run import open_run
@@ -35,16 +35,16 @@ def test_impas_given_vectors_stay_and_its_vectors_are_codes_of_real_cells(tiny_s
         update={"impa": config.baselines.impa.model_copy(update={"embedding": tmp_path / "given.h5ad"})}
     )
     task = Task(tiny_store, config.model_copy(update={"baselines": own}), 0, tmp_path / "work")
-    adata = BASELINES["impa"](task)
+    adata = METHODS["impa"].run(task)
     assert adata.shape == (5, config.model.style_dim) and np.isfinite(adata.X).all()
     assert "given.h5ad gives the vectors of 2 of 5" in adata.uns[NOTES][0]
     nets, _ = trained_nets(open_run(tmp_path / "work/run"), averaged=False)
     kept = nets.embedding.weight[[0, 2]].numpy()
     matrix = np.arange(8, dtype=np.float32).reshape(2, 4)
     assert np.array_equal(kept, (matrix - matrix.mean(axis=0)) / matrix.std())
-    assert (BASELINES["impa"](task).X == adata.X).all()  # a finished training is not done again
+    assert (METHODS["impa"].run(task).X == adata.X).all()  # a finished training is not done again
     other = Task(tiny_store, config, 1, tmp_path / "other")
-    assert BASELINES["impa"](other).shape == (5, config.model.style_dim)
+    assert METHODS["impa"].run(other).shape == (5, config.model.style_dim)
 
 
 def test_at_most_so_many_cells_of_each():
@@ -57,9 +57,9 @@ def test_at_most_so_many_cells_of_each():
 
 def test_grape_gives_all_positions_of_one_training(tiny_store, config, tmp_path):
     maps = grape_maps(Task(tiny_store, config, 3, tmp_path))
-    assert list(maps) == [f"grape {p}{e}" for e in ("", ", no EMA") for p in (1, 2, 3)]
+    assert list(maps) == [f"GRAPE {p}{e}" for e in ("", ", no EMA") for p in ("M", "F(M)", "E")]
     nets, _ = trained_nets(open_run(tmp_path / "run"), averaged=True)
     assert open_run(tmp_path / "run").config.seed == 3
     with torch.no_grad():
-        assert np.array_equal(maps["grape 1"].X, nets.embedding().numpy())
-    assert not np.array_equal(maps["grape 1"].X, maps["grape 1, no EMA"].X)
+        assert np.array_equal(maps["GRAPE M"].X, nets.embedding().numpy())
+    assert not np.array_equal(maps["GRAPE M"].X, maps["GRAPE M, no EMA"].X)

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +22,8 @@ SMALL = [
     "calibrate.private_share=0",
     "calibrate.effect_sizes=[0, 4]",
     "calibrate.cells_tried=[10]",
-    "calibrate.penetrances=[0.3]",
-    "calibrate.screens=3",
+    "calibrate.penetrances=[1]",
+    "calibrate.screens=2",
     "evaluate.kmeans_runs=5",
 ]
 
@@ -49,31 +48,45 @@ def test_the_command_writes_curves_and_limits_and_goes_on(controls: CropStore, t
     assert 0 < limits.loc[("statistics", "effect_size"), "limit"] < 4
     assert limits.loc[("random", "effect_size"), "sense"] == "above"
     assert (out / "recovery.png").stat().st_size > 10_000
-    assert not list(out.glob("screens/*/*/store"))
-    made = {file: file.stat().st_mtime_ns for file in out.glob("screens/*/*/maps/*.h5ad")}
-    assert len(made) == 4 * 3 * 2  # the settings' own point is on every curve, and planted once
+    assert not list(out.glob("screens/*/store"))
+    made = {file: file.stat().st_mtime_ns for file in out.glob("screens/*/work/*/maps/*.h5ad")}
+    assert len(made) == 3 * 2 * 2  # the settings' own point is on every curve, and planted once
     more = words(["calibrate.effect_sizes=[0, 2, 4]"])
     assert CliRunner().invoke(app, [*call, *more, "--methods", "statistics"]).exit_code == 0
     assert all(file.stat().st_mtime_ns == time for file, time in made.items())
 
 
-def test_other_settings_in_the_same_folder_are_refused(controls: CropStore, tmp_path: Path) -> None:
-    few = [*SMALL, "calibrate.effect_sizes=[4]", "calibrate.cells_tried=[25]", "calibrate.penetrances=[1]"]
+def test_other_settings_in_the_same_folder_mix_with_nothing(controls: CropStore, tmp_path: Path) -> None:
+    few = [*SMALL, "calibrate.effect_sizes=[4]", "calibrate.cells_tried=[25]"]
     few += ["calibrate.screens=1"]
     calibrate_store(controls.path, tmp_path / "a", ["random"], load_config(None, few))
-    assert json.loads((tmp_path / "a" / "calibration.json").read_text())["settings"]["calibrate.complexes"] == 3
-    other = load_config(None, [*few, "calibrate.private_share=0.5"])
-    with pytest.raises(GrapeOpsError, match=r"calibrate.private_share: was 0.0, is 0.5"):
-        calibrate_store(controls.path, tmp_path / "a", ["random"], other)
+    made = {file: file.stat().st_mtime_ns for file in (tmp_path / "a").glob("screens/*/work/*/maps/*.h5ad")}
+    assert len(made) == 1
     elsewhere = load_config(None, [*few, "features.workers=3"])  # decides nothing
     assert "random" in calibrate_store(controls.path, tmp_path / "a", ["random"], elsewhere)
+    assert len(list((tmp_path / "a").glob("screens/*/work/*"))) == 1
+    other = load_config(None, [*few, "calibrate.private_share=0.5"])
+    calibrate_store(controls.path, tmp_path / "a", ["random"], other)
+    assert len(list((tmp_path / "a").glob("screens/*/work/*"))) == 2
+    short = [*few, "baselines.classifier={width: 4, max_width: 8, batch_size: 8, steps: "]
+    for steps in (2, 3):  # a method's own settings count on the same screen
+        config = load_config(None, [*short[:-1], f"{short[-1]}{steps}}}"])
+        calibrate_store(controls.path, tmp_path / "a", ["classifier"], config)
+    assert len(list((tmp_path / "a").glob("screens/*/work/classifier-*"))) == 2
+    assert all(file.stat().st_mtime_ns == time for file, time in made.items())
+
+
+def test_methods_that_cannot_see_planted_pixels_are_refused(controls: CropStore, tmp_path: Path) -> None:
+    with pytest.raises(GrapeOpsError, match="profiles is made of measurements, not of the store's crops"):
+        calibrate_store(controls.path, tmp_path / "a", ["random", "profiles"], load_config(None, SMALL))
+    assert not (tmp_path / "a").exists()
 
 
 def test_too_few_cells_are_said_before_anything_is_planted(controls: CropStore, tmp_path: Path) -> None:
     config = load_config(None, [*SMALL, "calibrate.cells_tried=[10, 200]"])
     with pytest.raises(GrapeOpsError, match="Lower calibrate.cells_per_gene"):
         calibrate_store(controls.path, tmp_path / "a", ["random"], config)
-    assert not list((tmp_path / "a").glob("screens/*/*/maps"))
+    assert not list((tmp_path / "a").glob("screens/*/work"))
 
 
 def test_curves_share_the_settings_own_point() -> None:

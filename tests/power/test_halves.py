@@ -47,10 +47,22 @@ def test_strong_effects_are_reproduced_and_noise_is_not(planted: CropStore, tmp_
     genes = pd.read_csv(tmp_path / "trust" / "genes.tsv", sep="\t")
     assert len(genes) == 12 and (genes["n_cells"] == 25).all()
     assert (tmp_path / "trust" / "similarities.png").stat().st_size > 5_000
-    made = [file.stat().st_mtime_ns for file in sorted((tmp_path / "trust").glob("half*/maps/*.h5ad"))]
+    made = {file: file.stat().st_mtime_ns for file in (tmp_path / "trust").glob("work/*/maps/*.h5ad")}
+    assert len(made) == 4 and not list((tmp_path / "trust").glob("halves/*/store"))
     assert CliRunner().invoke(app, call).exit_code == 0
-    assert made == [file.stat().st_mtime_ns for file in sorted((tmp_path / "trust").glob("half*/maps/*.h5ad"))]
+    assert all(file.stat().st_mtime_ns == time for file, time in made.items())
     fewer = CliRunner().invoke(app, [*call[:-1], "statistics"])
     assert fewer.exit_code == 0 and "random" in fewer.stdout  # what was compared before stays in the tables
-    other = CliRunner().invoke(app, [*call, "--set", "seed=1"])
-    assert "seed: was 0, is 1" in str(other.exception)
+    other = CliRunner().invoke(app, [*call, "--set", "seed=2"])
+    assert other.exit_code == 0 and len(list((tmp_path / "trust").glob("work/*"))) == 8  # halves of their own
+    assert all(file.stat().st_mtime_ns == time for file, time in made.items())
+    assert "random" not in CliRunner().invoke(app, [*call[:-1], "statistics", "--set", "seed=3"]).stdout
+
+
+def test_what_is_the_same_for_both_halves_is_refused(planted: CropStore, tmp_path: Path) -> None:
+    file = tmp_path / "vectors.txt"
+    file.write_text("\n".join(f"{gene} 1 {number}" for number, gene in enumerate(planted.perturbations)))
+    call = ["trust", str(planted.path), "--out", str(tmp_path / "trust"), "--set", f"baselines.gene2vec.vectors={file}"]
+    answer = CliRunner().invoke(app, [*call, "--methods", "statistics,gene2vec"])
+    assert "gene2vec is made of prior knowledge of genes" in str(answer.exception)
+    assert not (tmp_path / "trust").exists()

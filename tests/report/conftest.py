@@ -66,7 +66,7 @@ def full_run(tiny_store: CropStore, settings: Config, tmp_path_factory: pytest.T
     vectors = embed(run.path, settings.embed)
     other = vectors.copy()
     other.X = np.random.default_rng(0).random(other.shape, np.float32)
-    scores = evaluate_maps({"grape M": vectors, "statistics": other}, load_truth(str(truth)), QUICK, 0)
+    scores = evaluate_maps({"GRAPE M": vectors, "statistics": other}, load_truth(str(truth)), QUICK, 0)
     write_scores(scores, folder)
     return run
 

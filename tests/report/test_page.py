@@ -52,7 +52,7 @@ def test_the_page_tells_run_scores_quality_and_settings(page, full_run):
     text = read(page).text
     assert "screen-one" in text
     assert "8 steps" in text and "4 genes" in text and "2 batches" in text
-    assert "grape M" in text and "statistics" in text and "★" in text
+    assert "GRAPE M" in text and "statistics" in text and "★" in text
     assert "this run" in text
     assert full_run.record["store_fingerprint"] in text
     assert full_run.record["versions"]["torch"] in text

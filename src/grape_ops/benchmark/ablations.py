@@ -17,18 +17,20 @@ from grape_ops.benchmark.compare import DETAILS_DIR, OURS, TABLE_FILE, WORK_DIR,
 from grape_ops.benchmark.tables import ablation_table, wrapped
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, merged, parse_config
+from grape_ops.embed import map_name
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.evaluate_files import write_details
 from grape_ops.evaluate.scores import write_scores
 from grape_ops.groundtruth.truth import load_truth
-from grape_ops.methods.grape import WITHOUT_EMA
 from grape_ops.progress import note
 from grape_ops.runner.cost import mean_cost
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs
 from grape_ops.train.preflight import announce_trainings
+from grape_ops.train.run import store_fingerprint
 
 REFERENCE = "reference"
+METHOD = "grape"  # whose settings are changed
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,8 @@ def run_ablations(
     check_truth(store, known)
     read = [Ablation(REFERENCE, "as configured", config)]
     read += [read_ablation(name, config) for name in ablations or ablation_names()]
-    drawn, folder = range(config.seed, config.seed + seeds), work or out / WORK_DIR
-    jobs = {a.name: [Job.of("grape", seed, a.config, store, folder) for seed in drawn] for a in read}
+    drawn, folder, cells = range(config.seed, config.seed + seeds), work or out / WORK_DIR, store_fingerprint(store)
+    jobs = {a.name: [Job.of(METHOD, seed, a.config, store.path, cells, folder) for seed in drawn] for a in read}
     if len(jobs) < len(read):
         raise GrapeOpsError(f"Two ablations have the same name among {', '.join(a.name for a in read)}.")
     # What changes neither the jobs nor the read-out would be the reference under another name.
@@ -119,7 +121,7 @@ def run_ablations(
     # Changes of the read-out only have the reference's jobs, which are done once.
     todo = {job.folder: job for a in compared for job in jobs[a.name]}
     announce_trainings([job.config for job in todo.values() if job.to_train], store)
-    do_jobs(list(todo.values()), store, "Ablations", at_a_time)
+    do_jobs(list(todo.values()), "Ablations", at_a_time)
     entrants = {a.name: _entrant(a.config, jobs[a.name]) for a in compared}
     scores = judge(entrants, known, config)
     write_scores(scores, out)
@@ -133,8 +135,7 @@ def run_ablations(
 
 def _read_out(config: Config) -> str:
     """Name of the map that the settings read out of a training."""
-    filtered = config.embed.ema or not config.train.ema.enabled
-    return f"grape {config.embed.position}" + ("" if filtered else WITHOUT_EMA)
+    return map_name(config, config.embed.position, config.embed.ema)
 
 
 def _entrant(config: Config, jobs: Sequence[Job]) -> MethodResult:

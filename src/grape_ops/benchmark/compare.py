@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,30 +12,28 @@ from grape_ops.benchmark.tables import benchmark_table, wrapped
 from grape_ops.cells.genes import gene_anndata, gene_table
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
+from grape_ops.embed import map_names
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.evaluate_files import read_map, write_details
 from grape_ops.evaluate.evaluate_maps import evaluate_maps
 from grape_ops.evaluate.maps import gene_map, make_task
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import write_scores
-from grape_ops.features import nucleus_channel
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.pairs import load_pairs
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
-from grape_ops.methods import BASELINES
+from grape_ops.methods import Method, check_methods, find_methods, method_names
 from grape_ops.progress import note
 from grape_ops.runner.cost import mean_cost
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs
 from grape_ops.schema import SCORES_CSV, SCORES_JSON
 from grape_ops.train.preflight import announce_trainings
+from grape_ops.train.run import store_fingerprint
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-METHODS = (*BASELINES, "grape")
-# Methods that draw nothing give the same vectors with every seed.
-_NOTHING_DRAWN = {"statistics", "engineered", "profiles", "gene2vec"}
 TABLE_FILE = "table.txt"
 COMMON_DIR = "common"
 WORK_DIR = "work"
@@ -51,6 +48,7 @@ class MethodResult:
     maps: "list[AnnData]"
     cost: dict[str, float] | None = None
     notes: tuple[str, ...] = ()
+    order: int = 0  # of its method
 
 
 def run_benchmark(
@@ -73,7 +71,8 @@ def run_benchmark(
     ----------
     store_path, truth, out : the cells, known complexes (name or file), and the folder for everything that comes out.
     config : all settings.
-    methods : of ``METHODS``; if none, all that need no file, and those whose file is set.
+    methods : names, or ``module:function`` for one of your own; if none, all that need no file, and those whose file
+        is set.
     maps : further gene vectors: name -> .h5ad.
     seeds : runs of each method that draws anything, with the seeds from ``config.seed`` on.
     at_a_time : jobs beside each other; 0 takes one per core or GPU.
@@ -89,14 +88,14 @@ def run_benchmark(
     names = load_aliases(aliases) if aliases else None
     given = {name: read_map(path) for name, path in (maps or {}).items()}
     chosen = chosen_methods(methods, config)
-    check_inputs(chosen, store, config)
+    check_methods(chosen.values(), store, config)
     check_truth(store, known, names)
     jobs = _jobs(chosen, config, seeds, store, work or out / WORK_DIR)
     announce_trainings([job.config for job in jobs if job.to_train], store)
-    do_jobs(jobs, store, "Benchmark", at_a_time)
+    do_jobs(jobs, "Benchmark", at_a_time)
     entrants = gathered(jobs) | {name: MethodResult([adata]) for name, adata in given.items()}
     # The first is what the others are compared with: GRAPE if it is there, and chance only for want of others.
-    entrants = dict(sorted(entrants.items(), key=lambda item: (not item[0].startswith("grape "), item[0] == "random")))
+    entrants = dict(sorted(entrants.items(), key=lambda item: item[1].order))
     return _judged(entrants, known, out, config, pairs, names)
 
 
@@ -107,41 +106,21 @@ def named_files(given: Sequence[str]) -> dict[str, Path]:
         name, equals, file = (part.strip() for part in word.partition("="))
         if not (name and equals and file):
             raise GrapeOpsError(f"--map wants NAME=FILE.h5ad; got {word!r}.")
-        if name in named or name.startswith("grape ") or name in METHODS:
+        if name in named or name in map_names() or name in method_names():
             raise GrapeOpsError(f"--map {word}: the name {name} is taken; choose another.")
         named[name] = Path(file)
     return named
 
 
-def chosen_methods(methods: Sequence[str], config: Config) -> list[str]:
-    """Check the methods asked for, or choose all that can run."""
-    unknown = [method for method in methods if method not in METHODS]
-    if unknown:
-        raise GrapeOpsError(
-            f"There is no method {', '.join(unknown)}; there are: {', '.join(METHODS)}. Give --method once for each."
-        )
+def chosen_methods(methods: Sequence[str], config: Config) -> dict[str, Method]:
+    """Find the methods asked for, or choose all that can run: what each is asked for by -> method."""
     if methods:
-        return list(dict.fromkeys(methods))
-    left_out = {method for method, file in _files(config).items() if file is None}
-    if find_spec("cp_measure") is None:
-        left_out.add("engineered")
-        note("engineered is left out, since cp-measure is not installed: pip install 'grape-ops[features]'.")
-    return [method for method in METHODS if method not in left_out]
-
-
-def check_inputs(methods: Sequence[str], store: CropStore, config: Config) -> None:
-    """Stop before hours of other methods where one of them lacks what it needs.
-
-    Raises
-    ------
-    GrapeOpsError : a method's file is not set or not there, or no channel shows nuclei.
-    """
-    for method, file in _files(config).items():
-        if method in methods and (file is None or not file.is_file()):
-            setting = "baselines.gene2vec.vectors" if method == "gene2vec" else "baselines.profiles.table"
-            raise GrapeOpsError(f"{method} reads a file, --set {setting}=FILE; there is {file or 'none set'}.")
-    if "engineered" in methods:
-        nucleus_channel(store.channels, config.features.nucleus_channel)
+        return find_methods(methods)
+    able = {name: method for name, method in find_methods(method_names()).items() if not method.lacks_input(config)}
+    for name, method in able.items():
+        if method.missing:
+            note(f"{name} is left out, since {method.missing}.")
+    return {name: method for name, method in able.items() if not method.missing}
 
 
 def check_truth(store: CropStore, truth: GroundTruth, aliases: Aliases | None = None) -> None:
@@ -156,31 +135,32 @@ def check_truth(store: CropStore, truth: GroundTruth, aliases: Aliases | None = 
     make_task({"the store": [gene_map(without_vectors, "the store", aliases)]}, truth)
 
 
-def _files(config: Config) -> dict[str, Path | None]:
-    """The file that a method reads."""
-    return {"gene2vec": config.baselines.gene2vec.vectors, "profiles": config.baselines.profiles.table}
-
-
 def gathered(jobs: Sequence[Job]) -> dict[str, MethodResult]:
     """Bring the runs of each method together."""
     maps: dict[str, list[AnnData]] = {}
     costs: dict[str, list[dict[str, float]]] = {}
     notes: dict[str, dict[str, None]] = {}
+    made_by: dict[str, Method] = {}
     for job in jobs:
         for name, adata in job.maps().items():
+            if made_by.setdefault(name, job.method).name != job.method.name:
+                raise GrapeOpsError(f"{made_by[name].name} and {job.method.name} both make a map called {name}.")
             maps.setdefault(name, []).append(adata)
             costs.setdefault(name, []).append(job.cost())
             notes.setdefault(name, {}).update(dict.fromkeys(job.done["notes"]))
-    return {name: MethodResult(runs, mean_cost(costs[name]), tuple(notes[name])) for name, runs in maps.items()}
+    return {
+        name: MethodResult(runs, mean_cost(costs[name]), tuple(notes[name]), made_by[name].order)
+        for name, runs in maps.items()
+    }
 
 
-def _jobs(methods: Sequence[str], config: Config, seeds: int, store: CropStore, work: Path) -> list[Job]:
+def _jobs(methods: Mapping[str, Method], config: Config, seeds: int, store: CropStore, work: Path) -> list[Job]:
     if seeds < 1:
         raise GrapeOpsError(f"At least one seed is needed; got {seeds}.")
     return [
-        Job.of(method, seed, config, store, work)
-        for method in methods
-        for seed in range(config.seed, config.seed + (1 if method in _NOTHING_DRAWN else seeds))
+        Job.of(spec, seed, config, store.path, store_fingerprint(store), work)
+        for spec, method in methods.items()
+        for seed in range(config.seed, config.seed + (1 if method.deterministic else seeds))
     ]
 
 

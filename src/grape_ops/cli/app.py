@@ -35,7 +35,22 @@ Pairs = Annotated[
     list[Path] | None, typer.Option("--pairs", metavar="FILE", help="List of known gene pairs; repeatable.")
 ]
 AliasTable = Annotated[Path | None, typer.Option("--aliases", help="Table of other names of genes.")]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--methods",
+        "--method",
+        metavar="A,B",
+        help="Names of methods, or module:function for one of your own; repeatable, or with commas.",
+    ),
+]
+Jobs = Annotated[int, typer.Option(min=0, help="Jobs beside each other; 0: one per core, or per GPU.")]
 TableOut = Annotated[Path | None, typer.Option("--out", help="File for the table; printed if not set.")]
+
+
+def named_methods(given: list[str] | None) -> list[str]:
+    """Read the methods of all ``--methods``."""
+    return [name.strip() for words in given or () for name in words.split(",") if name.strip()]
 
 
 def say(text: str) -> None:

@@ -5,12 +5,22 @@ from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import AliasTable, ConfigFile, Out, Overrides, Pairs, Truth, app, say
+from grape_ops.cli.app import (
+    AliasTable,
+    ConfigFile,
+    Jobs,
+    Methods,
+    Out,
+    Overrides,
+    Pairs,
+    Truth,
+    app,
+    named_methods,
+    say,
+)
 
 Store = Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Runs of each method that uses random numbers.")]
-Jobs = Annotated[int, typer.Option(min=0, help="Jobs in parallel; 0: one per core, or per GPU.")]
-
 Work = Annotated[
     Path | None, typer.Option(help="Folder of the jobs, OUT/work if unset; commands that share it share trainings.")
 ]
@@ -21,9 +31,7 @@ def benchmark(
     store: Store,
     truth: Truth = "complexes-14x106",
     out: Out = Path("benchmark"),
-    method: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A method; repeatable. All that can run if none.")
-    ] = None,
+    methods: Methods = None,
     maps: Annotated[list[str] | None, typer.Option("--map", metavar="NAME=H5AD", help="Vectors of your own.")] = None,
     seeds: Seeds = 3,
     jobs: Jobs = 0,
@@ -33,12 +41,15 @@ def benchmark(
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Run GRAPE and all baselines on the same cells and compare them (the paper's Table 1); continues if stopped."""
+    """Run GRAPE and all baselines on the same cells and compare them (the paper's Table 1); continues if stopped.
+
+    All methods that can run, if none is named.
+    """
     from grape_ops.benchmark.compare import named_files, run_benchmark
     from grape_ops.config import load_config
 
     known, tree, given = truth or "complexes-14x106", load_config(config, overrides or ()), named_files(maps or ())
-    chosen = {"methods": method or (), "maps": given, "seeds": seeds, "at_a_time": jobs, "work": work}
+    chosen = {"methods": named_methods(methods), "maps": given, "seeds": seeds, "at_a_time": jobs, "work": work}
     say(run_benchmark(store, known, out, tree, **chosen, pairs=pairs or (), aliases=aliases))  # type: ignore[arg-type]
     say(f"Scores: {out}")
 

@@ -5,23 +5,25 @@ from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import ConfigFile, Out, Overrides, app, say
+from grape_ops.cli.app import ConfigFile, Jobs, Methods, Out, Overrides, app, named_methods, say
 
 
 @app.command()
 def calibrate(
     store: Annotated[Path, typer.Argument(help="Crop store of your screen; its control cells are used.")],
     out: Out = Path("calibration"),
-    methods: Annotated[
-        str, typer.Option(help="Methods to compare, with commas: baselines by name, and grape.")
-    ] = "engineered,classifier,grape",
+    methods: Methods = None,
     restyle: Annotated[
         bool, typer.Option("--restyle", help="Test instead how far cells restyled by grape can be trusted.")
     ] = False,
+    jobs: Jobs = 0,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Find the smallest effect each method recovers, by planting known effects in your own control cells."""
+    """Find the smallest effect each method recovers, by planting known effects in your own control cells.
+
+    Methods are engineered, classifier and grape if none is named.
+    """
     from grape_ops.config import load_config
     from grape_ops.power.calibrate import calibrate_store
     from grape_ops.power.calibrate_restyling import calibrate_restyling
@@ -30,7 +32,8 @@ def calibrate(
     if restyle:
         say(calibrate_restyling(store, out, settings))
     else:
-        say(calibrate_store(store, out, methods.split(","), settings))
+        chosen = named_methods(methods) or ["engineered", "classifier", "grape"]
+        say(calibrate_store(store, out, chosen, settings, at_a_time=jobs))
         say(f"Curves: {out / 'recovery.png'}; tables: {out / 'recovery.tsv'}, {out / 'detection_limit.tsv'}")
 
 
@@ -38,13 +41,18 @@ def calibrate(
 def trust(
     store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
     out: Out = Path("trust"),
-    methods: Annotated[str, typer.Option(help="Methods, with commas: baselines by name, and grape.")] = "grape",
+    methods: Methods = None,
+    jobs: Jobs = 0,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Make the map twice, from disjoint halves of the cells, and say whether and on which genes the two agree."""
+    """Make the map twice, from disjoint halves of the cells, and say whether and on which genes the two agree.
+
+    The method is grape if none is named.
+    """
     from grape_ops.config import load_config
     from grape_ops.power.split_half import split_half
 
-    say(split_half(store, out, methods.split(","), load_config(config, overrides or ())))
+    chosen = named_methods(methods) or ["grape"]
+    say(split_half(store, out, chosen, load_config(config, overrides or ()), at_a_time=jobs))
     say(f"Genes to believe: {out / 'genes.tsv'}; figure: {out / 'similarities.png'}")

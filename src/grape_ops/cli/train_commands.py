@@ -58,7 +58,7 @@ def embed(
 
 @app.command()
 def baseline(
-    method: Annotated[str, typer.Argument(help="Name of the baseline; docs/baselines.md lists them.")],
+    method: Annotated[str, typer.Argument(help="Name of the method, or module:function; see docs/baselines.md.")],
     store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
     out: Out,
     seed: Annotated[int | None, typer.Option(help="Seed of the baseline; the settings' if unset.")] = None,

@@ -1,6 +1,7 @@
 """Settings of the baselines (section 3.6): what GRAPE is compared with on the same cells."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -22,9 +23,16 @@ class EngineeredSettings(Settings):
 class ProfilesSettings(Settings):
     """A table of features measured by other software."""
 
-    table: Path | None = Field(None, description="Parquet or CSV: one row per cell, guide or gene; numeric columns.")
+    table: Path | None = Field(None, description="Parquet or CSV with one row per cell or guide; numeric columns.")
+    match: Literal["cells", "genes"] = Field(
+        "cells",
+        description="cells: rows are the store's cells, found by plate, well, tile and cell id or coordinates; genes: "
+        "rows are guides or other cells of the same screen, and all of them count for their gene.",
+    )
     columns: dict[str, str] = Field(
-        {}, description="Our column name to the table's, where detection fails: gene_symbol, plate, well, for example."
+        {},
+        description="Ours to theirs, where detection fails: gene_symbol, plate, well, tile, y, x; cell: an id that the "
+        "store's table of cells has under the same name.",
     )
     drop: tuple[str, ...] = Field((), description="Numeric columns that are not features.")
 

@@ -1,68 +1,122 @@
-"""Gene vectors to hold GRAPE against, made from the same cells.
+"""Ways to make gene vectors from the cells of a store: GRAPE, and what it is held against.
 
-A baseline is one function in one file and one line in ``BASELINES``.
+A method is one function in one file and one line in ``METHODS``; docs/baselines.md says how to bring one of your own.
 """
 
-import hashlib
-import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from grape_ops.artifacts.identity import identity_of
 from grape_ops.cells.genes import check_vectors_place, write_gene_vectors
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.methods.classifier import classifier_vectors
-from grape_ops.methods.engineered import engineered_vectors
-from grape_ops.methods.gene2vec import gene2vec_vectors
-from grape_ops.methods.gene_effects import gene_effect_vectors
-from grape_ops.methods.impa import impa_vectors
-from grape_ops.methods.profiles import profile_vectors
-from grape_ops.methods.random import random_vectors
-from grape_ops.methods.statistics import image_statistics
-from grape_ops.methods.task import NOTES, Baseline, Task
-from grape_ops.train.run import decisive_settings, store_fingerprint
+from grape_ops.methods.classifier import CLASSIFIER
+from grape_ops.methods.engineered import ENGINEERED
+from grape_ops.methods.gene2vec import GENE2VEC
+from grape_ops.methods.gene_effects import CONTRASTS
+from grape_ops.methods.grape import GRAPE
+from grape_ops.methods.impa import IMPA
+from grape_ops.methods.method import NOTES, Method, Task
+from grape_ops.methods.own_method import installed_methods, load_installed, load_named
+from grape_ops.methods.profiles import PROFILES
+from grape_ops.methods.random import RANDOM
+from grape_ops.methods.statistics import STATISTICS
+from grape_ops.train.run import store_fingerprint
 
-BASELINES: dict[str, Baseline] = {
-    "random": random_vectors,
-    "gene2vec": gene2vec_vectors,
-    "statistics": image_statistics,
-    "engineered": engineered_vectors,
-    "profiles": profile_vectors,
-    "impa": impa_vectors,
-    "classifier": classifier_vectors,
-    "contrasts": gene_effect_vectors,
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (RANDOM, GENE2VEC, STATISTICS, ENGINEERED, PROFILES, IMPA, CLASSIFIER, CONTRASTS, GRAPE)
 }
 
-__all__ = ["BASELINES", "NOTES", "Baseline", "Task", "write_baseline"]
+__all__ = [
+    "METHODS",
+    "NOTES",
+    "Method",
+    "Task",
+    "check_methods",
+    "find_method",
+    "find_methods",
+    "method_names",
+    "write_baseline",
+]
+
+
+def method_names() -> list[str]:
+    """Names of all methods: this package's, then those of entry points."""
+    return [*METHODS, *(name for name in installed_methods() if name not in METHODS)]
+
+
+def find_method(spec: str) -> Method:
+    """Find a method by its name, or a method of your own by ``module:function``.
+
+    Raises
+    ------
+    GrapeOpsError : there is none, it cannot be loaded, or it has the name of another one.
+    """
+    if spec in METHODS:
+        return METHODS[spec]
+    if (entry := installed_methods().get(spec)) is not None:
+        return load_installed(entry)
+    if ":" not in spec:
+        raise GrapeOpsError(
+            f"There is no method {spec}; there are: {', '.join(method_names())}. One of your own is given as "
+            "module:function."
+        )
+    method = load_named(spec)
+    if method.name in method_names():
+        raise GrapeOpsError(f"The method {spec} is called {method.name}, as another one is; give it another name.")
+    return method
+
+
+def find_methods(specs: Iterable[str]) -> dict[str, Method]:
+    """Find methods, each once: what they were asked for by -> method.
+
+    Raises
+    ------
+    GrapeOpsError : one is not there, two have the same name, or none is asked for.
+    """
+    found = {spec: find_method(spec) for spec in dict.fromkeys(spec.strip() for spec in specs)}
+    if not found:
+        raise GrapeOpsError(f"Name at least one method of {', '.join(method_names())}.")
+    names = [method.name for method in found.values()]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise GrapeOpsError(f"Two of the methods have the same name: {', '.join(twice)}.")
+    return found
+
+
+def check_methods(methods: Iterable[Method], store: CropStore, config: Config) -> None:
+    """Stop before hours of other methods where one of them lacks what it needs; see ``Method.check_inputs``."""
+    for method in methods:
+        method.check_inputs(store, config)
 
 
 def write_baseline(
-    method: str, store: str | Path, out: str | Path, seed: int = 0, config: Config | None = None
-) -> list[str]:
-    """Make the gene vectors of a baseline on a store's cells and write them as ``.h5ad``.
+    spec: str, store: str | Path, out: str | Path, seed: int = 0, config: Config | None = None
+) -> Sequence[str]:
+    """Make the gene vectors of a method on a store's cells and write them as ``.h5ad``.
 
     Parameters
     ----------
-    method : a name in ``BASELINES``.
+    spec : a method's name, or ``module:function``; of several maps the first that the settings ask for is written.
     store : folder of a crop store.
     out : file to write; what an interrupted call can go on from is kept in a folder ``NAME.work-…`` beside it, one
         for each set of cells, settings and seed.
-    seed : of whatever the baseline draws.
+    seed : of whatever the method draws.
     config : all settings; the defaults if None.
 
     Returns
     -------
     Sentences on what was left out.
     """
-    if method not in BASELINES:
-        raise GrapeOpsError(f"There is no baseline {method!r}; there are: {', '.join(BASELINES)}.")
+    method = find_method(spec)
     if seed < 0:
         raise GrapeOpsError(f"The seed must be 0 or more; got {seed}.")
     out = Path(out)
     check_vectors_place(out)
     cells, config = CropStore.open(store), config or Config()
-    facts = [store_fingerprint(cells), seed, decisive_settings(config), config.baselines.model_dump(mode="json")]
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
-    adata = BASELINES[method](Task(cells, config, seed, out.with_name(f"{out.stem}.work-{key}")))
+    key = identity_of(store_fingerprint(cells), seed, spec, method.decisive(config))[:10]
+    maps = method.maps(Task(cells, config, seed, out.with_name(f"{out.stem}.work-{key}")))
+    adata = next(iter(method.asked_for(config, maps).values()))
     write_gene_vectors(adata, out)
     return [str(note) for note in adata.uns.get(NOTES, [])]

@@ -11,7 +11,7 @@ import torch
 from grape_ops.cells.averages import standardized_means
 from grape_ops.cells.batches import StandardizedCrops
 from grape_ops.cells.store import CropStore
-from grape_ops.methods.task import Task
+from grape_ops.methods.method import Method, Task, no_files
 from grape_ops.nn.classifier import CellClassifier
 from grape_ops.progress import progress
 from grape_ops.train.fit_classifier import features_of, train_classifier
@@ -44,3 +44,11 @@ def classifier_means(network: CellClassifier, store: CropStore) -> "AnnData":
             return features_of(network.trunk, crops, cells)
 
         return standardized_means(read, store, "classifier")
+
+
+CLASSIFIER = Method(
+    "classifier",
+    classifier_vectors,
+    settings=lambda config: [config.baselines.classifier.decisive(), config.train.precision],
+    inputs=no_files,
+)

@@ -1,14 +1,17 @@
 """CellProfiler's features of the same crops, as profiles of genes (section 3.6)."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from grape_ops.cells.averages import blocks
 from grape_ops.cells.genes import gene_anndata, gene_table
-from grape_ops.features import store_features
+from grape_ops.cells.store import CropStore
+from grape_ops.config import Config
+from grape_ops.features import nucleus_channel, store_features
+from grape_ops.methods.method import NOTES, Method, Task
 from grape_ops.methods.profile import Blocks, CellProfiles, gene_profiles, in_words
-from grape_ops.methods.task import NOTES, Task
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -30,3 +33,22 @@ def engineered_vectors(task: Task) -> "AnnData":
     adata.uns["features"] = facts | {"table": table.path.name, "cpu_seconds": table.cpu_seconds}
     adata.uns[NOTES] = [in_words(facts)]
     return adata
+
+
+def _masks(config: Config) -> dict[str, Path | None]:
+    return {} if config.features.masks is None else {"features.masks": config.features.masks}
+
+
+def _check_nuclei(store: CropStore, config: Config) -> None:
+    nucleus_channel(store.channels, config.features.nucleus_channel)
+
+
+ENGINEERED = Method(
+    "engineered",
+    engineered_vectors,
+    deterministic=True,
+    settings=lambda config: [config.baselines.engineered.decisive(), config.features.decisive()],
+    inputs=_masks,
+    needs=("cp_measure", "features"),
+    check=_check_nuclei,
+)

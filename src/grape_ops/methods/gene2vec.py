@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grape_ops.cells.genes import gene_anndata, gene_table
+from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
-from grape_ops.methods.task import NOTES, Task
+from grape_ops.methods.method import NOTES, Method, Task
 from grape_ops.methods.vector_files import read_vectors
 
 if TYPE_CHECKING:
@@ -61,3 +62,19 @@ def matched_vectors(file: Path, genes: tuple[str, ...], aliases: Aliases) -> tup
         return exact.get(gene, exact.get(symbol, loose.get(gene.upper(), -1)))
 
     return np.array([row_of(gene) for gene in genes], dtype=np.int64), vectors
+
+
+def _files(config: Config) -> dict[str, Path | None]:
+    settings = config.baselines.gene2vec
+    aliases = {} if settings.aliases is None else {"baselines.gene2vec.aliases": settings.aliases}
+    return {"baselines.gene2vec.vectors": settings.vectors, **aliases}
+
+
+GENE2VEC = Method(
+    "gene2vec",
+    gene2vec_vectors,
+    deterministic=True,
+    settings=lambda config: config.baselines.gene2vec.decisive(),
+    inputs=_files,
+    reads="prior knowledge",
+)

@@ -6,7 +6,7 @@ Held against GRAPE from the same start, it says what adversarial training adds.
 from typing import TYPE_CHECKING
 
 from grape_ops.cells.genes import gene_anndata, gene_table
-from grape_ops.methods.task import Task
+from grape_ops.methods.method import Method, Task, no_files
 from grape_ops.train.initialize import classifier_gene_effects
 
 if TYPE_CHECKING:
@@ -17,3 +17,11 @@ def gene_effect_vectors(task: Task) -> "AnnData":
     """Train the start's classifier and read its contrasts out (cells/gene_effects.py)."""
     config = task.config.model_copy(update={"seed": task.seed})
     return gene_anndata(classifier_gene_effects(task.store, config), gene_table(task.store), "contrasts")
+
+
+CONTRASTS = Method(
+    "contrasts",
+    gene_effect_vectors,
+    settings=lambda config: config.train.model_dump(mode="json", include={"init", "holdout", "precision"}),
+    inputs=no_files,
+)

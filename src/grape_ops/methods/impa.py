@@ -5,6 +5,7 @@ makes the noise matter; there is no filter over weights. The vector of a gene is
 cells. Written from the papers; no code of IMPA's was seen.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,8 @@ from grape_ops.embed import trained_nets
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.methods.gene2vec import matched_vectors
-from grape_ops.methods.task import NOTES, Task
+from grape_ops.methods.grape import training_settings
+from grape_ops.methods.method import NOTES, Method, Task
 from grape_ops.progress import progress
 from grape_ops.train.checkpoint import TrainingState, save_checkpoint
 from grape_ops.train.loop import train
@@ -128,3 +130,20 @@ def some_cells_of_each(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
     starts = np.r_[0, np.cumsum(np.bincount(labels))[:-1]]
     rank = np.arange(len(labels)) - starts[labels[by_label]]
     return np.sort(by_label[rank < most])
+
+
+def _files(config: Config) -> dict[str, Path | None]:
+    names = {
+        "baselines.impa.embedding": config.baselines.impa.embedding,
+        "baselines.gene2vec.aliases": config.baselines.gene2vec.aliases,
+    }
+    return {setting: file for setting, file in names.items() if file is not None}
+
+
+IMPA = Method(
+    "impa",
+    impa_vectors,
+    settings=lambda config: [config.baselines.impa.decisive(), training_settings(config)],
+    inputs=_files,
+    trains=True,
+)

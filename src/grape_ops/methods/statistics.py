@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grape_ops.cells.averages import average_by_gene, standardize_by_controls
-from grape_ops.methods.task import Task
+from grape_ops.methods.method import Method, Task, no_files
 from grape_ops.progress import progress
 
 if TYPE_CHECKING:
@@ -78,3 +78,6 @@ def _blocks(crops: np.ndarray, block: int) -> np.ndarray:
     whole = size // block
     inner = crops[:, :, : whole * block, : whole * block]
     return inner.reshape(n, channels, whole, block, whole, block).mean(axis=(3, 5))
+
+
+STATISTICS = Method("statistics", image_statistics, deterministic=True, settings=lambda _: {}, inputs=no_files)

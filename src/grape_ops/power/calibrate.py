@@ -1,64 +1,89 @@
 """``grape-ops calibrate``: plant, run the methods, and read off the detection limit of a screen.
 
 out/
-  calibration.json       what it was begun with: a call with other settings is refused
-  recovery.tsv           one row a method, curve and point
-  detection_limit.tsv    one row a method and curve
+  recovery.tsv           one row per map, curve and point
+  detection_limit.tsv    one row per map and curve
   recovery.png, .pdf     the curves
-  screens/POINT/seedN/   truth.tsv, traits.tsv and maps/ of each planted screen
+  screens/{point}-seed{seed}-{identity}/
+    truth.tsv traits.tsv what is planted
+    work/                the methods' jobs (``runner/jobs.py``)
+
+A planted screen's identity is a hash of the cells and settings that plant it, so that a call with others makes screens
+of its own and a call with the same goes on.
 """
 
-import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import typer
-from anndata import read_h5ad
 
+from grape_ops import __version__
+from grape_ops.artifacts.atomic import draft_of, locked
+from grape_ops.artifacts.identity import identity_of
+from grape_ops.artifacts.ownership import check_folder
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
-from grape_ops.cells.writer import write_json
 from grape_ops.config import CalibrateSettings, Config
+from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth import load_truth
+from grape_ops.methods import Method, check_methods, find_methods
 from grape_ops.power.curves import VARIED, Point, crossing, curve_points
 from grape_ops.power.design import draw_design
-from grape_ops.power.methods import GRAPE, check_known, write_vectors
 from grape_ops.power.planted_store import TRAITS_FILE, Source, read_source, write_planted_store
 from grape_ops.power.power_figures import recovery_figure
 from grape_ops.power.recovery import METRICS, recovery
-from grape_ops.power.settled import check_same_settings
+from grape_ops.runner.jobs import Job
+from grape_ops.runner.processes import do_jobs, room
 from grape_ops.schema import TRUTH_FILE
 from grape_ops.train.preflight import announce_trainings
+from grape_ops.train.run import store_fingerprint
 
-RECORD_FILE = "calibration.json"
-DONE_FILE = "maps.json"  # method -> its maps; a planted screen's list of what is finished
-
-# Points may be added to a calibration, and where detection begins may be moved; the rest stays as it was begun.
-_MAY_CHANGE = {
-    "effect_sizes",
-    "cells_tried",
-    "penetrances",
+# What may lie in the folder: results of this command, with and without --restyle.
+OURS = (
+    "recovery.tsv",
+    "detection_limit.tsv",
+    "recovery.png",
+    "recovery.pdf",
     "screens",
-    "detected",
-    "keep_stores",
-    "restyled_cells",
-    *VARIED,
-}
+    "restyle.tsv",
+    "restyle_kinds.tsv",
+    "restyle.json",
+    "restyle.png",
+    "restyle.pdf",
+    "restyle",
+)
+# What decides a planted screen; the other settings choose which screens there are and how they are judged.
+PLANTING = (
+    "complexes",
+    "genes_per_complex",
+    "guides_per_gene",
+    "cells_per_gene",
+    "control_cells",
+    "effect_size",
+    "penetrance",
+    "private_share",
+    "traits_per_complex",
+    "private_traits",
+    "strength_spread",
+    "confounding",
+)
 
 
-def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config: Config) -> str:
+def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config: Config, at_a_time: int = 0) -> str:
     """Find how small an effect each method recovers from a screen's own cells.
 
     Parameters
     ----------
     store_path : crop store of the screen; only its control cells are used.
-    out : folder for the results; a folder that holds a calibration of the same settings is gone on with.
-    methods : names of baselines, and ``grape``.
+    out : folder for the results; screens and maps of the same settings that it holds are not made again.
+    methods : names of methods, or ``module:function`` for one of your own.
     config : ``calibrate`` says what is planted; the rest is each method's own.
+    at_a_time : jobs beside each other; 0 takes one per core or GPU.
 
     Returns
     -------
@@ -66,33 +91,66 @@ def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config:
 
     Raises
     ------
-    GrapeOpsError : an unknown method, too few control cells, or other settings than the folder was begun with.
+    GrapeOpsError : an unknown method, one that does not read pixels, or too few control cells.
     """
-    check_known(methods)
+    check_folder(out, "a calibration", ours=OURS)
+    found = find_methods(methods)
+    check_reads_pixels(found.values())
     store = CropStore.open(store_path)
+    check_methods(found.values(), store, config)
     curves = curve_points(config.calibrate)
-    check_same_settings(out / RECORD_FILE, store, config, planted_settings(config.calibrate))
     points = sorted({point for curve in curves.values() for point in curve})
-    screens = [(point, config.seed + number) for point in points for number in range(config.calibrate.screens)]
     planter = _Planter(store, config, points)
-    folders = [out / "screens" / point.name / f"seed{seed}" for point, seed in screens]
-    to_train = sum(GRAPE not in _done(folder) for folder in folders) if GRAPE in methods else 0
-    announce_trainings([config] * to_train, store)
-    scores: dict[tuple[str, Point], list[dict[str, Any]]] = {}
-    for number, ((point, seed), folder) in enumerate(zip(screens, folders, strict=True), 1):
-        typer.echo(f"Planted screen {number} of {len(screens)}: {point.name}, seed {seed}", err=True)
-        for name, file in _maps(folder, methods, planter, point, seed).items():
-            truth = load_truth(str(folder / TRUTH_FILE))
-            result = recovery(read_h5ad(file), truth, config.evaluate, seed)
-            scores.setdefault((name, point), []).append(result)
-    table = _recovery_table(curves, scores)
-    limits = _limit_table(table, config.calibrate.detected)
-    spreadsheet_safe(table).to_csv(out / "recovery.tsv", sep="\t", index=False)
-    spreadsheet_safe(limits).to_csv(out / "detection_limit.tsv", sep="\t", index=False)
-    figure = recovery_figure(table, config.calibrate.detected)
-    for ending in ("png", "pdf"):
-        figure.savefig(out / f"recovery.{ending}", dpi=200)
-    return _in_words(limits, config.calibrate.detected)
+    seeds = range(config.seed, config.seed + config.calibrate.screens)
+    screens = [planter.screen(point, seed, out) for point in points for seed in seeds]
+    announce_trainings([job.config for screen in screens for job in screen.jobs(found) if job.to_train], store)
+    with locked(out, "the calibration"):
+        _make_maps(screens, found, planter, at_a_time)
+        scores: dict[tuple[str, Point], list[dict[str, Any]]] = {}
+        for screen in screens:
+            truth = load_truth(str(screen.folder / TRUTH_FILE))
+            for job in screen.jobs(found):
+                for name, adata in job.maps_asked_for().items():
+                    result = recovery(adata, truth, config.evaluate, screen.seed)
+                    scores.setdefault((name, screen.point), []).append(result)
+        return _write_results(_recovery_table(curves, scores), out, config.calibrate.detected)
+
+
+def check_reads_pixels(methods: Iterable[Method]) -> None:
+    """Refuse methods that cannot see what is planted into crops.
+
+    Raises
+    ------
+    GrapeOpsError : a method reads measurements made elsewhere, or prior knowledge.
+    """
+    for method in methods:
+        if method.reads != "crops":
+            raise GrapeOpsError(
+                f"{method.name} is made of {method.reads}, not of the store's crops, so it cannot see the effects that "
+                "are planted into crops. Leave it out of --methods."
+            )
+
+
+@dataclass(frozen=True)
+class _Screen:
+    """A planted screen: where its cells and the jobs on them lie."""
+
+    point: Point
+    seed: int
+    config: Config
+    identity: str
+    folder: Path
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    def jobs(self, methods: Iterable[str]) -> list[Job]:
+        config = self.config.model_copy(update={"seed": self.seed})
+        return [Job.of(spec, self.seed, config, self.store, self.identity, self.folder / "work") for spec in methods]
+
+    def finished(self, methods: Iterable[str]) -> bool:
+        return (self.folder / TRUTH_FILE).is_file() and all(job.finished for job in self.jobs(methods))
 
 
 class _Planter:
@@ -103,52 +161,69 @@ class _Planter:
         self._largest = max(points, key=lambda point: point.cells_per_gene)
         self._source: Source | None = None
 
-    def plant(self, point: Point, seed: int, out: Path) -> None:
-        """Write the planted store of a point and a seed."""
+    def screen(self, point: Point, seed: int, out: Path) -> _Screen:
+        """Describe the planted screen of a point and a seed."""
+        identity = planted_identity(self.store, point.settings(self.config.calibrate), self.config, seed)
+        folder = out / "screens" / f"{point.name}-seed{seed}-{identity[:10]}"
+        return _Screen(point, seed, self.config, identity, folder)
+
+    def plant(self, screen: _Screen) -> None:
+        """Write the store of a planted screen, if it is not there, and what is planted beside it."""
         settings = self.config.calibrate
         if self._source is None:
             self._source = read_source(self.store, self.config.features.nucleus_channel)
             # Too few cells for the last point must not come to light after hours on the first.
             largest = self._largest.settings(settings)
-            draw_design(self._source.batch_codes, len(self._source.traits), largest, seed)
-        write_planted_store(self._source, point.settings(settings), seed, out)
+            draw_design(self._source.batch_codes, len(self._source.traits), largest, screen.seed)
+        if not screen.store.exists():
+            write_planted_store(self._source, screen.point.settings(settings), screen.seed, screen.store)
+        for name in (TRUTH_FILE, TRAITS_FILE):
+            with draft_of(screen.folder / name) as draft:
+                shutil.copy(screen.store / name, draft)
 
 
-def planted_settings(settings: CalibrateSettings) -> dict[str, Any]:
-    """The settings that must stay as they are when points are added."""
-    tree = settings.model_dump(mode="json")
-    return {f"calibrate.{key}": value for key, value in tree.items() if key not in _MAY_CHANGE}
+def planted_identity(store: CropStore, settings: CalibrateSettings, config: Config, seed: int) -> str:
+    """Hash of what decides a planted screen: the screen's cells, the settings that plant, and the seed."""
+    planting = settings.model_dump(mode="json", include=set(PLANTING))
+    return identity_of(__version__, store_fingerprint(store), planting, config.features.nucleus_channel, seed)
 
 
-def _maps(folder: Path, methods: Sequence[str], planter: _Planter, point: Point, seed: int) -> dict[str, Path]:
-    """Maps of all methods on one planted screen, those that are not there yet made: name -> file."""
-    done, store = _done(folder), folder / "store"
-    for method in methods:
-        if method in done:
-            continue
-        if not store.exists():
-            planter.plant(point, seed, store)
-            for name in (TRUTH_FILE, TRAITS_FILE):
-                shutil.copy(store / name, folder / name)
-        config = planter.config.model_copy(update={"seed": seed})
-        made = write_vectors(method, store, folder / "maps", config)
-        done[method] = {name: str(file.relative_to(folder)) for name, file in made.items()}
-        write_json(folder / DONE_FILE, done)
-    if store.exists() and not planter.config.calibrate.keep_stores:
-        shutil.rmtree(store)
-    return {name: folder / file for method in methods for name, file in done[method].items()}
+def _make_maps(screens: Sequence[_Screen], methods: Collection[str], planter: _Planter, at_a_time: int) -> None:
+    """Make the maps of all methods on planted screens, those that are not there yet.
+
+    Stores are large: only as many are there at a time as give jobs enough to run beside each other.
+    """
+    todo = [screen for screen in screens if not screen.finished(methods)]
+    each = -(-(at_a_time or room()) // len(methods))
+    for first in range(0, len(todo), each):
+        some = todo[first : first + each]
+        done = len(screens) - len(todo) + first
+        typer.echo(f"Planted screens {done + 1} to {done + len(some)} of {len(screens)}", err=True)
+        for screen in some:
+            planter.plant(screen)
+        do_jobs([job for screen in some for job in screen.jobs(methods)], "Calibration", at_a_time)
+        if not planter.config.calibrate.keep_stores:
+            for screen in some:
+                shutil.rmtree(screen.store)
 
 
-def _done(folder: Path) -> dict[str, dict[str, str]]:
-    """Read which methods a planted screen has maps of: method -> name -> file."""
-    file = folder / DONE_FILE
-    return json.loads(file.read_text()) if file.is_file() else {}
+def _write_results(table: pd.DataFrame, out: Path, detected: float) -> str:
+    """Write tables and figure; -> the limits in words."""
+    limits = _limit_table(table, detected)
+    for name, content in (("recovery.tsv", table), ("detection_limit.tsv", limits)):
+        with draft_of(out / name) as draft:
+            spreadsheet_safe(content).to_csv(draft, sep="\t", index=False)
+    figure = recovery_figure(table, detected)
+    for ending in ("png", "pdf"):
+        with draft_of(out / f"recovery.{ending}") as draft:
+            figure.savefig(draft, dpi=200, format=ending)
+    return _in_words(limits, detected)
 
 
 def _recovery_table(
     curves: dict[str, list[Point]], scores: dict[tuple[str, Point], list[dict[str, Any]]]
 ) -> pd.DataFrame:
-    """One row a curve, method and point."""
+    """One row per curve, map and point."""
     rows = []
     for varied, points in curves.items():
         for name in dict.fromkeys(method for method, _ in scores):
@@ -174,7 +249,7 @@ def _limit_table(table: pd.DataFrame, detected: float) -> pd.DataFrame:
 
 
 def _in_words(limits: pd.DataFrame, detected: float) -> str:
-    """The limits as a table: one row a method, one column a curve."""
+    """The limits as a table: one row per map, one column per curve."""
     signs = {"at": "", "below": "< ", "above": "> "}
     shown = limits.assign(text=limits["sense"].map(signs) + limits["limit"].map("{:.3g}".format))
     wide = shown.pivot(index="method", columns="varied", values="text")[list(VARIED)].reindex(limits["method"].unique())

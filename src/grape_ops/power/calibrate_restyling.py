@@ -1,12 +1,12 @@
 """``grape-ops calibrate --restyle``: how far can cells restyled by this configuration be trusted on this screen?
 
 out/
-  calibration.json            what the folder was begun with
   restyle.tsv                 one row per pseudo-gene
   restyle_kinds.tsv           one row per kind of trait
   restyle.json                all scores, and those of the references
   restyle.png, .pdf           the same as a figure
-  restyle/                    truth, the run, counterfactuals and what was measured on them
+  restyle/{identity}/         truth, the run, counterfactuals and what was measured on them, one folder for each set
+                              of cells and settings
 """
 
 import json
@@ -16,23 +16,26 @@ from typing import Any
 
 import pandas as pd
 
+from grape_ops import __version__
+from grape_ops.artifacts.atomic import draft_of, locked, write_json
+from grape_ops.artifacts.identity import identity_of
+from grape_ops.artifacts.ownership import check_folder
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
-from grape_ops.cells.writer import write_json
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.power.calibrate import RECORD_FILE, planted_settings
+from grape_ops.power.calibrate import OURS, planted_identity
 from grape_ops.power.counterfactual import choose_cells
 from grape_ops.power.design import draw_design
 from grape_ops.power.planted_store import TRAITS_FILE, read_source, write_planted_store
 from grape_ops.power.restyling_figure import restyle_figure
 from grape_ops.power.restyling_scores import counterfactuals_of, map_scores, reference_scores, restyled_scores
-from grape_ops.power.settled import check_same_settings
 from grape_ops.power.yardstick import read_yardstick
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.schema import COMPLEX, GENE, RUN_FILE, TRUTH_FILE
 from grape_ops.train.loop import train
 from grape_ops.train.preflight import announce_trainings
+from grape_ops.train.run import decisive_settings
 
 RESTYLED = "restyled"
 _SCORES_FILE = "scores.json"
@@ -53,7 +56,7 @@ def calibrate_restyling(store_path: Path, out: Path, config: Config) -> str:
     Parameters
     ----------
     store_path : crop store of the screen; only its control cells are used.
-    out : folder for the results; an interrupted call is gone on with.
+    out : folder for the results; an interrupted call of the same settings is gone on with.
     config : ``calibrate`` says what is planted; the rest is as in training and in the check of phenotypes.
 
     Returns
@@ -62,26 +65,28 @@ def calibrate_restyling(store_path: Path, out: Path, config: Config) -> str:
 
     Raises
     ------
-    GrapeOpsError : too few control cells, or other settings than the folder was begun with.
+    GrapeOpsError : too few control cells.
     """
     store = CropStore.open(store_path)
     if config.train.unit != "gene":
         raise GrapeOpsError("Restyled cells are calibrated gene by gene: set train.unit=gene.")
-    check_same_settings(out / RECORD_FILE, store, config, planted_settings(config.calibrate))
-    folder = out / "restyle"
-    check_same_settings(folder / RECORD_FILE, store, config, _restyle_settings(config))
+    check_folder(out, "a calibration", ours=OURS)
+    folder = out / "restyle" / _identity(store, config)[:10]
     if not (folder / _SCORES_FILE).is_file():
         announce_trainings([config], store)
-        write_json(folder / _SCORES_FILE, _judge(store, folder, config))
+        with locked(folder, "the calibration"):
+            write_json(folder / _SCORES_FILE, _judge(store, folder, config))
     if not config.calibrate.keep_stores:
         shutil.rmtree(folder / "store", ignore_errors=True)
     scores = json.loads((folder / _SCORES_FILE).read_text())
     genes, kinds = _gene_table(scores, folder), _kind_table(scores)
-    spreadsheet_safe(genes).to_csv(out / "restyle.tsv", sep="\t", index=False)
-    spreadsheet_safe(kinds).to_csv(out / "restyle_kinds.tsv", sep="\t", index=False)
+    for name, content in (("restyle.tsv", genes), ("restyle_kinds.tsv", kinds)):
+        with draft_of(out / name) as draft:
+            spreadsheet_safe(content).to_csv(draft, sep="\t", index=False)
     figure = restyle_figure(genes, kinds, scores)
     for ending in ("png", "pdf"):
-        figure.savefig(out / f"restyle.{ending}", dpi=200)
+        with draft_of(out / f"restyle.{ending}") as draft:
+            figure.savefig(draft, dpi=200, format=ending)
     write_json(out / "restyle.json", {"seed": config.seed, "restyled_cells": config.calibrate.restyled_cells} | scores)
     return _in_words(scores, out)
 
@@ -106,22 +111,21 @@ def _judge(store: CropStore, folder: Path, config: Config) -> dict[str, Any]:
     return {RESTYLED: scores, **reference_scores(yardstick, planted, config, folder)}
 
 
-def _restyle_settings(config: Config) -> dict[str, Any]:
-    """What decides the scores beside the map's own settings."""
-    calibrate = config.calibrate
-    more = {name: getattr(calibrate, name) for name in ("effect_size", "cells_per_gene", "penetrance")}
-    more["restyled_cells"] = calibrate.restyled_cells
+def _identity(store: CropStore, config: Config) -> str:
+    """Hash of what decides the scores: what is planted, the training, and how restyled cells are judged."""
     generate = {name: getattr(config.generate, name) for name in ("ema", "redundant", "q_value", "splits")}
-    return (
-        planted_settings(calibrate)
-        | {f"calibrate.{name}": value for name, value in more.items()}
-        | {f"generate.{name}": value for name, value in generate.items()}
-        | {"train.steps": config.train.steps}
+    return identity_of(
+        __version__,
+        planted_identity(store, config.calibrate, config, config.seed),
+        config.calibrate.restyled_cells,
+        generate,
+        [config.features.decisive(), config.baselines.decisive(), config.embed.decisive()],
+        decisive_settings(config) | {"train.steps": config.train.steps},
     )
 
 
 def _gene_table(scores: dict[str, Any], folder: Path) -> pd.DataFrame:
-    """A row a pseudo-gene, with what its real cells reach beside."""
+    """One row per pseudo-gene, with what its real cells reach beside."""
     table = pd.read_csv(folder / TRUTH_FILE, sep="\t")[[GENE, COMPLEX]]
     own = scores[RESTYLED]["by_gene"]
     table = table.assign(**{name: own[name] for name in ("direction", "top1", "distance_left", "side_effect")})

@@ -1,57 +1,66 @@
 """``grape-ops trust``: make the map twice, from disjoint halves of the cells, and see whether the two agree.
 
 out/
-  trust.json             what it was begun with
-  reproducibility.tsv    one row a method
-  genes.tsv              one row a method and gene: which genes to believe
+  reproducibility.tsv    one row per map
+  genes.tsv              one row per map and gene: which genes to believe
   similarities.png       every pair of genes in both maps
-  half1/, half2/         maps/ of each half
+  trust.json             the methods that calls have compared
+  work/                  the methods' jobs on each half (``runner/jobs.py``)
+  halves/                the cells of each half, while they are needed, and features measured on them
 """
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import typer
-from anndata import read_h5ad
 
+from grape_ops import __version__
+from grape_ops.artifacts.atomic import draft_of, locked, write_json
+from grape_ops.artifacts.identity import identity_of
+from grape_ops.artifacts.ownership import check_folder
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
-from grape_ops.cells.writer import finish_shard, finish_store, put_crops, start_shard, write_json
+from grape_ops.cells.writer import finish_shard, finish_store, put_crops, start_shard
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.reproducibility import map_agreement
-from grape_ops.power.methods import GRAPE, check_known, write_vectors
+from grape_ops.methods import METHODS, Method, check_methods, find_methods
 from grape_ops.power.power_figures import similarities_figure
-from grape_ops.power.settled import check_same_settings
 from grape_ops.progress import progress
+from grape_ops.runner.jobs import Job
+from grape_ops.runner.processes import do_jobs
 from grape_ops.schema import GENE, OBS_N_CELLS, ROW, SHARD
 from grape_ops.train.preflight import announce_trainings
+from grape_ops.train.run import store_fingerprint
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 HALVES = ("half1", "half2")
 RECORD_FILE = "trust.json"
-DONE_FILE = "maps.json"
+OURS = ("reproducibility.tsv", "genes.tsv", "similarities.png", RECORD_FILE, "work", "halves")
 PERMUTATIONS = 1000
 _AT_ONCE = 1024
 
 
-def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Config) -> str:
+def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Config, at_a_time: int = 0) -> str:
     """Make each method's map from both halves of a store's cells and compare the two.
 
     Parameters
     ----------
     store_path : crop store.
-    out : folder for the results; one begun with the same settings is gone on with, and keeps its methods.
-    methods : names of baselines, and ``grape``.
+    out : folder for the results; maps of the same settings that it holds are not made again, and what earlier calls
+        compared with the present settings stays in the tables.
+    methods : names of methods, or ``module:function`` for one of your own.
     config : the methods' settings, and the seed, which draws the halves too.
+    at_a_time : jobs beside each other; 0 takes one per core or GPU.
 
     Returns
     -------
@@ -59,31 +68,101 @@ def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Conf
 
     Raises
     ------
-    GrapeOpsError : an unknown method, or other settings than the folder was begun with.
+    GrapeOpsError : an unknown method, or one that cannot be made from half of the cells.
     """
-    check_known(methods)
+    check_folder(out, "a comparison of halves", ours=OURS)
+    found = find_methods(methods)
+    check_sees_cells(found.values())
     store = CropStore.open(store_path)
-    check_same_settings(out / RECORD_FILE, store, config, {})
-    made = {method: None for name in HALVES for method in _done(out / name)}
-    methods = list(made | dict.fromkeys(methods))  # what an earlier call compared stays in the tables
-    to_train = sum(GRAPE not in _done(out / name) for name in HALVES) if GRAPE in methods else 0
-    announce_trainings([config] * to_train, store)
-    halves = draw_halves(store, config.seed)
-    files = [
-        _maps(store, halves == half, out / name, methods, config.model_copy(update={"seed": config.seed + half}))
-        for half, name in enumerate(HALVES)
-    ]
+    halves = [_Half.of(store, config, half, out) for half in (0, 1)]
+    with locked(out, "the halves"):
+        jobs = {spec: [half.job(spec) for half in halves] for spec in found}
+        todo = [job for pair in jobs.values() for job in pair if not job.finished]
+        if todo:
+            check_methods(found.values(), store, config)
+            announce_trainings([job.config for job in todo if job.to_train], store)
+            dealt = draw_halves(store, config.seed)
+            for number, half in enumerate(halves):
+                if not half.store.exists():
+                    write_half(store, dealt == number, half.store)
+                check_methods(found.values(), CropStore.open(half.store), config)
+            do_jobs(todo, "Halves", at_a_time)
+            for half in halves:
+                shutil.rmtree(half.store)
+        jobs = _compared_before(out, halves, found.values()) | jobs
+        write_json(out / RECORD_FILE, {"methods": list(dict.fromkeys([*_methods_before(out), *found]))})
+        return _compare(jobs, out, config)
+
+
+def check_sees_cells(methods: Iterable[Method]) -> None:
+    """Refuse methods whose vectors are the same whichever cells they are given.
+
+    Raises
+    ------
+    GrapeOpsError : a method is made of prior knowledge.
+    """
+    for method in methods:
+        if method.reads == "prior knowledge":
+            raise GrapeOpsError(
+                f"{method.name} is made of prior knowledge of genes, which is the same for both halves of the cells: "
+                "the two maps would agree whatever the cells show. Leave it out of --methods."
+            )
+
+
+@dataclass(frozen=True)
+class _Half:
+    """Half of a store's cells: what tells them from any others, where they lie, and how methods are run on them."""
+
+    identity: str
+    store: Path
+    config: Config
+    work: Path
+
+    @classmethod
+    def of(cls, store: CropStore, config: Config, half: int, out: Path) -> "_Half":
+        identity = identity_of(__version__, store_fingerprint(store), config.seed, HALVES[half])
+        place = out / "halves" / f"{HALVES[half]}-{identity[:10]}" / "store"
+        return cls(identity, place, config.model_copy(update={"seed": config.seed + half}), out / "work")
+
+    def job(self, spec: str) -> Job:
+        return Job.of(spec, self.config.seed, self.config, self.store, self.identity, self.work)
+
+
+def _compared_before(out: Path, halves: Sequence[_Half], methods: Iterable[Method]) -> dict[str, list[Job]]:
+    """Jobs of other methods, or the same, that earlier calls have compared with the settings of now."""
+    found, names = {}, {method.name for method in methods}
+    for spec in _methods_before(out):
+        with suppress(GrapeOpsError):  # a method of the user's may be gone
+            pair = [half.job(spec) for half in halves]
+            if all(job.finished and (job.spec in METHODS or job.method.name not in names) for job in pair):
+                found[spec] = pair
+    return found
+
+
+def _methods_before(out: Path) -> list[str]:
+    """Methods that earlier calls have compared, with whatever settings."""
+    try:
+        return [str(spec) for spec in json.loads((out / RECORD_FILE).read_text())["methods"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _compare(jobs: Mapping[str, Sequence[Job]], out: Path, config: Config) -> str:
+    """Compare the two halves of every map, and write what comes out; -> the table."""
     rows, gene_tables, pairs = [], [], {}
-    for method in files[0]:
-        maps = [read_h5ad(both[method]) for both in files]
-        figures, of_genes, cosines = compare_halves(maps[0], maps[1], config)
-        rows.append({"method": method, **figures})
-        gene_tables.append(of_genes.assign(method=method))
-        pairs[method] = cosines
+    for first, second in jobs.values():
+        maps = [first.maps_asked_for(), second.maps_asked_for()]
+        for name in maps[0]:
+            figures, of_genes, cosines = compare_halves(maps[0][name], maps[1][name], config)
+            rows.append({"method": name, **figures})
+            gene_tables.append(of_genes.assign(method=name))
+            pairs[name] = cosines
     table = pd.DataFrame(rows).round(4)
-    spreadsheet_safe(table).to_csv(out / "reproducibility.tsv", sep="\t", index=False)
-    spreadsheet_safe(pd.concat(gene_tables).round(4)).to_csv(out / "genes.tsv", sep="\t", index=False)
-    similarities_figure(pairs, table).savefig(out / "similarities.png", dpi=200)
+    for name, content in (("reproducibility.tsv", table), ("genes.tsv", pd.concat(gene_tables).round(4))):
+        with draft_of(out / name) as draft:
+            spreadsheet_safe(content).to_csv(draft, sep="\t", index=False)
+    with draft_of(out / "similarities.png") as draft:
+        similarities_figure(pairs, table).savefig(draft, dpi=200, format="png")
     return table.to_string(index=False)
 
 
@@ -128,7 +207,7 @@ def write_half(store: CropStore, chosen: np.ndarray, out: Path) -> None:
 def compare_halves(
     first: "AnnData", second: "AnnData", config: Config
 ) -> tuple[dict[str, float], pd.DataFrame, np.ndarray]:
-    """Compare two maps on the genes that both have: -> figures, a row a gene, the (pairs, 2) cosines."""
+    """Compare two maps on the genes that both have: -> figures, one row per gene, the (pairs, 2) cosines."""
     maps = [gene_map(adata, name) for adata, name in zip((first, second), HALVES, strict=True)]
     genes = sorted(set(maps[0].genes) & set(maps[1].genes))
     if len(genes) < 4:
@@ -141,27 +220,3 @@ def compare_halves(
     unit = [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in vectors]
     upper = np.triu_indices(len(genes), k=1)
     return figures, table, np.stack([(part @ part.T)[upper] for part in unit], axis=1)
-
-
-def _maps(
-    store: CropStore, chosen: np.ndarray, folder: Path, methods: Sequence[str], config: Config
-) -> dict[str, Path]:
-    """Maps of one half, those that are not there yet made: name -> file."""
-    done, half = _done(folder), folder / "store"
-    for method in methods:
-        if method in done:
-            continue
-        typer.echo(f"{folder.name}: {method}", err=True)
-        if not half.exists():
-            write_half(store, chosen, half)
-        made = write_vectors(method, half, folder / "maps", config)
-        done[method] = {name: str(path.relative_to(folder)) for name, path in made.items()}
-        write_json(folder / DONE_FILE, done)
-    shutil.rmtree(half, ignore_errors=True)
-    return {name: folder / path for method in methods for name, path in done[method].items()}
-
-
-def _done(folder: Path) -> dict[str, dict[str, str]]:
-    """Methods whose maps of a half are there: method -> name for tables -> file."""
-    file = folder / DONE_FILE
-    return json.loads(file.read_text()) if file.is_file() else {}

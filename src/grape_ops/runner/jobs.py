@@ -3,7 +3,7 @@
     WORK/{method}-seed{seed}-{identity}/
       job.json  config.yaml   what is asked for; the identity is a hash of all that decides the result
       log.txt                 what the method printed
-      costs.jsonl             a line an attempt
+      costs.jsonl             one line per attempt
       maps/{n}.h5ad           gene vectors
       done.json               written last
       run/                    for methods that train: the run folder, from which an interrupted job goes on
@@ -11,17 +11,16 @@
 Other settings or cells have a folder of their own, so that nothing is ever overwritten.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grape_ops import __version__
-from grape_ops.cells.store import CropStore
+from grape_ops.artifacts.identity import identity_of
 from grape_ops.config import Config
+from grape_ops.methods import Method, find_method
 from grape_ops.runner.cost import total_cost
-from grape_ops.train.run import decisive_settings, store_fingerprint
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -29,28 +28,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A method with a seed.
+    """A method with a seed on the cells of a store.
 
     Attributes
     ----------
-    method : a name the worker knows.
-    seed, config : what decides the result, beside the store.
+    spec : what the method is asked for by: its name, or ``module:function``.
+    method : the method.
+    seed, config : what decides the result, beside the cells.
+    store : the crop store; it has to be there only while the job is done.
     identity : SHA-256 of what decides the result.
     folder : where everything about it lies.
     """
 
-    method: str
+    spec: str
+    method: Method
     seed: int
     config: Config
+    store: Path
     identity: str
     folder: Path
 
     @classmethod
-    def of(cls, method: str, seed: int, config: Config, store: CropStore, work: Path) -> "Job":
-        """Describe a job; ``work`` is the folder of all jobs."""
-        facts = [__version__, store_fingerprint(store), method, seed, what_decides(method, config)]
-        identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        return cls(method, seed, config, identity, work / f"{method}-seed{seed}-{identity[:10]}")
+    def of(cls, spec: str, seed: int, config: Config, store: Path, cells: str, work: Path) -> "Job":
+        """Describe a job.
+
+        Parameters
+        ----------
+        spec, seed, config, store : as the attributes.
+        cells : what tells the store's cells from any others, such as ``store_fingerprint``.
+        work : the folder of all jobs.
+        """
+        method = find_method(spec)
+        identity = identity_of(__version__, cells, method.name, seed, method.decisive(config))
+        return cls(spec, method, seed, config, store, identity, work / f"{method.name}-seed{seed}-{identity[:10]}")
 
     @property
     def name(self) -> str:
@@ -65,13 +75,16 @@ class Job:
     @property
     def to_train(self) -> bool:
         """Whether networks of GRAPE's have yet to be trained for it."""
-        return self.method in ("grape", "impa") and not self.finished
+        return self.method.trains and not self.finished
 
     @property
     def done(self) -> dict[str, Any]:
         """What the worker wrote last, or nothing."""
-        file = self.folder / "done.json"
-        return json.loads(file.read_text()) if file.is_file() else {}
+        try:
+            found = json.loads((self.folder / "done.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def maps(self) -> "dict[str, AnnData]":
         """Gene vectors, by their name in the tables."""
@@ -79,40 +92,11 @@ class Job:
 
         return {name: read_map(self.folder / file) for name, file in self.done["maps"].items()}
 
+    def maps_asked_for(self) -> "dict[str, AnnData]":
+        """Gene vectors that the settings ask for, the main ones first, by their name in the tables."""
+        return self.method.asked_for(self.config, self.maps())
+
     def cost(self) -> dict[str, float]:
         """Add up all attempts, and what an earlier call spent on features that this one found measured."""
         cost = total_cost(self.folder / "costs.jsonl")
         return cost | {"reused_cpu_s": round(max(self.done["measuring_cpu_s"] - cost["cpu_s"], 0.0), 3)}
-
-
-def what_decides(method: str, config: Config) -> dict[str, Any]:
-    """Return the settings that decide a method's vectors; files count by size and time of change."""
-    own = config.baselines.model_dump(mode="json")
-    features = config.features.decisive()
-    trained = {**decisive_settings(config), "steps": config.train.steps}
-    trained.pop("seed", None)
-    read_outs = config.embed.model_dump(mode="json", include={"cells_per_gene"})
-    parts: dict[str, Any] = {
-        "random": {},
-        "statistics": {},
-        "gene2vec": own["gene2vec"],
-        "engineered": [own["engineered"], features],
-        "profiles": [own["engineered"], own["profiles"], config.screen.control_pattern],
-        "classifier": [own["classifier"], config.train.precision],
-        "contrasts": config.train.model_dump(mode="json", include={"init", "holdout", "precision"}),
-        "impa": [own["impa"], own["gene2vec"]["aliases"], trained],
-        "grape": [trained, read_outs],
-    }
-    decisive = parts.get(method, own)  # a method we do not know may read any of the baselines' settings
-    return {"settings": decisive, "files": _files_in(decisive)}
-
-
-def _files_in(settings: Any) -> list[Any]:
-    if isinstance(settings, dict):
-        settings = list(settings.values())
-    if isinstance(settings, list):
-        return [fact for part in settings for fact in _files_in(part)]
-    if isinstance(settings, str) and Path(settings).is_file():
-        facts = Path(settings).stat()
-        return [[settings, facts.st_size, facts.st_mtime_ns]]
-    return []

@@ -1,15 +1,16 @@
 """Doing jobs some at a time, each in a process of its own."""
 
-import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from queue import SimpleQueue
 
-from grape_ops.cells.store import CropStore
+from grape_ops.artifacts.atomic import write_json, write_text
 from grape_ops.config import dump_config
 from grape_ops.errors import GrapeOpsError, Interrupted
 from grape_ops.machine import core_count
@@ -20,13 +21,12 @@ from grape_ops.train.stop import stop_signals
 _LINES_OF_LOG = 6
 
 
-def do_jobs(jobs: Sequence[Job], store: CropStore, label: str, at_a_time: int = 0) -> None:
+def do_jobs(jobs: Sequence[Job], label: str, at_a_time: int = 0) -> None:
     """Do the jobs that are not done, some at a time.
 
     Parameters
     ----------
-    jobs : all of them.
-    store : the cells.
+    jobs : all of them; the stores of those that are not done have to be there.
     label : what the progress is called.
     at_a_time : processes; 0 takes one per core, or per GPU where there is one. They share the cores evenly.
 
@@ -36,9 +36,9 @@ def do_jobs(jobs: Sequence[Job], store: CropStore, label: str, at_a_time: int = 
     Interrupted : a signal; jobs that train have written a checkpoint.
     """
     todo = [job for job in jobs if not job.finished]
-    processes = _Processes(min(at_a_time or _room(), max(len(todo), 1)))
+    processes = _Processes(min(at_a_time or room(), max(len(todo), 1)))
     for job in todo:
-        _prepare(job, store, processes.threads)
+        _prepare(job, processes.threads)
     with (
         stop_signals() as stop,
         progress(label, len(jobs), "job", done=len(jobs) - len(todo)) as advance,
@@ -71,7 +71,8 @@ class _Processes:
         self.count, self.threads = count, max(core_count() // count, 1)
         self.failed: dict[str, str] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._stopped = threading.Event()
+        self._stopped = 0  # the signal that was passed on
+        self._starting = threading.Lock()
         self._gpus = visible_gpus()
         self._slots: SimpleQueue[int] = SimpleQueue()
         for slot in range(count):
@@ -79,49 +80,55 @@ class _Processes:
 
     def do(self, job: Job) -> None:
         """Do a job, and note what went wrong."""
-        if self._stopped.is_set():
-            return
         slot = self._slots.get()  # of those that are free, so that no GPU has two jobs while another has none
         try:
             words = self._run(job, one_gpu(slot, self._gpus))
         finally:
             self._slots.put(slot)
-        if words and not self._stopped.is_set():
+        if words and not self._stopped:
             self.failed[job.name] = words
 
     def stop(self, number: int) -> None:
         """Pass a signal on, once: workers do not hear the terminal's Ctrl-C."""
-        if not self._stopped.is_set():
-            self._stopped.set()
-            for process in list(self._running.values()):
-                process.send_signal(number)
+        with self._starting:  # a worker is either running by now, or will not be started
+            if self._stopped:
+                return
+            self._stopped = number
+            running = list(self._running.values())
+        for process in running:
+            process.send_signal(number)
 
     def _run(self, job: Job, gpu: dict[str, str]) -> str:
         """Do a job in a process of its own; what went wrong in words, or nothing."""
         threads = {f"{library}_NUM_THREADS": str(self.threads) for library in ("OMP", "OPENBLAS", "MKL")}
-        command = [sys.executable, "-m", "grape_ops.runner.worker", str(job.folder)]
+        # -P: a user's file beside the command must not stand in for a library of the same name.
+        command = [sys.executable, "-P", "-m", "grape_ops.runner.worker", str(job.folder)]
         environment = {**os.environ, **threads, **gpu}
         with (job.folder / "log.txt").open("a") as log:
-            started = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
-            )
-            with started as process:
+            with self._starting:
+                if self._stopped:
+                    return ""
+                process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
+                )
                 self._running[job.name] = process
+            with process:
                 code = process.wait()
                 self._running.pop(job.name)
+            with suppress(ProcessLookupError):  # whatever the method has started and left behind
+                os.killpg(process.pid, signal.SIGKILL)
         return "" if code == 0 else _what_went_wrong(job, code)
 
 
-def _room() -> int:
+def room() -> int:
     """How many jobs fit beside each other."""
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else core_count()
 
 
-def _prepare(job: Job, store: CropStore, threads: int) -> None:
+def _prepare(job: Job, threads: int) -> None:
     """Write down what is asked for."""
-    job.folder.mkdir(parents=True, exist_ok=True)
     config = job.config.model_copy(
         update={
             "seed": job.seed,
@@ -129,9 +136,9 @@ def _prepare(job: Job, store: CropStore, threads: int) -> None:
             "features": job.config.features.model_copy(update={"workers": threads}),
         }
     )
-    (job.folder / "config.yaml").write_text(dump_config(config))
-    facts = {"identity": job.identity, "method": job.method, "seed": job.seed, "store": str(store.path.resolve())}
-    (job.folder / "job.json").write_text(json.dumps(facts, indent=1))
+    write_text(job.folder / "config.yaml", dump_config(config))
+    facts = {"identity": job.identity, "method": job.spec, "seed": job.seed, "store": str(job.store.resolve())}
+    write_json(job.folder / "job.json", facts)
 
 
 def _what_went_wrong(job: Job, code: int) -> str:

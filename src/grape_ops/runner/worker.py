@@ -6,58 +6,50 @@ The folder says what to do (``job.json``, ``config.yaml``) and gets the gene vec
 
 import json
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from grape_ops.artifacts.atomic import locked, write_json
 from grape_ops.cells.genes import write_gene_vectors
 from grape_ops.config import load_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.runner.cost import measured
-
-if TYPE_CHECKING:
-    from anndata import AnnData
-
-    from grape_ops.methods import Task
-
-
-def make_maps(method: str, task: "Task") -> "dict[str, AnnData]":
-    """Gene vectors of a method, by the name they have in the tables; GRAPE has several read-outs."""
-    from grape_ops.methods import BASELINES
-    from grape_ops.methods.grape import grape_maps
-
-    several: dict[str, Callable[[Task], dict[str, AnnData]]] = {"grape": grape_maps}
-    return several[method](task) if method in several else {method: BASELINES[method](task)}
+from grape_ops.schema import UNS_METHOD
 
 
 def work(folder: Path) -> None:
-    """Do the job a folder describes."""
-    import grape_ops.methods.grape  # noqa: F401  # loading libraries is no part of a method's cost
+    """Do the job a folder describes.
+
+    Raises
+    ------
+    GrapeOpsError : another process is doing it, or the method says why it cannot.
+    """
     from grape_ops.cells.store import CropStore
-    from grape_ops.methods import NOTES, Task
+    from grape_ops.methods import NOTES, Task, find_method  # loading libraries is no part of a method's cost
 
     job = json.loads((folder / "job.json").read_text())
-    with measured(folder / "costs.jsonl"):
-        config = load_config(folder / "config.yaml")
-        maps = make_maps(job["method"], Task(CropStore.open(job["store"]), config, job["seed"], folder))
-    files, notes, measuring = {}, [], 0.0
-    for number, (name, adata) in enumerate(maps.items()):
-        files[name] = f"maps/{number}.h5ad"
-        adata.uns["method"] = name
-        write_gene_vectors(adata, folder / files[name])
-        notes += [str(note) for note in adata.uns.get(NOTES, [])]
-        measuring += float(adata.uns.get("features", {}).get("cpu_seconds", 0))
-    done = {"identity": job["identity"], "maps": files, "notes": notes, "measuring_cpu_s": measuring}
-    draft = folder / ".done.json"
-    draft.write_text(json.dumps(done, indent=1))
-    draft.replace(folder / "done.json")
+    with locked(folder, "this call"):
+        config, method = load_config(folder / "config.yaml"), find_method(job["method"])
+        with measured(folder / "costs.jsonl"):
+            maps = method.maps(Task(CropStore.open(job["store"]), config, job["seed"], folder))
+        files, notes, measuring = {}, [], 0.0
+        for number, (name, adata) in enumerate(maps.items()):
+            files[name] = f"maps/{number}.h5ad"
+            adata.uns[UNS_METHOD] = name
+            write_gene_vectors(adata, folder / files[name])
+            notes += [str(note) for note in adata.uns.get(NOTES, [])]
+            measuring += float(adata.uns.get("features", {}).get("cpu_seconds", 0))
+        done = {"identity": job["identity"], "maps": files, "notes": notes, "measuring_cpu_s": measuring}
+        write_json(folder / "done.json", done)
 
 
 def _die_with_parent() -> None:
     # Nothing is ever sent: the read ends when the parent closes its end, or dies.
     sys.stdin.read()
+    if os.getpgrp() == os.getpid():  # with whatever processes the method has started
+        os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(1)
 
 

@@ -25,6 +25,8 @@ from grape_ops.schema import INIT_FILE
 from grape_ops.train.fit_classifier import Part, features_of, train_classifier
 from grape_ops.train.run import Run
 
+INITIALISATION = "GRAPE initialisation"  # name of the map that M begins as
+
 
 @dataclass
 class Start:
@@ -71,7 +73,7 @@ def find_initialization(run: Run, store: CropStore) -> Start:
         )
         start.rows = turned_into(contrasts, config.model.embedding_dim, torch.Generator().manual_seed(config.seed))
         start.rows *= config.train.init.spread * config.model.embedding_dim**0.5
-        write_gene_vectors(gene_anndata(start.rows.numpy(), gene_table(store), "start"), run.path / INIT_FILE)
+        write_gene_vectors(gene_anndata(start.rows.numpy(), gene_table(store), INITIALISATION), run.path / INIT_FILE)
     if looks:
         whitening, effects = shrunken_effects(summed(networks[0].centred_layers, networks[0], store, cells))
         start.whitening, start.effects = torch.from_numpy(whitening).float(), torch.from_numpy(effects).float()

@@ -196,7 +196,7 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
     if plan.trust:
         methods = ["grape", *plan.baselines]
         inputs = [trained.fingerprint, methods, *(settings[name] for name in ("embed", "evaluate", "baselines"))]
-        inputs.append(config.features.decisive())
+        inputs += [config.features.decisive(), settings["train"]["init"]["classifier"]]
         yield Step("trust", inputs, (out / TRUST_DIR,), lambda _: _trust(store, out / TRUST_DIR, methods, config))
 
 

@@ -156,7 +156,7 @@ def test_words_tell_that_m_did_not_begin_with_noise(inputs):
 
 def test_the_time_of_the_start_is_a_part_of_the_cost(inputs):
     assert not any("where M starts" in what for what, _ in cost_rows(inputs))
-    begun_twice = [{"step": 0, "start_s": 50.0}, {"step": 0, "start_s": 70.0}, *inputs.metrics]
+    begun_twice = [{"step": 0, "init_s": 50.0}, {"step": 0, "init_s": 70.0}, *inputs.metrics]
     assert dict(cost_rows(replace(inputs, metrics=begun_twice)))["where M starts (the classifier)"] == "2 minutes"
 
 

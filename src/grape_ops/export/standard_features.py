@@ -71,7 +71,7 @@ def measure_perturbations(
     n = len(store.perturbations)
     mean = np.full((n, len(columns)), np.nan)
     scaled = _on_scale_of_controls(values, store)
-    control = n - 1
+    control = store.control_label
     reference = np.flatnonzero(store.labels == control)
     if len(reference) > settings.export.reference_cells:
         reference = np.random.default_rng(seed).choice(reference, settings.export.reference_cells, replace=False)
@@ -109,7 +109,7 @@ def _on_scale_of_controls(values: np.ndarray, store: CropStore) -> np.ndarray:
     A feature that no control of a batch has a value of is put on the scale of all controls.
     """
     scaled = np.empty_like(values)
-    control = store.labels == len(store.perturbations) - 1
+    control = store.labels == store.control_label
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of features without any value
         overall = robust_scale(values[control])

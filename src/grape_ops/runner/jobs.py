@@ -98,7 +98,7 @@ def what_decides(method: str, config: Config) -> dict[str, Any]:
         "gene2vec": own["gene2vec"],
         "engineered": [own["engineered"], features],
         "profiles": [own["engineered"], own["profiles"], config.screen.control_pattern],
-        "classifier": [own["classifier"], config.train.precision],
+        "classifier": [config.train.init.classifier.model_dump(mode="json"), config.train.precision],
         "contrasts": config.train.model_dump(mode="json", include={"init", "holdout", "precision"}),
         "impa": [own["impa"], own["gene2vec"]["aliases"], trained],
         "grape": [trained, read_outs],

@@ -26,7 +26,7 @@ from grape_ops.train.log import IntervalMean, MetricsLog, check_finite
 from grape_ops.train.memory import check_not_too_large
 from grape_ops.train.optimizers import make_optimizers, set_rates
 from grape_ops.train.preflight import warn_mismatches
-from grape_ops.train.recipe import Recipe
+from grape_ops.train.recipe import GRAPE, Recipe
 from grape_ops.train.run import Run, open_run, prepare_run
 from grape_ops.train.step import Objectives, Terms, frozen
 from grape_ops.train.stop import StopSignal, stop_signals
@@ -42,7 +42,7 @@ def train(
     *,
     truth: str | None = None,
     resume: bool = False,
-    recipe: Recipe | None = None,
+    recipe: Recipe = GRAPE,
 ) -> Run:
     """Train GRAPE on a crop store and leave a run folder.
 
@@ -53,7 +53,7 @@ def train(
     config : everything else. Equal seeds, settings and thread counts give equal weights, bit for bit.
     truth : name or file of known complexes; if given, mAP along training is logged. Training never sees it.
     resume : go on after the last checkpoint; without one, from the start.
-    recipe : what a method trains differently; GRAPE's if None.
+    recipe : what the training is made of, for methods that change it.
 
     Raises
     ------
@@ -61,24 +61,19 @@ def train(
     Interrupted : Ctrl-C or SIGTERM; a checkpoint of the last whole step is written before.
     """
     # The cells, the engine, and the folder.
-    settings, recipe = config.train, recipe or Recipe()
+    settings = config.train
     store = CropStore.open(store_path, settings.unit)
-    check_truth_not_genes(store, truth)
-    if truth:  # one that knows none of the genes is refused before anything is begun
-        MapMonitor.of(store.perturbations, truth)
     fabric = start_engine(settings)
-    first_alone(fabric, lambda: check_not_too_large(store, config, fabric.device))
-    first_alone(fabric, lambda: prepare_run(out, store, config, truth, resume))
-    first_alone(fabric, lambda: warn_mismatches(store, config))
+    first_alone(fabric, lambda: prepare(store, out, config, truth, resume, fabric.device))
     run = open_run(out)
 
     # The networks and their optimisers, what is drawn, and what is written down.
     begun = time.monotonic()
     state = first_state(fabric, run, store, recipe, run.latest_checkpoint() if resume else None)
     loader, memory = make_loader(store, config, fabric, recipe)
-    watch = Watch(MapMonitor.of(store.perturbations, run.truth) if run.truth else None, memory)
+    monitor = MapMonitor.of(store.perturbations, run.truth) if run.truth else None
     log = MetricsLog(out, state.step, settings.tensorboard) if fabric.is_global_zero else None
-    records = Records(fabric, run, watch, log)
+    records = Records(fabric, run, Watch(monitor, memory), log)
     if log is not None and state.step == 0 and classifiers_to_train(config):
         log.write(0, {"init_s": time.monotonic() - begun})
     objectives = recipe.objectives(settings, fabric.autocast)
@@ -96,9 +91,19 @@ def train(
             records.after_step(state, means, last)
             advance(note=means.rate)
             if last and state.step < settings.steps:
-                done = f"Training stopped after step {state.step} of {settings.steps}, and everything is saved."
-                raise Interrupted(done, stop.number)
+                words = f"Training stopped after step {state.step} of {settings.steps}, and everything is saved."
+                raise Interrupted(words, stop.number)
     return run
+
+
+def prepare(store: CropStore, out: Path, config: Config, truth: str | None, resume: bool, device: torch.device) -> None:
+    """Make or check the run folder, once it is known that the truth has the genes and memory the room."""
+    check_truth_not_genes(store, truth)
+    if truth:
+        MapMonitor.of(store.perturbations, truth)
+    check_not_too_large(store, config, device)
+    prepare_run(out, store, config, truth, resume)
+    warn_mismatches(store, config)
 
 
 @dataclass(frozen=True)

@@ -44,3 +44,6 @@ class Recipe:
     def objectives(self, settings: TrainSettings, autocast: Callable[[], AbstractContextManager[Any]]) -> Objectives:
         """What each half of a step minimises."""
         return Objectives(settings.loss, settings.compile, autocast)
+
+
+GRAPE = Recipe()

@@ -16,7 +16,7 @@ from grape_ops.schema import TRUTH_FILE
 from grape_ops.train.run import store_fingerprint
 
 # Steps of everything that is trained, to show that it runs.
-QUICK = ("train.steps=30", "train.init.classifier.steps=30", "baselines.classifier.steps=30")
+QUICK = ("train.steps=30", "train.init.classifier.steps=30")
 Score = Callable[[Any, Path, Config, int], dict[str, Any]]
 
 

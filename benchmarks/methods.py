@@ -22,7 +22,7 @@ from grape_ops.schema import STORE_FILE, TRUTH_FILE
 from record import write_record
 
 SCRIPTS = Path(__file__).resolve().parent
-QUICK = ("train.steps", "train.init.classifier.steps", "baselines.classifier.steps")
+QUICK = ("train.steps", "train.init.classifier.steps")
 
 
 class CommandLines:

@@ -52,7 +52,7 @@ def maps_of(source: Source, design: Design) -> dict[str, np.ndarray]:
     return {
         "truth": np.vstack([design.shifts, np.zeros(len(source.traits))]),
         "traits": effects - effects[:-1].mean(axis=0),
-        "shrunken": shrunken_gene_effects(sums, InitSettings().own),
+        "shrunken": shrunken_gene_effects(sums, InitSettings().gene_specific_fraction),
     }
 
 

@@ -21,7 +21,7 @@ from grape_ops.cells.batches import Batch
 from grape_ops.config import Config, load_config
 from grape_ops.nn.grape import Grape, build_grape
 from grape_ops.train.optimizers import make_optimizers
-from grape_ops.train.step import Objectives, discriminator_objective, frozen, restyled
+from grape_ops.train.step import Objectives, discriminator_objective, frozen, restyle
 from record import write_record
 
 VARIANTS = ("plain", "fast", "channels_last", "bf16")
@@ -32,13 +32,13 @@ def plain_step(nets: Grape, batch: Batch, config: Config, optimizers: dict[str, 
     """One iteration as the equations read, nothing shared and nothing fused."""
     weights = config.train.loss
     with torch.no_grad():
-        painted = restyled(nets, batch)
-    loss, _ = discriminator_objective(nets, batch, painted, weights)
+        made = restyle(nets, batch)
+    loss, _ = discriminator_objective(nets, batch, made, weights)
     optimizers["discriminator"].zero_grad()
     loss.backward()
     optimizers["discriminator"].step()
 
-    style, fake, *_ = restyled(nets, batch)
+    style, fake, *_ = restyle(nets, batch)
     adversarial = torch.nn.functional.softplus(-nets.discriminator.addressed(fake, batch.targets)).mean()
     cycle = (batch.images - nets.generator(fake, nets.style_encoder(batch.images))).abs().mean()
     reconstruction = (style.detach() - nets.style_encoder(fake.detach())).abs().mean()
@@ -52,14 +52,14 @@ def fast_step(nets: Grape, batch: Batch, config: Config, optimizers: dict[str, t
     bf16 = config.train.precision == "bf16-mixed"
     arithmetic = partial(torch.autocast, "cpu", torch.bfloat16, enabled=bf16)
     objectives = Objectives(config.train.loss, autocast=arithmetic)
-    painted = objectives.restyled(nets, batch)
-    loss, _ = objectives.discriminator(nets, batch, painted)
+    made = objectives.restyle(nets, batch)
+    loss, _ = objectives.discriminator(nets, batch, made)
     optimizers["discriminator"].zero_grad()
     loss.backward()
     optimizers["discriminator"].step()
     optimizers["generator"].zero_grad()
     with frozen(nets.discriminator):
-        objectives.descend_generator(nets, batch, painted, lambda loss, _: loss.backward())
+        objectives.descend_generator(nets, batch, made, lambda loss, _: loss.backward())
     optimizers["generator"].step()
 
 

@@ -24,13 +24,13 @@ def test_the_papers_numbers():
     assert (config.model.embedding_dim, config.preprocess.crop_size) == (500, 96)
 
 
-def test_large_has_the_papers_networks_but_for_how_it_repaints():
+def test_large_has_the_papers_networks_but_for_how_it_restyles():
     """It is for the same cells: only D, which looks through the start's classifier, is another."""
     large, paper = load_config("large.yaml"), load_config("paper.yaml")
     assert large.preprocess == paper.preprocess
     assert large.model.style_encoder == paper.model.style_encoder
-    repainting = {"paints": "cell", "gain": False, "warp": 0, "upsampling": "nearest"}
-    assert large.model.generator.model_copy(update=repainting) == paper.model.generator
+    restyling = {"paints": "cell", "gain": False, "warp": 0, "upsampling": "nearest"}
+    assert large.model.generator.model_copy(update=restyling) == paper.model.generator
     assert large.train.batch_size == paper.train.batch_size
     assert large.seen_through is not None
 

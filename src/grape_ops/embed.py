@@ -86,15 +86,18 @@ def embed(
     return adata
 
 
-def trained_nets(run: Run, *, averaged: bool, checkpoint: Path | None = None) -> tuple[Grape, bool]:
+def trained_nets(
+    run: Run, *, averaged: bool, checkpoint: Path | None = None, nets: Grape | None = None
+) -> tuple[Grape, bool]:
     """The networks of a run's last checkpoint, ready to be used, and whether their weights are filtered.
 
-    Trained weights stand in for filtered ones that the run does not keep, or has not begun to filter.
+    Trained weights stand in for filtered ones that the run does not keep, or has not begun to filter. They are put
+    into ``nets`` where a method trains others than the run's settings describe.
     """
     path = checkpoint or run.latest_checkpoint()
     if path is None:
         raise GrapeOpsError(f"{run.path} has no checkpoint yet. `grape-ops train … --resume` goes on with it.")
-    nets = run.build()
+    nets = nets or run.build()
     filtered = restore_nets(path, nets, averaged)
     return nets.eval().requires_grad_(False), filtered
 

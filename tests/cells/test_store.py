@@ -6,15 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from grape_ops.cells.batches import StandardizedCrops
 from grape_ops.cells.standardize import PixelSums, control_sums, merge_sums
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import put_crops, shard_names, start_shard, write_store
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import UNFINISHED_DIR
+from grape_ops.schema import CONTROL_LABEL, UNFINISHED_DIR
 
 SHARDS = ("P1_A1", "P1_A2", "P2_A1")
 PER_SHARD = 9
@@ -216,3 +218,21 @@ def test_a_batch_may_lie_in_several_shards():
     batch, control = np.array(list("aabbaabb")), np.arange(8) % 2 == 0
     parts = [control_sums(crops[i : i + 4], batch[i : i + 4], control[i : i + 4]) for i in (0, 4)]
     assert merge_sums(parts) == control_sums(crops, batch, control)
+
+
+def test_pixels_come_back_from_network_input(store):
+    """Standardising on a device and rounding back gives every stored pixel, and what lies beyond is clipped."""
+    opened = CropStore.open(store)
+    cells = np.arange(len(opened))
+    images = StandardizedCrops(opened, torch.device("cpu"))(cells)
+    scale = opened.pixel_scale(torch.device("cpu"))
+    pixels, clipped = scale.pixels(images, opened.batch_codes[cells])
+    assert clipped == 0
+    np.testing.assert_array_equal(pixels.numpy(), opened.read(cells))
+    pixels, clipped = scale.pixels(images + 1e6, opened.batch_codes[cells])
+    assert clipped == images.numel() and (pixels == opened.pixel_max).all()
+
+
+def test_controls_have_the_last_label(store):
+    opened = CropStore.open(store)
+    assert opened.perturbations[opened.control_label] == CONTROL_LABEL == opened.perturbations[-1]

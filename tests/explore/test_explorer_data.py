@@ -210,7 +210,7 @@ def test_guides_that_do_nothing_look_like_controls(simulated):
     store = CropStore.open(simulated / "store")
     efficacy = pd.read_csv(simulated / "screen" / "library.csv").set_index("sgRNA")["efficacy"]
     reference = Reference.of(store, 0)
-    rows = [entry for row in range(len(store.perturbations) - 1) for entry in guide_table(store, row, reference, 0)]
+    rows = [entry for row in range(store.control_label) for entry in guide_table(store, row, reference, 0)]
     duds = [entry["effect"] for entry in rows if efficacy[entry["guide"]] == 0]
     working = [entry["effect"] for entry in rows if efficacy[entry["guide"]] > 0]
     assert len(duds) >= 3 and len(working) >= 6

@@ -35,8 +35,7 @@ def make_store(path, gain: tuple[float, float] = (1.0, 1.0)) -> CropStore:
 
 
 def made(method: str, store: CropStore, seed: int = 0) -> anndata.AnnData:
-    short = {"classifier": {"steps": 2}}
-    quick = parse_config({"baselines": short, "train": {"init": short}}, "test")
+    quick = parse_config({"train": {"init": {"classifier": {"steps": 2}}}}, "test")
     return METHODS[method].run(Task(store, quick, seed, store.path.with_name("work")))
 
 

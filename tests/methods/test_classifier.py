@@ -60,7 +60,7 @@ def test_it_computes_as_training_does(store, tmp_path):
     torch.set_num_threads(1)
     short = SMALL.model_copy(update={"steps": 3})
     trees = [
-        parse_config({"baselines": {"classifier": short.model_dump()}, "train": {"precision": precision}}, "a test")
+        parse_config({"train": {"init": {"classifier": short.model_dump()}, "precision": precision}}, "a test")
         for precision in ("32-true", "bf16-mixed")
     ]
     full, half = (classifier_vectors(Task(store, tree, 0, tmp_path)).X for tree in trees)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from grape_ops.config import DiscriminatorSettings, ModelSettings
+from grape_ops.config import DiscriminatorSettings, ModelSettings, TrunkSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.blocks import ResBlock, StyledResBlock, conv_then_pool, upsample_then_conv
 from grape_ops.nn.discriminator import Trunk
@@ -113,7 +113,7 @@ def test_heads_fit_every_crop_size(size: int, tail: str):
 
 @pytest.mark.parametrize("tail", ["valid", "mean"])
 def test_every_pixel_of_the_last_map_reaches_the_head(tail: str):
-    trunk = Trunk(1, 40, width=4, max_width=8, blocks=3, tail=tail)
+    trunk = Trunk(1, 40, TrunkSettings(width=4, max_width=8, blocks=3, tail=tail))
     images = torch.randn(1, 1, 40, 40, requires_grad=True)
     trunk(images).sum().backward()
     assert (images.grad.abs().amax(dim=(0, 1)) > 0).float().mean() > 0.95

@@ -157,10 +157,10 @@ def test_words_tell_that_m_did_not_begin_with_noise(inputs):
     assert not any("init.h5ad" in line for line in conclusions(inputs)[1])
 
 
-def test_the_time_of_the_start_is_a_part_of_the_cost(inputs):
-    assert not any("where M starts" in what for what, _ in cost_rows(inputs))
-    begun_twice = [{"step": 0, "start_s": 50.0}, {"step": 0, "start_s": 70.0}, *inputs.metrics]
-    assert dict(cost_rows(replace(inputs, metrics=begun_twice)))["where M starts (the classifier)"] == "2 minutes"
+def test_the_time_of_the_initialisation_is_a_part_of_the_cost(inputs):
+    assert not any("initialisation of M" in what for what, _ in cost_rows(inputs))
+    begun_twice = [{"step": 0, "init_s": 50.0}, {"step": 0, "init_s": 70.0}, *inputs.metrics]
+    assert dict(cost_rows(replace(inputs, metrics=begun_twice)))["initialisation of M (the classifier)"] == "2 minutes"
 
 
 def test_without_scores_the_words_give_map_but_no_verdict(inputs):

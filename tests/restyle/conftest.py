@@ -1,4 +1,4 @@
-"""A run to repaint cells with, trained for a few steps only."""
+"""A run to restyle cells with, trained for a few steps only."""
 
 import pytest
 import torch

@@ -110,7 +110,7 @@ def test_the_way_leads_from_one_style_to_the_other(restyler):
     styles = styles_between(restyler, 4, 1, 5)
     ends = restyler.styles([4, 1])
     np.testing.assert_allclose(styles[[0, -1]].numpy(), ends.numpy(), atol=1e-6)
-    middle = restyler.nets.styles_of(restyler.nets.vectors()[[4, 1]].mean(dim=0, keepdim=True))
+    middle = restyler.nets.mapping(restyler.nets.vectors()[[4, 1]].mean(dim=0, keepdim=True))
     np.testing.assert_allclose(styles[2].numpy(), middle[0].numpy(), atol=1e-6)
 
 

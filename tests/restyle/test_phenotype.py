@@ -233,12 +233,12 @@ def test_an_interrupted_check_goes_on_to_the_same_result(checked, tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
         write_check(*arguments, seed=1)
     assert len(list((tmp_path / "out" / "unfinished").iterdir())) == 4  # the control and three genes
-    painted = []
-    paint = Restyler.paint
-    monkeypatch.setattr(Restyler, "paint", lambda self, *rest: painted.append(1) or paint(self, *rest))
+    calls = []
+    restyle = Restyler.restyle
+    monkeypatch.setattr(Restyler, "restyle", lambda self, *rest: calls.append(1) or restyle(self, *rest))
     write_check(*arguments, seed=1)
     assert not (tmp_path / "out" / "unfinished").exists()
-    assert len(painted) == 1  # for the figures alone
+    assert len(calls) == 1  # for the figures alone
     for name in ("phenotype.tsv", "features.tsv", "phenotype.json"):
         assert (tmp_path / "out" / name).read_bytes() == (folder / "out" / name).read_bytes()
 

@@ -82,10 +82,10 @@ def test_what_cannot_be_done_is_said(tiny_run, tiny_store, tmp_path):
 
 
 def test_cells_come_in_turns_from_all_batches(tiny_store):
-    cells = draw_cells(tiny_store, len(tiny_store.perturbations) - 1, 6, 0)
+    cells = draw_cells(tiny_store, tiny_store.control_label, 6, 0)
     assert np.bincount(tiny_store.batch_codes[cells]).tolist() == [3, 3]
-    assert (tiny_store.labels[cells] == len(tiny_store.perturbations) - 1).all()
-    np.testing.assert_array_equal(cells[:4], draw_cells(tiny_store, len(tiny_store.perturbations) - 1, 4, 0))
+    assert (tiny_store.labels[cells] == tiny_store.control_label).all()
+    np.testing.assert_array_equal(cells[:4], draw_cells(tiny_store, tiny_store.control_label, 4, 0))
     assert turn_within(np.array([2, 2, 0, 2, 0])).tolist() == [0, 1, 0, 2, 1]
 
 

@@ -156,21 +156,6 @@ def test_tensorboard_gets_what_the_metrics_file_gets(tiny_store, tiny_config, tm
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
-def test_noise_and_diversity_are_off_and_change_what_they_should(tiny_store, tiny_config, tmp_path):
-    assert (tiny_config.model.noise_dim, tiny_config.train.loss.diversity) == (0, 0.0)
-    config = changed(tiny_config, "model.noise_dim=3", "train.loss.diversity=1", "train.steps=2")
-    train(tiny_store.path, tmp_path, config)
-    assert all(line["diversity"] > 0 for line in read_metrics(tmp_path / METRICS_FILE) if "cycle" in line)
-    batch = BatchLoader(StandardizedCrops(tiny_store, CPU), Sampler(tiny_store.labels, 5, 8, 0), noise_dim=3).fetch(1)
-    assert batch.noise.shape == batch.other_noise.shape == (8, 3)
-    assert not torch.equal(batch.noise, batch.other_noise)
-
-
-def test_diversity_without_noise_is_refused():
-    with pytest.raises(GrapeOpsError, match="noise_dim"):
-        load_config(overrides=["train.loss.diversity=1"])
-
-
 def test_presets_keep_the_papers_way_of_computing(tmp_path: Path):
     settings = load_config("paper.yaml").train
     assert (settings.accumulate, settings.holdout, settings.compile) == (1, 0.0, "off")
@@ -182,11 +167,22 @@ def test_a_dry_run_counts_times_and_writes_nothing(tiny_store, tiny_config, tmp_
     assert cost.parameters["embedding"] == 5 * 8
     assert cost.seconds_per_step > 0
     assert cost.hours == pytest.approx(cost.seconds_per_step * 12 / 3600)
+    assert cost.initialization_hours == 0
     checkpointed = estimate(tiny_store.path, changed(tiny_config, "train.activation_checkpointing=true"))
     assert checkpointed.memory.activations < 0.8 * cost.memory.activations
     print_estimate(tiny_store.path, tiny_config)
     assert "Nothing was written." in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_counts_the_initialisation(tiny_store, tiny_config, capsys):
+    small = "classifier: {width: 4, max_width: 8, batch_size: 8, steps: 1000}"
+    one, two = (changed(tiny_config, f"train.init={{kind: classifier, networks: {n}, {small}}}") for n in (1, 2))
+    assert estimate(tiny_store.path, one).initialization_hours > 0
+    print_estimate(tiny_store.path, two)
+    assert "initialisation: 2 classifiers, one after the other, of 1,000 steps" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_the_papers_forward_passes_cost_what_was_counted_by_hand():

@@ -57,14 +57,14 @@ def test_the_traced_memory_is_what_a_real_step_keeps(tiny_store, tiny_config):
         counts.append(sum(tensor.untyped_storage().nbytes() for tensor in kept.values()))
         loss.backward()
         kept.clear()
-        kept.update(repainting)
+        kept.update(restyling)
 
     objectives = Objectives(tiny_config.train.loss)
     with saved_tensors_hooks(note, lambda tensor: tensor):
-        painted = objectives.restyled(nets, batch)
-        repainting = dict(kept)
+        made = objectives.restyle(nets, batch)
+        restyling = dict(kept)
         with frozen(nets.discriminator):
-            objectives.descend_generator(nets, batch, painted, descend)
+            objectives.descend_generator(nets, batch, made, descend)
     real = max(counts)
     assert memory_needed(tiny_store, tiny_config).activations == pytest.approx(real, rel=0.02)
 

@@ -4,41 +4,18 @@ import copy
 
 import pytest
 import torch
+from small_networks import B, batch64, nets64
 from torch.nn import functional
 
 from grape_ops.cells.batches import Batch
-from grape_ops.config import LossSettings, ModelSettings
-from grape_ops.nn.grape import Grape, build_grape
-from grape_ops.train.step import Objectives, Repainted, discriminator_objective, frozen, restyled
+from grape_ops.config import LossSettings
+from grape_ops.nn.grape import Grape
+from grape_ops.train.step import Objectives, Restyled, discriminator_objective, frozen, restyle
 
-P, B = 5, 6
 PARTS = ("embedding", "mapping", "generator", "discriminator", "style_encoder")
 
 
-def nets64(**changes: object) -> Grape:
-    small = {"width": 4, "max_width": 8, "blocks": 3}
-    settings = ModelSettings.model_validate(
-        {
-            "embedding_dim": 6,
-            "style_dim": 4,
-            "mapping_width": 32,
-            "generator": {"width": 4, "max_width": 8, "down_blocks": 2, "middle_blocks": 1},
-            "discriminator": small,
-            "style_encoder": small,
-        }
-        | changes
-    )
-    nets = build_grape(settings, n_perturbations=P, channels=2, image_size=32, rng=torch.Generator().manual_seed(0))
-    return nets.double()
-
-
-def batch64(seed: int = 1) -> Batch:
-    rng = torch.Generator().manual_seed(seed)
-    images = torch.randn(B, 2, 32, 32, generator=rng, dtype=torch.float64)
-    return Batch(images, torch.tensor([0, 1, 2, 2, 1, 0]), torch.tensor([3, 0, 1, 3, 0, 1]))
-
-
-def descend_generator(nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings) -> float:
+def descend_generator(nets: Grape, batch: Batch, made: Restyled, weights: LossSettings) -> float:
     """Leave the gradients of M, F, G and E, and return the loss."""
     losses = []
 
@@ -47,18 +24,18 @@ def descend_generator(nets: Grape, batch: Batch, painted: Repainted, weights: Lo
         losses.append(loss.item())
 
     with frozen(nets.discriminator):
-        Objectives(weights).descend_generator(nets, batch, painted, descend)
+        Objectives(weights).descend_generator(nets, batch, made, descend)
     return sum(losses)
 
 
 def product_step(nets: Grape, batch: Batch, weights: LossSettings) -> tuple[float, float, dict, dict]:
     """Losses and gradients of one product step, D's update left out."""
-    painted = restyled(nets, batch)
-    d_loss, _ = discriminator_objective(nets, batch, painted, weights)
+    made = restyle(nets, batch)
+    d_loss, _ = discriminator_objective(nets, batch, made, weights)
     d_loss.backward()
     d_grads = gradients(nets)
     nets.zero_grad()
-    g_loss = descend_generator(nets, batch, painted, weights)
+    g_loss = descend_generator(nets, batch, made, weights)
     g_grads = gradients(nets)
     nets.zero_grad()
     return d_loss.item(), g_loss, d_grads, g_grads
@@ -142,7 +119,7 @@ def test_eq_3_reaches_the_style_encoder_only_unless_told_otherwise():
     assert not torch.allclose(everyone["embedding.weight"], without["embedding.weight"])
 
 
-def test_without_a_cycle_weight_the_second_repainting_is_not_computed():
+def test_without_a_cycle_weight_the_second_restyling_is_not_computed():
     nets, batch = nets64(), batch64()
     calls = []
     nets.generator.register_forward_hook(lambda *_: calls.append(1))
@@ -152,10 +129,10 @@ def test_without_a_cycle_weight_the_second_repainting_is_not_computed():
 
 def test_lazy_r1_is_the_same_penalty_now_and_then():
     nets, batch = nets64(), batch64()
-    painted = restyled(nets, batch)
+    made = restyle(nets, batch)
     weights = LossSettings(r1=0.5, r1_every=4)
-    penalties = [Objectives(weights).discriminator(nets, batch, painted, step)[1]["d_r1"].item() for step in range(5)]
-    each = Objectives(LossSettings(r1=0.5)).discriminator(nets, batch, painted)[1]["d_r1"].item()
+    penalties = [Objectives(weights).discriminator(nets, batch, made, step)[1]["d_r1"].item() for step in range(5)]
+    each = Objectives(LossSettings(r1=0.5)).discriminator(nets, batch, made)[1]["d_r1"].item()
     assert penalties == pytest.approx([4 * each, 0, 0, 0, 4 * each])
 
 
@@ -175,13 +152,13 @@ def test_a_shared_fake_changes_no_bit_of_the_generators_gradient():
     """M, F and G stand still while D learns, so that computing the fake once more gives the same bits."""
     nets, batch = nets64(), batch64()
     again = copy.deepcopy(nets)
-    for twin, shared in ((nets, restyled(nets, batch)), (again, None)):
+    for twin, shared in ((nets, restyle(nets, batch)), (again, None)):
         optimizer = torch.optim.SGD(twin.discriminator.parameters(), lr=0.1)
-        d_loss, _ = discriminator_objective(twin, batch, shared or restyled(twin, batch), LossSettings())
+        d_loss, _ = discriminator_objective(twin, batch, shared or restyle(twin, batch), LossSettings())
         d_loss.backward()
         optimizer.step()
         twin.zero_grad()
-        descend_generator(twin, batch, shared or restyled(twin, batch), LossSettings())
+        descend_generator(twin, batch, shared or restyle(twin, batch), LossSettings())
     for name, gradient in gradients(nets).items():
         assert torch.equal(gradient, gradients(again)[name]), name
 
@@ -193,17 +170,17 @@ def test_a_discriminator_step_separates_and_a_generator_step_fools():
     def margin() -> tuple[float, float]:
         with torch.no_grad():
             real = nets.discriminator.addressed(batch.images, batch.labels).mean()
-            fake = nets.discriminator.addressed(restyled(nets, batch).fake, batch.targets).mean()
+            fake = nets.discriminator.addressed(restyle(nets, batch).fake, batch.targets).mean()
         return real.item(), fake.item()
 
     real, fake = margin()
-    d_loss, _ = discriminator_objective(nets, batch, restyled(nets, batch), weights)
+    d_loss, _ = discriminator_objective(nets, batch, restyle(nets, batch), weights)
     d_loss.backward()
     torch.optim.SGD(nets.discriminator.parameters(), lr=1e-3).step()
     nets.zero_grad()
     assert margin()[0] - margin()[1] > real - fake
     fake = margin()[1]
-    descend_generator(nets, batch, restyled(nets, batch), weights)
+    descend_generator(nets, batch, restyle(nets, batch), weights)
     others = [p for n, p in nets.named_parameters() if not n.startswith("discriminator")]
     torch.optim.SGD(others, lr=1e-3).step()
     assert margin()[1] > fake
@@ -212,11 +189,11 @@ def test_a_discriminator_step_separates_and_a_generator_step_fools():
 def test_the_discriminator_alone_overfits_a_batch():
     nets, batch = nets64().float(), batch64()
     batch = Batch(batch.images.float(), batch.labels, batch.targets)
-    painted = restyled(nets, batch).detached()
+    made = restyle(nets, batch).detached()
     optimizer = torch.optim.Adam(nets.discriminator.parameters(), lr=3e-3, betas=(0.0, 0.99))
     for _ in range(60):
         optimizer.zero_grad()
-        loss, _ = discriminator_objective(nets, batch, painted, LossSettings(r1=0))
+        loss, _ = discriminator_objective(nets, batch, made, LossSettings(r1=0))
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.05
@@ -233,7 +210,7 @@ def test_the_cycle_alone_learns_to_give_a_cell_back():
     losses = []
     for _ in range(120):
         optimizer.zero_grad()
-        fake = restyled(nets, batch).fake
+        fake = restyle(nets, batch).fake
         loss = (images - nets.generator(fake, nets.style_encoder(images))).abs().mean()
         loss.backward()
         optimizer.step()

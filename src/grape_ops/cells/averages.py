@@ -79,7 +79,7 @@ def blocks(cells: np.ndarray) -> Iterator[np.ndarray]:
 
 def control_statistics(read: Reader, store: CropStore) -> ControlStatistics:
     """Read all controls of a store once."""
-    controls = np.flatnonzero(store.labels == len(store.perturbations) - 1)
+    controls = np.flatnonzero(store.labels == store.control_label)
     return ControlStatistics.of(
         ((store.batch_codes[rows], read(rows)) for rows in blocks(controls)), len(store.batches)
     )

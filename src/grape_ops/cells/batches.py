@@ -9,6 +9,7 @@ with no sampler state to save, and a loader may fetch ahead without changing any
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 import torch
@@ -17,8 +18,8 @@ from torch import Tensor
 from grape_ops.cells.store import CropStore
 from grape_ops.errors import GrapeOpsError
 
-# Names of the independent random streams that hang off one seed.
-_ROUNDS, _CELLS, _TARGETS, _AUGMENT, _NOISE, _HOLDOUT, _VIEWS = range(7)
+# Names of the independent random streams that hang off one seed; NOISE is for networks of other methods.
+_ROUNDS, _CELLS, _TARGETS, _AUGMENT, NOISE, _HOLDOUT, _VIEWS = range(7)
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,7 @@ class Batch:
     ----------
     images : (B, C, H, H) float, z-scored by the controls of each crop's batch.
     labels : (B,) int64, each crop's own perturbation y.
-    targets : (B,) int64, the perturbation z it is to be repainted with.
-    noise, other_noise : (B, noise_dim) standard normal, for networks that take noise; GRAPE's do not.
+    targets : (B,) int64, the perturbation z it is to be restyled to.
     views : (B, 2 + 2C) how D is shown each crop, and the restyled one: shift along rows and columns in px, then a
         gain and an offset of each channel; None shows them as they are.
     """
@@ -38,14 +38,12 @@ class Batch:
     images: Tensor
     labels: Tensor
     targets: Tensor
-    noise: Tensor | None = None
-    other_noise: Tensor | None = None
     views: Tensor | None = None
 
-    def parts(self, n: int) -> "list[Batch]":
+    def parts(self, n: int) -> list[Self]:
         """Split into n equal parts, in order."""
         columns = [[None] * n if (v := getattr(self, f.name)) is None else v.chunk(n) for f in fields(self)]
-        return [Batch(*values) for values in zip(*columns, strict=True)]
+        return [type(self)(*values) for values in zip(*columns, strict=True)]
 
 
 class _Rounds:
@@ -148,8 +146,7 @@ class StandardizedCrops:
 
     def __init__(self, store: CropStore, device: torch.device, resident: str = "never"):
         self.store, self.device = store, device
-        self._shift = torch.from_numpy(store.control_mean * store.pixel_max).to(device)
-        self._factor = torch.from_numpy(1 / (store.control_sd * store.pixel_max)).to(device)
+        self._scale = store.pixel_scale(device)
         self._batch_codes = torch.from_numpy(store.batch_codes)
         fits = resident == "always" or (resident == "auto" and _fits(store, device))
         self._crops = _as_signed(store.read(np.arange(len(store)))).to(device) if fits else None
@@ -163,11 +160,10 @@ class StandardizedCrops:
             raw = _as_signed(self.store.read(cells))
             if self.device.type == "cuda":
                 raw = raw.pin_memory().to(self.device, non_blocking=True)
-        # (x / max - mean) / sd in two passes over the pixels
         batch = self._batch_codes[index].to(self.device)
         images = (raw.view(torch.uint16) if raw.dtype == torch.int16 else raw).float()
         images = images.contiguous(memory_format=torch.channels_last)
-        return images.sub_(self._shift[batch][:, :, None, None]).mul_(self._factor[batch][:, :, None, None])
+        return self._scale.standardize_(images, batch)
 
 
 class BatchLoader:
@@ -177,9 +173,8 @@ class BatchLoader:
     ----------
     crops, sampler : where the crops come from, and which of them.
     augment : turn and mirror crops at random.
-    noise_dim : length of the noise of networks that take some.
     shift, jitter : of the views that D is shown: largest shift in px, spread of gains and offsets.
-    rank, world : this process's slice of every batch.
+    rank, world : this process's slice of every batch, ``mine``.
     """
 
     def __init__(
@@ -188,35 +183,31 @@ class BatchLoader:
         sampler: Sampler,
         *,
         augment: bool = False,
-        noise_dim: int = 0,
         shift: int = 0,
         jitter: float = 0.0,
         rank: int = 0,
         world: int = 1,
     ):
         self.crops, self.sampler, self.device = crops, sampler, crops.device
-        self.augment, self.noise_dim, self.shift, self.jitter = augment, noise_dim, shift, jitter
-        self._mine = slice(rank, None, world)
+        self.augment, self.shift, self.jitter = augment, shift, jitter
+        self.mine = slice(rank, None, world)
 
     def fetch(self, step: int) -> Batch:
         """Make the batch of a step."""
         all_cells, all_targets = self.sampler.draw(step)
-        cells, targets = all_cells[self._mine], torch.from_numpy(all_targets[self._mine]).to(self.device)
+        cells, targets = all_cells[self.mine], torch.from_numpy(all_targets[self.mine]).to(self.device)
         images = self.crops(cells)
         if self.augment:
-            codes = self._draw(_AUGMENT, step).integers(8, size=len(all_cells))[self._mine]
+            codes = self.rng(_AUGMENT, step).integers(8, size=len(all_cells))[self.mine]
             images = turn_and_mirror(images, torch.from_numpy(codes).to(self.device))
         labels = torch.from_numpy(self.crops.store.labels[cells]).to(self.device)
-        noise = other_noise = views = None
-        if self.noise_dim:
-            drawn = self._draw(_NOISE, step).standard_normal((2, len(all_cells), self.noise_dim), np.float32)
-            noise, other_noise = torch.from_numpy(drawn[:, self._mine]).to(self.device)
+        views = None
         if self.shift or self.jitter:
-            rng = self._draw(_VIEWS, step)
+            rng = self.rng(_VIEWS, step)
             shifts = rng.integers(-self.shift, self.shift, (len(all_cells), 2), endpoint=True).astype(np.float32)
             changes = self.jitter * rng.standard_normal((len(all_cells), 2 * images.shape[1]), np.float32)
-            views = torch.from_numpy(np.concatenate([shifts, changes], axis=1)[self._mine]).to(self.device)
-        return Batch(images, labels, targets, noise, other_noise, views)
+            views = torch.from_numpy(np.concatenate([shifts, changes], axis=1)[self.mine]).to(self.device)
+        return Batch(images, labels, targets, views)
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches of the steps from ``start`` up to ``stop``."""
@@ -230,7 +221,8 @@ class BatchLoader:
                     ahead = pool.submit(self.fetch, step + 1)
                 yield batch
 
-    def _draw(self, stream: int, step: int) -> np.random.Generator:
+    def rng(self, stream: int, step: int) -> np.random.Generator:
+        """Source of a stream's random numbers at a step."""
         return np.random.default_rng([self.sampler.seed, stream, step])
 
 

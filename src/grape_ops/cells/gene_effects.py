@@ -1,11 +1,11 @@
-"""Contrasts between genes that noise and batches cannot explain, from features of single cells.
+"""Gene effects that noise and batches cannot explain, from features of single cells.
 
 A gene's mean over its cells differs from the others' for three reasons: its phenotype, the chance of which cells were
 drawn, and the batches they lie on. Gene and batch are fitted together to all cells, the batch as a random effect,
 since a batch may hold few cells that tell it from the genes it holds; what the fit leaves is the scatter of cells.
 Directions are whitened by what scatter and batches do to a gene's mean, and shrunken (Wiener's factor) by the share
-of their variance that is neither chance nor a gene's own: what genes share has them vary more along few directions,
-what is each gene's own along all of them alike. Each gene is left with the direction of its contrast.
+of their variance that is neither chance nor gene-specific: what genes share has them vary more along few directions,
+gene-specific variance lies along all of them alike. Each gene is left with the direction of its effect.
 Letters: n cells of a block, P perturbations (the last one the controls), B batches, V features, R directions.
 """
 
@@ -46,30 +46,25 @@ class CellSums:
         np.add.at(self.by_batch, batches, values)
         self.products += values.T @ values
 
-    def scaled(self) -> "CellSums":
-        """Divide every feature by its deviation within genes, and leave out those that do not vary."""
-        kept = self.varying()
-        deviation = self.deviation()[kept]
+    def scaled(self) -> "tuple[CellSums, np.ndarray, np.ndarray]":
+        """Divide every feature by its deviation within genes, and leave out those that do not vary.
+
+        Returns
+        -------
+        The sums, which features vary between cells of one gene (V,) bool, and the deviation of those that do.
+        """
+        cells, sizes = self.counts.sum(axis=1), np.diag(self.products)
+        within = sizes - (self.by_gene**2 / np.maximum(cells, 1)[:, None]).sum(axis=0)
+        kept = within > 1e-9 * sizes
+        deviation = np.sqrt(np.maximum(within, 0) / max(cells.sum() - (cells > 0).sum(), 1))[kept]
         products = self.products[np.ix_(kept, kept)] / np.outer(deviation, deviation)
-        return CellSums(self.counts, self.by_gene[:, kept] / deviation, self.by_batch[:, kept] / deviation, products)
+        sums = CellSums(self.counts, self.by_gene[:, kept] / deviation, self.by_batch[:, kept] / deviation, products)
+        return sums, kept, deviation
 
     def columns(self, chosen: np.ndarray) -> "CellSums":
         """The same for some features only (v,)."""
         products = self.products[np.ix_(chosen, chosen)]
         return CellSums(self.counts, self.by_gene[:, chosen], self.by_batch[:, chosen], products)
-
-    def varying(self) -> np.ndarray:
-        """Which features vary between cells of one gene: (V,) bool."""
-        return self._within() > 1e-9 * np.diag(self.products)
-
-    def deviation(self) -> np.ndarray:
-        """Standard deviation of every feature within genes: (V,)."""
-        cells = self.counts.sum(axis=1)
-        return np.sqrt(np.maximum(self._within(), 0) / max(cells.sum() - (cells > 0).sum(), 1))
-
-    def _within(self) -> np.ndarray:
-        cells = np.maximum(self.counts.sum(axis=1), 1)[:, None]
-        return np.diag(self.products) - (self.by_gene**2 / cells).sum(axis=0)
 
     def effects(self, prior: float | None = None) -> "Effects":
         """Fit gene + batch to all cells; features are to be :meth:`scaled`.
@@ -115,15 +110,15 @@ class Effects:
     batch_error: np.ndarray
 
 
-def shrunken_gene_effects(cells: CellSums, own: float) -> np.ndarray:
-    """Directions of the genes' contrasts, of length 1: (P, R), R <= min(P - 1, V); 0 for a gene without cells.
+def shrunken_gene_effects(cells: CellSums, gene_specific_fraction: float) -> np.ndarray:
+    """Directions of the gene effects, of length 1: (P, R), R <= min(P - 1, V); 0 for a gene without cells.
 
-    The controls, the last row, are no part of what genes are contrasted with.
+    An effect is a gene's difference from the mean of all genes; the controls, the last row, are not part of that mean.
 
     Parameters
     ----------
     cells : features of single cells, summed.
-    own : share of directions, the weakest, along which genes differ by what is each one's own alone; with 0 only
+    gene_specific_fraction : share of directions, the weakest, that hold gene-specific variance alone; with 0 only
         chance shrinks.
 
     Raises
@@ -131,9 +126,9 @@ def shrunken_gene_effects(cells: CellSums, own: float) -> np.ndarray:
     GrapeOpsError : no feature varies between cells of one gene.
     """
     found = _whitened(cells)
-    directions, signal = found.signal(own)
+    directions, signal = found.signal(gene_specific_fraction)
     signal = signal if signal.any() else np.ones_like(signal)  # all noise: nothing to choose by
-    shrunken = found.contrasts @ directions[signal > 0].T * signal[signal > 0]
+    shrunken = found.effects @ directions[signal > 0].T * signal[signal > 0]
     shrunken[cells.counts.sum(axis=1) == 0] = 0
     return shrunken / np.maximum(np.linalg.norm(shrunken, axis=1, keepdims=True), 1e-12)
 
@@ -141,49 +136,57 @@ def shrunken_gene_effects(cells: CellSums, own: float) -> np.ndarray:
 def shrunken_effects(cells: CellSums) -> tuple[np.ndarray, np.ndarray]:
     """What genes change, shrunken by what chance explains, in whitened features: whitening (V, V), effects (P, V).
 
-    Unlike contrasts, effects keep their size and their gene-specific part, and what all genes share against the
-    controls: that is the controls' own contrast, and it is shrunken by itself, for genes need not differ along it.
+    Unlike the directions above, they keep their size, their gene-specific part, and what all genes share against the
+    controls: that is the controls' effect, and it is shrunken by itself, for genes need not differ along it.
     Features that do not vary have a column of 0.
     """
     found = _whitened(cells)
     directions, signal = found.signal(0)
-    shrunken = (found.contrasts @ directions.T * signal) @ directions
-    shared = found.contrasts[-1]
+    shrunken = (found.effects @ directions.T * signal) @ directions
+    shared = found.effects[-1]
     shrunken[-1] = shared * max(1 - found.chance_shared / max(float(shared @ shared), 1e-12), 0.0)
     shrunken[cells.counts.sum(axis=1) == 0] = 0
-    kept = cells.varying()
+    kept = found.kept
     features = len(kept)
     whitening, effects = np.zeros((features, features)), np.zeros((len(shrunken), features))
-    whitening[np.ix_(kept, np.arange(kept.sum()))] = found.whitening / cells.deviation()[kept][:, None]
+    whitening[np.ix_(kept, np.arange(kept.sum()))] = found.whitening / found.deviation[:, None]
     effects[:, : kept.sum()] = shrunken
     return whitening, effects
 
 
 @dataclass
 class _Whitened:
-    """Genes' contrasts (P, V) in units of their chance, what takes scaled features there (V, V), and who has cells.
+    """Gene effects in units of their chance, of the W features that vary.
 
-    ``chance_shared`` is the squared length that chance alone gives to the controls' contrast.
+    Attributes
+    ----------
+    effects : (P, W) differences from the mean of all genes.
+    whitening : (W, W), what takes scaled features there.
+    present : (P - 1,) genes that have cells.
+    chance_shared : squared length that chance alone gives to the controls' effect.
+    kept, deviation : which features vary (V,), and by how much (W,).
     """
 
-    contrasts: np.ndarray
+    effects: np.ndarray
     whitening: np.ndarray
     present: np.ndarray
     chance_shared: float
+    kept: np.ndarray
+    deviation: np.ndarray
 
-    def signal(self, own: float) -> tuple[np.ndarray, np.ndarray]:
+    def signal(self, gene_specific_fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Directions along which genes differ (R, V), and the share of each that is kept (R,)."""
-        present = self.contrasts[:-1][self.present]
+        present = self.effects[:-1][self.present]
         _, spread, directions = np.linalg.svd(present, full_matrices=False)
         power = spread**2
         floor = len(present)  # what chance alone would have
-        if own:
-            floor = max(floor, np.quantile(power[: max(len(present) - 1, 1)], own))
+        if gene_specific_fraction:
+            floor = max(floor, np.quantile(power[: max(len(present) - 1, 1)], gene_specific_fraction))
         return directions, np.maximum(1 - floor / np.maximum(power, 1e-12), 0)
 
 
 def _whitened(cells: CellSums) -> _Whitened:
-    scaled = cells.scaled()
+    scaled, kept, deviation = cells.scaled()
     if not scaled.products.size:
         raise GrapeOpsError(
             "No feature differs between cells of one gene, and nothing else tells how far genes differ by chance. "
@@ -205,4 +208,5 @@ def _whitened(cells: CellSums) -> _Whitened:
     apart = ((genes.mean(axis=0) - shares[-1]) ** 2).sum()
     chance = fit.scatter * cells_chance + BATCH_WEIGHT * apart * batches
     chance_shared = float(np.trace(whitening.T @ chance @ whitening))
-    return _Whitened((fit.gene - fit.gene[:-1][present].mean(axis=0)) @ whitening, whitening, present, chance_shared)
+    effects = (fit.gene - fit.gene[:-1][present].mean(axis=0)) @ whitening
+    return _Whitened(effects, whitening, present, chance_shared, kept, deviation)

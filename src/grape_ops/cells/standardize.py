@@ -1,12 +1,17 @@
-"""Channel-wise z-scores against the control cells of the same batch (section 3.2, step 4).
+"""Channel-wise z-scores against the control cells of the same batch (section 3.2, step 4), and the way back to pixels.
 
 Legend: N crops, C channels, S crop size, B batches.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,38 @@ def standardize(crops: np.ndarray, pixel_max: int, mean: np.ndarray, sd: np.ndar
     scaled -= mean.astype(np.float32)[:, :, None, None]
     scaled /= sd.astype(np.float32)[:, :, None, None]
     return scaled
+
+
+class PixelScale:
+    """The same on a device, and back: pixels of a store <-> standard deviations of the controls of each crop's batch.
+
+    Parameters
+    ----------
+    mean, sd : (B, C) of the batches' controls, scaled to [0, 1].
+    pixel_max : largest value of a stored pixel; it stands for 1.0.
+    device : where the crops are.
+    """
+
+    def __init__(self, mean: np.ndarray, sd: np.ndarray, pixel_max: int, device: "torch.device"):
+        import torch  # here, since stores are read without it too
+
+        self.pixel_max = pixel_max
+        self._mean = torch.from_numpy(mean * pixel_max).to(device)
+        self._sd = torch.from_numpy(sd * pixel_max).to(device)
+        self._factor = torch.from_numpy(1 / (sd * pixel_max)).to(device)
+
+    def standardize_(self, pixels: "Tensor", codes: "Tensor") -> "Tensor":
+        """Z-score float pixels in place, in two passes, by the batch of each crop: (N, C, S, S), (N,) -> the same."""
+        return pixels.sub_(self._mean[codes][:, :, None, None]).mul_(self._factor[codes][:, :, None, None])
+
+    def pixels(self, images: "Tensor", codes: np.ndarray) -> tuple["Tensor", int]:
+        """Whole pixels of z-scored crops, and how many had to be clipped: (N, C, S, S), (N,) -> the same.
+
+        A store's pixels lie between its percentiles; what a generator makes beyond them is clipped as real cells were.
+        """
+        pixels = (images * self._sd[codes][:, :, None, None] + self._mean[codes][:, :, None, None]).round_()
+        inside = pixels.clamp(0, self.pixel_max)
+        return inside, int((inside != pixels).sum())
 
 
 def _added(parts: list[PixelSums]) -> PixelSums:

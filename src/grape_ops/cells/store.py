@@ -18,14 +18,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from grape_ops.artifacts.ownership import what_lies_at
-from grape_ops.cells.standardize import standardize
+from grape_ops.cells.standardize import PixelScale, standardize
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import (
     BATCH,
@@ -42,6 +42,9 @@ from grape_ops.schema import (
     UNFINISHED_DIR,
     WELL,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 FORMAT = "grape-ops crop store"
 VERSION = 1
@@ -98,6 +101,7 @@ class CropStore:
         self.perturbations = places.perturbations
         self.control_label = len(places.perturbations) - 1
         self.labels = places.label
+        self.control_label = len(places.perturbations) - 1
         self.batches: tuple[str, ...] = tuple(batch["name"] for batch in meta["batches"])
         self.batch_codes = places.batch
         self.control_mean = np.array([batch["mean"] for batch in meta["batches"]], dtype=np.float32)
@@ -145,8 +149,15 @@ class CropStore:
 
     def standardized(self, indices: Index) -> np.ndarray:
         """Read network input, z-scored by the controls of each cell's batch: (n,) -> (n, C, S, S) float32."""
-        codes = self.batch_codes[indices]
-        return standardize(self.read(indices), self.pixel_max, self.control_mean[codes], self.control_sd[codes])
+        return self.standardize(self.read(indices), self.batch_codes[indices])
+
+    def standardize(self, crops: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Z-score crops that need not be in the store, by the batch of each: (n, C, S, S), (n,) -> the same float32."""
+        return standardize(crops, self.pixel_max, self.control_mean[codes], self.control_sd[codes])
+
+    def pixel_scale(self, device: "torch.device") -> PixelScale:
+        """What standardises this store's pixels on a device, and makes pixels of network output."""
+        return PixelScale(self.control_mean, self.control_sd, self.pixel_max, device)
 
     def verify(self) -> None:
         """Recompute all checksums; reads every byte.

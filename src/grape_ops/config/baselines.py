@@ -6,7 +6,6 @@ from typing import Literal
 from pydantic import Field
 
 from grape_ops.config.base import NonNegative, Positive, Settings, Share
-from grape_ops.config.train import ClassifierSettings
 
 
 class EngineeredSettings(Settings):
@@ -58,10 +57,9 @@ class ImpaSettings(Settings):
 
 
 class BaselineSettings(Settings):
-    """All baselines."""
+    """All baselines that have settings of their own; the classifier's are ``train.init.classifier``."""
 
     engineered: EngineeredSettings = EngineeredSettings()
     profiles: ProfilesSettings = ProfilesSettings()
     gene2vec: Gene2vecSettings = Gene2vecSettings()
-    classifier: ClassifierSettings = ClassifierSettings()
     impa: ImpaSettings = ImpaSettings()

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from grape_ops.config.base import NonNegative, Positive, Settings
+from grape_ops.config.base import ADDITION, NonNegative, Positive, Settings
 
 
 class GeneratorSettings(Settings):
@@ -15,18 +15,32 @@ class GeneratorSettings(Settings):
     down_blocks: Positive = Field(3, description="Halvings of the encoder, and doublings of the decoder.")
     middle_blocks: Positive = Field(2, description="Blocks at the lowest resolution, in each of encoder and decoder.")
     paints: Literal["cell", "change"] = Field(
-        "cell", description="What G outputs: the whole cell, as in the paper, or a change that is added to the cell."
+        "cell",
+        description="What G outputs: the whole cell, as in the paper, or a change that is added to the cell.",
+        json_schema_extra=ADDITION,
     )
-    gain: bool = Field(False, description="Let a change also scale the cell's own light and fine structure.")
-    warp: NonNegative = Field(0.0, description="Largest movement of a pixel in px, for changes of shape; 0: none.")
+    gain: bool = Field(
+        False,
+        description="Let a change also scale the cell's own light and fine structure.",
+        json_schema_extra=ADDITION,
+    )
+    warp: NonNegative = Field(
+        0.0,
+        description="Largest movement of a pixel in px, for changes of shape; 0: none.",
+        json_schema_extra=ADDITION,
+    )
     upsampling: Literal["nearest", "bilinear"] = Field(
-        "nearest", description="How the decoder enlarges its maps; bilinear leaves no grid."
+        "nearest",
+        description="How the decoder enlarges its maps; bilinear leaves no grid.",
+        json_schema_extra=ADDITION,
     )
 
     @model_validator(mode="after")
     def _only_a_change_scales_and_moves(self) -> "GeneratorSettings":
         if self.paints == "cell" and (self.gain or self.warp):
-            raise ValueError("model.generator.gain and warp belong to a painted change: set paints to change")
+            raise ValueError(
+                "model.generator.gain and warp belong to a generator that makes a change: set paints to change"
+            )
         return self
 
 
@@ -45,7 +59,9 @@ class DiscriminatorSettings(TrunkSettings):
     """The discriminator D (section 3.3), or one that sees the features of the classifier that initialises M."""
 
     judges: Literal["pixels", "features"] = Field(
-        "pixels", description="What D sees: crops, as in the paper, or the feature maps of a frozen classifier."
+        "pixels",
+        description="What D sees: crops, as in the paper, or the feature maps of a frozen classifier.",
+        json_schema_extra=ADDITION,
     )
     head_width: Positive = Field(64, description="Channels of D's own maps if it judges features.")
 
@@ -58,9 +74,10 @@ class ModelSettings(Settings):
     style_dim: Positive = Field(64, description="Length of a style code.")
     mapping_layers: Positive = Field(3, description="Linear layers of F.")
     mapping_width: Positive = Field(512, description="Width of F's hidden layers.")
-    attention: bool = Field(False, description="Ablation: one self-attention block over genes before F.")
+    attention: bool = Field(
+        False, description="Ablation: one self-attention block over genes before F.", json_schema_extra=ADDITION
+    )
     attention_heads: Positive = Field(4, description="Heads of that block; must divide embedding_dim.")
-    noise_dim: int = Field(0, ge=0, description="Length of the noise joined to a row of M before F; GRAPE has none.")
     generator: GeneratorSettings = GeneratorSettings()
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     style_encoder: TrunkSettings = TrunkSettings()

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from grape_ops.config.base import NonNegative, Positive, Settings, Share
+from grape_ops.config.base import ADDITION, NonNegative, Positive, Settings, Share
 
 
 class LossSettings(Settings):
@@ -17,11 +17,10 @@ class LossSettings(Settings):
     r1_every: Positive = Field(
         1, description="Steps between two penalties, each as many times as strong: 16 is the lazy R1 of StyleGAN2."
     )
-    diversity: NonNegative = Field(
-        0.0, description="Weight of the diversity loss, which GRAPE does not have; it needs model.noise_dim."
-    )
     match: NonNegative = Field(
-        0.0, description="Weight of matching mean changes to gene effects in the classifier's layers; 0 leaves it out."
+        0.0,
+        description="Weight of matching mean changes to gene effects in the classifier's layers; 0 leaves it out.",
+        json_schema_extra=ADDITION,
     )
     detach_style: bool = Field(True, description="Stop gradients as Eq. 3 prints them, so that it trains E only.")
 
@@ -34,7 +33,9 @@ class OptimizerSettings(Settings):
     beta1: float = Field(0.0, ge=0, lt=1, description="Adam's first decay.")
     beta2: float = Field(0.99, ge=0, lt=1, description="Adam's second decay.")
     falling: Share = Field(
-        0.0, description="Share of the steps, at the end, over which all rates fall to 0; the paper's never fall."
+        0.0,
+        description="Share of the steps, at the end, over which all rates fall to 0; the paper's never fall.",
+        json_schema_extra=ADDITION,
     )
     embedding_learning_rate: NonNegative | None = Field(
         None, description="Learning rate of M, if it has its own; 0 keeps M as initialised."
@@ -104,11 +105,13 @@ class TrainSettings(Settings):
         "balanced", description="balanced: shuffled rounds over genes; uniform: over all cells."
     )
     together: Positive = Field(
-        1, description="Cells of a batch that get the same target; loss.match compares their mean, and needs several."
+        1,
+        description="Cells of a batch that get the same target; loss.match compares their mean, and needs several.",
+        json_schema_extra=ADDITION,
     )
     augment: bool = Field(False, description="Rotate by quarter turns and mirror each crop at random.")
-    views: ViewSettings = ViewSettings()
-    init: InitSettings = InitSettings()
+    views: ViewSettings = Field(ViewSettings(), json_schema_extra=ADDITION)
+    init: InitSettings = Field(InitSettings(), json_schema_extra=ADDITION)
     loss: LossSettings = LossSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     ema: EmaSettings = EmaSettings()

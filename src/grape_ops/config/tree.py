@@ -55,9 +55,3 @@ class Config(Settings):
                 f"a time; it is {train.together}"
             )
         return self
-
-    @model_validator(mode="after")
-    def _diversity_wants_noise(self) -> "Config":
-        if self.train.loss.diversity > 0 and not self.model.noise_dim:
-            raise ValueError("train.loss.diversity wants noise to differ by: set model.noise_dim, for example to 16")
-        return self

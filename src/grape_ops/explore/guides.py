@@ -33,7 +33,7 @@ class Reference:
     @classmethod
     def of(cls, store: CropStore, seed: int) -> "Reference":
         """Measure control cells, at most 64 of each of 24 guides."""
-        drawn = list(_draw(store, len(store.perturbations) - 1, seed).values())[:CONTROL_GUIDES]
+        drawn = list(_draw(store, store.control_label, seed).values())[:CONTROL_GUIDES]
         measured = [crop_statistics(store.standardized(cells)).astype(np.float64) for cells in drawn]
         features = np.concatenate(measured)
         centre, sd = features.mean(axis=0), features.std(axis=0)

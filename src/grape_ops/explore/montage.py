@@ -31,7 +31,7 @@ class Montage:
         self.settings = settings
         self.seed = seed
         self.restyler = restyler
-        self.control_row = len(store.perturbations) - 1
+        self.control_row = store.control_label
         some = np.random.default_rng([seed, _LIMITS]).permutation(len(store))[:LIMIT_CELLS]
         self.channels = channel_views(store.channels, store.standardized(np.sort(some)))
 

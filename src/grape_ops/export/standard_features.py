@@ -146,7 +146,7 @@ def _on_scale_of_controls(values: np.ndarray, store: CropStore) -> np.ndarray:
     A feature that no control of a batch has a value of is put on the scale of all controls.
     """
     scaled = np.empty_like(values)
-    control = store.labels == len(store.perturbations) - 1
+    control = store.labels == store.control_label
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of features without any value
         overall = robust_scale(values[control])

@@ -67,16 +67,15 @@ class GuideProfiles:
                 f"{present.sum()} non-targeting guides have cells, {FEWEST_GUIDES} at least are needed: without them "
                 "nothing shows how far guides without a target differ (screen.control_pattern)."
             )
-        scaled = sums.scaled()
+        scaled, kept, deviation = sums.scaled()
         if not scaled.products.size:
             raise GrapeOpsError("No feature differs between the cells of one guide, so that nothing can be tested.")
         fit = scaled.effects(BATCH_PRIOR)
         variance, axes = np.linalg.eigh(fit.scatter)
         whitening = axes / np.sqrt(np.maximum(variance, 0) + RIDGE * variance.mean())
-        kept, deviation = sums.varying(), sums.deviation()
         to_whitened, batch = np.zeros((len(kept), kept.sum())), np.zeros((len(fit.batch), len(kept)))
-        to_whitened[kept] = whitening / deviation[kept, None]
-        batch[:, kept] = fit.batch * deviation[kept]
+        to_whitened[kept] = whitening / deviation[:, None]
+        batch[:, kept] = fit.batch * deviation
         found = cls(
             profiles=fit.gene @ whitening,
             cells=cells,

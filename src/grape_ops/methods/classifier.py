@@ -23,20 +23,19 @@ if TYPE_CHECKING:
 def classifier_vectors(task: Task) -> "AnnData":
     """Train the classifier on a store's cells and average its last hidden layer over each gene's cells.
 
-    It computes on the device and with the precision of ``train``, as the start of M does, so that the two compare.
+    The network is that of the initialisation (``train.init.classifier``), on its device and with its precision, so that
+    the two compare.
     """
     train = task.config.train
     device = torch.device("cpu") if train.accelerator == "cpu" else None
-    network = train_classifier(
-        task.store, task.config.baselines.classifier, task.seed, device=device, precision=train.precision
-    )
+    network = train_classifier(task.store, train.init.classifier, task.seed, device=device, precision=train.precision)
     return classifier_means(network, task.store)
 
 
 def classifier_means(network: CellClassifier, store: CropStore) -> "AnnData":
     """Hidden layer of every gene: standardised by each batch's controls, averaged over the gene's cells."""
     crops = StandardizedCrops(store, next(network.parameters()).device, "auto")
-    n_controls = int((store.labels == len(store.perturbations) - 1).sum())
+    n_controls = int((store.labels == store.control_label).sum())
     with progress("Classifier's features", n_controls + len(store), "crop") as advance:
 
         def read(cells: np.ndarray) -> np.ndarray:
@@ -49,6 +48,6 @@ def classifier_means(network: CellClassifier, store: CropStore) -> "AnnData":
 CLASSIFIER = Method(
     "classifier",
     classifier_vectors,
-    settings=lambda config: [config.baselines.classifier.decisive(), config.train.precision],
+    settings=lambda config: [config.train.init.classifier.decisive(), config.train.precision],
     inputs=no_files,
 )

@@ -21,7 +21,7 @@ def engineered_vectors(task: Task) -> "AnnData":
     """Measure every cell with cp-measure and make profiles of genes; nothing is drawn, the seed is not used."""
     store, settings = task.store, task.config.baselines.engineered
     table = store_features(store, task.config.features)
-    is_control = store.labels == len(store.perturbations) - 1
+    is_control = store.labels == store.control_label
 
     def read(controls_only: bool) -> Blocks:
         for rows in blocks(np.flatnonzero(is_control) if controls_only else np.arange(len(store))):

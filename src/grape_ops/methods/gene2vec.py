@@ -25,7 +25,7 @@ def gene2vec_vectors(task: Task) -> "AnnData":
     if settings.vectors is None:
         raise GrapeOpsError("Which file of gene vectors? Name it: --set baselines.gene2vec.vectors=FILE.")
     aliases = load_aliases(settings.aliases) if settings.aliases else Aliases()
-    genes = task.store.perturbations[:-1]  # a control has no function that a text could tell
+    genes = task.store.perturbations[: task.store.control_label]  # a control has no function that a text could tell
     rows, vectors = matched_vectors(settings.vectors, genes, aliases)
     found = np.flatnonzero(rows >= 0)
     if len(found) < 2:

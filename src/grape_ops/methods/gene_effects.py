@@ -1,6 +1,6 @@
-"""The classifier's shrunken contrasts: where M begins under ``train.init.kind=classifier``, without what follows.
+"""The classifier's shrunken gene effects: what M begins as under ``train.init.kind=classifier``, without what follows.
 
-Held against GRAPE from the same start, it says what adversarial training adds.
+Held against GRAPE from the same initialisation, it says what adversarial training adds.
 """
 
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def gene_effect_vectors(task: Task) -> "AnnData":
-    """Train the start's classifier and read its contrasts out (cells/gene_effects.py)."""
+    """Train the initialisation's classifier and read gene effects from it (cells/gene_effects.py)."""
     config = task.config.model_copy(update={"seed": task.seed})
     return gene_anndata(classifier_gene_effects(task.store, config), gene_table(task.store), "contrasts")
 

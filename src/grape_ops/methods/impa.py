@@ -13,18 +13,17 @@ import torch
 
 from grape_ops.cells.averages import standardized_means
 from grape_ops.cells.batches import StandardizedCrops
-from grape_ops.config import Config, GeneratorSettings, InitSettings, LossSettings, ViewSettings
+from grape_ops.config import Config, LossSettings
 from grape_ops.embed import trained_nets
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.methods.gene2vec import matched_vectors
 from grape_ops.methods.grape import training_settings
+from grape_ops.methods.impa_networks import ImpaRecipe
 from grape_ops.methods.method import NOTES, Method, Task
+from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
-from grape_ops.train.checkpoint import TrainingState, save_checkpoint
 from grape_ops.train.loop import train
-from grape_ops.train.optimizers import make_optimizers
-from grape_ops.train.run import Run, prepare_run
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -36,47 +35,28 @@ def impa_vectors(task: Task) -> "AnnData":
     """Train, or go on with the training in the task's folder, and average style codes of real cells."""
     vectors, note = _given_vectors(task)
     config = impa_config(task.config, vectors.shape[1], task.seed)
-    folder = task.folder / "run"
-    run = prepare_run(folder, task.store, config, None, resume=True)
-    if run.latest_checkpoint() is None:
-        _begin(run, vectors)
-    run = train(task.store.path, folder, config, resume=True)
-    adata = _mean_styles(run, task)
+    recipe = ImpaRecipe(vectors, config.baselines.impa)
+    run = train(task.store.path, task.folder / "run", config, resume=True, recipe=recipe)
+    adata = _mean_styles(trained_nets(run, averaged=False, nets=recipe.networks(run))[0], task)
     adata.uns[NOTES] = [note]
     return adata
 
 
 def impa_config(config: Config, embedding_dim: int, seed: int) -> Config:
-    """The settings of a GRAPE run with what IMPA does otherwise, and without what this package adds to the paper."""
-    own, model, settings = config.baselines.impa, config.model, config.train
-    papers = GeneratorSettings()
-    generator = {name: getattr(papers, name) for name in ("paints", "gain", "warp", "upsampling")}
-    plain = LossSettings()
-    loss = {"match": plain.match, "adversarial": plain.adversarial}
-    loss |= {"r1": settings.loss.r1 or plain.r1, "diversity": own.diversity}
+    """The settings of a GRAPE run without what this package adds to the paper, and with what IMPA does otherwise."""
+    own, model, settings = config.baselines.impa, config.model.of_the_paper(), config.train.of_the_paper()
+    papers = LossSettings()
+    loss = {"adversarial": papers.adversarial, "r1": settings.loss.r1 or papers.r1}
     # A rate of 0 keeps the given vectors as they are.
-    rates = {"embedding_learning_rate": 0.0, "falling": 0.0}
-    rates["learning_rate"] = own.learning_rate or settings.optimizer.learning_rate
-    model = model.model_copy(
-        update={
-            "embedding_dim": embedding_dim,
-            "noise_dim": own.noise_dim,
-            "mapping_layers": 1,
-            "attention": False,
-            "generator": model.generator.model_copy(update=generator),
-            "discriminator": model.discriminator.model_copy(update={"judges": "pixels"}),
-        }
-    )
+    rates = {"embedding_learning_rate": 0.0, "learning_rate": own.learning_rate or settings.optimizer.learning_rate}
     train_settings = settings.model_copy(
         update={
             "loss": settings.loss.model_copy(update=loss),
             "optimizer": settings.optimizer.model_copy(update=rates),
             "ema": settings.ema.model_copy(update={"enabled": False}),
-            "init": InitSettings(),
-            "views": ViewSettings(),
-            "together": 1,
         }
     )
+    model = model.model_copy(update={"embedding_dim": embedding_dim, "mapping_layers": 1})
     return config.model_copy(update={"model": model, "train": train_settings, "seed": seed})
 
 
@@ -97,21 +77,12 @@ def _given_vectors(task: Task) -> tuple[np.ndarray, str]:
     return given, f"{own.embedding.name} gives the vectors of {int(found.sum())} of {len(genes)} perturbations"
 
 
-def _begin(run: Run, vectors: np.ndarray) -> None:
-    """Leave a checkpoint of step 0 that holds the given vectors, for training to start from."""
-    nets = run.build()
-    nets.embedding.begin(torch.from_numpy(vectors))
-    optimizers = make_optimizers(nets, run.config.train.optimizer)
-    save_checkpoint(run.path, TrainingState(nets, None, optimizers), keep=1)
-
-
-def _mean_styles(run: Run, task: Task) -> "AnnData":
+def _mean_styles(nets: Grape, task: Task) -> "AnnData":
     store, own = task.store, task.config.baselines.impa
-    nets, _ = trained_nets(run, averaged=False)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder, crops = nets.style_encoder.to(device), StandardizedCrops(store, device)
     cells = some_cells_of_each(store.labels, own.cells_per_gene, task.seed)
-    n_controls = int((store.labels == len(store.perturbations) - 1).sum())
+    n_controls = int((store.labels == store.control_label).sum())
     with progress("Style codes of real cells", len(cells) + n_controls, "crop") as advance:
 
         def read(rows: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from grape_ops.config import TrunkSettings
 from grape_ops.nn.blocks import ResBlock, doubling_widths
 from grape_ops.nn.normalization import full_precision, leaky, leaky_
 
@@ -19,35 +20,23 @@ class Trunk(nn.Module):
     Parameters
     ----------
     channels, image_size : channels and height = width of the crops.
-    width, max_width : channels after the first layer, doubled at each block up to ``max_width``.
-    blocks : residual blocks, each halving the image.
-    tail : "valid", an unpadded convolution exactly as large as the last map, whatever the crop size; or "mean", a
-        padded 3x3 convolution averaged over the map.
+    settings : width, blocks and tail. A tail "valid" is an unpadded convolution exactly as large as the last map,
+        whatever the crop size; "mean" is a padded 3x3 convolution averaged over the map.
     fused : fold pooling into the convolutions (same function, less work).
     """
 
-    def __init__(
-        self,
-        channels: int,
-        image_size: int,
-        *,
-        width: int,
-        max_width: int,
-        blocks: int,
-        tail: str = "valid",
-        fused: bool = True,
-    ):
+    def __init__(self, channels: int, image_size: int, settings: TrunkSettings, *, fused: bool = True):
         super().__init__()
-        side = image_size >> blocks
+        side = image_size >> settings.blocks
         if side < 1:
-            raise ValueError(f"{blocks} halvings leave nothing of a {image_size} px crop")
-        widths = doubling_widths(width, max_width, blocks)
-        self.from_image = nn.Conv2d(channels, width, 3, padding=1)
+            raise ValueError(f"{settings.blocks} halvings leave nothing of a {image_size} px crop")
+        widths = doubling_widths(settings.width, settings.max_width, settings.blocks)
+        self.from_image = nn.Conv2d(channels, settings.width, 3, padding=1)
         self.blocks = nn.ModuleList(
             ResBlock(a, b, normalize=False, down=True, fused=fused) for a, b in itertools.pairwise(widths)
         )
         self.out_channels = widths[-1]
-        kernel, padding = (side, 0) if tail == "valid" else (3, 1)
+        kernel, padding = (side, 0) if settings.tail == "valid" else (3, 1)
         self.tail = nn.Conv2d(self.out_channels, self.out_channels, kernel, padding=padding)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class GeneEffects(nn.Module):
         self.register_buffer("whitening", torch.zeros(n_features, n_features))
         self.register_buffer("targets", torch.zeros(n_perturbations, n_features))
 
-    def begin(self, whitening: Tensor, targets: Tensor) -> None:
+    def initialize(self, whitening: Tensor, targets: Tensor) -> None:
         """Take over what was found in the cells: (V, V), (P, V)."""
         self.whitening.copy_(whitening)
         self.targets.copy_(targets)

@@ -1,10 +1,10 @@
-"""The generator G: repaints a cell in the style of another perturbation (section 3.3).
+"""The generator G: restyles a cell to another perturbation (section 3.3).
 
-The paper's generator paints the whole cell anew. One that paints a change, G(x, s) = x + change(x, s), keeps what it
-does not mean to change: it begins as the identity, and needs few steps and cells to leave surroundings alone. Two
-kinds of change are easy to say and hard to paint through an encoder that halves the cell several times. Brighter or
-coarser light of its own is a gain of the cell's pixels and of their fine structure (``gain``), and another shape is a
-movement of its pixels (``warp``).
+The paper's generator makes the whole cell anew (``paints: cell``). One that makes a change, G(x, s) = x +
+change(x, s), keeps what it does not mean to change: it begins as the identity, and needs few steps and cells to leave
+surroundings alone. Two kinds of change are simple, but hard to make through an encoder that halves the cell several
+times. Brighter or coarser light is a gain of the cell's pixels and of their fine structure (``gain``), and another
+shape is a movement of its pixels (``warp``).
 """
 
 import itertools
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from grape_ops.config import GeneratorSettings
 from grape_ops.nn.blocks import ResBlock, StyledResBlock, doubling_widths
 from grape_ops.nn.normalization import AdaINLeaky, InstanceNormLeaky, full_precision
 
@@ -35,13 +36,7 @@ class Generator(nn.Module):
     ----------
     channels : channels of the crops.
     style_dim : length of a style code.
-    width, max_width : channels after the first layer, doubled at each halving up to ``max_width``.
-    down_blocks : halvings of the encoder; the crop size must be a multiple of 2 ** down_blocks.
-    middle_blocks : blocks at the lowest resolution, in encoder and decoder each.
-    paints : "cell", all of it anew; or "change", what is added to the cell.
-    gain : let the change scale the cell's own pixels and their fine structure too.
-    warp : largest movement of a pixel, in px; 0 for a generator that moves none.
-    smooth : double maps bilinearly instead of by nearest neighbours.
+    settings : widths, blocks, and what it makes; the crop size must be a multiple of 2 ** down_blocks.
     fused : fold resampling into the convolutions (same function, less work).
     checkpointing : keep only what lies between blocks, and compute the rest again on the way back.
     """
@@ -50,48 +45,43 @@ class Generator(nn.Module):
         self,
         channels: int,
         style_dim: int,
+        settings: GeneratorSettings,
         *,
-        width: int,
-        max_width: int,
-        down_blocks: int,
-        middle_blocks: int,
-        paints: str = "cell",
-        gain: bool = False,
-        warp: float = 0.0,
-        smooth: bool = False,
         fused: bool = True,
         checkpointing: bool = False,
     ):
         super().__init__()
         self.checkpointing = checkpointing
-        self.paints, self.gain, self.warp = paints, gain, warp
-        widths = doubling_widths(width, max_width, down_blocks)
-        low = widths[-1]
+        self.paints, self.gain, self.warp = settings.paints, settings.gain, settings.warp
+        width, middle = settings.width, range(settings.middle_blocks)
+        widths = doubling_widths(width, settings.max_width, settings.down_blocks)
+        low, smooth = widths[-1], settings.upsampling == "bilinear"
         pairs = list(itertools.pairwise(widths))
         self.from_image = nn.Conv2d(channels, width, 3, padding=1)
         self.encoder = nn.ModuleList(
             [ResBlock(a, b, normalize=True, down=True, fused=fused) for a, b in pairs]
-            + [ResBlock(low, low, normalize=True, down=False, fused=fused) for _ in range(middle_blocks)]
+            + [ResBlock(low, low, normalize=True, down=False, fused=fused) for _ in middle]
         )
         self.decoder = nn.ModuleList(
-            [StyledResBlock(low, low, style_dim, up=False, smooth=smooth, fused=fused) for _ in range(middle_blocks)]
+            [StyledResBlock(low, low, style_dim, up=False, smooth=smooth, fused=fused) for _ in middle]
             + [StyledResBlock(b, a, style_dim, up=True, smooth=smooth, fused=fused) for a, b in reversed(pairs)]
         )
         # After a plain instance norm every change would be as strong as any other; the style has to say how strong.
-        self.norm = AdaINLeaky(style_dim, width, fused) if paints == "change" else InstanceNormLeaky(width, fused)
-        self.to_image = nn.Conv2d(width, 3 * channels if gain else channels, 1)
-        self.to_flow = nn.Conv2d(width, 6, 1) if warp else None
+        changes = settings.paints == "change"
+        self.norm = AdaINLeaky(style_dim, width, fused) if changes else InstanceNormLeaky(width, fused)
+        self.to_image = nn.Conv2d(width, 3 * channels if settings.gain else channels, 1)
+        self.to_flow = nn.Conv2d(width, 6, 1) if settings.warp else None
 
     @torch.no_grad()
-    def begin_unchanged(self) -> None:
-        """Let a generator that paints a change begin as the identity."""
+    def initialize_as_identity(self) -> None:
+        """Let a generator that makes a change begin as the identity."""
         if self.paints == "change":
             nn.init.zeros_(self.to_image.weight)
         if self.to_flow is not None:
             nn.init.zeros_(self.to_flow.weight)
 
     def forward(self, images: Tensor, style: Tensor) -> Tensor:
-        """Crops (B, C, H, W) and style codes (B, S) -> repainted crops (B, C, H, W)."""
+        """Crops (B, C, H, W) and style codes (B, S) -> restyled crops (B, C, H, W)."""
         return self.decode(self.encode(images), style)
 
     def encode(self, images: Tensor) -> Content:
@@ -102,20 +92,20 @@ class Generator(nn.Module):
         return Content(images, h)
 
     def decode(self, content: Content, style: Tensor) -> Tensor:
-        """Paint content in style codes (B, S) -> crops (B, C, H, W)."""
+        """Content in style codes (B, S) -> crops (B, C, H, W)."""
         h = content.maps
         for block in self.decoder:
             h = self._run(block, h, style)
         h = self.norm(h, style) if isinstance(self.norm, AdaINLeaky) else self.norm(h)
-        painted = self.to_image(h)
+        made = self.to_image(h)
         if self.paints == "cell":
-            return painted
+            return made
         images = content.images
         if self.to_flow is not None:
             images = warped(images, self.warp * torch.tanh(flow_of(self.to_flow(h).float()))).to(images.dtype)
         if not self.gain:
-            return images + painted
-        added, of_light, of_detail = painted.chunk(3, dim=1)
+            return images + made
+        added, of_light, of_detail = made.chunk(3, dim=1)
         return images + added + of_light * images + of_detail * fine_structure(images)
 
     def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:

@@ -36,12 +36,10 @@ class Grape(nn.Module):
         generator: Generator,
         discriminator: Discriminator | ProjectedDiscriminator,
         style_encoder: StyleEncoder,
-        noise_dim: int = 0,
         classifier: CellClassifier | None = None,
         effects: GeneEffects | None = None,
     ):
         super().__init__()
-        self.noise_dim = noise_dim
         self.embedding = embedding
         self.attention = attention
         self.mapping = mapping
@@ -76,23 +74,13 @@ class Grape(nn.Module):
         vectors = self.embedding()
         return vectors if self.attention is None else self.attention(vectors)
 
-    def styles(self, labels: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
-        """Style codes s = F(M_z) of the labelled perturbations (B,) -> (B, S); of all of them if None.
-
-        Networks with a noise input, which GRAPE has not, take ``noise`` (B, noise_dim); None stands for zeros.
-        """
+    def styles(self, labels: Tensor | None = None) -> Tensor:
+        """Style codes s = F(M_z) of the labelled perturbations (B,) -> (B, S); of all of them if None."""
         vectors = self.vectors()
-        return self.styles_of(vectors if labels is None else vectors[labels], noise)
-
-    def styles_of(self, vectors: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Style codes of gene vectors, whether or not a gene has them: (B, V) -> (B, S)."""
-        if self.noise_dim:
-            noise = vectors.new_zeros(len(vectors), self.noise_dim) if noise is None else noise.to(vectors.dtype)
-            vectors = torch.cat([vectors, noise], dim=1)
-        return self.mapping(vectors)
+        return self.mapping(vectors if labels is None else vectors[labels])
 
     def restyle(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Repaint crops (B, C, H, H) with the phenotypes of the labelled perturbations (B,)."""
+        """Crops (B, C, H, H) with the phenotypes of the labelled perturbations (B,): -> the same shape."""
         return self.generator(images, self.styles(labels))
 
 
@@ -104,11 +92,19 @@ def build_grape(
     image_size: int,
     rng: torch.Generator,
     classifier: ClassifierSettings | None = None,
+    mapping: MappingNetwork | None = None,
     checkpointing: bool = False,
 ) -> Grape:
-    """Make the five networks, initialised from ``rng``; ``checkpointing`` trades the generator's memory for time.
+    """Make the five networks, initialised from ``rng``.
 
-    ``classifier`` is the frozen network beside them, if D or a loss looks through one: it is to be loaded.
+    Parameters
+    ----------
+    settings : of all of them.
+    n_perturbations, channels, image_size : of the cells.
+    rng : of the weights.
+    classifier : the frozen network beside them, if D or a loss looks through one: it is to be loaded.
+    mapping : F, where a method has another than GRAPE's.
+    checkpointing : trade the generator's memory for time.
 
     Raises
     ------
@@ -116,52 +112,28 @@ def build_grape(
     """
     _check(settings, channels, image_size)
     seen = build_classifier(classifier, n_perturbations, channels, image_size, rng) if classifier is not None else None
-    embedding = GeneEmbedding(n_perturbations, settings.embedding_dim, settings.embedding_scale, rng)
-    g = settings.generator
-    fused = settings.fused_resampling
 
-    def trunk(t: TrunkSettings) -> Trunk:
-        return Trunk(
-            channels,
-            image_size,
-            width=t.width,
-            max_width=t.max_width,
-            blocks=t.blocks,
-            tail=t.tail,
-            fused=fused,
-        )
+    def trunk(of: TrunkSettings) -> Trunk:
+        return Trunk(channels, image_size, of, fused=settings.fused_resampling)
 
     nets = Grape(
-        embedding,
+        GeneEmbedding(n_perturbations, settings.embedding_dim, settings.embedding_scale, rng),
         GeneAttention(settings.embedding_dim, settings.attention_heads) if settings.attention else None,
-        MappingNetwork(
-            settings.embedding_dim + settings.noise_dim,
-            settings.style_dim,
-            width=settings.mapping_width,
-            layers=settings.mapping_layers,
-        ),
+        mapping or MappingNetwork(settings.embedding_dim, settings),
         Generator(
             channels,
             settings.style_dim,
-            width=g.width,
-            max_width=g.max_width,
-            down_blocks=g.down_blocks,
-            middle_blocks=g.middle_blocks,
-            paints=g.paints,
-            gain=g.gain,
-            warp=g.warp,
-            smooth=g.upsampling == "bilinear",
-            fused=fused,
+            settings.generator,
+            fused=settings.fused_resampling,
             checkpointing=checkpointing,
         ),
         Discriminator(trunk(settings.discriminator), n_perturbations)
         if settings.discriminator.judges == "pixels"
         else _projected(settings, seen, image_size, n_perturbations),
         StyleEncoder(trunk(settings.style_encoder), settings.style_dim),
-        settings.noise_dim,
     )
     he_initialize(nets, rng)
-    nets.generator.begin_unchanged()
+    nets.generator.initialize_as_identity()
     if seen is not None:
         nets.classifier = seen.eval().requires_grad_(False)
         nets.effects = GeneEffects(n_perturbations, 4 * sum(seen.map_widths))

@@ -8,6 +8,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from grape_ops.config import ModelSettings
 from grape_ops.nn.discriminator import Trunk
 
 
@@ -19,10 +20,9 @@ class GeneEmbedding(nn.Module):
         self.weight = nn.Parameter(scale * torch.randn(n_perturbations, dim, generator=rng))
 
     @torch.no_grad()
-    def begin(self, rows: Tensor | None) -> None:
-        """Begin from these rows (P, V) instead of noise; None leaves the noise."""
-        if rows is not None:
-            self.weight.copy_(rows)
+    def initialize(self, rows: Tensor) -> None:
+        """Begin from these rows (P, V) instead of noise."""
+        self.weight.copy_(rows)
 
     def forward(self) -> Tensor:
         """All rows: (P, V)."""
@@ -44,15 +44,15 @@ class GeneAttention(nn.Module):
 
 
 class MappingNetwork(nn.Module):
-    """The mapping network F: a row of M -> a style code, by a small MLP."""
+    """The mapping network F: a row of M -> a style code, by a small MLP; ``dim`` numbers go in."""
 
-    def __init__(self, dim: int, style_dim: int, *, width: int, layers: int):
+    def __init__(self, dim: int, settings: ModelSettings):
         super().__init__()
-        sizes = [dim] + [width] * (layers - 1)
+        sizes = [dim] + [settings.mapping_width] * (settings.mapping_layers - 1)
         stack: list[nn.Module] = []
         for a, b in itertools.pairwise(sizes):
             stack += [nn.Linear(a, b), nn.ReLU()]
-        self.stack = nn.Sequential(*stack, nn.Linear(sizes[-1], style_dim))
+        self.stack = nn.Sequential(*stack, nn.Linear(sizes[-1], settings.style_dim))
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Gene vectors (B, V) -> style codes (B, S)."""

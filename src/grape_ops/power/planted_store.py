@@ -83,7 +83,7 @@ def read_source(store: CropStore, nucleus: str | None = None) -> Source:
     GrapeOpsError : no channel shows the nucleus, or hardly any cell has one in its crop.
     """
     nuclear = nucleus_channel(store.channels, nucleus)
-    controls = np.flatnonzero(store.labels == len(store.perturbations) - 1)
+    controls = np.flatnonzero(store.labels == store.control_label)
     if len(controls) > MOST_EXAMINED:
         controls = np.sort(np.random.default_rng(0).permutation(controls)[:MOST_EXAMINED])
     cells = []

@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from anndata import AnnData, read_h5ad
 
-from grape_ops.cells.standardize import standardize
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, EmbedSettings, GenerateSettings
 from grape_ops.embed import embed
@@ -93,7 +92,7 @@ def restyled_scores(restyler: Restyler, yardstick: Yardstick, config: Config, se
     """Restyle the cells to every gene and to control, measure them, and score them."""
     pictures, store = yardstick.pictures, restyler.store
     measurer = Measurer(store, config.features)
-    crops = repainted(restyler, pictures)
+    crops = restyled_pixels(restyler, pictures)
     contents = [compare_content(pictures.untouched, own, measurer.find) for own in crops[:-1]]
     measured = []
     with progress("Measuring restyled cells", crops.shape[0] * crops.shape[1], "cell") as advance:
@@ -110,23 +109,21 @@ def restyled_scores(restyler: Restyler, yardstick: Yardstick, config: Config, se
     }
 
 
-def repainted(restyler: Restyler, pictures: Counterfactuals) -> np.ndarray:
+def restyled_pixels(restyler: Restyler, pictures: Counterfactuals) -> np.ndarray:
     """The untouched cells in every style, that of the control last: -> (G + 1, n, C, s, s) pixels of the store."""
     store = restyler.store
-    rows = [restyler.names.index(gene) for gene in pictures.genes] + [len(restyler.names) - 1]
+    rows = [restyler.names.index(gene) for gene in pictures.genes] + [store.control_label]
     styles = restyler.styles(rows)
-    painted: list[list[np.ndarray]] = [[] for _ in rows]
+    made: list[list[np.ndarray]] = [[] for _ in rows]
     for start in range(0, len(pictures.cells), restyler.batch_size):
         own = slice(start, start + restyler.batch_size)
         codes = pictures.batches[own]
-        scaled = standardize(
-            pictures.untouched[own], store.pixel_max, store.control_mean[codes], store.control_sd[codes]
-        )
+        scaled = store.standardize(pictures.untouched[own], codes)
         images = torch.from_numpy(scaled).to(restyler.device).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            for place, image in enumerate(restyler.repaint(images, styles)):
-                painted[place].append(restyler.stored_by_batch(image, codes)[0])
-    return np.stack([np.concatenate(parts) for parts in painted])
+            for place, image in enumerate(restyler.restyle_images(images, styles)):
+                made[place].append(restyler.stored_by_batch(image, codes)[0])
+    return np.stack([np.concatenate(parts) for parts in made])
 
 
 def scores_of(

@@ -134,7 +134,7 @@ def knockout_changes(yardstick: Yardstick, store: CropStore, config: Config, fol
 
 def control_cells(store: CropStore) -> np.ndarray:
     """The control cells of a store that features are scaled by: -> (N,)."""
-    controls = np.flatnonzero(store.labels == len(store.perturbations) - 1)
+    controls = np.flatnonzero(store.labels == store.control_label)
     if len(controls) <= MOST_CONTROLS:
         return controls
     return np.sort(np.random.default_rng(0).permutation(controls)[:MOST_CONTROLS])

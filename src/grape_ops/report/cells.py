@@ -48,7 +48,7 @@ def cell_pictures(inputs: ReportInputs, store: CropStore) -> dict[str, Any]:
     nets, averaged = trained_nets(inputs.run, averaged=inputs.averaged)
     restyler = Restyler(inputs.run, store, nets, averaged)
     chosen, seed = choose_genes(inputs, restyler.nets), inputs.run.config.seed
-    control_row = len(store.perturbations) - 1
+    control_row = store.control_label
     controls = draw_cells(store, control_row, CELLS, seed)
     control = store.standardized(controls)
     knockouts = [store.standardized(draw_matching(store, row, controls, seed)) for row in chosen]

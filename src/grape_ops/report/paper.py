@@ -224,11 +224,11 @@ def _pictures(inputs: ReportInputs, genes: Sequence[str]) -> dict[str, tuple[Any
     restyler = Restyler.open(inputs.run.path, store.path, ema=inputs.averaged)
     rows = [restyler.names.index(gene) for gene in genes]
     seed = inputs.run.config.seed
-    cells = draw_cells(store, len(restyler.names) - 1, _CELLS_SHOWN, seed)
+    cells = draw_cells(store, store.control_label, _CELLS_SHOWN, seed)
     real = store.standardized(cells)
     knockouts = [store.standardized(draw_matching(store, row, cells, seed)) for row in rows]
     views = channel_views(store.channels, np.concatenate([real, *knockouts]))
-    unchanged, *painted = restyler.images(cells, restyler.styles([len(restyler.names) - 1, *rows]))
+    unchanged, *painted = restyler.images(cells, restyler.styles([store.control_label, *rows]))
     shown = zip(genes, painted, knockouts, strict=True)
     return {gene: ((real, unchanged, restyled, knockout), views) for gene, restyled, knockout in shown}
 

@@ -16,7 +16,7 @@ def styles_between(restyler: Restyler, start: int, end: int, steps: int) -> Tens
     """Style codes of points on the straight line between two gene vectors, both ends included: (K, S)."""
     vectors = restyler.nets.vectors()
     share = torch.linspace(0, 1, steps, device=vectors.device, dtype=vectors.dtype)[:, None]
-    return restyler.nets.styles_of((1 - share) * vectors[start] + share * vectors[end])
+    return restyler.nets.mapping((1 - share) * vectors[start] + share * vectors[end])
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Comparison:
         self.unseen = {row: self._whole_cells(*part) for row, part in unseen.items()}
         self.batches = restyler.store.batch_codes[cells]
         real = {row: self._real(row) for row in knockouts}
-        fresh = Unseen(self.unseen, self.unseen[len(restyler.names) - 1])
+        fresh = Unseen(self.unseen, self.unseen[restyler.store.control_label])
         self.recognition = Recognition(real, self._gapped(controls), principal, seed, fresh)
 
     def gene(

@@ -76,7 +76,7 @@ def write_check(
     ours = (PHENOTYPE_TSV, FEATURES_TSV, VALUES_FILE, FIGURES_DIR, UNFINISHED_DIR)
     check_folder(out, "a phenotype check", ours=ours, marker=PHENOTYPE_JSON)
     restyler = Restyler.open(run_path, store_path, ema=settings.ema, batch_size=settings.batch_size)
-    names, control_row = restyler.names, len(restyler.names) - 1
+    names, control_row = restyler.names, restyler.store.control_label
     rows = list(dict.fromkeys(gene_row(names, gene) for gene in genes)) or list(range(control_row))
     if control_row in rows:
         raise GrapeOpsError("The control has no phenotype to check; name genes.")
@@ -116,7 +116,7 @@ def _measured(
 ) -> Comparison:
     """Draw and measure control cells, and for each gene the knock-out cells that match them."""
     store = restyler.store
-    control_row = len(restyler.names) - 1
+    control_row = restyler.store.control_label
     drawn = draw_cells(store, control_row, max(settings.cells, CELLS_PER_BATCH * len(store.batches)), seed)
     cells = drawn[: settings.cells]
     matching = {row: draw_matching(store, row, cells, seed) for row in rows}
@@ -177,7 +177,7 @@ def _write_figures(
     real = store.standardized(shown)
     knockouts = [store.standardized(matching[row][: len(shown)]) for row in rows]
     views = channel_views(store.channels, np.concatenate([real, *knockouts]))
-    unchanged, *painted = restyler.images(shown, restyler.styles([len(restyler.names) - 1, *rows]))
+    unchanged, *painted = restyler.images(shown, restyler.styles([restyler.store.control_label, *rows]))
     files = shard_names((gene,) for gene in genes)
     lines = {line["gene_symbol"]: line for line in table.to_dict("records")}
     for gene, restyled, knockout in zip(genes, painted, knockouts, strict=True):

@@ -33,7 +33,7 @@ def restyled_features(
 
     def pixels() -> Iterator[np.ndarray]:
         for row in todo:
-            parts = restyler.paint(cells, restyler.styles([row]))
+            parts = restyler.restyle(cells, restyler.styles([row]))
             crops = np.concatenate([restyler.stored(p.images, cells[p.rows])[0] for p in parts])
             contents.append(compare_content(before, crops[:CONTENT_CELLS], measurer.find).named())
             yield crops

@@ -1,4 +1,4 @@
-"""Repaint cells of a store with the styles of genes, at the rate of the generator's forward pass (section 3.3).
+"""Restyle cells of a store to genes, at the rate of the generator's forward pass (section 3.3).
 
 What a cell keeps is encoded once for all styles, so that each further gene costs the decoder alone.
 Letters: n cells, K styles, B batch, C channels, H crop size, S length of a style code.
@@ -74,15 +74,15 @@ class Restyler:
         """Style codes of perturbations: (K,) -> (K, S)."""
         return self.nets.styles(torch.tensor(rows, device=self.device))
 
-    def paint(self, cells: np.ndarray, styles: Tensor) -> Iterator[RestyledCells]:
-        """Repaint cells (n,) in each of the styles (K, S), batch by batch."""
+    def restyle(self, cells: np.ndarray, styles: Tensor) -> Iterator[RestyledCells]:
+        """Restyle cells (n,) with each of the styles (K, S), batch by batch."""
         for start in range(0, len(cells), self.batch_size):
             rows = slice(start, min(start + self.batch_size, len(cells)))
-            for index, images in enumerate(self.repaint(self.crops(cells[rows]), styles)):
+            for index, images in enumerate(self.restyle_images(self.crops(cells[rows]), styles)):
                 yield RestyledCells(rows, index, images)
 
-    def repaint(self, images: Tensor, styles: Tensor) -> Iterator[Tensor]:
-        """Repaint standardised crops, of the store or not, in each style: (B, C, H, H), (K, S) -> K times the shape."""
+    def restyle_images(self, images: Tensor, styles: Tensor) -> Iterator[Tensor]:
+        """Restyle standardised crops, of the store or not, to each style: (B, C, H, H), (K, S) -> K times that."""
         with self._arithmetic():
             content = self.nets.generator.encode(images)
         for style in styles:
@@ -90,10 +90,10 @@ class Restyler:
                 yield self.nets.generator.decode(content, style.expand(len(images), -1)).float()
 
     def images(self, cells: np.ndarray, styles: Tensor) -> np.ndarray:
-        """Repainted cells as one array, for few of them: (n,), (K, S) -> (K, n, C, H, H) float32."""
+        """Restyled cells as one array, for few of them: (n,), (K, S) -> (K, n, C, H, H) float32."""
         shape = (len(styles), len(cells), len(self.store.channels), self.store.crop_size, self.store.crop_size)
         out = np.empty(shape, np.float32)
-        for part in self.paint(cells, styles):
+        for part in self.restyle(cells, styles):
             out[part.style, part.rows] = part.images.cpu().numpy()
         return out
 
@@ -102,17 +102,9 @@ class Restyler:
         return self.stored_by_batch(images, self.store.batch_codes[cells])
 
     def stored_by_batch(self, images: Tensor, codes: np.ndarray) -> tuple[np.ndarray, int]:
-        """The same for crops that need not be in the store, by the batch (B,) of each.
-
-        A store's pixels lie between its percentiles; what the generator paints beyond them is clipped as real
-        cells were.
-        """
-        store = self.store
-        sd = torch.from_numpy(store.control_sd[codes] * store.pixel_max).to(images.device)[:, :, None, None]
-        mean = torch.from_numpy(store.control_mean[codes] * store.pixel_max).to(images.device)[:, :, None, None]
-        pixels = (images * sd + mean).round_()
-        inside = pixels.clamp(0, store.pixel_max)
-        return inside.cpu().numpy().astype(store.pixel_type), int((inside != pixels).sum())
+        """The same for crops that need not be in the store, by the batch (B,) of each."""
+        pixels, clipped = self.store.pixel_scale(images.device).pixels(images, codes)
+        return pixels.cpu().numpy().astype(self.store.pixel_type), clipped
 
     def _arithmetic(self) -> "torch.autocast":
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._half)

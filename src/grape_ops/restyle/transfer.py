@@ -1,6 +1,6 @@
 """Restyled cells as a crop store and as figures: the command ``transfer`` (section 4.3, Fig. 2).
 
-The store holds the source cells as they are and, gene by gene, the same cells repainted; both are standardised by
+The store holds the source cells as they are and, gene by gene, the same cells restyled; both are standardised by
 the controls of the batches the cells come from. Letters: n cells, K genes.
 """
 
@@ -29,7 +29,7 @@ STORE_DIR = "store"
 FIGURES_DIR = "figures"
 TRANSFER_FILE = "transfer.json"
 RESTYLED_GUIDE = "restyled"
-SOURCE_GENE = "source_gene"  # gene of the cell before it was repainted
+SOURCE_GENE = "source_gene"  # gene of the cell before it was restyled
 SOURCE_CELL = "source_cell"  # its row in the cell table of the run's store
 MOST_FIGURES = 24  # drawn if no genes were named
 
@@ -68,7 +68,7 @@ def write_transfer(
     store, names = restyler.store, restyler.names
     origin = gene_row(names, source)
     rows = list(dict.fromkeys(gene_row(names, gene) for gene in genes))
-    rows = rows or [r for r in range(len(names) - 1) if r != origin]
+    rows = rows or [r for r in range(store.control_label) if r != origin]
     cells = draw_cells(store, origin, settings.cells, seed)
     seconds, clipped = _write_store(restyler, cells, rows, out / STORE_DIR)
     shown = cells[: settings.shown]
@@ -95,7 +95,7 @@ def write_transfer(
 
 
 def _write_store(restyler: Restyler, cells: np.ndarray, rows: list[int], folder: Path) -> tuple[float, int]:
-    """Write the source cells and, a shard a gene, the repainted ones; seconds of painting, and clipped pixels."""
+    """Write the source cells and, a shard a gene, the restyled ones; seconds of restyling, and clipped pixels."""
     store, names = restyler.store, restyler.names
     shape = (len(cells), len(store.channels), store.crop_size, store.crop_size)
     places = {-1: ("source", "cells"), **{row: (names[row],) for row in rows}}
@@ -107,7 +107,7 @@ def _write_store(restyler: Restyler, cells: np.ndarray, rows: list[int], folder:
     clipped, began = 0, time.monotonic()
     batches = -(-len(cells) // restyler.batch_size)
     with progress("restyle", batches * len(rows), "batch") as advance:
-        for part in restyler.paint(cells, restyler.styles(rows)):
+        for part in restyler.restyle(cells, restyler.styles(rows)):
             pixels, beyond = restyler.stored(part.images, cells[part.rows])
             put_crops(*files[rows[part.style]], part.rows.start, pixels)
             clipped += beyond
@@ -138,7 +138,7 @@ def _write_store(restyler: Restyler, cells: np.ndarray, rows: list[int], folder:
 
 
 def _table(store: CropStore, cells: np.ndarray, gene: str | None, shard: str) -> pd.DataFrame:
-    """The cells' rows as they are in the new store; under another gene if they were repainted."""
+    """The cells' rows as they are in the new store; under another gene if they were restyled."""
     table = store.cells.iloc[cells].reset_index(drop=True)
     table[SOURCE_GENE], table[SOURCE_CELL] = table[GENE], cells
     if gene is not None:

@@ -15,8 +15,10 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.nn.grape import Grape, build_grape, judged_maps
 from grape_ops.progress import waiting
+from grape_ops.train.fit_classifier import time_classifier
+from grape_ops.train.initialize import classifiers_to_train
 from grape_ops.train.loop import fresh_state, iterate, start_engine
-from grape_ops.train.memory import Need, crops_at_a_time, free_on, in_gib, memory_needed
+from grape_ops.train.memory import Need, crops_at_a_time, free_on, in_gib, memory_needed, networks_of
 from grape_ops.train.step import Objectives
 
 TIMED_STEPS = 3
@@ -37,6 +39,7 @@ class Estimate:
     memory_free : what is free there, in bytes.
     crops_timed, seconds_per_step : the timed batch, and its share scaled up to the whole batch.
     hours : all steps at that rate.
+    initialization_hours : what comes before the first step, at most.
     """
 
     parameters: dict[str, int]
@@ -46,6 +49,7 @@ class Estimate:
     crops_timed: int
     seconds_per_step: float
     hours: float
+    initialization_hours: float
 
 
 def estimate(store_path: Path, config: Config) -> Estimate:
@@ -53,25 +57,16 @@ def estimate(store_path: Path, config: Config) -> Estimate:
     store, settings = CropStore.open(store_path, config.train.unit), config.train
     fabric = start_engine(settings)
     n, size, channels = len(store.perturbations), store.crop_size, len(store.channels)
-    nets = build_grape(
-        config.model,
-        n_perturbations=n,
-        channels=channels,
-        image_size=size,
-        rng=torch.Generator().manual_seed(config.seed),
-        classifier=config.seen_through,
-        checkpointing=settings.activation_checkpointing,
-    )
+    nets = networks_of(store, config)
     parameters = {name: _count(part) for name, part in nets.named_children()}
     part = crops_at_a_time(config)
     gmac = multiply_adds(config, n, channels, size)
     crops = min(part, max(1, int(MOST_GMAC_ON_CPU / gmac["generator"]))) if fabric.device.type == "cpu" else part
     sampler = Sampler(store.labels, n, crops, config.seed, settings.sampling)
-    loader = BatchLoader(
-        StandardizedCrops(store, fabric.device), sampler, augment=settings.augment, noise_dim=config.model.noise_dim
-    )
+    loader = BatchLoader(StandardizedCrops(store, fabric.device), sampler, augment=settings.augment)
     with waiting(f"Timing {TIMED_STEPS} steps of {crops} crops, after one to warm up"):
         seconds = _time_steps(nets, config, fabric, [loader.fetch(step) for step in range(TIMED_STEPS + 1)])
+        initialization = _time_initialization(store, config, fabric.device)
     per_step = seconds * settings.batch_size / crops
     return Estimate(
         parameters,
@@ -81,6 +76,7 @@ def estimate(store_path: Path, config: Config) -> Estimate:
         crops,
         per_step,
         per_step * settings.steps / 3600,
+        initialization / 3600,
     )
 
 
@@ -100,7 +96,7 @@ def multiply_adds(config: Config, n_perturbations: int, channels: int, image_siz
     ).to("meta")
     crop = torch.zeros(1, channels, image_size, image_size, device="meta")
     style = torch.zeros(1, settings.style_dim, device="meta")
-    vector = torch.zeros(1, settings.embedding_dim + settings.noise_dim, device="meta")
+    vector = torch.zeros(1, settings.embedding_dim, device="meta")
     inputs: dict[str, tuple[object, ...]] = {
         "mapping": (vector,),
         "generator": (crop, style),
@@ -133,6 +129,15 @@ def _time_steps(nets: Grape, config: Config, fabric: Fabric, batches: list[Batch
     return float(np.median(seconds[1:]))
 
 
+def _time_initialization(store: CropStore, config: Config, device: torch.device) -> float:
+    """Seconds that its classifiers take, and reading their layers in all cells; 0 where there is none."""
+    if not (count := classifiers_to_train(config)):
+        return 0.0
+    settings = config.train.init.classifier
+    a_step, a_cell = time_classifier(store, settings, device, config.train.precision, TIMED_STEPS)
+    return count * (a_step * settings.steps + a_cell * len(store))
+
+
 def _count(part: nn.Module | None) -> int:
     return sum(p.numel() for p in part.parameters()) if part is not None else 0
 
@@ -158,9 +163,20 @@ def print_estimate(store_path: Path, config: Config) -> None:
         + ("" if cost.memory.total <= cost.memory_free else ", which is TOO LITTLE: `train` will say what helps"),
         f"time: {cost.seconds_per_step:.3g} s a step ({rate:.0f} images/s), from {TIMED_STEPS} steps of "
         f"{cost.crops_timed} crops; {settings.steps:,} steps take about {_duration(cost.hours)}",
+        *_on_initialization(cost, config),
         "Nothing was written.",
     )
     console.print("\n".join(lines), markup=False, highlight=False)
+
+
+def _on_initialization(cost: Estimate, config: Config) -> list[str]:
+    if not (count := classifiers_to_train(config)):
+        return []
+    which = "a classifier" if count == 1 else f"{count} classifiers, one after the other,"
+    return [
+        f"initialisation: {which} of {config.train.init.classifier.steps:,} steps, fewer where more would overfit, "
+        f"before the first step: about {_duration(cost.initialization_hours)} at most"
+    ]
 
 
 def _duration(hours: float) -> str:

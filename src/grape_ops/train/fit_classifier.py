@@ -2,12 +2,14 @@
 
 The network never learns that well, since most knock-outs leave most cells as they were; but its layers are where it
 has to tell phenotypes apart. Every gene is drawn equally often. Some cells are set aside: once it has long been
-worse at them, it learns the others by heart, and stops. A moving average of its weights is what is judged and kept, so
-that any moment is a good one to stop at. It is a baseline of its own, and can give M its start.
+worse at them, it overfits the others, and stops. A moving average of its weights is what is judged and kept, so that
+any moment is a good one to stop at. It is a baseline of its own, and can initialise M.
 Letters: n cells, B crops of an iteration, P perturbations, V length of the hidden layer.
 """
 
 import math
+import statistics
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
-from grape_ops.cells.batches import BatchLoader, Sampler, StandardizedCrops, hold_out
+from grape_ops.cells.batches import Batch, BatchLoader, Sampler, StandardizedCrops, hold_out
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ClassifierSettings
 from grape_ops.errors import GrapeOpsError
@@ -62,36 +64,67 @@ def train_classifier(
     held = held_cells(store.labels[cells], settings.holdout, seed)
     crops = StandardizedCrops(store, device, "auto")
     judge = EarlyStopping(crops, cells[held], store.labels)
-    network = new_classifier(store, settings, seed).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = AveragedModel(network, avg_fn=_moved, use_buffers=True).eval()
+    fit = ClassifierFit(store, settings, seed, device, precision)
     loader = _loader(crops, settings, seed, cells[~held])
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    warm_up = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / WARM_UP, 1.0))
-    rng = torch.Generator().manual_seed(seed)
     recent = float("nan")
     with progress("train classifier", settings.steps, "step") as advance:
         for step, batch in enumerate(loader.batches(0, settings.steps), start=1):
-            images = jittered(batch.images, settings.jitter, rng)
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
-                logits = network(images)
-                loss = functional.cross_entropy(logits, batch.labels, label_smoothing=settings.label_smoothing)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            warm_up.step()
-            average.update_parameters(network)
+            loss = fit.iterate(batch)
             if step % 20 == 1:
-                recent = float(loss.detach())
+                recent = float(loss)
             advance(note=f"loss {recent:.3f}")
-            if step % LOOK_EVERY == 0 and judge.has_seen_enough(average, step):
+            if step % LOOK_EVERY == 0 and judge.has_seen_enough(fit.average, step):
                 break
     if not math.isfinite(recent):
         raise GrapeOpsError("The classifier's loss is no longer finite: lower the classifier's learning_rate.")
-    return cast("CellClassifier", average.module.requires_grad_(False))
+    return cast("CellClassifier", fit.average.module.requires_grad_(False))
+
+
+class ClassifierFit:
+    """A classifier that learns, and the average of its weights; the parameters are those of `train_classifier`."""
+
+    def __init__(self, store: CropStore, settings: ClassifierSettings, seed: int, device: torch.device, precision: str):
+        self._settings, self._device, self._half = settings, device, precision == "bf16-mixed"
+        self.network = new_classifier(store, settings, seed).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = AveragedModel(self.network, avg_fn=_moved, use_buffers=True).eval()
+        self._optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self._warm_up = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: min((step + 1) / WARM_UP, 1.0))
+        self._rng = torch.Generator().manual_seed(seed)
+
+    def iterate(self, batch: Batch) -> Tensor:
+        """Learn from a batch, and return its loss: -> ()."""
+        images = jittered(batch.images, self._settings.jitter, self._rng)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+            logits = self.network(images)
+            loss = functional.cross_entropy(logits, batch.labels, label_smoothing=self._settings.label_smoothing)
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        self._warm_up.step()
+        self.average.update_parameters(self.network)
+        return loss.detach()
+
+
+def time_classifier(
+    store: CropStore, settings: ClassifierSettings, device: torch.device, precision: str, steps: int
+) -> tuple[float, float]:
+    """Seconds of an iteration, the median of a few after one to warm up, and of reading the layers of a cell."""
+    crops, cells = StandardizedCrops(store, device), np.arange(len(store))
+    loader = _loader(crops, settings, 0, cells)
+    fit, seconds = ClassifierFit(store, settings, 0, device, precision), []
+    for step in range(steps + 1):
+        begun = time.perf_counter()
+        float(fit.iterate(loader.fetch(step)))  # reading the loss waits for the device
+        seconds.append(time.perf_counter() - begun)
+    begun, some = time.perf_counter(), cells[:_CROPS_AT_ONCE]
+    features_of(fit.network.centred_layers, crops, some)
+    return statistics.median(seconds[1:]), (time.perf_counter() - begun) / len(some)
 
 
 class EarlyStopping:
-    """Tells from cells that a network does not learn from when it has begun to learn the others by heart.
+    """Tells from cells that a network does not learn from when it has begun to overfit the others.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Where M begins: noise, as in the paper, or what a weakly supervised network sees in the cells.
+"""What the networks begin with besides noise (docs/training.md).
 
-Few and noisy updates reach M, and the noise it starts from never leaves it when cells are few. A classifier that
-learns for minutes which gene was knocked out sees most of what tells genes apart; its shrunken contrasts, turned
-into M's space without changing any angle, are a start that adversarial training then has to better.
+Few and noisy updates reach M, and the noise it begins as never leaves it when cells are few. A classifier that learns
+for minutes which gene was knocked out sees most of what tells genes apart. Its shrunken gene effects, turned into M's
+space without changing any angle, initialise M, and adversarial training has to better them.
 """
 
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ from grape_ops.nn.classifier import CellClassifier
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import note, progress
 from grape_ops.schema import INIT_FILE
-from grape_ops.train.fit_classifier import Part, features_of, train_classifier
+from grape_ops.train.fit_classifier import features_of, train_classifier
 from grape_ops.train.run import Run
 
 INITIALISATION = "GRAPE initialisation"  # name of the map that M begins as
 
 
 @dataclass
-class Start:
+class Initialization:
     """What networks begin with besides noise.
 
     Attributes
@@ -44,81 +44,111 @@ class Start:
     whitening: Tensor | None = None
     effects: Tensor | None = None
 
-    def begin(self, nets: Grape) -> None:
+    def initialize(self, nets: Grape) -> None:
         """Put it into freshly built networks."""
-        nets.embedding.begin(self.rows)
+        if self.rows is not None:
+            nets.embedding.initialize(self.rows)
         if nets.classifier is not None:
             assert self.classifier is not None and self.whitening is not None and self.effects is not None
             nets.classifier.load_state_dict(self.classifier.state_dict())
             assert nets.effects is not None
-            nets.effects.begin(self.whitening, self.effects)
+            nets.effects.initialize(self.whitening, self.effects)
 
 
-def find_initialization(run: Run, store: CropStore) -> Start:
+def find_initialization(run: Run, store: CropStore) -> Initialization:
     """Train what the networks begin with, if anything.
 
     Rows of M are written to the run folder as gene vectors too, so that what training adds to them can be judged.
     """
-    config = run.config
+    config, found = run.config, Initialization()
+    count = classifiers_to_train(config)
+    if not count:
+        return found
     from_noise, looks = config.train.init.kind == "noise", config.seen_through is not None
-    if from_noise and not looks:
-        return Start()
     if from_noise:
         typer.echo("M begins as noise; a classifier is trained first, since D or a loss looks through it.", err=True)
-    networks, cells = init_classifiers(store, config)
-    start = Start()
-    if not from_noise:
-        contrasts = shrunken_gene_effects(
-            sums_of_layers(networks, store, cells), config.train.init.gene_specific_fraction
-        )
-        start.rows = turned_into(contrasts, config.model.embedding_dim, torch.Generator().manual_seed(config.seed))
-        start.rows *= config.train.init.spread * config.model.embedding_dim**0.5
-        write_gene_vectors(gene_anndata(start.rows.numpy(), gene_table(store), INITIALISATION), run.path / INIT_FILE)
-    if looks:
-        whitening, effects = shrunken_effects(summed(networks[0].centred_layers, networks[0], store, cells))
-        start.whitening, start.effects = torch.from_numpy(whitening).float(), torch.from_numpy(effects).float()
-        start.classifier = networks[0].cpu()
+    networks, cells = init_classifiers(store, config, count)
+    of_layers, of_centred = sum_layers(networks, store, cells, layers=not from_noise, centred=looks)
+    if of_layers is not None:
+        found.rows = rows_of_embedding(of_layers, config)
+        write_gene_vectors(gene_anndata(found.rows.numpy(), gene_table(store), INITIALISATION), run.path / INIT_FILE)
+    if of_centred is not None:
+        whitening, effects = shrunken_effects(of_centred)
+        found.whitening, found.effects = torch.from_numpy(whitening).float(), torch.from_numpy(effects).float()
+        found.classifier = networks[0].cpu()
         if config.train.loss.match and not effects.any():
             note(
                 "No gene's cells differ from the others' by more than chance in the classifier's layers: "
                 "train.loss.match asks restyling to change nothing. More cells per gene may show more."
             )
-    return start
+    return found
+
+
+def classifiers_to_train(config: Config) -> int:
+    """How many classifiers the initialisation trains: those that M is read from, or the one that is looked through."""
+    if config.train.init.kind == "classifier":
+        return config.train.init.networks
+    return int(config.seen_through is not None)
+
+
+def rows_of_embedding(layers: CellSums, config: Config) -> Tensor:
+    """Rows of M from the sums of classifiers' layers: (P, V)."""
+    settings, length = config.train.init, config.model.embedding_dim
+    effects = shrunken_gene_effects(layers, settings.gene_specific_fraction)
+    rows = turned_into(effects, length, torch.Generator().manual_seed(config.seed))
+    rows *= settings.spread * length**0.5
+    return rows
 
 
 def classifier_gene_effects(store: CropStore, config: Config) -> np.ndarray:
-    """Shrunken contrasts of classifiers' layers, over the cells that training sees: (P, R)."""
-    networks, cells = init_classifiers(store, config)
-    return shrunken_gene_effects(sums_of_layers(networks, store, cells), config.train.init.gene_specific_fraction)
+    """Shrunken gene effects in classifiers' layers, over the cells that training sees: (P, R)."""
+    networks, cells = init_classifiers(store, config, config.train.init.networks)
+    layers, _ = sum_layers(networks, store, cells, layers=True, centred=False)
+    assert layers is not None
+    return shrunken_gene_effects(layers, config.train.init.gene_specific_fraction)
 
 
-def init_classifiers(store: CropStore, config: Config) -> tuple[list[CellClassifier], np.ndarray]:
-    """Train the classifiers, and tell which cells training sees: (n,)."""
+def init_classifiers(store: CropStore, config: Config, count: int) -> tuple[list[CellClassifier], np.ndarray]:
+    """Train so many classifiers, each from a seed of its own, and tell which cells training sees: (n,)."""
     train = config.train
     cells = np.flatnonzero(~hold_out(store.labels, train.holdout, config.seed))
     device = torch.device("cpu") if train.accelerator == "cpu" else None
     networks = [
         train_classifier(store, train.init.classifier, seed, cells, device, train.precision)
-        for seed in np.random.SeedSequence(config.seed).generate_state(train.init.networks).tolist()
+        for seed in np.random.SeedSequence(config.seed).generate_state(count).tolist()
     ]
     return networks, cells
 
 
-def sums_of_layers(networks: list[CellClassifier], store: CropStore, cells: np.ndarray) -> CellSums:
-    """Sum the layers of all networks, side by side, over cells (n,)."""
-    return summed(lambda crops: torch.cat([n.layers(crops) for n in networks], dim=1), networks[0], store, cells)
+def sum_layers(
+    networks: list[CellClassifier], store: CropStore, cells: np.ndarray, *, layers: bool, centred: bool
+) -> tuple[CellSums | None, CellSums | None]:
+    """Sum over cells (n,), in one pass, the layers of all networks side by side and the centred ones of the first.
 
+    What is not asked for is None. The first half of a network's centred layers are its layers.
+    """
+    first, *others = networks if layers else networks[:1]
+    width = 2 * sum(first.map_widths)
 
-def summed(part: Part, network: CellClassifier, store: CropStore, cells: np.ndarray) -> CellSums:
-    """Sum over cells (n,) what ``part`` makes of their crops, on the device of the network."""
-    crops = StandardizedCrops(store, next(network.parameters()).device, "auto")
-    features = features_of(part, crops, cells[:1]).shape[1]
-    sums = CellSums.zeros(len(store.perturbations), len(store.batches), features)
-    with progress("Contrasts between genes", len(cells), "crop") as advance:
+    def read(images: Tensor) -> Tensor:
+        of_first = first.centred_layers(images) if centred else first.layers(images)
+        return torch.cat([of_first, *(network.layers(images) for network in others)], dim=1)
+
+    total = (2 if centred else 1) * width + sum(2 * sum(network.map_widths) for network in others)
+    columns = np.arange(total)
+    of_layers = columns[(columns < width) | (columns >= 2 * width)] if centred else columns
+    wanted = [of_layers if layers else None, columns[: 2 * width] if centred else None]
+    shape = (len(store.perturbations), len(store.batches))
+    sums = [None if part is None else CellSums.zeros(*shape, len(part)) for part in wanted]
+    crops = StandardizedCrops(store, next(first.parameters()).device, "auto")
+    with progress("Gene effects", len(cells), "crop") as advance:
         for rows in blocks(cells):
-            sums.add(features_of(part, crops, rows), store.labels[rows], store.batch_codes[rows])
+            features = features_of(read, crops, rows)
+            for part, into in zip(wanted, sums, strict=True):
+                if part is not None and into is not None:
+                    into.add(features.take(part, axis=1), store.labels[rows], store.batch_codes[rows])
             advance(len(rows))
-    return sums
+    return sums[0], sums[1]
 
 
 def turned_into(rows: np.ndarray, length: int, rng: torch.Generator) -> Tensor:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -20,11 +21,12 @@ from grape_ops.progress import progress
 from grape_ops.train.checkpoint import TrainingState, restore, save_checkpoint
 from grape_ops.train.ema import WeightAverage
 from grape_ops.train.guides import check_truth_not_genes
-from grape_ops.train.initialize import find_initialization
+from grape_ops.train.initialize import classifiers_to_train
 from grape_ops.train.log import IntervalMean, MetricsLog, check_finite
 from grape_ops.train.memory import check_not_too_large
 from grape_ops.train.optimizers import make_optimizers, set_rates
 from grape_ops.train.preflight import warn_mismatches
+from grape_ops.train.recipe import GRAPE, Recipe
 from grape_ops.train.run import Run, open_run, prepare_run
 from grape_ops.train.step import Objectives, Terms, frozen
 from grape_ops.train.stop import StopSignal, stop_signals
@@ -33,7 +35,15 @@ from grape_ops.train.watch import MapMonitor, Memory, Watch
 Result = TypeVar("Result")
 
 
-def train(store_path: Path, out: Path, config: Config, *, truth: str | None = None, resume: bool = False) -> Run:
+def train(
+    store_path: Path,
+    out: Path,
+    config: Config,
+    *,
+    truth: str | None = None,
+    resume: bool = False,
+    recipe: Recipe = GRAPE,
+) -> Run:
     """Train GRAPE on a crop store and leave a run folder.
 
     Parameters
@@ -43,6 +53,7 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     config : everything else. Equal seeds, settings and thread counts give equal weights, bit for bit.
     truth : name or file of known complexes; if given, mAP along training is logged. Training never sees it.
     resume : go on after the last checkpoint; without one, from the start.
+    recipe : what the training is made of, for methods that change it.
 
     Raises
     ------
@@ -52,23 +63,20 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     # The cells, the engine, and the folder.
     settings = config.train
     store = CropStore.open(store_path, settings.unit)
-    check_truth_not_genes(store, truth)
-    judge = MapMonitor.of(store.perturbations, truth) if truth else None
     fabric = start_engine(settings)
-    first_alone(fabric, lambda: check_not_too_large(store, config, fabric.device))
-    first_alone(fabric, lambda: prepare_run(out, store, config, truth, resume))
-    first_alone(fabric, lambda: warn_mismatches(store, config))
+    first_alone(fabric, lambda: prepare(store, out, config, truth, resume, fabric.device))
     run = open_run(out)
 
     # The networks and their optimisers, what is drawn, and what is written down.
     begun = time.monotonic()
-    state = first_state(fabric, run, store, run.latest_checkpoint() if resume else None)
-    loader, memory = make_loader(store, config, fabric)
-    watch = Watch(judge or (MapMonitor.of(store.perturbations, run.truth) if run.truth else None), memory)
+    state = first_state(fabric, run, store, recipe, run.latest_checkpoint() if resume else None)
+    loader, memory = make_loader(store, config, fabric, recipe)
+    monitor = MapMonitor.of(store.perturbations, run.truth) if run.truth else None
     log = MetricsLog(out, state.step, settings.tensorboard) if fabric.is_global_zero else None
-    if log is not None and state.step == 0 and (settings.init.kind != "noise" or config.seen_through is not None):
-        log.write(0, {"start_s": time.monotonic() - begun})
-    objectives = Objectives(settings.loss, settings.compile, fabric.autocast)
+    records = Records(fabric, run, Watch(monitor, memory), log)
+    if log is not None and state.step == 0 and classifiers_to_train(config):
+        log.write(0, {"init_s": time.monotonic() - begun})
+    objectives = recipe.objectives(settings, fabric.autocast)
     means = IntervalMean(settings.batch_size)
 
     # Iterate.
@@ -80,21 +88,52 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
             if state.average is not None:
                 state.average.update(state.nets, state.step)
             last = state.step == settings.steps or stop_everywhere(fabric, stop, state.step, settings.log_every)
-            save = last or state.step % settings.checkpoint_every == 0
-            if save or state.step % settings.log_every == 0:
-                line = mean_everywhere(fabric, means.take())
-                check_finite(line, state.step, run.latest_checkpoint())
-                if log is not None:
-                    log.write(state.step, line)
-            if log is not None and settings.evaluate_every and (last or state.step % settings.evaluate_every == 0):
-                log.write(state.step, watch.look(state))
-            if save and fabric.is_global_zero:
-                save_checkpoint(out, state, settings.keep_checkpoints, settings.keep_every)
+            records.after_step(state, means, last)
             advance(note=means.rate)
             if last and state.step < settings.steps:
-                done = f"Training stopped after step {state.step} of {settings.steps}, and everything is saved."
-                raise Interrupted(done, stop.number)
+                words = f"Training stopped after step {state.step} of {settings.steps}, and everything is saved."
+                raise Interrupted(words, stop.number)
     return run
+
+
+def prepare(store: CropStore, out: Path, config: Config, truth: str | None, resume: bool, device: torch.device) -> None:
+    """Make or check the run folder, once it is known that the truth has the genes and memory the room."""
+    check_truth_not_genes(store, truth)
+    if truth:
+        MapMonitor.of(store.perturbations, truth)
+    check_not_too_large(store, config, device)
+    prepare_run(out, store, config, truth, resume)
+    warn_mismatches(store, config)
+
+
+@dataclass(frozen=True)
+class Records:
+    """What is written down along training: metrics, looks and checkpoints.
+
+    Attributes
+    ----------
+    fabric, run, watch : the engine, where to write, and what is looked at besides the losses.
+    log : the file of metrics; None in all processes but the first.
+    """
+
+    fabric: Fabric
+    run: Run
+    watch: Watch
+    log: MetricsLog | None
+
+    def after_step(self, state: TrainingState, means: IntervalMean, last: bool) -> None:
+        """Write what is due after a step."""
+        step, settings = state.step, self.run.config.train
+        save = last or step % settings.checkpoint_every == 0
+        if save or step % settings.log_every == 0:
+            line = mean_everywhere(self.fabric, means.take())
+            check_finite(line, step, self.run.latest_checkpoint())
+            if self.log is not None:
+                self.log.write(step, line)
+        if self.log is not None and settings.evaluate_every and (last or step % settings.evaluate_every == 0):
+            self.log.write(step, self.watch.look(state))
+        if save and self.log is not None:
+            save_checkpoint(self.run.path, state, settings.keep_checkpoints, settings.keep_every)
 
 
 def iterate(fabric: Fabric, state: TrainingState, batch: Batch, objectives: Objectives, n_parts: int = 1) -> Terms:
@@ -112,20 +151,20 @@ def iterate(fabric: Fabric, state: TrainingState, batch: Batch, objectives: Obje
             terms[name] = terms.get(name, torch.zeros_like(value)) + value / n_parts
 
     with out_of_memory_in_words():
-        shared = objectives.restyled(nets, batch) if n_parts == 1 else None
+        shared = objectives.restyle(nets, batch) if n_parts == 1 else None
 
         state.optimizers["discriminator"].zero_grad()
         for part in parts:
             with torch.no_grad():
-                painted = shared or objectives.restyled(nets, part)
-            descend(*objectives.discriminator(nets, part, painted, state.step))
+                restyled = shared or objectives.restyle(nets, part)
+            descend(*objectives.discriminator(nets, part, restyled, state.step))
         _step(fabric, state.optimizers["discriminator"])
 
         state.optimizers["generator"].zero_grad()
         with frozen(nets.discriminator):
             for part in parts:
-                painted = shared or objectives.restyled(nets, part)
-                objectives.descend_generator(nets, part, painted, descend)
+                restyled = shared or objectives.restyle(nets, part)
+                objectives.descend_generator(nets, part, restyled, descend)
         _step(fabric, state.optimizers["generator"])
     return terms
 
@@ -190,11 +229,11 @@ def first_alone(fabric: Fabric, act: Callable[[], Result]) -> Result:
     return cast("Result", result)
 
 
-def first_state(fabric: Fabric, run: Run, store: CropStore, latest: Path | None) -> TrainingState:
-    """Where training begins or goes on: a checkpoint, or fresh networks with M where ``train.init`` puts it."""
-    nets = run.build(checkpointing=run.config.train.activation_checkpointing)
+def first_state(fabric: Fabric, run: Run, store: CropStore, recipe: Recipe, latest: Path | None) -> TrainingState:
+    """Where training begins or goes on: a checkpoint, or initialised networks."""
+    nets = recipe.networks(run)
     if latest is None:
-        first_alone(fabric, lambda: find_initialization(run, store)).begin(nets)
+        first_alone(fabric, lambda: recipe.initialization(run, store)).initialize(nets)
     state = fresh_state(nets, run.config, fabric)
     if latest is not None:
         restore(latest, state)
@@ -210,7 +249,7 @@ def fresh_state(nets: Grape, config: Config, fabric: Fabric) -> TrainingState:
     return TrainingState(nets, average, make_optimizers(nets, config.train.optimizer))
 
 
-def make_loader(store: CropStore, config: Config, fabric: Fabric) -> tuple[BatchLoader, Memory | None]:
+def make_loader(store: CropStore, config: Config, fabric: Fabric, recipe: Recipe) -> tuple[BatchLoader, Memory | None]:
     """The way from store to batches, and the cells that are held out of it."""
     settings, n = config.train, len(store.perturbations)
     held = hold_out(store.labels, settings.holdout, config.seed)
@@ -224,16 +263,7 @@ def make_loader(store: CropStore, config: Config, fabric: Fabric) -> tuple[Batch
         together=settings.together,
     )
     crops = StandardizedCrops(store, fabric.device, settings.resident)
-    loader = BatchLoader(
-        crops,
-        sampler,
-        augment=settings.augment,
-        noise_dim=config.model.noise_dim,
-        shift=settings.views.shift,
-        jitter=settings.views.jitter,
-        rank=fabric.global_rank,
-        world=fabric.world_size,
-    )
+    loader = recipe.loader(crops, sampler, settings, fabric.global_rank, fabric.world_size)
     return loader, Memory.of(crops, held, config.seed)
 
 

@@ -57,11 +57,3 @@ def matching_loss(gaps: Tensor, targets: Tensor) -> Tensor:
     pairs = pairs - torch.diag_embed(pairs.diagonal())
     weight = pairs / pairs.sum(dim=1, keepdim=True).clamp_min(1)  # each cell with the mean of the others
     return (weight * (gaps @ gaps.T)).sum() / pairs.any(dim=1).sum().clamp_min(1)
-
-
-def diversity_loss(fake: Tensor, other_fake: Tensor) -> Tensor:
-    """Mean absolute gap between two restylings of a crop that differ in their noise only; it is to grow.
-
-    Not of the paper: StarGAN v2 and IMPA have it (weight ``loss.diversity``, with ``model.noise_dim``).
-    """
-    return (fake - other_fake).abs().mean()

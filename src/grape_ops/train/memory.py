@@ -50,28 +50,27 @@ def crops_at_a_time(config: Config) -> int:
     return max(settings.batch_size // (settings.devices * settings.nodes * settings.accumulate), 1)
 
 
-def bare_networks(store: CropStore, config: Config) -> Grape:
-    """The networks of a training without any memory behind them.
+def networks_of(store: CropStore, config: Config) -> Grape:
+    """The networks of a training on a store, before anything initialises them but the seed.
 
     Raises
     ------
     GrapeOpsError : crop size or channels of the store do not fit the settings.
     """
-    nets = build_grape(
+    return build_grape(
         config.model,
         n_perturbations=len(store.perturbations),
         channels=len(store.channels),
         image_size=store.crop_size,
-        rng=torch.Generator(),
+        rng=torch.Generator().manual_seed(config.seed),
         classifier=config.seen_through,
         checkpointing=config.train.activation_checkpointing,
     )
-    return nets.to("meta")
 
 
 def memory_needed(store: CropStore, config: Config) -> Need:
     """Trace one step without computing it: sizes need no numbers, so that this takes a second at any size."""
-    nets = bare_networks(store, config)
+    nets = networks_of(store, config).to("meta")  # no memory behind them
     learning = sum(p.numel() * p.element_size() for p in nets.parameters() if p.requires_grad)
     fixed = sum(t.numel() * t.element_size() for t in nets.state_dict().values()) - learning
     filtered = config.train.ema.enabled
@@ -87,10 +86,9 @@ def _bytes_kept(nets: Grape, store: CropStore, config: Config) -> int:
     dtype = torch.bfloat16 if config.train.precision == "bf16-mixed" else torch.float32
     nets = nets.to(dtype)
     labels = torch.zeros(n, dtype=torch.long, device="meta")
-    noise = torch.zeros(n, config.model.noise_dim, device="meta", dtype=dtype) if config.model.noise_dim else None
     shape = (n, len(store.channels), store.crop_size, store.crop_size)
     images = torch.zeros(shape, device="meta", dtype=dtype)
-    batch = Batch(images, labels, labels, noise, noise)
+    batch = Batch(images, labels, labels)
     objectives = Objectives(config.train.loss)
     own = {t.untyped_storage()._cdata for t in nets.state_dict().values()}
     kept: dict[int, torch.UntypedStorage] = {}  # holding them keeps their addresses from being used twice
@@ -103,18 +101,18 @@ def _bytes_kept(nets: Grape, store: CropStore, config: Config) -> int:
         return tensor
 
     def descend(loss: Tensor, _: Terms) -> None:
-        """Count what an objective keeps on top of the repainting; it is freed before the next."""
+        """Count what an objective keeps on top of the restyling; it is freed before the next."""
         nonlocal most
         most = max(most, sum(storage.nbytes() for storage in kept.values()))
         kept.clear()
-        kept.update(repainting)
+        kept.update(restyling)
         loss.backward()
 
     with saved_tensors_hooks(note, lambda tensor: tensor):
-        painted = objectives.restyled(nets, batch)
-        repainting = dict(kept)
+        restyled = objectives.restyle(nets, batch)
+        restyling = dict(kept)
         with frozen(nets.discriminator):
-            objectives.descend_generator(nets, batch, painted, descend)
+            objectives.descend_generator(nets, batch, restyled, descend)
     return most
 
 

@@ -27,6 +27,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, dump_config, flatten, parse_config, read_yaml
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import Grape, build_grape
+from grape_ops.nn.style import MappingNetwork
 from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, RUN_CONFIG_FILE, RUN_FILE, STORE_FILE
 from grape_ops.train.checkpoint import checkpoints
 from grape_ops.train.guides import GUIDES_FILE, guide_groups
@@ -76,8 +77,8 @@ class Run:
         beside = self.path / name if name else None
         return os.path.normpath(beside) if beside is not None and beside.is_file() else name
 
-    def build(self, *, checkpointing: bool = False) -> Grape:
-        """The run's networks as they were before the first step; ``checkpointing`` as in ``build_grape``."""
+    def build(self, *, checkpointing: bool = False, mapping: MappingNetwork | None = None) -> Grape:
+        """The run's networks as they were before the first step; the parameters are those of ``build_grape``."""
         return build_grape(
             self.config.model,
             n_perturbations=len(self.genes),
@@ -85,6 +86,7 @@ class Run:
             image_size=self.record["crop_size"],
             rng=torch.Generator().manual_seed(self.config.seed),
             classifier=self.config.seen_through,
+            mapping=mapping,
             checkpointing=checkpointing,
         )
 

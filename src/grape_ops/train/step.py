@@ -20,7 +20,6 @@ from grape_ops.nn.normalization import full_precision
 from grape_ops.train.losses import (
     cycle_loss,
     discriminator_adversarial_loss,
-    diversity_loss,
     generator_adversarial_loss,
     logits_and_r1,
     matching_loss,
@@ -41,13 +40,13 @@ def frozen(module: nn.Module) -> Iterator[None]:
         module.requires_grad_(True)
 
 
-class Repainted(NamedTuple):
+class Restyled(NamedTuple):
     """The batch restyled.
 
     Attributes
     ----------
     style : (B, S) style codes asked for, s = F(M_z).
-    fake : (B, C, H, H) crops repainted with them, G(x, s).
+    fake : (B, C, H, H) crops restyled with them, G(x, s).
     real_maps, fake_maps : what the frozen classifier makes of a view of the crops and of the restyled ones, one
         (B, V, h, h) for each of its convolutions; empty without a classifier.
     """
@@ -57,16 +56,16 @@ class Repainted(NamedTuple):
     real_maps: list[Tensor]
     fake_maps: list[Tensor]
 
-    def detached(self) -> "Repainted":
+    def detached(self) -> "Restyled":
         """The same without its history; gradients may gather at it."""
 
         def leaf(tensor: Tensor) -> Tensor:
             return tensor.detach().requires_grad_()
 
-        return Repainted(leaf(self.style), leaf(self.fake), self.real_maps, [leaf(part) for part in self.fake_maps])
+        return Restyled(leaf(self.style), leaf(self.fake), self.real_maps, [leaf(part) for part in self.fake_maps])
 
-    def descend(self, leaves: "Repainted") -> None:
-        """Take the gradients that have gathered at the leaves back through the repainting, once."""
+    def descend(self, leaves: "Restyled") -> None:
+        """Take the gradients that have gathered at the leaves back through the restyling, once."""
         pairs = zip(
             (self.style, self.fake, *self.fake_maps), (leaves.style, leaves.fake, *leaves.fake_maps), strict=True
         )
@@ -74,19 +73,23 @@ class Repainted(NamedTuple):
         torch.autograd.backward([whole for whole, _ in reached], [gradient for _, gradient in reached])
 
 
-def restyled(nets: Grape, batch: Batch) -> Repainted:
-    """Repaint a batch, and let the classifier, if there is one, look at it before and after."""
-    style = nets.styles(batch.targets, batch.noise)
+def restyle(nets: Grape, batch: Batch) -> Restyled:
+    """Restyle a batch to its targets."""
+    return restyle_with(nets, batch, nets.styles(batch.targets))
+
+
+def restyle_with(nets: Grape, batch: Batch, style: Tensor) -> Restyled:
+    """Restyle with style codes (B, S), and let the classifier, if there is one, look before and after."""
     fake = nets.generator(batch.images, style)
     if nets.classifier is None:
-        return Repainted(style, fake, [], [])
+        return Restyled(style, fake, [], [])
     with torch.no_grad():
         real_maps = nets.classifier.maps(viewed(batch.images, batch.views))
-    return Repainted(style, fake, real_maps, nets.classifier.maps(viewed(fake, batch.views)))
+    return Restyled(style, fake, real_maps, nets.classifier.maps(viewed(fake, batch.views)))
 
 
 def discriminator_objective(
-    nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings
+    nets: Grape, batch: Batch, restyled: Restyled, weights: LossSettings
 ) -> tuple[Tensor, Terms]:
     """What D minimises: the adversarial loss and R1. The restyled crops are detached here."""
 
@@ -96,10 +99,10 @@ def discriminator_objective(
     if weights.r1 > 0:
         real_logits, penalty = logits_and_r1(logits_of, batch.images, weights.r1)
     else:
-        real_logits = _logits(nets, batch, batch.images, painted.real_maps, batch.labels)
+        real_logits = _logits(nets, batch, batch.images, restyled.real_maps, batch.labels)
         penalty = torch.zeros((), device=real_logits.device)
-    fake_maps = [part.detach() for part in painted.fake_maps]
-    fake_logits = _logits(nets, batch, painted.fake.detach(), fake_maps, batch.targets)
+    fake_maps = [part.detach() for part in restyled.fake_maps]
+    fake_logits = _logits(nets, batch, restyled.fake.detach(), fake_maps, batch.targets)
     adversarial = discriminator_adversarial_loss(real_logits, fake_logits)
     terms = {
         "d_adversarial": adversarial.detach(),
@@ -115,50 +118,42 @@ def _logits(nets: Grape, batch: Batch, images: Tensor, maps: list[Tensor], label
     return nets.judged(maps, labels) if nets.judges_features else nets.logits(viewed(images, batch.views), labels)
 
 
-def adversarial_objective(nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings) -> tuple[Tensor, Terms]:
+def adversarial_objective(nets: Grape, batch: Batch, restyled: Restyled, weights: LossSettings) -> tuple[Tensor, Terms]:
     """What M, F and G minimise against D: the adversarial loss of their side (Eq. 1)."""
-    loss = generator_adversarial_loss(_logits(nets, batch, painted.fake, painted.fake_maps, batch.targets))
+    loss = generator_adversarial_loss(_logits(nets, batch, restyled.fake, restyled.fake_maps, batch.targets))
     return weights.adversarial * loss, {"g_adversarial": loss.detach()}
 
 
 def reconstruction_objective(
-    nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings
+    nets: Grape, batch: Batch, restyled: Restyled, weights: LossSettings
 ) -> tuple[Tensor, Terms]:
     """What M, F, G and E minimise of the cycle loss (Eq. 2) and the style reconstruction loss (Eq. 3).
 
     Eq. 3 reaches E only, unless ``weights.detach_style`` is off.
     """
-    loss, terms = torch.zeros((), device=painted.fake.device), Terms()
-    own_style, style_of_fake = _encoded_styles(nets, batch.images, painted.fake, weights)
+    loss, terms = torch.zeros((), device=restyled.fake.device), Terms()
+    own_style, style_of_fake = _encoded_styles(nets, batch.images, restyled.fake, weights)
     if own_style is not None:
-        cycle = cycle_loss(batch.images, nets.generator(painted.fake, own_style))
+        cycle = cycle_loss(batch.images, nets.generator(restyled.fake, own_style))
         loss = loss + weights.cycle * cycle
         terms["cycle"] = cycle.detach()
     if style_of_fake is not None:
         if weights.detach_style:
-            reconstruction = style_reconstruction_loss(painted.style, style_of_fake)
+            reconstruction = style_reconstruction_loss(restyled.style, style_of_fake)
         else:
-            reconstruction = (painted.style - style_of_fake).abs().mean()
+            reconstruction = (restyled.style - style_of_fake).abs().mean()
         loss = loss + weights.style * reconstruction
         terms["style"] = reconstruction.detach()
     return loss, terms
 
 
-def matching_objective(nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings) -> tuple[Tensor, Terms]:
+def matching_objective(nets: Grape, batch: Batch, restyled: Restyled, weights: LossSettings) -> tuple[Tensor, Terms]:
     """What M, F and G minimise of the change that restyling is to make in the layers of the classifier."""
     assert nets.effects is not None, "they come with loss.match"
-    change = centred_summaries(painted.fake_maps) - centred_summaries(painted.real_maps)
+    change = centred_summaries(restyled.fake_maps) - centred_summaries(restyled.real_maps)
     with full_precision(change):
         loss = matching_loss(nets.effects.gaps(change, batch.labels, batch.targets), batch.targets)
     return weights.match * loss, {"match": loss.detach()}
-
-
-def diversity_objective(nets: Grape, batch: Batch, painted: Repainted, weights: LossSettings) -> tuple[Tensor, Terms]:
-    """What networks with a noise input, which GRAPE has not, gain by repainting differently with another noise."""
-    diversity = diversity_loss(
-        painted.fake, nets.generator(batch.images, nets.styles(batch.targets, batch.other_noise))
-    )
-    return -weights.diversity * diversity, {"diversity": diversity.detach()}
 
 
 def _encoded_styles(
@@ -175,7 +170,9 @@ def _encoded_styles(
 
 
 class Objectives:
-    """The repainting and the objectives with their weights, in the arithmetic and compiled as asked for.
+    """The restyling and the objectives with their weights, in the arithmetic and compiled as asked for.
+
+    A method whose step differs replaces ``restyle`` or adds to ``of_generator`` (methods/impa_networks.py).
 
     Parameters
     ----------
@@ -190,44 +187,42 @@ class Objectives:
         backend: str = "off",
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ):
-        self.weights = weights
+        self.weights, self._backend, self._autocast = weights, backend, autocast
         # R1 every few steps, and then as many times as strong, is the same penalty on average.
         self._with_r1 = weights.model_copy(update={"r1": weights.r1 * weights.r1_every})
         self._without_r1 = weights.model_copy(update={"r1": 0.0})
-
-        def prepared(function: Callable[..., Any]) -> Callable[..., Any]:
-            function = function if backend == "off" else torch.compile(function, backend=backend)
-
-            def call(*inputs: Any) -> Any:
-                with autocast():
-                    return function(*inputs)
-
-            return call
-
-        self.restyled = prepared(restyled)
-        self._discriminator = prepared(discriminator_objective)
-        self._generator = [prepared(adversarial_objective)]
+        self.restyle = self.prepared(restyle)
+        self._discriminator = self.prepared(discriminator_objective)
+        self.of_generator = [self.prepared(adversarial_objective)]
         if weights.cycle > 0 or weights.style > 0:
-            self._generator.append(prepared(reconstruction_objective))
+            self.of_generator.append(self.prepared(reconstruction_objective))
         if weights.match > 0:
-            self._generator.append(prepared(matching_objective))
-        if weights.diversity > 0:
-            self._generator.append(prepared(diversity_objective))
+            self.of_generator.append(self.prepared(matching_objective))
 
-    def discriminator(self, nets: Grape, batch: Batch, painted: Repainted, step: int = 0) -> tuple[Tensor, Terms]:
+    def prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Let a function compute in the arithmetic, and compiled, as asked for."""
+        function = function if self._backend == "off" else torch.compile(function, backend=self._backend)
+
+        def call(*inputs: Any) -> Any:
+            with self._autocast():
+                return function(*inputs)
+
+        return call
+
+    def discriminator(self, nets: Grape, batch: Batch, restyled: Restyled, step: int = 0) -> tuple[Tensor, Terms]:
         """What D minimises in a step, counted from 0."""
         due = step % self.weights.r1_every == 0
-        return self._discriminator(nets, batch, painted, self._with_r1 if due else self._without_r1)
+        return self._discriminator(nets, batch, restyled, self._with_r1 if due else self._without_r1)
 
     def descend_generator(
-        self, nets: Grape, batch: Batch, painted: Repainted, descend: Callable[[Tensor, Terms], None]
+        self, nets: Grape, batch: Batch, restyled: Restyled, descend: Callable[[Tensor, Terms], None]
     ) -> None:
         """Gradients of what M, F, G and E minimise (Eq. 4), with D frozen.
 
         Each objective is descended, and its activations freed, before the next is computed; what they ask of the fake
-        adds up there and goes back through the repainting once. The sum of gradients is the gradient of the sum.
+        adds up there and goes back through the restyling once. The sum of gradients is the gradient of the sum.
         """
-        leaves = painted.detached()
-        for objective in self._generator:
+        leaves = restyled.detached()
+        for objective in self.of_generator:
             descend(*objective(nets, batch, leaves, self.weights))
-        painted.descend(leaves)
+        restyled.descend(leaves)

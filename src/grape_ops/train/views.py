@@ -1,7 +1,7 @@
 """How D is shown crops: shifted and with another gain, real and restyled ones alike (Zhao et al. 2020).
 
-Gradients pass through. A discriminator that never sees the same pixels in the same place cannot learn the cells by
-heart, and one that looks through strided maps cannot be answered by a grid.
+Gradients pass through. A discriminator that never sees the same pixels in the same place cannot memorise the cells,
+and one that looks through strided maps cannot be answered by a grid.
 Letters: B batch, C channels, H and W height and width.
 """
 

@@ -1,4 +1,4 @@
-"""M's start: angles are kept, held-out cells are not seen, and runs go on from it bit for bit."""
+"""What M begins as: angles are kept, held-out cells are not seen, and runs go on from it bit for bit."""
 
 import anndata as ad
 import numpy as np
@@ -7,10 +7,12 @@ import torch
 
 from grape_ops.cells.batches import hold_out
 from grape_ops.cells.gene_effects import CellSums
-from grape_ops.config import Config, EmbedSettings, lay_over, parse_config
+from grape_ops.config import ClassifierSettings, Config, EmbedSettings, lay_over, parse_config
 from grape_ops.embed import embed
 from grape_ops.schema import INIT_FILE, METRICS_FILE
-from grape_ops.train.initialize import classifier_gene_effects, turned_into
+from grape_ops.train import initialize
+from grape_ops.train.fit_classifier import new_classifier, train_classifier
+from grape_ops.train.initialize import classifier_gene_effects, sum_layers, turned_into
 from grape_ops.train.log import read_metrics
 from grape_ops.train.loop import train
 
@@ -31,15 +33,15 @@ def test_too_many_directions_are_cut_to_the_strongest():
     assert (turned @ turned.T).numpy() == pytest.approx(rows @ rows.T, abs=0.01)
 
 
-def started(config: Config) -> Config:
-    """Return a configuration whose M begins with a tiny classifier's contrasts."""
+def initialized(config: Config) -> Config:
+    """Return a configuration whose M begins as a tiny classifier's gene effects."""
     tree = config.model_dump(mode="json")
     lay_over(tree, "train.init={kind: classifier, classifier: {width: 4, max_width: 8, steps: 3, batch_size: 8}}")
     return parse_config(tree, "a test")
 
 
 def test_a_run_that_starts_from_a_classifier_goes_on_bit_for_bit(tiny_store, tiny_config, tmp_path):
-    config = started(tiny_config)
+    config = initialized(tiny_config)
     whole = train(tiny_store.path, tmp_path / "whole", config)
     first = config.model_copy(update={"train": config.train.model_copy(update={"steps": 4})})
     train(tiny_store.path, tmp_path / "parts", first)
@@ -49,21 +51,21 @@ def test_a_run_that_starts_from_a_classifier_goes_on_bit_for_bit(tiny_store, tin
         assert ours.read_bytes() == theirs.read_bytes()
 
 
-def test_m_begins_where_the_start_says_and_the_start_can_be_judged(tiny_store, tiny_config, tmp_path):
-    config = started(tiny_config)
+def test_m_begins_as_the_initialisation_says_and_that_can_be_judged(tiny_store, tiny_config, tmp_path):
+    config = initialized(tiny_config)
     run = train(tiny_store.path, tmp_path / "run", config)
-    start = ad.read_h5ad(run.path / INIT_FILE)
-    assert start.obs_names.tolist() == run.genes.index.tolist()
-    lengths = np.linalg.norm(start.X, axis=1)
+    first = ad.read_h5ad(run.path / INIT_FILE)
+    assert first.obs_names.tolist() == run.genes.index.tolist()
+    lengths = np.linalg.norm(first.X, axis=1)
     np.testing.assert_allclose(lengths, config.model.embedding_dim**0.5, rtol=1e-5)
-    drift = np.abs(embed(run.path, EmbedSettings(ema=False)).X - start.X).max()
+    drift = np.abs(embed(run.path, EmbedSettings(ema=False)).X - first.X).max()
     rate = config.train.optimizer.embedding_learning_rate or config.train.optimizer.learning_rate
-    assert next(read_metrics(run.path / METRICS_FILE)).keys() == {"step", "start_s"}
+    assert next(read_metrics(run.path / METRICS_FILE)).keys() == {"step", "init_s"}
     assert 0 < drift < 5 * rate * config.train.steps
 
 
 def test_more_networks_differ_and_are_read_side_by_side(tiny_store, tiny_config, monkeypatch):
-    tree = started(tiny_config).model_dump(mode="json")
+    tree = initialized(tiny_config).model_dump(mode="json")
     lay_over(tree, "train.init.networks=2")
     widths = []
     zeros = CellSums.zeros
@@ -73,23 +75,23 @@ def test_more_networks_differ_and_are_read_side_by_side(tiny_store, tiny_config,
         return zeros(perturbations, batches, features)
 
     monkeypatch.setattr(CellSums, "zeros", note)
-    one = classifier_gene_effects(tiny_store, started(tiny_config))
+    one = classifier_gene_effects(tiny_store, initialized(tiny_config))
     two = classifier_gene_effects(tiny_store, parse_config(tree, "a test"))
     assert widths[1] == 2 * widths[0]
     assert np.abs(two @ two.T - one @ one.T).max() > 1e-3  # the second network saw the cells in another way
 
 
-def test_the_start_computes_as_training_does(tiny_store, tiny_config):
-    tree = started(tiny_config).model_dump(mode="json")
+def test_the_initialisation_computes_as_training_does(tiny_store, tiny_config):
+    tree = initialized(tiny_config).model_dump(mode="json")
     lay_over(tree, "train.precision=bf16-mixed")
-    full = classifier_gene_effects(tiny_store, started(tiny_config))
+    full = classifier_gene_effects(tiny_store, initialized(tiny_config))
     half = classifier_gene_effects(tiny_store, parse_config(tree, "a test"))
     assert np.isfinite(half).all()
     assert not np.array_equal(full, half)
 
 
-def test_held_out_cells_do_not_reach_the_start(tiny_store, tiny_config, monkeypatch):
-    tree = started(tiny_config).model_dump(mode="json")
+def test_held_out_cells_do_not_reach_the_initialisation(tiny_store, tiny_config, monkeypatch):
+    tree = initialized(tiny_config).model_dump(mode="json")
     lay_over(tree, "train.holdout=0.3")
     config = parse_config(tree, "a test")
     seen = []
@@ -102,3 +104,44 @@ def test_held_out_cells_do_not_reach_the_start(tiny_store, tiny_config, monkeypa
     monkeypatch.setattr(CellSums, "add", note)
     classifier_gene_effects(tiny_store, config)
     assert sum(seen) == (~hold_out(tiny_store.labels, 0.3, config.seed)).sum() < len(tiny_store)
+
+
+def test_one_pass_gives_the_sums_of_two(tiny_store):
+    sizes = [ClassifierSettings(width=width, max_width=8, batch_size=8) for width in (4, 6)]
+    networks = [new_classifier(tiny_store, size, seed=1).eval() for size in sizes]
+    cells = np.arange(len(tiny_store))
+    both = sum_layers(networks, tiny_store, cells, layers=True, centred=True)
+    apart = (
+        sum_layers(networks, tiny_store, cells, layers=True, centred=False)[0],
+        sum_layers(networks, tiny_store, cells, layers=False, centred=True)[1],
+    )
+    assert apart[0].by_gene.shape[1] == 2 * sum(sum(network.map_widths) for network in networks)
+    assert apart[1].by_gene.shape[1] == 4 * sum(networks[0].map_widths)
+    for one, other in zip(both, apart, strict=True):
+        for name in ("counts", "by_gene", "by_batch", "products"):
+            assert np.array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize(
+    ("kind", "judges", "count"), [("noise", "pixels", 0), ("noise", "features", 1), ("classifier", "pixels", 3)]
+)
+def test_no_classifier_is_trained_that_nothing_looks_at(
+    tiny_store, tiny_config, tmp_path, monkeypatch, kind, judges, count
+):
+    tree = initialized(tiny_config).model_dump(mode="json")
+    for override in (
+        f"train.init.kind={kind}",
+        "train.init.networks=3",
+        f"model.discriminator.judges={judges}",
+        "train.steps=1",
+    ):
+        lay_over(tree, override)
+    trained = []
+
+    def note(*arguments: object) -> object:
+        trained.append(arguments)
+        return train_classifier(*arguments)
+
+    monkeypatch.setattr(initialize, "train_classifier", note)
+    train(tiny_store.path, tmp_path / "run", parse_config(tree, "a test"))
+    assert len(trained) == count

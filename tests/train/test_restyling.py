@@ -1,4 +1,4 @@
-"""What is not of the paper, and helps restyling: painted changes, a D on features, views, and matched effects."""
+"""What is not of the paper, and helps restyling: changes, a D on features, views, and matched effects."""
 
 import copy
 import signal
@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_networks import SEEN, B, P, batch64, nets64
 
-from grape_ops.cells.batches import Batch
 from grape_ops.cells.gene_effects import CellSums, shrunken_effects
 from grape_ops.cells.store import CropStore
 from grape_ops.config import (
-    ClassifierSettings,
     Config,
     LossSettings,
-    ModelSettings,
     OptimizerSettings,
     lay_over,
     parse_config,
@@ -24,7 +22,6 @@ from grape_ops.errors import GrapeOpsError, Interrupted
 from grape_ops.nn.classifier import build_classifier, centred_summaries, summaries
 from grape_ops.nn.effects import GeneEffects
 from grape_ops.nn.generator import fine_structure, flow_of, warped
-from grape_ops.nn.grape import Grape, build_grape
 from grape_ops.train import loop
 from grape_ops.train.checkpoint import restore_nets
 from grape_ops.train.estimate import multiply_adds
@@ -33,33 +30,10 @@ from grape_ops.train.losses import matching_loss
 from grape_ops.train.memory import memory_needed
 from grape_ops.train.optimizers import make_optimizers, set_rates
 from grape_ops.train.run import Run, decisive_settings, open_run
-from grape_ops.train.step import discriminator_objective, matching_objective, restyled
+from grape_ops.train.step import discriminator_objective, matching_objective, restyle
 from grape_ops.train.views import viewed
 
-P, B = 5, 6
-SEEN = ClassifierSettings(width=4, max_width=8, steps=3, batch_size=8)
-
-
-def batch64() -> Batch:
-    images = torch.randn(B, 2, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return Batch(images, torch.tensor([0, 1, 2, 2, 1, 0]), torch.tensor([3, 3, 3, 1, 1, 1]))
-
-
-def nets_that_look(**changes: object) -> Grape:
-    small = {"width": 4, "max_width": 8, "blocks": 3}
-    settings = ModelSettings.model_validate(
-        {
-            "embedding_dim": 6,
-            "style_dim": 4,
-            "mapping_width": 32,
-            "generator": {"width": 4, "max_width": 8, "down_blocks": 2, "middle_blocks": 1} | changes,
-            "discriminator": small | {"judges": "features", "head_width": 4},
-            "style_encoder": small,
-        }
-    )
-    rng = torch.Generator().manual_seed(0)
-    nets = build_grape(settings, n_perturbations=P, channels=2, image_size=32, rng=rng, classifier=SEEN)
-    return nets.double()
+TOGETHER = (3, 3, 3, 1, 1, 1)  # targets, several cells each
 
 
 def looking(config: Config, *overrides: str) -> Config:
@@ -73,12 +47,12 @@ def looking(config: Config, *overrides: str) -> Config:
     return parse_config(tree, "a test")
 
 
-def test_a_painted_change_begins_as_the_identity():
-    batch = batch64()
+def test_a_change_begins_as_the_identity():
+    batch = batch64(TOGETHER)
     for warp, gain in ((0.0, False), (3.0, False), (0.0, True), (3.0, True)):
-        nets = nets_that_look(paints="change", warp=warp, gain=gain)
+        nets = nets64(looks=True, generator={"paints": "change", "warp": warp, "gain": gain})
         torch.testing.assert_close(nets.generator(batch.images, nets.styles(batch.targets)), batch.images)
-    assert not torch.allclose(nets_that_look().restyle(batch.images, batch.targets), batch.images)
+    assert not torch.allclose(nets64(looks=True).restyle(batch.images, batch.targets), batch.images)
 
 
 def test_a_flow_moves_pixels_and_none_moves_nothing():
@@ -100,7 +74,7 @@ def test_a_flow_rests_at_the_rim_and_stretches_the_middle_as_a_whole():
 
 
 def test_a_gain_of_one_doubles_light_and_detail_is_what_a_blur_takes():
-    nets, batch = nets_that_look(paints="change", gain=True), batch64()
+    nets, batch = nets64(looks=True, generator={"paints": "change", "gain": True}), batch64(TOGETHER)
     with torch.no_grad():
         nets.generator.to_image.bias[2:4] = 1.0  # the gain of the light, of both channels
     torch.testing.assert_close(nets.restyle(batch.images, batch.targets), 2 * batch.images)
@@ -111,7 +85,7 @@ def test_a_gain_of_one_doubles_light_and_detail_is_what_a_blur_takes():
     assert fine_structure(torch.ones(1, 2, 8, 8)).abs().max() < 1e-6
     torch.testing.assert_close(blurred + fine_structure(batch.images), batch.images)
     with pytest.raises(ValueError, match="paints"):
-        nets_that_look(gain=True)
+        nets64(looks=True, generator={"gain": True})
 
 
 def test_views_shift_and_scale_real_and_restyled_cells_alike():
@@ -167,7 +141,7 @@ def test_matching_is_nothing_where_means_agree_and_the_squared_gap_where_they_do
 
 def test_gaps_are_what_a_change_lacks():
     effects = GeneEffects(3, 2)
-    effects.begin(2 * torch.eye(2), torch.tensor([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]))
+    effects.initialize(2 * torch.eye(2), torch.tensor([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]))
     labels, wanted = torch.tensor([2, 0]), torch.tensor([0, 1])
     done = torch.tensor([[1.5, 0.0], [-1.5, 2.0]])
     assert effects.gaps(done, labels, wanted).abs().max() == 0
@@ -215,17 +189,17 @@ def test_what_all_genes_share_against_the_controls_is_an_effect_though_no_gene_d
 
 
 def test_d_on_features_learns_its_heads_and_g_learns_through_the_classifier():
-    nets, batch = nets_that_look(paints="change"), batch64()
+    nets, batch = nets64(looks=True, generator={"paints": "change"}), batch64(TOGETHER)
     before = copy.deepcopy(nets.classifier.state_dict())
-    painted = restyled(nets, batch)
-    loss, _ = discriminator_objective(nets, batch, painted, LossSettings(r1=0))
+    restyled = restyle(nets, batch)
+    loss, _ = discriminator_objective(nets, batch, restyled, LossSettings(r1=0))
     loss.backward()
     reached = {name.split(".")[0] for name, p in nets.named_parameters() if p.grad is not None and p.grad.any()}
     assert reached == {"discriminator"}
     assert nets.logits(batch.images, batch.labels).shape == (B, len(nets.discriminator.parts))
     nets.zero_grad()
-    nets.effects.begin(torch.eye(nets.effects.whitening.shape[0]), torch.randn_like(nets.effects.targets))
-    loss, _ = matching_objective(nets, batch, restyled(nets, batch), LossSettings(match=1))
+    nets.effects.initialize(torch.eye(nets.effects.whitening.shape[0]), torch.randn_like(nets.effects.targets))
+    loss, _ = matching_objective(nets, batch, restyle(nets, batch), LossSettings(match=1))
     loss.backward()
     reached = {name.split(".")[0] for name, p in nets.named_parameters() if p.grad is not None and p.grad.any()}
     assert reached == {"generator"}  # M and F follow as soon as the change is no longer 0
@@ -248,7 +222,7 @@ def stopped_and_resumed(store: CropStore, config: Config, out: Path, step: int, 
 
 def test_rates_fall_evenly_to_the_end_and_the_end_is_then_settled(tiny_store, tiny_config, tmp_path):
     settings = OptimizerSettings(learning_rate=1.0, embedding_learning_rate=0.5, falling=0.25)
-    optimizers = make_optimizers(nets_that_look(), settings)
+    optimizers = make_optimizers(nets64(looks=True), settings)
     rates = []
     for step in (0, 14, 15, 16, 18, 19):
         set_rates(optimizers, settings, step, 20)

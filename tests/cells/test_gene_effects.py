@@ -1,4 +1,4 @@
-"""Contrasts between genes: what is noise, what is a batch's, and what is left."""
+"""Gene effects: what is noise, what is a batch's, and what is left."""
 
 import numpy as np
 import pytest
@@ -86,7 +86,7 @@ def test_batches_that_nothing_ties_together_are_left_as_they_are():
         assert np.isfinite(shrunken_gene_effects(sums, 0.4)).all()
 
 
-def test_neither_the_scale_of_a_feature_nor_one_that_is_constant_changes_contrasts():
+def test_neither_the_scale_of_a_feature_nor_one_that_is_constant_changes_gene_effects():
     rng = np.random.default_rng(5)
     features, labels, batches = cells(rng, 0.5, 0.5, 2.0)
     one = shrunken_gene_effects(sums_of(features, labels, batches), 0.4)
@@ -101,15 +101,15 @@ def test_groups_are_found_and_rows_have_length_one():
     assert own_group_first(vectors) == 1
 
 
-def test_what_is_each_genes_own_does_not_hide_what_genes_share():
+def test_gene_specific_variance_does_not_hide_what_genes_share():
     """A few shared directions, and each gene one of its own: cells are so many that chance plays no part."""
     rng = np.random.default_rng(8)
     group = np.arange(GENES) % 3
     within = group[:, None] == group
 
-    def gap(own: float) -> float:
+    def gap(fraction: float) -> float:
         """How much more alike genes of a group are than others."""
-        rows = shrunken_gene_effects(sums, own)[:GENES]
+        rows = shrunken_gene_effects(sums, fraction)[:GENES]
         cosine = rows @ rows.T
         return float(cosine[within & ~np.eye(GENES, dtype=bool)].mean() - cosine[~within].mean())
 
@@ -122,7 +122,7 @@ def test_what_is_each_genes_own_does_not_hide_what_genes_share():
 
 
 def test_a_batch_that_holds_a_gene_is_not_taken_for_its_phenotype():
-    """Where genes lie mostly on one batch each and batches differ, plain means find batches, contrasts groups."""
+    """Where genes lie mostly on one batch each and batches differ, plain means find batches, gene effects groups."""
     plain, ours = [], []
     for seed in range(5):
         features, labels, batches = cells(np.random.default_rng(seed), 0.5, 1.0, 0.3)

@@ -18,6 +18,7 @@ from grape_ops.screen.layout import Layout, found_tables
 from grape_ops.screen.screen import Screen
 from grape_ops.screen.table_files import column_names
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
+from grape_ops.screen.walk import visible
 from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, gain_of_floats, open_image
 
 IMAGES = "pheno-registered.zarr"
@@ -32,7 +33,7 @@ def _images(root: Path) -> Path | None:
 
 def _crop_tables(root: Path) -> list[Path]:
     """Find the tables that have a folder of crops of the same name beside them."""
-    tables = [path for depth in ("", "*/", "*/*/") for path in sorted(root.glob(f"{depth}*.parquet"))]
+    tables = [path for depth in ("", "*/", "*/*/") for path in visible(root.glob(f"{depth}*.parquet"))]
     return [path for path in tables if path.with_suffix("").is_dir() and CROP_URL in column_names(path)]
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.walk import walk
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _PARQUET = (".parquet", ".pq")
@@ -95,7 +96,7 @@ def _ending(path: Path) -> str:
 def _parquet_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix in _PARQUET and file.is_file())
+    files = [file for file in walk(path) if file.suffix in _PARQUET]
     if not files:
         raise GrapeOpsError(f"The folder {path} holds no parquet files.")
     return files

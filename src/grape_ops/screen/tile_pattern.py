@@ -11,6 +11,7 @@ import pandas as pd
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL
 from grape_ops.screen.cell_table import CellTable
+from grape_ops.screen.walk import natural
 
 TILE_KEY = [PLATE, WELL, TILE]
 PATH = "path"
@@ -123,9 +124,4 @@ def list_tiles(root: Path, pattern: TilePattern, table: CellTable) -> pd.DataFra
 
 def tile_table(tiles: pd.DataFrame) -> pd.DataFrame:
     """Put tiles in order: by plate, well and tile, 10 after 9."""
-    return tiles.sort_values(TILE_KEY, key=_natural).reset_index(drop=True)
-
-
-def _natural(values: pd.Series) -> pd.Series:
-    """Sort key under which tile 10 follows tile 9."""
-    return values.map(lambda text: re.sub(r"\d+", lambda digits: digits.group().zfill(12), str(text)))
+    return tiles.sort_values(TILE_KEY, key=lambda values: values.map(natural)).reset_index(drop=True)

@@ -23,7 +23,6 @@ from grape_ops.screen.tiff import DAMAGED, read_tiff_crop
 
 CROP = "crop"
 LMDB_FIELDS = ("gene_symbol", "sgRNA", "plate", "well", "tile", "index")  # of a key, joined by ";"
-_ARRAYS = (".npz", ".npy", ".zarr", ".h5sc")
 
 
 def crop_screen(

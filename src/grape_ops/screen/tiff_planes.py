@@ -15,8 +15,6 @@ import tifffile
 
 from grape_ops.errors import GrapeOpsError
 
-# Kinds of files whose pixels tifffile would gather from several files.
-_SEVERAL_FILES = {"is_ome": False, "is_mmstack": False, "is_ndtiff": False}
 _AXES = "CZT"
 
 
@@ -68,8 +66,8 @@ class Planes:
 
 
 def open_tiff(path: Path) -> tifffile.TiffFile:
-    """Open a file so that its series are of its own pages."""
-    return tifffile.TiffFile(path, **_SEVERAL_FILES)
+    """Open a file so that its series are of its own pages, whatever other files its metadata name."""
+    return tifffile.TiffFile(path, is_ome=False, is_mmstack=False, is_ndtiff=False)
 
 
 def read_planes(file: tifffile.TiffFile, name: str) -> tuple[tifffile.TiffPageSeries, Planes]:
@@ -182,7 +180,7 @@ def _listed(root: ElementTree.Element, own: str | None, name: str, pages: int) -
             raise ValueError(f"they describe {page + count} pages, and the file has {pages}")
         for nth in range(count):
             place = dict(zip(order, map(int, np.unravel_index(first + nth, shape, order="F")), strict=True))
-            found[page + nth] = (picture, *(place[axis] for axis in _AXES))
+            found[page + nth] = (picture, place["C"], place["Z"], place["T"])
     return found
 
 

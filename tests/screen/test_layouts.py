@@ -33,7 +33,7 @@ from grape_ops.screen.inspect import inspect_screen
 from grape_ops.screen.layouts import LAYOUTS, open_screen, recognise_layout
 from grape_ops.screen.quality import Tally
 from grape_ops.screen.screen import Screen, Window, read_window, tile_header
-from grape_ops.screen.zarr_tiles import gain_of_floats
+from grape_ops.screen.zarr_tiles import ZarrTiles, scales_of_floats
 
 PLAIN = ScreenSettings()
 SETTINGS = PreprocessSettings(crop_size=CROP, workers=1, flat_field=FlatFieldSettings(enabled=False))
@@ -320,4 +320,29 @@ def test_layout_ops_standard_keeps_what_floats_slightly_above_1_show(tmp_path: P
 )
 def test_floats_in_zarr_are_counts_or_are_spread(tmp_path, pixels, largest, gain):
     zarr.create_array(tmp_path / "image.zarr", data=np.resize(np.float32(pixels), (40, 40)))
-    assert gain_of_floats([tmp_path / "image.zarr"], largest) == pytest.approx(gain)
+    assert scales_of_floats([tmp_path / "image.zarr"], [0], largest)[0] == pytest.approx((gain, 0))
+
+
+def test_each_channel_of_floats_has_its_own_gain_and_offset(tmp_path):
+    signed = np.resize(np.float32([-0.2, 0.0, 0.1, 0.2]), (40, 40))
+    counts = np.resize(np.float32([0, 300, 4000, 20]), (40, 40))
+    zarr.create_array(tmp_path / "image.zarr", data=np.stack([signed, counts]))
+    scales = scales_of_floats([tmp_path / "image.zarr"], [0, 1], None)
+    assert scales[1] == (1, 0)
+    reader = ZarrTiles(tmp_path, (0, 1), scales)
+    read = reader(pd.Series({"path": "image.zarr"})).astype(float)
+    np.testing.assert_array_equal(read[1], counts)
+    np.testing.assert_allclose(read[0] / scales[0].gain + scales[0].offset, signed, atol=1e-4)
+    (doubt,) = reader.doubts(["phase", "DNA"])
+    assert "phase (x - -0.4) x" in doubt and "DNA" not in doubt
+
+
+@pytest.mark.parametrize(
+    ("pixels", "dtype", "words"), [([0, 70000], "uint32", "uint32 .*0 to 70000"), ([-3, 9], "int16", "int16 .*-3 to 9")]
+)
+def test_integers_beyond_16_bits_and_negative_ones_are_refused_in_words(tmp_path, pixels, dtype, words):
+    zarr.create_array(tmp_path / "image.zarr", data=np.resize(np.array(pixels, dtype), (40, 40)))
+    with pytest.raises(GrapeOpsError, match=words):
+        ZarrTiles(tmp_path, (0,))(pd.Series({"path": "image.zarr"}))
+    zarr.create_array(tmp_path / "whole.zarr", data=np.resize(np.array([0, 60000 % 2**15], dtype), (40, 40)))
+    assert ZarrTiles(tmp_path, (0,))(pd.Series({"path": "whole.zarr"})).max() == 60000 % 2**15

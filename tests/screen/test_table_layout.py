@@ -84,9 +84,9 @@ def test_the_settings_win_over_screen_yaml_and_both_over_detection(tmp_path: Pat
 
 
 def test_text_stays_text(tmp_path: Path) -> None:
-    table = cell_table().assign(tile=["002"] * 3 + ["010"] * 3, gene_symbol=["NA", *cell_table().gene_symbol[1:]])
+    table = cell_table().assign(tile=["002"] * 3 + ["010"] * 3, gene_symbol=["1E3", *cell_table().gene_symbol[1:]])
     screen = open_screen(write(tmp_path, table), PLAIN)
-    assert screen.cells.tile.tolist()[0] == "002" and screen.cells.gene_symbol.tolist()[0] == "NA"
+    assert screen.cells.tile.tolist()[0] == "002" and screen.cells.gene_symbol.tolist()[0] == "1E3"
 
 
 def test_an_index_that_carries_the_guide_is_a_column(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def broken(column: str, value: object) -> pd.DataFrame:
         (cell_table(), {"tiles": "tiles/{well:03d}_{tile}.tif"}, "cannot write the value 'A1'"),
         (cell_table().drop(columns="tile"), {}, r"screen.columns.tile="),
         (cell_table().iloc[:0], {}, "no rows"),
-        (cell_table().iloc[[0, 2]], {}, "No cell of the table is a non-targeting control"),
+        (cell_table().iloc[[0, 2]], {}, "No cell of the table .*cells.csv is a non-targeting control"),
         (broken("y", "left"), {}, r"must hold numbers, but 1 rows do not.*'left'"),
         (broken("y", ""), {}, "1 of 6 identified cells .* have no y"),
         (broken("tile", ""), {}, "have no tile"),

@@ -18,7 +18,7 @@ from grape_ops.screen.columns import CANDIDATES
 from grape_ops.screen.layout import Layout, found_tables
 from grape_ops.screen.screen import Screen
 from grape_ops.screen.table_files import column_names
-from grape_ops.screen.tiff import Plane, TiffTiles, count_planes
+from grape_ops.screen.tiff import Plane, TiffTiles, count_channels_of
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
 
 _TILE = re.compile(r"P-(?P<plate>[^_]+)_W-(?P<well>[^_]+)_T-(?P<tile>[^_]+)__aligned\.tiff?")
@@ -122,7 +122,7 @@ def _channel_names(home: Path, tiles: pd.DataFrame, config: dict[str, Any]) -> t
     if names:
         return tuple(map(str, names))
     first = next(home / path for path in tiles[PATH] if (home / path).is_file())
-    return tuple(f"channel{index}" for index in range(count_planes(first)))
+    return tuple(f"channel{index}" for index in range(count_channels_of(first)))
 
 
 BRIEFLOW = Layout("output of brieflow: phenotype/images/P-..__aligned.tiff with its tables", _recognise, read_brieflow)

@@ -10,13 +10,15 @@ import pandas as pd
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import load_aliases
-from grape_ops.schema import CLASS, GENE, GUIDE, IS_CONTROL, PLATE, TILE, WELL, X, Y
+from grape_ops.schema import CLASS, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, TILE, WELL, X, Y
 from grape_ops.screen.cell_parts import CellParts
 from grape_ops.screen.cell_rules import READ_BY_RULES, ghost_guides, sift, sift_well
+from grape_ops.screen.cell_values import check_no_gaps, numbers_of, texts_of, without_column
 from grape_ops.screen.columns import OPTIONAL, OUR_COLUMNS, detect_columns
 from grape_ops.screen.controls import MARKS, find_controls, no_controls
 from grape_ops.screen.guide_library import GuideLibrary, read_library
 from grape_ops.screen.quality import Tally, counted, merge_tallies
+from grape_ops.screen.spelling import without_missing
 from grape_ops.screen.table_files import column_names, read_stretches
 
 _NAMES = (GENE, GUIDE, PLATE, WELL, TILE)
@@ -118,6 +120,8 @@ class TableReader:
         self._aliases = load_aliases(self.settings.aliases).symbol if self.settings.aliases else {}
         self._found: list[list[Tally]] = []
         self._rows = 0
+        self._kinds: dict[str, tuple[str, Path]] = {}
+        self._partial: frozenset[object] = frozenset()
 
     def read(self, parts: Path | None = None) -> CellTable:
         """Read the tables: our columns first, then the user's own as they are, and ``is_control``.
@@ -135,6 +139,7 @@ class TableReader:
         if self.library:
             self._found.append(list(self.library.quality))
         guides: dict[str, int] = {}
+        self._partial = self._find_partial()
         if parts is None:
             stretches = list(self._stretches(guides))
             table = pd.concat(stretches, ignore_index=True) if stretches else pd.DataFrame()
@@ -155,6 +160,15 @@ class TableReader:
         self._refuse_no_controls(any_control, genes)
         return CellTable(empty, written, merge_tallies(self._found))
 
+    def _find_partial(self) -> frozenset[object]:
+        """Find the columns that only some of the files have; the rules heed them, but they are not kept."""
+        if len(self.files) < 2:
+            return frozenset()
+        present = [set[object](column_names(file)) for file in self.files]
+        partial = frozenset(set.union(*present) - set.intersection(*present)) - {*OUR_COLUMNS, *OPTIONAL, *self.adds}
+        self._found.append([Tally("columns that only some of the tables have", len(partial), "dropped")])
+        return partial
+
     def _stretches(self, guides: dict[str, int]) -> Iterator[pd.DataFrame]:
         """Read all files a stretch at a time: in our columns, sifted by row; counts the cells of each guide."""
         for file in self.files:
@@ -164,7 +178,7 @@ class TableReader:
                 stay, tallies = sift(table, cells, self.settings)
                 self._found.append(tallies)
                 cells = cells[stay]
-                _refuse_gaps(cells, file)
+                check_no_gaps(cells, file)
                 for guide, count in cells[GUIDE].value_counts().items():
                     guides[str(guide)] = guides.get(str(guide), 0) + int(count)
                 if len(cells):
@@ -187,13 +201,15 @@ class TableReader:
         ours = pd.DataFrame(index=table.index)
         for name in (*_NAMES, CLASS):
             if name in found:
-                ours[name] = _texts(table, found[name])
-        for name, value in ((PLATE, "1"), (WELL, "1"), (TILE, "1")):
+                ours[name] = texts_of(table, found[name])
+                ours[name] = ours[name] if name == CLASS else without_missing(ours[name])
+        for name in (PLATE, WELL, TILE):
             if name not in ours:
-                ours[name] = value
+                ours[name] = "1"
+                self._found.append([without_column(name, table)])
         for axis in (Y, X):
             if axis in found:
-                ours[axis] = _numbers(table[found[axis][0]], file)
+                ours[axis] = numbers_of(table[found[axis][0]], file)
         if self.library:
             ours, tallies = self.library.look_up(ours, GENE in found)
             self._found.append(tallies)
@@ -206,9 +222,24 @@ class TableReader:
         ours[IS_CONTROL] = find_controls(table, ours[GENE], self.settings.control_pattern)
         if self.library:
             ours[IS_CONTROL] |= ours[GUIDE].isin(self.library.controls)
+        ours[GENE] = ours[GENE].where((ours[GENE] != "") | ~ours[IS_CONTROL], CONTROL_LABEL)
         first = [name for name in (*OUR_COLUMNS, *OPTIONAL) if name in ours]
-        extra = [column for column in table.columns if column not in (*first, IS_CONTROL)]
+        extra = [name for name in table.columns if name not in (*first, IS_CONTROL) and name not in self._partial]
+        self._check_kinds(table[extra], file)
         return pd.concat([ours[first], table[extra], ours[[IS_CONTROL]]], axis=1)
+
+    def _check_kinds(self, table: pd.DataFrame, file: Path) -> None:
+        """Refuse a column that is numbers in one file and text in another."""
+        for name in table:
+            if table[name].isna().all():
+                continue
+            kind = "numbers" if pd.api.types.is_numeric_dtype(table[name]) else "text"
+            before, earlier = self._kinds.setdefault(str(name), (kind, file))
+            if kind != before:
+                raise GrapeOpsError(
+                    f"The column {name!r} holds {kind} in {file} and {before} in {earlier}; write it alike in both, or "
+                    "remove it."
+                )
 
     def _settle(self, cells: pd.DataFrame, ghosts: frozenset[str]) -> pd.DataFrame:
         stay, tallies = sift_well(cells, ghosts, self.settings)
@@ -239,46 +270,5 @@ class TableReader:
                 f"No cell of {self._listed()} is left: {self._reasons()}. What is named in brackets decides on them."
             )
         if not any_control:
-            raise no_controls(genes, self.settings.control_pattern)
-
-
-def _texts(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
-    """Join columns as text; a whole number written as a float loses its ``.0``, a gap becomes empty."""
-    parts = []
-    for column in columns:
-        # Each value is put into words once: cells by the million are of a few thousand guides and tiles.
-        codes, found = pd.factorize(table[column], use_na_sentinel=False)
-        values = pd.Series(found)
-        text = values.astype(str).where(values.notna(), "").str.strip()
-        if pd.api.types.is_float_dtype(values) or column_is_number(text):
-            text = text.str.removesuffix(".0")
-        parts.append(text.to_numpy(object)[codes])
-    return pd.Series(sum(parts[1:], start=parts[0]), index=table.index)
-
-
-def column_is_number(text: pd.Series) -> bool:
-    """Tell whether a column of text holds whole numbers that were written as floats: 1.0, 2.0."""
-    known = text[text != ""]
-    return len(known) > 0 and bool(known.str.fullmatch(r"\d+\.0").all())
-
-
-def _numbers(values: pd.Series, path: Path) -> pd.Series:
-    numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    bad = numbers.isna() & values.notna()
-    bad &= ~values.isin(values[bad][values[bad].astype(str).str.strip() == ""])
-    if bad.any():
-        raise GrapeOpsError(
-            f"The column {values.name!r} of {path} must hold numbers, but {int(bad.sum())} rows do not, for example "
-            f"{values[bad].iloc[0]!r}. Name the right column under screen.columns."
-        )
-    return numbers
-
-
-def _refuse_gaps(cells: pd.DataFrame, path: Path) -> None:
-    for column in (name for name in (PLATE, WELL, TILE, Y, X) if name in cells):
-        gaps = int(((cells[column] == "") | cells[column].isna()).sum())
-        if gaps:
-            raise GrapeOpsError(
-                f"{gaps} of {len(cells)} identified cells in {path} have no {column}. Remove these rows, or name "
-                f"another column as screen.columns.{column}."
-            )
+            blank = self.library.blank if self.library else 0
+            raise no_controls(genes, self.settings.control_pattern, self._listed(), blank)

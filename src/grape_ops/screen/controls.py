@@ -42,10 +42,22 @@ def find_controls(table: pd.DataFrame, genes: pd.Series, pattern: str) -> pd.Ser
     return is_control(genes, pattern) | marked_as_control(table)
 
 
-def no_controls(genes: Collection[str], pattern: str) -> GrapeOpsError:
-    """Say that there is no control; nothing can be scaled without them."""
+def no_controls(genes: Collection[str], pattern: str, table: str = "", blank: int = 0) -> GrapeOpsError:
+    """Say that there is no control; nothing can be scaled without them.
+
+    Parameters
+    ----------
+    table : the cell table's name.
+    blank : guides that the library lists without a gene.
+    """
     shown = ", ".join(sorted(map(str, genes))[:8])
     return GrapeOpsError(
-        f"No cell of the table is a non-targeting control. The genes begin with: {shown}. If controls have "
-        f"another name, give a regular expression for it as screen.control_pattern (now {pattern})."
+        f"No cell of the table{table and f' {table}'} is a non-targeting control. The genes begin with: {shown}. If "
+        f"controls have another name, give a regular expression for it as screen.control_pattern (now {pattern})."
+        + (
+            f" The library lists {blank} guides without a gene; if these are the controls, write nontargeting as their "
+            "gene, or control into a column role."
+            if blank
+            else ""
+        )
     )

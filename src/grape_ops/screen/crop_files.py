@@ -13,18 +13,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tifffile
 import zarr
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.cell_table import CellTable
 from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
-from grape_ops.screen.tiff import DAMAGED
+from grape_ops.screen.tiff import DAMAGED, read_tiff_crop
 
 CROP = "crop"
 LMDB_FIELDS = ("gene_symbol", "sgRNA", "plate", "well", "tile", "index")  # of a key, joined by ";"
-_ARRAYS = (".npz", ".npy", ".zarr", ".h5sc")
 
 
 def crop_screen(
@@ -85,8 +83,10 @@ def read_crop(file: Path, name: str) -> np.ndarray:
     """Read one crop: -> (C, S, S); a picture without channels has one."""
     if not file.is_file():
         raise GrapeOpsError(f"There is no crop {name}.")
+    if file.suffix != ".npy":
+        return read_tiff_crop(file, f"The crop {name}")
     try:
-        crop = np.load(file, allow_pickle=False) if file.suffix == ".npy" else tifffile.imread(file)
+        crop = np.load(file, allow_pickle=False)
     except DAMAGED as error:
         raise GrapeOpsError(f"The crop {name} cannot be read: {_why(error)}") from None
     return crop[None] if crop.ndim == 2 else crop

@@ -19,8 +19,10 @@ from grape_ops.screen.layout import Layout, found_tables
 from grape_ops.screen.screen import Screen
 from grape_ops.screen.tiff import Plane, TiffTiles
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
+from grape_ops.screen.walk import walk
 
 _NAME = re.compile(r"20X_(?P<set>[^_]+)_(?P<well>[A-Z]\d+)_(?P<stain>DAPI-GFP|A594|AF750)_Site-(?P<tile>\d+)\.tif")
+_FILES = "20X_*_Site-*.tif"
 _FOLDER = "DAPI-GFP-A594-AF750"
 _TABLES = "*cp_phenotype_normalized*.parquet"
 _STAINS = {"DAPI-GFP": PATH, "A594": "path_A594", "AF750": "path_AF750"}
@@ -33,7 +35,7 @@ PLANES = (
 
 
 def _recognise(root: Path) -> bool:
-    return root.is_dir() and any(_NAME.fullmatch(path.name) for path in root.rglob("20X_*_Site-*.tif"))
+    return root.is_dir() and any(_NAME.fullmatch(path.name) for path in walk(root, _FILES, folders=True))
 
 
 def _mark_class(table: pd.DataFrame, file: Path) -> pd.DataFrame:
@@ -74,7 +76,9 @@ Images = dict[tuple[str, str, str], dict[str, str]]  # plate, well, tile -> colu
 def _find_images(root: Path, plates: set[str]) -> Images:
     """Find the file of each stain of each tile."""
     found: Images = defaultdict(dict)
-    for path in sorted(root.rglob("20X_*_Site-*.tif"), key=lambda path: (f"/{_FOLDER}/" not in path.as_posix(), path)):
+    for path in sorted(
+        walk(root, _FILES, folders=True), key=lambda path: (f"/{_FOLDER}/" not in path.as_posix(), path)
+    ):
         if match := _NAME.fullmatch(path.name):
             plate = next((part for part in reversed(path.parts) if part in plates), None) or _plate_of(path)
             key = (plate, match["well"], match["tile"])

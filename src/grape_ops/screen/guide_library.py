@@ -7,10 +7,11 @@ import pandas as pd
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import GENE, GUIDE
+from grape_ops.schema import CONTROL_LABEL, GENE, GUIDE
 from grape_ops.screen.columns import CANDIDATES
 from grape_ops.screen.controls import find_controls
 from grape_ops.screen.quality import Tally
+from grape_ops.screen.spelling import without_missing
 from grape_ops.screen.table_files import read_whole
 
 _KEYS = (*CANDIDATES[GUIDE], "protospacer_sequence", "protospacer")
@@ -26,6 +27,7 @@ class GuideLibrary:
     genes : gene of each guide.
     controls : guides that are non-targeting.
     quality : what the file itself has to be told about.
+    blank : guides without a gene that are not called controls either.
     unknown : what becomes of cells whose guide is not in it, "keep" or "drop".
     """
 
@@ -33,6 +35,7 @@ class GuideLibrary:
     controls: frozenset[str]
     quality: tuple[Tally, ...]
     unknown: str
+    blank: int = 0
 
     def look_up(self, cells: pd.DataFrame, has_genes: bool) -> tuple[pd.DataFrame, list[Tally]]:
         """Give cells the gene of their guide; those of guides that are not listed lose or keep their own."""
@@ -69,16 +72,22 @@ def read_library(path: Path, settings: ScreenSettings) -> GuideLibrary:
 
 def make_library(table: pd.DataFrame, guide: str, gene: str, settings: ScreenSettings) -> GuideLibrary:
     """Make a library of two columns of a table; of a guide that stands in it more than once the first row counts."""
-    table = table.assign(**{name: table[name].astype(str).str.strip() for name in (guide, gene)})
+    texts = {name: table[name].astype(str).str.strip() for name in (guide, gene)}
+    table = table.assign(**{name: without_missing(text) for name, text in texts.items()})
+    table = table[table[guide] != ""]
     control = find_controls(table, table[gene], settings.control_pattern)
+    table[gene] = table[gene].where((table[gene] != "") | ~control, CONTROL_LABEL)
     first = ~table.duplicated(guide)
     of_several = table.groupby(guide)[gene].nunique()
+    blank = int((table.loc[first, gene] == "").sum())
     return GuideLibrary(
         dict(zip(table.loc[first, guide], table.loc[first, gene], strict=True)),
         frozenset(table.loc[control, guide]),
         (
             Tally("rows of the library that repeat a guide", int((~first).sum()), "merged"),
             Tally("guides that the library gives to several genes", int((of_several > 1).sum()), "noted"),
+            Tally("guides that the library lists without a gene", blank, "noted"),
         ),
         settings.unknown_genes,
+        blank,
     )

@@ -19,8 +19,9 @@ from grape_ops.progress import note, progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_rules import ghost_guides
 from grape_ops.screen.layouts import LAYOUTS, open_screen, recognise_layout
-from grape_ops.screen.quality import Tally, counted
+from grape_ops.screen.quality import Tally, counted, doubts_of_columns
 from grape_ops.screen.screen import Screen, TileHeader, known_pixel_size, tile_header
+from grape_ops.screen.spelling import doubts_of_names
 from grape_ops.screen.zarr_tiles import ZarrTiles
 
 HEADS = 2000  # tiles whose heads are looked at; of more, every n-th
@@ -217,6 +218,8 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
             f"{counted(len(ghosts), 'guides')} with more than {settings.ghost_factor:g} times the cells of the median "
             f"guide ({cells:,} cells): {_listed(sorted(ghosts))}. To leave them out: --set screen.ghost_guides=drop."
         )
+    doubts += doubts_of_names([*found.genes, *found.guides])
+    doubts += doubts_of_columns(screen.quality)
     told, given = known_pixel_size(screen), settings.pixel_size
     if told and given and not np.isclose(told, given, rtol=0.02):
         doubts.append(f"screen.pixel_size is {given:.4g} µm, and the images say {told:.4g} µm; the setting wins.")
@@ -227,8 +230,8 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
             else "Where a setting wants a channel, such as features.nucleus_channel, give that name."
         )
         doubts.append(f"Nothing names the channels; they are called by their number, channel0 the first. {remedy}")
-    if isinstance(screen.read_tile, ZarrTiles) and screen.read_tile.doubt:
-        doubts.append(screen.read_tile.doubt)
+    if isinstance(screen.read_tile, ZarrTiles):
+        doubts += screen.read_tile.doubts(screen.channels)
     if screen.read_crops is None and not screen.corrected and found.tiles < FEW_TILES * found.wells:
         doubts.append(
             f"A well has {found.tiles / max(found.wells, 1):.0f} tiles on average, perhaps too few for a flat field "

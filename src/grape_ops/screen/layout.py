@@ -7,6 +7,7 @@ from pathlib import Path
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.screen import Screen
+from grape_ops.screen.walk import visible, walk
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ def found_tables(root: Path, settings: ScreenSettings, patterns: Sequence[str], 
     if settings.cells:
         named = Path(settings.cells)
         base = Path(named.anchor) if named.is_absolute() else root
-        files = sorted(base.glob(str(named.relative_to(named.anchor))))
+        files = visible(base.glob(str(named.relative_to(named.anchor))))
         if not files:
             raise GrapeOpsError(f"screen.cells names {settings.cells}, and there is no such table in {root}.")
         return files
     for pattern in patterns:
-        files = sorted(root.glob(pattern) if "/" in pattern else root.rglob(pattern))
+        files = visible(root.glob(pattern)) if "/" in pattern else walk(root, pattern, folders=True)
         # The files of a parquet table that is a folder bear its name, and are not tables of their own.
         files = [file for file in files if not any(parent in files for parent in file.parents)]
         if files:

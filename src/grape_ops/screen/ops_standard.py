@@ -22,7 +22,8 @@ from grape_ops.screen.guide_library import read_library
 from grape_ops.screen.layout import Layout
 from grape_ops.screen.screen import Screen
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, gain_of_floats, open_image
+from grape_ops.screen.walk import visible
+from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, open_image, scales_of_floats
 
 CELL_DATA, LIBRARY = "cell_data.parquet", "metadata/perturbation_library.csv"
 GLOBAL = ("global_y", "global_x")
@@ -71,13 +72,14 @@ def read_ops_standard(root: Path, settings: ScreenSettings, parts: Path | None =
     images = [image for own in fields.values() for image in own.values()]
     names = tuple(channel_names(images[0]) or channel_names(images[0].parents[2]) or _numbered(images[0]))
     channels = chosen_channels(names, settings)
+    indices = tuple(map(names.index, channels))
     samples = images[:: -(-len(images) // _SAMPLED_IMAGES)]
     return Screen(
         root=home,
         channels=channels,
         cells=table.cells,
         tiles=_list_tiles(home, fields, table.distinct([*TILE_KEY, *WELL_PARTS])),
-        read_tile=ZarrTiles(home, tuple(map(names.index, channels)), gain_of_floats(samples, settings.float_max)),
+        read_tile=ZarrTiles(home, indices, scales_of_floats(samples, indices, settings.float_max)),
         quality=table.quality,
         parts=table.parts,
     )
@@ -85,7 +87,7 @@ def read_ops_standard(root: Path, settings: ScreenSettings, parts: Path | None =
 
 def _find_fields(home: Path) -> Fields:
     """Find the fields of all plates: in {name}.zarr/row/column/field, or with the plate as a level of its own."""
-    stores = sorted(home.glob("*.zarr"))
+    stores = visible(home.glob("*.zarr"))
     if not stores:
         raise GrapeOpsError(
             f"{home} is a submission of the OPS Data Standard without images: no plate (NAME.zarr) lies beside "

@@ -23,6 +23,7 @@ from grape_ops.screen.screen import Screen, TileHeader, Window
 from grape_ops.screen.table_files import column_names
 from grape_ops.screen.tiff import Plane, TiffTiles
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
+from grape_ops.screen.walk import visible, walk
 
 # Channel -> whose shift it goes with.
 SHIFTED_WITH = {"DNA": "DAPI_Painting", "ER": "ConA", "Mito": "Mito", "Phalloidin": "Phalloidin", "WGA": "WGA"}
@@ -95,8 +96,8 @@ def _add_call(table: pd.DataFrame, file: Path) -> pd.DataFrame:
 def _find_folders(root: Path) -> dict[str, Path]:
     """Find the folder of each {plate}_{well}, relative to the root."""
     folders: dict[str, Path] = {}
-    for images in sorted(folder for folder in root.rglob(_IMAGES) if folder.is_dir()):
-        folders |= {folder.name: folder.relative_to(root) for folder in sorted(images.iterdir()) if folder.is_dir()}
+    for images in (folder for folder in walk(root, _IMAGES, folders=True) if folder.is_dir()):
+        folders |= {folder.name: folder.relative_to(root) for folder in visible(images.iterdir()) if folder.is_dir()}
     return folders
 
 

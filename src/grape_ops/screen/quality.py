@@ -50,6 +50,16 @@ def merge_tallies(parts: Iterable[Iterable[Tally]]) -> tuple[Tally, ...]:
     return tuple(Tally(what, count, fate, setting) for (what, fate, setting), count in counts.items() if count)
 
 
+def doubts_of_columns(tallies: Iterable[Tally]) -> list[str]:
+    """Tell of plates, wells and tiles that no column names."""
+    return [
+        f"{counted(tally.count, tally.what)}: they count as of one, named 1. If the table has the column under another "
+        f"name, set {tally.setting}."
+        for tally in tallies
+        if tally.setting.startswith("screen.columns.")
+    ]
+
+
 def as_records(tallies: Iterable[Tally]) -> list[dict[str, Any]]:
     """Give tallies in the form of quality.json."""
     return [asdict(tally) for tally in tallies]

@@ -18,7 +18,8 @@ from grape_ops.screen.layout import Layout, found_tables
 from grape_ops.screen.screen import Screen
 from grape_ops.screen.table_files import column_names
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, gain_of_floats, open_image
+from grape_ops.screen.walk import visible
+from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, open_image, scales_of_floats
 
 IMAGES = "pheno-registered.zarr"
 CROP_URL = "crop_url"
@@ -32,7 +33,7 @@ def _images(root: Path) -> Path | None:
 
 def _crop_tables(root: Path) -> list[Path]:
     """Find the tables that have a folder of crops of the same name beside them."""
-    tables = [path for depth in ("", "*/", "*/*/") for path in sorted(root.glob(f"{depth}*.parquet"))]
+    tables = [path for depth in ("", "*/", "*/*/") for path in visible(root.glob(f"{depth}*.parquet"))]
     return [path for path in tables if path.with_suffix("").is_dir() and CROP_URL in column_names(path)]
 
 
@@ -75,13 +76,14 @@ def _read_wells(images: Path, settings: ScreenSettings, parts: Path | None) -> S
         for plate, well in zip(tiles[PLATE], tiles[WELL], strict=True)
     ]
     tiles[PATH] = [path.relative_to(root).as_posix() for path in paths]
-    gain = gain_of_floats([path for path in paths if path.exists()][:8], settings.float_max)
+    indices = tuple(map(names.index, channels))
+    scales = scales_of_floats([path for path in paths if path.exists()][:8], indices, settings.float_max)
     return Screen(
         root=root,
         channels=channels,
         cells=table.cells,
         tiles=tile_table(tiles),
-        read_tile=ZarrTiles(root, tuple(map(names.index, channels)), gain),
+        read_tile=ZarrTiles(root, indices, scales),
         quality=table.quality,
         parts=table.parts,
         corrected=True,

@@ -42,6 +42,7 @@ from grape_ops.screen.layout import Layout
 from grape_ops.screen.screen import CropReader, Screen
 from grape_ops.screen.tiff import TiffTiles, planes_of_pattern
 from grape_ops.screen.tile_pattern import TilePattern, list_tiles
+from grape_ops.screen.walk import visible
 
 _KNOWN = ("cells", "tiles", "channels", "columns", "crops", "crops_array", "crops_row", "z_stack", "simulated")
 _TEXTS = ("cells", "tiles", "crops", "crops_array", "crops_row")
@@ -76,9 +77,9 @@ def _described(root: Path) -> Description | None:
         return Description(root.parent, {"crops": root.name})
     if not root.is_dir():
         return None
-    arrays = [path for path in sorted(root.iterdir()) if path.suffix in (*_ARRAYS, *_LMDB)]
-    arrays += [path.parent for path in sorted(root.glob("*/data.mdb")) if path.parent not in arrays]
-    tables = [path for path in sorted(root.iterdir()) if path.name.lower().endswith(_TABLES)]
+    arrays = [path for path in visible(root.iterdir()) if path.suffix in (*_ARRAYS, *_LMDB)]
+    arrays += [path.parent for path in visible(root.glob("*/data.mdb")) if path.parent not in arrays]
+    tables = [path for path in visible(root.iterdir()) if path.name.lower().endswith(_TABLES)]
     if len(arrays) != 1 or len(tables) > 1:
         return None
     return Description(root, {"crops": arrays[0].name} | ({"cells": tables[0].name} if tables else {}))

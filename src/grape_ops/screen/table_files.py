@@ -1,5 +1,7 @@
 """Tables on disk, read a stretch at a time: csv, tsv, parquet files and folders, h5ad."""
 
+import codecs
+import gzip
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.walk import walk
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _PARQUET = (".parquet", ".pq")
@@ -30,6 +33,7 @@ def column_names(path: Path) -> list[str]:
             return [name for name in pq.ParquetFile(_parquet_files(path)[0]).schema_arrow.names if _is_column(name)]
         if ending in _H5AD:
             return list(_obs(path).columns)
+        _check_text(path, _SEPARATORS[ending])
         return list(pd.read_csv(path, sep=_SEPARATORS[ending], nrows=0).columns)
     except _UNREADABLE as error:
         raise _cannot_be_read(path, error) from None
@@ -58,7 +62,7 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
             yield table if columns is None else table[[name for name in table if name in columns]]
         else:
             # All text at first: a tile "007" is no 7, and "NA" may be somebody's gene.
-            yield from pd.read_csv(
+            stretches = pd.read_csv(
                 path,
                 sep=_SEPARATORS[ending],
                 dtype=str,
@@ -67,6 +71,9 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
                 chunksize=ROWS_AT_ONCE,
                 index_col=False,
             )
+            for stretch in stretches:
+                _check_line_breaks(stretch, path)
+                yield stretch
     except _UNREADABLE as error:
         raise _cannot_be_read(path, error) from None
 
@@ -95,7 +102,7 @@ def _ending(path: Path) -> str:
 def _parquet_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix in _PARQUET and file.is_file())
+    files = [file for file in walk(path) if file.suffix in _PARQUET]
     if not files:
         raise GrapeOpsError(f"The folder {path} holds no parquet files.")
     return files
@@ -120,7 +127,37 @@ def _obs(path: Path) -> pd.DataFrame:
     return table.reset_index(drop=not named)
 
 
+def _check_text(path: Path, separator: str) -> None:
+    """Refuse text that is encoded or separated otherwise, which shows in its first line."""
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        first = file.readline(1 << 20)
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise GrapeOpsError(f"The table {path} is encoded in UTF-16; save it in UTF-8.")
+    for other, name in ((b";", "semicolons"), (b"\t", "tabs"), (b",", "commas")):
+        if separator.encode() not in first and other in first:
+            wanted = "commas" if separator == "," else "tabs"
+            raise GrapeOpsError(
+                f"The columns of the table {path} are separated by {name}, where its ending says {wanted}; save it "
+                f"with {wanted}, and with decimal points."
+            )
+
+
+def _check_line_breaks(table: pd.DataFrame, path: Path) -> None:
+    """Refuse values of several lines: a stray quotation mark makes one row of many."""
+    for name in table:
+        if table[name].str.contains("\n", regex=False, na=False).any():
+            raise GrapeOpsError(
+                f"A value of the column {name!r} of {path} goes over several lines: a stray quotation "
+                "mark has joined rows. Remove it, or the line breaks within quotation marks."
+            )
+
+
 def _cannot_be_read(path: Path, error: Exception) -> GrapeOpsError:
+    if isinstance(error, UnicodeDecodeError) and b"\0" not in error.object:
+        return GrapeOpsError(
+            f"The table {path} cannot be read: it is not encoded in UTF-8, but perhaps in Latin-1 or Windows-1252. "
+            "Save it as CSV UTF-8."
+        )
     if isinstance(error, UnicodeDecodeError):
         return GrapeOpsError(
             f"The table {path} cannot be read: its ending says that it is text, but it is not. Is it an Excel, "

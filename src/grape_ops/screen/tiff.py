@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ import tifffile
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.pixel_size import tiff_pixel_size
 from grape_ops.screen.screen import TileHeader, Window
+from grape_ops.screen.tiff_planes import Planes, open_tiff, read_planes
 from grape_ops.screen.tile_pattern import CHANNEL_FIELD, PATH, TilePattern
 
 # Every message about a damaged file is ours; tifffile would print its own beside it.
@@ -56,10 +58,30 @@ class Plane:
     of: int = 1
 
 
-def count_planes(path: Path) -> int:
-    """Count the planes of a file that holds one picture of several channels."""
-    with tifffile.TiffFile(path) as file:
-        return int(np.prod(file.series[0].shape[:-2]))
+def count_channels_of(path: Path) -> int:
+    """Count the channels of a file that holds one picture.
+
+    Raises
+    ------
+    GrapeOpsError : it is damaged, or has several z or time points too.
+    """
+    with _opened(path, path.name) as file:
+        series, planes = read_planes(file, path.name)
+        return len(_numbers(series, planes, None, False, path.name, ""))
+
+
+def read_tiff_crop(path: Path, name: str) -> np.ndarray:
+    """Read a crop: -> (C, S, S).
+
+    Raises
+    ------
+    GrapeOpsError : it is damaged, or states other axes than channels, height and width.
+    """
+    with _opened(path, name) as file:
+        series, planes = read_planes(file, name)
+        numbers = _numbers(series, planes, None, False, name, "")
+        picture = _Picture(file, series, numbers)
+        return np.stack([_projected(picture, channel, None) for channel in range(len(numbers))])
 
 
 def planes_of_pattern(pattern: TilePattern, channels: tuple[str, ...]) -> tuple[Plane, ...]:
@@ -108,9 +130,9 @@ class TiffTiles:
         """
         shapes: dict[str, tuple[int, int, str]] = {}
         for path, places in self._by_file(tile, range(len(self.planes))).items():
-            with self._opened(path, places[0][1].of) as (_, series):
-                height, width = series.shape[-2:]
-                shapes[path] = (height, width, str(series.dtype))
+            with self._picture(path, places[0][1].of) as picture:
+                height, width = picture.series.shape[-2:]
+                shapes[path] = (height, width, str(picture.series.dtype))
         return TileHeader(len(self.planes), *_common(shapes))
 
     def pixel_size(self, tile: pd.Series) -> float | None:
@@ -123,13 +145,14 @@ class TiffTiles:
         images: dict[int, np.ndarray] = {}
         shapes = {}
         for path, places in self._by_file(tile, wanted).items():
-            with self._opened(path, places[0][1].of) as (file, series):
-                whole = window is None and len(places) == len(wanted)
-                if whole and [(plane.index, plane.of) for _, plane in places] == _lying_planes(series):
+            with self._picture(path, places[0][1].of) as picture:
+                series, order = picture.series, [picture.numbers[plane.index].tolist() for _, plane in places]
+                whole = window is None and len(places) == len(wanted) and series.dataoffset is not None
+                if whole and order == [[number] for number in range(int(np.prod(series.shape[:-2])))]:
                     lines = int(np.prod(series.shape[:-1]))
-                    return _lying(file, series, 0, lines).reshape(-1, *series.shape[-2:])
+                    return _lying(picture.file, series, 0, lines).reshape(-1, *series.shape[-2:])
                 for place, plane in places:
-                    images[place] = _projected(file, series, plane.index, plane.of, window)
+                    images[place] = _projected(picture, plane.index, window)
                     shapes[path] = (*images[place].shape, str(images[place].dtype))
         _common(shapes)
         return np.stack([images[place] for place in range(len(images))])
@@ -145,34 +168,52 @@ class TiffTiles:
         return files
 
     @contextmanager
-    def _opened(self, path: str, of: int) -> Iterator[tuple[tifffile.TiffFile, tifffile.TiffPageSeries]]:
+    def _picture(self, path: str, of: int) -> Iterator["_Picture"]:
         full = self.root / path
         if full.is_dir():
             raise GrapeOpsError(f"The tile {path} is a folder, not a file.")
         if not full.is_file():
             raise GrapeOpsError(f"There is no tile {path}.")
-        try:
-            with tifffile.TiffFile(full) as file:
-                if _is_cut_off(file):
-                    raise GrapeOpsError(f"The tile {path} cannot be read: it is cut off.")
-                yield file, self._checked(file.series[0], path, of)
-        except DAMAGED as error:
-            raise GrapeOpsError(f"The tile {path} cannot be read: {error or type(error).__name__}") from None
-
-    def _checked(self, series: tifffile.TiffPageSeries, path: str, of: int) -> tifffile.TiffPageSeries:
-        """Return a file's picture if its shape and type fit."""
-        leading = int(np.prod(series.shape[:-2]))
-        fits = leading % of == 0 if self.stacked else leading == of
-        if series.axes[-2:] != "YX" or not fits:
+        with _opened(full, path, "The tile ") as file:
+            series, planes = read_planes(file, path)
             names = ", ".join(plane.channel for plane in self.planes)
             wanted = f"({of}, height, width)" if of > 1 else "(height, width)"
-            raise GrapeOpsError(
-                f"{path} has the shape {tuple(series.shape)}, where {wanted} is wanted for the channels {names}; "
-                f"{self.mend}."
-            )
-        if series.dtype.kind != "u":
-            raise GrapeOpsError(f"{path} holds {series.dtype} pixels; raw tiles are uint8 or uint16.")
-        return series
+            wanted = f", where {wanted} is wanted for the channels {names}; {self.mend}"
+            numbers = _numbers(series, planes, of, self.stacked, path, wanted)
+            if series.dtype.kind != "u" or series.dtype.itemsize > 2:
+                raise GrapeOpsError(f"{path} holds {series.dtype} pixels; raw tiles are uint8 or uint16.")
+            yield _Picture(file, series, numbers)
+
+
+class _Picture(NamedTuple):
+    """An open file, its pixels, and the numbers of each channel's planes: (C, Z)."""
+
+    file: tifffile.TiffFile
+    series: tifffile.TiffPageSeries
+    numbers: np.ndarray
+
+
+@contextmanager
+def _opened(full: Path, path: str, what: str = "") -> Iterator[tifffile.TiffFile]:
+    try:
+        with open_tiff(full) as file:
+            if _is_cut_off(file):
+                raise GrapeOpsError(f"{what}{path} cannot be read: it is cut off.")
+            yield file
+    except DAMAGED as error:
+        raise GrapeOpsError(f"{what}{path} cannot be read: {error or type(error).__name__}") from None
+
+
+def _numbers(
+    series: tifffile.TiffPageSeries, planes: Planes, of: int | None, stacked: bool, path: str, wanted: str
+) -> np.ndarray:
+    """Number the planes of each channel, if the file's shape and what it states fit: (C, Z)."""
+    numbers = planes.of_channels(of, stacked) if series.axes[-2:] == "YX" else None
+    if numbers is None:
+        said = f" (it states {planes.said})" if planes.said else ""
+        wanted = wanted or ", where (channels, height, width) is wanted"
+        raise GrapeOpsError(f"{path} has the shape {tuple(series.shape)}{said}{wanted}.")
+    return numbers
 
 
 def _is_cut_off(file: tifffile.TiffFile) -> bool:
@@ -196,27 +237,16 @@ def _common(shapes: dict[str, tuple[int, int, str]]) -> tuple[int, int, str]:
     return next(iter(shapes.values()))
 
 
-def _projected(
-    file: tifffile.TiffFile, series: tifffile.TiffPageSeries, index: int, of: int, window: Window | None
-) -> np.ndarray:
+def _projected(picture: _Picture, index: int, window: Window | None) -> np.ndarray:
     """Read one channel, the maximum over its Z planes: -> (h, w)."""
-    order = _plane_numbers(series, of)[index]
-    top, left, height, width = window or (0, 0, *series.shape[-2:])
+    top, left, height, width = window or (0, 0, *picture.series.shape[-2:])
     part = (slice(top, top + height), slice(left, left + width))
     image: np.ndarray | None = None
-    for plane in (_plane(file, series, number, part) for number in order):
+    for number in picture.numbers[index].tolist():
+        plane = _plane(picture.file, picture.series, number, part)
         image = plane if image is None else np.maximum(image, plane)
     assert image is not None  # a series has at least one plane
     return image
-
-
-def _plane_numbers(series: tifffile.TiffPageSeries, of: int) -> np.ndarray:
-    """Which planes of a file belong to each channel: (C, Z). Channels vary fastest unless the file says otherwise."""
-    leading, axes = series.shape[:-2], series.axes[:-2]
-    numbers = np.arange(int(np.prod(leading))).reshape(leading)
-    if of > 1 and "C" in axes and leading[axes.index("C")] == of:
-        numbers = np.moveaxis(numbers, axes.index("C"), -1)
-    return numbers.reshape(-1, of).T
 
 
 def _plane(
@@ -242,9 +272,3 @@ def _lying(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, first: int,
     file.filehandle.seek(series.dataoffset + first * width * dtype.itemsize)
     pixels = file.filehandle.read_array(dtype, count=lines * width)
     return pixels.reshape(lines, width).astype(series.dtype, copy=False)
-
-
-def _lying_planes(series: tifffile.TiffPageSeries) -> list[tuple[int, int]]:
-    """Index and number of planes, of a file whose planes lie one behind the other, one a channel; else nothing."""
-    count = int(np.prod(series.shape[:-2]))
-    return [(index, count) for index in range(count)] if series.dataoffset is not None else []

@@ -1,6 +1,7 @@
 """Tiles on disk: a path pattern with columns in braces, and which files it means."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import pandas as pd
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL
 from grape_ops.screen.cell_table import CellTable
+from grape_ops.screen.spelling import loose
+from grape_ops.screen.walk import natural
 
 TILE_KEY = [PLATE, WELL, TILE]
 PATH = "path"
@@ -107,9 +110,8 @@ def list_tiles(root: Path, pattern: TilePattern, table: CellTable) -> pd.DataFra
             "between cells of one tile."
         )
     tiles = named[TILE_KEY].copy()
-    tiles[PATH] = [
-        pattern.fill(dict(zip(wanted, row, strict=True))) for row in named.itertuples(index=False, name=None)
-    ]
+    paths = [pattern.fill(dict(zip(wanted, row, strict=True))) for row in named.itertuples(index=False, name=None)]
+    tiles[PATH] = _as_spelled(paths, [pattern.fill(values) for values in pattern.find(root, fields)])
     if set(fields) == set(TILE_KEY) and not Path(pattern.text).is_absolute():
         # Tiles without any cell still tell about illumination.
         found = pd.DataFrame(pattern.find(root), columns=TILE_KEY, dtype=object).drop_duplicates()
@@ -121,11 +123,17 @@ def list_tiles(root: Path, pattern: TilePattern, table: CellTable) -> pd.DataFra
     return tile_table(tiles)
 
 
+def _as_spelled(paths: list[str], present: list[str]) -> list[str]:
+    """Name files as the folder does, where it has A1 for A01, or another case or Unicode form, and only one such."""
+    spare = Counter(map(loose, dict.fromkeys(path for path in present if path not in set(paths))))
+    by_name = {loose(path): path for path in present}
+    missing = set(paths) - set(present)
+    asked = Counter(map(loose, missing))
+    return [
+        by_name[key] if path in missing and spare[key := loose(path)] == asked[key] == 1 else path for path in paths
+    ]
+
+
 def tile_table(tiles: pd.DataFrame) -> pd.DataFrame:
     """Put tiles in order: by plate, well and tile, 10 after 9."""
-    return tiles.sort_values(TILE_KEY, key=_natural).reset_index(drop=True)
-
-
-def _natural(values: pd.Series) -> pd.Series:
-    """Sort key under which tile 10 follows tile 9."""
-    return values.map(lambda text: re.sub(r"\d+", lambda digits: digits.group().zfill(12), str(text)))
+    return tiles.sort_values(TILE_KEY, key=lambda values: values.map(natural)).reset_index(drop=True)

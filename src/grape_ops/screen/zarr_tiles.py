@@ -4,10 +4,10 @@ Axes come from the image's metadata (NGFF 0.4 and 0.5); of time the first point 
 Legend: C channels, H x W tile.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,23 +34,27 @@ class ZarrTiles:
     ----------
     root : folder that the paths of the tile table count from.
     channels : which of an image's channels, in our order.
-    gain : what floats are multiplied by to become whole numbers; of no account for integers.
+    scales : what floats of each of these channels become whole numbers by; of no account for integers.
     """
 
     root: Path
     channels: tuple[int, ...]
-    gain: float = 1.0
+    scales: tuple["FloatScale", ...] = ()
 
-    @property
-    def doubt(self) -> str | None:
-        """Say how floats are taken that are neither counts nor within 0 and 1."""
-        if self.gain in (1.0, float(COUNTS)):
-            return None
-        return (
-            "Pixels are floats that are neither counts nor within 0 and 1: they are multiplied by "
-            f"{self.gain:.5g}, and all above {COUNTS / self.gain:.4g} are cut off. If they go further, set "
-            "screen.float_max to their largest value."
-        )
+    def doubts(self, names: Sequence[str]) -> list[str]:
+        """Say how floats are taken that are neither counts nor within 0 and 1, for channels of these names."""
+        spread = [
+            f"{name} (x - {scale.offset:.4g}) x {scale.gain:.5g}, cut off below {scale.offset:.4g} and above "
+            f"{scale.offset + COUNTS / scale.gain:.4g}"
+            for name, scale in zip(names, self.scales, strict=False)
+            if scale.offset or scale.gain not in (1.0, float(COUNTS))
+        ]
+        if not spread:
+            return []
+        return [
+            "Pixels are floats that are neither counts nor within 0 and 1; they become whole numbers by "
+            f"{'; '.join(spread)}. If they go further, set screen.float_max to their largest value."
+        ]
 
     def __call__(self, tile: pd.Series) -> np.ndarray:
         """Read a whole tile: -> (C, H, W) unsigned integers; wells of gigabytes are better read in windows."""
@@ -72,7 +76,9 @@ class ZarrTiles:
         array, axes = self._open(tile)
         wanted = self.channels if channels is None else tuple(self.channels[c] for c in channels)
         try:
-            return np.stack([_counts(_plane(array, axes, channel, window), self.gain) for channel in wanted])
+            scales = dict(zip(self.channels, self.scales, strict=False))
+            planes = ((channel, _plane(array, axes, channel, window)) for channel in wanted)
+            return np.stack([_counts(plane, scales.get(channel, FloatScale())) for channel, plane in planes])
         except _DAMAGED as error:
             raise GrapeOpsError(f"The tile {tile[PATH]} cannot be read: {error or type(error).__name__}") from None
 
@@ -132,47 +138,68 @@ def channel_names(path: Path) -> list[str]:
     return []
 
 
-def gain_of_floats(paths: Iterable[Path], largest: float | None) -> float:
-    """Choose what pixels that are floats are multiplied by, from samples of some images; 1 for integers.
+class FloatScale(NamedTuple):
+    """Pixels that are floats become (pixel - offset) x gain, rounded, within 0 and 65,535."""
+
+    gain: float = 1.0
+    offset: float = 0.0
+
+
+def scales_of_floats(paths: Iterable[Path], channels: Sequence[int], largest: float | None) -> tuple[FloatScale, ...]:
+    """Choose how pixels that are floats become whole numbers, channel by channel, from samples of some images.
 
     Camera counts stay what they are: whole numbers up to 65,535, or fractions that are large enough to be rounded.
     Others are spread over 16 bits: those within 0 and 1 over all of them; those that go somewhat further so that the
-    brightest sample lies in the middle, since brighter pixels may lie where nobody looked.
+    brightest sample lies in the middle, since brighter pixels may lie where nobody looked. Channels with negative
+    values are spread around their samples, with as much room on either side as half of their range.
 
     Parameters
     ----------
+    channels : which of the images' channels.
     largest : what is known to be the largest value; sampled if None.
     """
-    highest, whole = 0.0, True
+    samples: list[list[tuple[float, float, bool]]] = [[] for _ in channels]
     for path in paths:
         array, axes = open_image(path)
         if array.dtype.kind == "f":
-            own, own_whole = _sampled(array, axes)
-            highest, whole = max(highest, own), whole and own_whole
+            present = array.shape[axes.index("c")] if "c" in axes else 1
+            for found, channel in zip(samples, channels, strict=True):
+                found += [_sampled(array, axes, channel)] if channel < present else []
+    return tuple(_scale(found, largest) for found in samples)
+
+
+def _scale(samples: list[tuple[float, float, bool]], largest: float | None) -> FloatScale:
+    lowest = min((low for low, _, _ in samples), default=0.0)
+    highest = max((high for _, high, _ in samples), default=0.0)
+    if lowest < 0:
+        if largest:
+            return FloatScale(COUNTS / (2 * largest), -largest)
+        reach = highest - lowest
+        return FloatScale(COUNTS / (2 * reach), lowest - reach / 2)
     if not highest:
-        return 1.0  # no floats, or nothing but background
+        return FloatScale()  # no floats, or nothing but background
     known = largest or highest
     if known > COUNTS:
-        return COUNTS / known
-    if (whole and known > 1) or known >= ROUNDABLE:
-        return 1.0
+        return FloatScale(COUNTS / known)
+    if (all(whole for _, _, whole in samples) and known > 1) or known >= ROUNDABLE:
+        return FloatScale()
     if largest or known <= 1:
-        return COUNTS / max(known, 1.0)
-    return COUNTS / (2 * known)
+        return FloatScale(COUNTS / max(known, 1.0))
+    return FloatScale(COUNTS / (2 * known))
 
 
-def _sampled(array: Any, axes: str) -> tuple[float, bool]:
-    """Largest value of some windows of an image, and whether all of their pixels are whole numbers."""
+def _sampled(array: Any, axes: str, channel: int) -> tuple[float, float, bool]:
+    """Lowest and largest value of some windows of a channel, and whether all of their pixels are whole numbers."""
     height, width = array.shape[axes.index("y")], array.shape[axes.index("x")]
-    highest, whole = 0.0, True
-    for channel in range(array.shape[axes.index("c")] if "c" in axes else 1):
-        for share in (0.25, 0.5, 0.75):
-            top, left = int(share * height), int(share * width)
-            window = Window(top, left, min(_SAMPLE, height - top), min(_SAMPLE, width - left))
-            pixels = np.nan_to_num(_plane(array, axes, channel, window))
-            highest = max(highest, float(pixels.max(initial=0)))
-            whole = whole and bool((pixels == np.rint(pixels)).all())
-    return highest, whole
+    lowest, highest, whole = 0.0, 0.0, True
+    for share in (0.25, 0.5, 0.75):
+        top, left = int(share * height), int(share * width)
+        window = Window(top, left, min(_SAMPLE, height - top), min(_SAMPLE, width - left))
+        pixels = np.nan_to_num(_plane(array, axes, channel, window))
+        lowest = min(lowest, float(pixels.min(initial=0)))
+        highest = max(highest, float(pixels.max(initial=0)))
+        whole = whole and bool((pixels == np.rint(pixels)).all())
+    return lowest, highest, whole
 
 
 def _plane(array: Any, axes: str, channel: int, window: Window | None) -> np.ndarray:
@@ -186,9 +213,18 @@ def _plane(array: Any, axes: str, channel: int, window: Window | None) -> np.nda
     return image
 
 
-def _counts(image: np.ndarray, gain: float) -> np.ndarray:
+def _counts(image: np.ndarray, scale: FloatScale) -> np.ndarray:
     if image.dtype.kind == "u" and image.dtype.itemsize <= 2:
         return image
     if image.dtype.kind == "f":
-        image = np.rint(np.nan_to_num(image) * np.float32(gain))
-    return np.clip(image, 0, COUNTS).astype(np.uint16)
+        image = np.nan_to_num(image)
+        if scale.offset:
+            image = image - np.float32(scale.offset)
+        return np.clip(np.rint(image * np.float32(scale.gain)), 0, COUNTS).astype(np.uint16)
+    low, high = image.min(initial=0), image.max(initial=0)
+    if low < 0 or high > COUNTS:
+        raise ValueError(
+            f"it holds {image.dtype} pixels from {low} to {high}, where whole numbers go from 0 to {COUNTS}; store "
+            "them as uint16, or as floats"
+        )
+    return image.astype(np.uint16)

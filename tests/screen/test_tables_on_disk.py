@@ -1,0 +1,152 @@
+"""Cell tables as people bring them: missing values, ruined names, several files, links, encodings, other spellings."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from layout_writers import draw_screen, write_table
+
+from grape_ops.config import ScreenSettings
+from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.cell_table import TableReader
+from grape_ops.screen.inspect import inspect_screen
+from grape_ops.screen.layouts import open_screen
+from grape_ops.screen.screen import Screen
+from grape_ops.screen.spelling import is_ruined, loose
+from grape_ops.screen.table_files import read_whole
+from grape_ops.screen.walk import walk
+
+PLAIN = ScreenSettings()
+DRAWN = draw_screen()
+CELLS = DRAWN.cells
+
+
+def with_csv(root: Path, table: pd.DataFrame, name: str = "cells.csv", **options: object) -> Path:
+    """Write the drawn screen with another cell table."""
+    write_table(root, DRAWN)
+    table.to_csv(root / name, index=False, **options)
+    text = (root / "screen.yaml").read_text()
+    (root / "screen.yaml").write_text(text.replace("cells.parquet", name))
+    return root
+
+
+def count(screen: Screen, what: str) -> int:
+    return sum(tally.count for tally in screen.quality if tally.what == what)
+
+
+@pytest.mark.parametrize("word", ["NA", "nan", "NaN", "None", "na", "#N/A", "NULL", "-", " ", "n/a", "<NA>"])
+def test_words_for_a_missing_value_are_no_gene(tmp_path: Path, word: str) -> None:
+    table = CELLS.copy()
+    table.loc[::4, "gene_symbol"] = word
+    table.loc[1::8, "sgRNA"] = word
+    screen = open_screen(with_csv(tmp_path / "screen", table), PLAIN)
+    assert len(screen.cells) == 40 and count(screen, "cells without a gene or a guide") == 24
+    assert word not in {*screen.cells.gene_symbol, *screen.cells.sgRNA}
+
+
+def test_controls_without_a_gene_are_told_or_named(tmp_path: Path) -> None:
+    library = CELLS[["sgRNA", "gene_symbol"]].drop_duplicates()
+    library["gene_symbol"] = library.gene_symbol.replace("nontargeting", "NA")
+    library.to_csv(tmp_path / "library.csv", index=False)
+    root = with_csv(tmp_path / "screen", CELLS.drop(columns="gene_symbol"))
+    settings = ScreenSettings(library=str(tmp_path / "library.csv"))
+    with pytest.raises(GrapeOpsError, match=r"cells.csv is a non-targeting control.*lists 2 guides without a gene"):
+        open_screen(root, settings)
+    role = library.gene_symbol.map({"NA": "control"}).fillna("targeting")
+    library.assign(role=role).to_csv(tmp_path / "library.csv", index=False)
+    cells = open_screen(root, settings).cells
+    assert cells.gene_symbol.tolist() == CELLS.gene_symbol.tolist() and cells.is_control.sum() == 16
+
+
+def test_names_that_a_spreadsheet_ruined_are_doubtful(tmp_path: Path) -> None:
+    table = CELLS.assign(gene_symbol=CELLS.gene_symbol.replace({"KRAS": "2-Sep", "TP53": "1.23E+15"}))
+    doubts = inspect_screen(with_csv(tmp_path / "screen", table), PLAIN).doubts
+    assert any("2-Sep, 1.23E+15: a spreadsheet" in doubt for doubt in doubts)
+    assert all(map(is_ruined, ["Sep-02", "1-Mar", "2020-09-02", "02/09/2020", "#NAME?", "1E+15"]))
+    assert not any(map(is_ruined, ["SEPTIN2", "MARCHF1", "DEC1", "NKX2-1", "HLA-A", "1-2", "ERVK-6", "44075"]))
+
+
+def test_parts_of_a_table_come_in_the_order_they_were_written(tmp_path: Path) -> None:
+    folder = tmp_path / "cells.parquet"
+    folder.mkdir()
+    for part in range(12):
+        pd.DataFrame({"n": [part]}).to_parquet(folder / f"part.{part}.parquet")
+    (folder / "._part.3.parquet").write_bytes(b"\x00\x05\x16\x07")
+    assert read_whole(folder).n.tolist() == list(range(12))
+
+
+def test_links_are_followed_and_cycles_end(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "b.txt").touch()
+    (tmp_path / "here" / "a.txt").touch()
+    (tmp_path / "here" / "linked").symlink_to(tmp_path / "archive")
+    (tmp_path / "archive" / "back").symlink_to(tmp_path / "here")
+    names = [path.relative_to(tmp_path).as_posix() for path in walk(tmp_path / "here", "*.txt")]
+    assert names == ["here/a.txt", "here/linked/b.txt"]
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_a_column_of_some_tables_only_costs_no_cells(tmp_path: Path, parts: bool) -> None:
+    root = tmp_path / "screen"
+    write_table(root, DRAWN)
+    folder = tmp_path / "parts" if parts else None
+    files = [root / f"cells_{well}.parquet" for well in ("A1", "A2")]
+    first, second = (own.reset_index(drop=True) for _, own in CELLS.groupby("well"))
+    first.assign(cell_1=1).to_parquet(files[0])
+    second.to_parquet(files[1])
+    table = TableReader(files, PLAIN).read(folder)
+    assert table.counts(["well"]).cells.tolist() == [32, 32]
+    tally = next(t for t in table.quality if t.what == "columns that only some of the tables have")
+    assert tally.count == 1 and tally.fate == "dropped"
+    second.assign(cell_1="x").to_parquet(files[1])
+    with pytest.raises(GrapeOpsError, match=r"'cell_1' holds text in .*cells_A2.parquet and numbers in .*cells_A1"):
+        TableReader(files, PLAIN).read(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "why"),
+    [
+        ("cells.csv", {"encoding": "latin-1"}, "not encoded in UTF-8"),
+        ("cells.tsv", {"encoding": "utf-16", "sep": "\t"}, "encoded in UTF-16"),
+        ("cells.csv", {"sep": ";", "decimal": ","}, "separated by semicolons"),
+        ("cells.csv", {"sep": "\t"}, "separated by tabs"),
+    ],
+)
+def test_other_encodings_and_separators_are_named(tmp_path: Path, name: str, options: dict, why: str) -> None:
+    root = with_csv(tmp_path / "screen", CELLS.assign(**{"size µm2": 1.0}), name, **options)
+    with pytest.raises(GrapeOpsError, match=why):
+        open_screen(root, PLAIN)
+
+
+def test_stray_quotes_do_not_fuse_rows(tmp_path: Path) -> None:
+    root = with_csv(tmp_path / "screen", CELLS.assign(note="fine"))
+    lines = (root / "cells.csv").read_text().splitlines()
+    for line in (5, 20):
+        lines[line] = lines[line].replace("fine", '"fine' if line == 5 else 'fine"')
+    (root / "cells.csv").write_text("\n".join(lines))
+    with pytest.raises(GrapeOpsError, match=r"column 'note' of .*cells.csv goes over several lines"):
+        open_screen(root, PLAIN)
+
+
+def test_wells_are_found_under_another_spelling(tmp_path: Path) -> None:
+    root = with_csv(tmp_path / "screen", CELLS.assign(well=CELLS.well.replace({"A1": "A01", "A2": "a02"})))
+    screen = open_screen(root, PLAIN)
+    assert all((root / path).is_file() for path in screen.tiles.path) and len(screen.tiles) == 8
+    assert [loose(name) for name in ("A01", "A1", "A10", "a001", "A100", "café")] == [
+        "a1",
+        "a1",
+        "a10",
+        "a1",
+        "a100",
+        loose("cafe\u0301"),
+    ]
+
+
+def test_a_missing_column_of_places_is_a_doubt(tmp_path: Path) -> None:
+    np.save(tmp_path / "crops.npy", np.random.default_rng(0).random((64, 2, 32, 32)).astype(np.float32))
+    CELLS.rename(columns={"plate": "plte"}).drop(columns="tile").to_csv(tmp_path / "cells.csv", index=False)
+    doubts = inspect_screen(tmp_path, PLAIN).doubts
+    assert any("without a column plate (is it plte?): they count as of one" in doubt for doubt in doubts)
+    assert any("64 cells of a table without a column tile: " in doubt for doubt in doubts)

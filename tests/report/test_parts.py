@@ -11,16 +11,16 @@ from PIL import Image
 from grape_ops.config import merged, parse_config
 from grape_ops.embed import trained_nets
 from grape_ops.groundtruth import GroundTruth
+from grape_ops.plotting.pictures import ChannelView
 from grape_ops.report import projection
-from grape_ops.report.cells import CELLS, cell_pictures, choose_genes, strips
+from grape_ops.report.cell_pictures import CELLS, cell_pictures, choose_genes, strips
 from grape_ops.report.cost import cost_rows
+from grape_ops.report.data_quality import dropped_rows, flat_field_text, table_rows
 from grape_ops.report.inputs import ReportInputs, gather
 from grape_ops.report.projection import nearest_genes, principal_components, projections
-from grape_ops.report.quality import dropped_rows, flat_field_text, table_rows
 from grape_ops.report.report_figures import complex_scores, map_along_training
 from grape_ops.report.scores import own_entry, score_table
 from grape_ops.report.summary import conclusions
-from grape_ops.restyle.pictures import ChannelView, composite_colours
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +59,6 @@ def test_pictures_share_contrast_and_control_cells(inputs):
     assert all(len(gene["restyled"]) == len(gene["knockout"]) == 2 for gene in pictures["genes"])
     assert len(pictures["control"]) == 2
     assert pictures["channels"][0]["low"] < pictures["channels"][0]["high"]
-
-
-def test_dna_is_blue_wherever_it_stands():
-    for stain in ("Hoechst 33342", "DAPI", "H2B", "nuclear"):
-        assert composite_colours(["actin", stain, "tubulin"])[1] == "#4d6bff"
-    assert len(set(composite_colours(["a", "b", "c", "d"]))) == 4
 
 
 def test_components_keep_distances_of_a_plane():

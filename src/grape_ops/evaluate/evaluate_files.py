@@ -11,7 +11,7 @@ import pandas as pd
 from grape_ops.artifacts.ownership import check_folder, check_table, warn_replaced, what_lies_at, write_text
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate import discovery, score_figures
+from grape_ops.evaluate import discovery
 from grape_ops.evaluate.evaluate_maps import evaluate_maps
 from grape_ops.evaluate.maps import GeneMap, gene_map
 from grape_ops.evaluate.scores import (
@@ -20,12 +20,15 @@ from grape_ops.evaluate.scores import (
     gene_table,
     leiden_table,
     recall_table,
+    score_table,
     sweep_table,
     write_scores,
 )
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.pairs import KnownPairs, load_pairs
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
+from grape_ops.plotting.figure import save_figure
+from grape_ops.plotting.score_figures import complexes_figure, differences_figure, scores_figure, sweep_figure
 from grape_ops.schema import SCORES_JSON, UNS_METHOD
 
 if TYPE_CHECKING:
@@ -73,12 +76,12 @@ def evaluate_files(
     ----------
     maps : one ``.h5ad`` a method; its name is ``uns["method"]``, else the file's.
     truth : a built-in name or a file.
-    out : folder for ``scores.json`` and ``scores.csv``, and for tables and score_figures.
+    out : folder for ``scores.json`` and ``scores.csv``, and for tables and figures.
     settings, seed : of every number drawn.
     groups : ``NAME=A.h5ad,B.h5ad``: several runs of one method as one entry.
     pairs : lists of known pairs, for recall.
     aliases : table of other names of genes.
-    details : another folder for tables and score_figures.
+    details : another folder for tables and figures.
 
     Returns
     -------
@@ -139,10 +142,15 @@ def write_details(scores: Sequence[dict[str, Any]], folder: Path) -> None:
     }
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.tsv", sep="\t", index=False)
-    for name, draw in score_figures.FIGURES.items():
-        figure = draw(scores)
+    figures = {
+        "sweep": sweep_figure(tables["sweep"], scores[0]["kmeans"]["k"]),
+        "complexes": complexes_figure(tables["complexes"]),
+        "scores": scores_figure(score_table(scores)),
+        "differences": differences_figure(tables["differences"]),
+    }
+    for name, figure in figures.items():
         if figure is not None:
-            figure.savefig(folder / f"{name}.png", dpi=150)
+            save_figure(figure, folder / name, dpi=150)
 
 
 def write_neighbours(

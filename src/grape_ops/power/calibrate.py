@@ -23,11 +23,12 @@ from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_json
 from grape_ops.config import CalibrateSettings, Config
 from grape_ops.groundtruth import load_truth
+from grape_ops.plotting.calibration_figures import recovery_figure
+from grape_ops.plotting.figure import save_figure
 from grape_ops.power.curves import VARIED, Point, crossing, curve_points
 from grape_ops.power.design import draw_design
 from grape_ops.power.methods import GRAPE, check_known, write_vectors
 from grape_ops.power.planted_store import TRAITS_FILE, Source, read_source, write_planted_store
-from grape_ops.power.power_figures import recovery_figure
 from grape_ops.power.recovery import METRICS, recovery
 from grape_ops.power.settled import check_same_settings
 from grape_ops.schema import TRUTH_FILE
@@ -88,9 +89,7 @@ def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config:
     limits = _limit_table(table, config.calibrate.detected)
     table.to_csv(out / "recovery.tsv", sep="\t", index=False)
     limits.to_csv(out / "detection_limit.tsv", sep="\t", index=False)
-    figure = recovery_figure(table, config.calibrate.detected)
-    for ending in ("png", "pdf"):
-        figure.savefig(out / f"recovery.{ending}", dpi=200)
+    save_figure(recovery_figure(table, config.calibrate.detected, VARIED), out / "recovery")
     return _in_words(limits, config.calibrate.detected)
 
 

@@ -20,11 +20,12 @@ from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_json
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
+from grape_ops.plotting.calibration_figures import restyling_figure
+from grape_ops.plotting.figure import save_figure
 from grape_ops.power.calibrate import RECORD_FILE, planted_settings
 from grape_ops.power.counterfactual import choose_cells
 from grape_ops.power.design import draw_design
 from grape_ops.power.planted_store import TRAITS_FILE, read_source, write_planted_store
-from grape_ops.power.restyling_figure import restyle_figure
 from grape_ops.power.restyling_scores import counterfactuals_of, map_scores, reference_scores, restyled_scores
 from grape_ops.power.settled import check_same_settings
 from grape_ops.power.yardstick import read_yardstick
@@ -78,9 +79,7 @@ def calibrate_restyling(store_path: Path, out: Path, config: Config) -> str:
     genes, kinds = _gene_table(scores, folder), _kind_table(scores)
     genes.to_csv(out / "restyle.tsv", sep="\t", index=False)
     kinds.to_csv(out / "restyle_kinds.tsv", sep="\t", index=False)
-    figure = restyle_figure(genes, kinds, scores)
-    for ending in ("png", "pdf"):
-        figure.savefig(out / f"restyle.{ending}", dpi=200)
+    save_figure(restyling_figure(genes, kinds, scores["mean_knockout"]), out / "restyle")
     write_json(out / "restyle.json", {"seed": config.seed, "restyled_cells": config.calibrate.restyled_cells} | scores)
     return _in_words(scores, out)
 

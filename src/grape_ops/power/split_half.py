@@ -4,7 +4,7 @@ out/
   trust.json             what it was begun with
   reproducibility.tsv    one row a method
   genes.tsv              one row a method and gene: which genes to believe
-  similarities.png       every pair of genes in both maps
+  similarities.png, .pdf every pair of genes in both maps
   half1/, half2/         maps/ of each half
 """
 
@@ -25,8 +25,9 @@ from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.reproducibility import map_agreement
+from grape_ops.plotting.calibration_figures import similarities_figure
+from grape_ops.plotting.figure import save_figure
 from grape_ops.power.methods import GRAPE, check_known, write_vectors
-from grape_ops.power.power_figures import similarities_figure
 from grape_ops.power.settled import check_same_settings
 from grape_ops.progress import progress
 from grape_ops.schema import GENE, OBS_N_CELLS, ROW, SHARD
@@ -82,7 +83,7 @@ def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Conf
     table = pd.DataFrame(rows).round(4)
     table.to_csv(out / "reproducibility.tsv", sep="\t", index=False)
     pd.concat(gene_tables).round(4).to_csv(out / "genes.tsv", sep="\t", index=False)
-    similarities_figure(pairs, table).savefig(out / "similarities.png", dpi=200)
+    save_figure(similarities_figure(pairs, table), out / "similarities")
     return table.to_string(index=False)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from grape_ops.cells.genes import write_gene_vectors
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.config import Config, EvaluateSettings, lay_over, load_config, parse_config
@@ -142,4 +143,7 @@ def hostile_run(tiny_store: CropStore, settings: Config, tmp_path_factory: pytes
         "kmeans": {"k": 2, "runs": 5, "purity": spread, "nmi": spread, "ari": spread},
     }
     (folder / "scores.json").write_text(json.dumps([entry]))
+    vectors = embed(folder / "run", settings.embed)
+    vectors.uns["method"] = EVIL_METHOD
+    write_gene_vectors(vectors, folder / "genes.h5ad")
     return open_run(folder / "run")

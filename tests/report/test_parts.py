@@ -2,22 +2,24 @@
 
 import base64
 import io
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from anndata import read_h5ad
 from PIL import Image
 
 from grape_ops.config import merged, parse_config
-from grape_ops.embed import trained_nets
+from grape_ops.embed import trained_nets, write_embedding
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.plotting.pictures import ChannelView
 from grape_ops.report import projection
 from grape_ops.report.cell_pictures import CELLS, cell_pictures, choose_genes, strips
-from grape_ops.report.cost import cost_rows
 from grape_ops.report.data_quality import dropped_rows, flat_field_text, table_rows
 from grape_ops.report.inputs import ReportInputs, gather
 from grape_ops.report.projection import nearest_genes, principal_components, projections
+from grape_ops.report.provenance import cost_rows
 from grape_ops.report.report_figures import complex_scores, map_along_training
 from grape_ops.report.scores import own_entry, score_table
 from grape_ops.report.summary import conclusions
@@ -96,11 +98,60 @@ def test_a_lone_gene_has_no_nearest():
     assert near.shape == cosine.shape == (1, 0)
 
 
-def test_scores_of_other_vectors_are_not_taken_for_this_run(inputs):
+def test_the_row_of_this_run_is_named(inputs):
     assert own_entry(inputs.scores, inputs) is inputs.scores[0]
-    other = with_scores(inputs, map_own_genes=inputs.scores[0]["map_own_genes"] + 0.1)
+    other = with_scores(inputs, method="grape F(M)")
     assert own_entry(other.scores, other) is None
     assert own_entry(None, inputs) is None
+
+
+def test_of_two_maps_of_one_name_none_is_taken_for_this_run(inputs):
+    both = [inputs.scores[0], inputs.scores[0] | {"method": "grape M (other)"}]
+    assert own_entry(both, inputs) is None
+
+
+@pytest.fixture
+def written(full_run, tmp_path):
+    """The run's vectors, at another position than its settings name, as the pipeline puts them beside a report."""
+    write_embedding(full_run.path, tmp_path / "genes.h5ad", position=2)
+    shutil.copy(full_run.path.parent / "scores.json", tmp_path)
+    return tmp_path / "genes.h5ad"
+
+
+def gathered(run, file) -> ReportInputs:
+    return gather(run.path, file.parent / "report.html", store_path=None, scores=None, truth=None)
+
+
+def test_written_vectors_are_read(full_run, written, monkeypatch):
+    monkeypatch.setattr("grape_ops.report.inputs.embed", None)
+    found = gathered(full_run, written)
+    assert found.own_method == "grape F(M)" and found.averaged == found.vectors.uns["grape"]["ema"]
+    np.testing.assert_array_equal(found.vectors.X, read_h5ad(written).X)
+    assert found.scores is not None
+
+
+@pytest.mark.parametrize("change", ["weights", "checkpoint", "seed", "genes", "damage", "no origin"])
+def test_vectors_of_another_run_or_checkpoint_are_not_taken(full_run, written, change):
+    adata = read_h5ad(written)
+    match change:
+        case "weights":  # another run of the same seed, as long
+            adata.uns["grape"]["weights"] = "0" * 64
+        case "checkpoint":
+            adata.uns["grape"]["checkpoint"] = "step_00000001"
+        case "seed":
+            adata.uns["grape"]["seed"] = 1
+        case "genes":
+            adata = adata[::-1].copy()
+        case "no origin":
+            del adata.uns["grape"]
+    adata.write_h5ad(written)
+    if change == "damage":
+        written.write_bytes(written.read_bytes()[:1000])
+    found = gathered(full_run, written)
+    assert found.vectors.uns["method"] == "grape M" and list(found.vectors.obs_names) == list(full_run.genes.index)
+    assert found.scores is None and "of another run or checkpoint" in found.missing["scores"]
+    asked = gather(full_run.path, written, store_path=None, scores=written.with_name("scores.json"), truth=None)
+    assert asked.scores and own_entry(asked.scores, asked) is None
 
 
 def test_the_best_of_each_column_is_marked(inputs):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from grape_ops.artifacts.atomic import draft_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure
 
 FORMATS = ("pdf", "png")
 # Okabe and Ito's colours, which most colour-blind readers tell apart; grey is kept for chance.

@@ -35,7 +35,8 @@ from grape_ops.train.run import Run
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from matplotlib.figure import Figure
+
+    from grape_ops.plotting.figure import Figure
 
 # Eight colours by seven marks tell 56 complexes apart; with more, those of most genes are coloured.
 MOST_COMPLEXES = 40

@@ -16,7 +16,8 @@ from grape_ops.config import Config, EmbedSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
-from grape_ops.train.checkpoint import restore_nets
+from grape_ops.schema import UNS_METHOD
+from grape_ops.train.checkpoint import restore_nets, weights_sha256
 from grape_ops.train.initialize import INITIALISATION
 from grape_ops.train.run import Run, open_run, store_fingerprint
 
@@ -77,10 +78,12 @@ def embed(
             store = run_store(run, store_path)
             vectors = read_back_styles(nets, store, settings.cells_per_gene, settings.batch_size, seed)
     adata = gene_anndata(vectors, run.genes, method=map_name(run.config, settings.position, settings.ema))
+    path = checkpoint or run.latest_checkpoint() or Path()
     adata.uns["grape"] = {
         "position": settings.position,
         "ema": filtered,
-        "checkpoint": (checkpoint or run.latest_checkpoint() or Path()).name,
+        "checkpoint": path.name,
+        "weights": weights_sha256(path, filtered),
         "seed": run.config.seed,
     }
     return adata
@@ -149,3 +152,20 @@ def write_embedding(
     settings = EmbedSettings.model_validate(config.embed.model_dump() | asked)
     adata = embed(run_path, settings, store_path=store_path, checkpoint=checkpoint, seed=config.seed)
     write_gene_vectors(adata, out)
+
+
+def read_embedding(run: Run, file: Path) -> "AnnData | None":
+    """Gene vectors as ``write_embedding`` wrote them, if they are those of a run's last checkpoint; else None."""
+    import anndata
+
+    latest = run.latest_checkpoint()
+    if latest is None or not file.is_file():
+        return None
+    try:
+        adata = anndata.read_h5ad(file)
+        made, known = adata.uns["grape"], UNS_METHOD in adata.uns
+        same = made["seed"] == run.config.seed and made["checkpoint"] == latest.name
+        same = same and made["weights"] == weights_sha256(latest, bool(made["ema"]))
+    except (OSError, KeyError, IndexError, TypeError, ValueError):
+        return None
+    return adata if known and same and list(adata.obs_names) == list(run.genes.index) else None

@@ -18,7 +18,7 @@ from grape_ops.artifacts.steps import OUTDATED_DIR, Step, do, sha256
 from grape_ops.config import Config, Settings, lay_over, merged, misfits, parse_config, read_yaml
 from grape_ops.errors import LEFT_OUT, GrapeOpsError
 from grape_ops.progress import note
-from grape_ops.schema import QUALITY_FILE, QUALITY_TABLE, SCORES_CSV, SCORES_JSON, SCREEN_FILE, TRUTH_FILE
+from grape_ops.schema import QUALITY_FILE, QUALITY_TABLE, SCORES_CSV, SCORES_JSON, SCREEN_FILE, TRUTH_FILE, VECTORS_FILE
 
 PIPELINE_FILE = "pipeline.yaml"  # of the demo
 DETAILS_DIR = "evaluation"  # beside scores.json
@@ -172,7 +172,7 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
 
     vectors = []
     for index, position in enumerate(plan.positions):
-        file = out / ("genes.h5ad" if index == 0 else f"genes_position{position}.h5ad")
+        file = out / (VECTORS_FILE if index == 0 else f"genes_position{position}.h5ad")
         yield (step := _embed_step(run, file, position, config, trained))
         vectors.append((file, step))
     for method in plan.baselines:

@@ -28,6 +28,7 @@ UNS_MADE_BY = "made_by"
 OBS_N_CELLS = "n_cells"
 OBS_N_GUIDES = "n_guides"
 OBS_IS_CONTROL = "is_control"
+VECTORS_FILE = "genes.h5ad"  # a pipeline's, and where the report looks for a run's
 
 # Files of a simulated or generic screen folder.
 SCREEN_FILE = "screen.yaml"

@@ -12,8 +12,8 @@ from grape_ops import cli
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.evaluate_files import evaluate_files, named_maps, write_clusters, write_neighbours
-from grape_ops.evaluate.score_figures import FIGURES
 from grape_ops.groundtruth import load_truth, membership
+from grape_ops.plotting.score_figures import complexes_figure, differences_figure, scores_figure, sweep_figure
 
 QUICK = ("permutations=50", "kmeans_runs=5", "sweep_max=6", "bootstrap=50", "leiden_runs=1", "shuffles=5")
 GENES = symbols(30)
@@ -43,7 +43,9 @@ def test_the_folder_holds_scores_tables_and_figures(folder):
     written = json.loads((folder / "out" / "scores.json").read_text())
     assert written[0]["truth_sha256"] == load_truth(folder / "truth.tsv").sha256
     details = folder / "out"
-    assert {path.name for path in details.iterdir()} >= {f"{name}.png" for name in FIGURES}
+    assert {path.name for path in details.iterdir()} >= {
+        f"{name}.{ending}" for name in ("sweep", "complexes", "scores", "differences") for ending in ("pdf", "png")
+    }
     genes = pd.read_csv(details / "genes.tsv", sep="\t")
     assert len(genes) == 60 and {"ap", "p_value", "q_value"} <= set(genes)
     assert pd.read_csv(details / "unmatched.tsv", sep="\t")["gene_symbol"].tolist() == ["ABSENT", "ABSENT"]
@@ -55,7 +57,10 @@ def test_the_folder_holds_scores_tables_and_figures(folder):
     complexes = pd.read_csv(details / "complexes.tsv", sep="\t")
     assert complexes["chance_corrected"].between(0, 1).all() and complexes["chance"].between(0.1, 0.5).all()
     # Figures draw from what is on disk, too.
-    assert all(draw(written) is not None for draw in FIGURES.values())
+    scores = pd.read_csv(details / "scores.csv")
+    tables = {name: pd.read_csv(details / f"{name}.tsv", sep="\t") for name in ("sweep", "complexes", "differences")}
+    assert sweep_figure(tables["sweep"], 5) and complexes_figure(tables["complexes"])
+    assert scores_figure(scores) and differences_figure(tables["differences"])
 
 
 def test_names_of_maps(folder):

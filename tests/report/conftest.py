@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from grape_ops.cells.genes import write_gene_vectors
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.config import Config, EvaluateSettings, lay_over, load_config, parse_config
@@ -135,6 +136,9 @@ def hostile_run(tiny_store: CropStore, settings: Config, tmp_path_factory: pytes
     write_store(folder / "store", shards, cells, ["<i>DNA</i>"], quality={"cells_in_table": 60, "cells_kept": 58})
     truth = write_truth(folder / "truth.tsv", {EVIL_COMPLEX: (EVIL_GENE, "BBB"), "second": ("CCC", "DDD")})
     train(folder / "store", folder / "run", settings, truth=str(truth))
-    (entry,) = evaluate_maps({EVIL_METHOD: embed(folder / "run", settings.embed)}, load_truth(str(truth)), QUICK, 0)
+    vectors = embed(folder / "run", settings.embed)
+    vectors.uns["method"] = EVIL_METHOD
+    (entry,) = evaluate_maps({EVIL_METHOD: vectors}, load_truth(str(truth)), QUICK, 0)
     write_scores([replace(entry, truth=EVIL_COMPLEX)], folder)
+    write_gene_vectors(vectors, folder / "genes.h5ad")
     return open_run(folder / "run")

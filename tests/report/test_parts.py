@@ -3,27 +3,29 @@
 import base64
 import io
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from anndata import read_h5ad
 from PIL import Image
 
 from grape_ops.config import merged, parse_config
-from grape_ops.embed import trained_nets
+from grape_ops.embed import trained_nets, write_embedding
 from grape_ops.evaluate.records import ComplexScores, NuisanceScore, NuisanceScores
 from grape_ops.evaluate.scores import without_nan
 from grape_ops.groundtruth import GroundTruth
+from grape_ops.plotting.pictures import ChannelView
 from grape_ops.report import projection
-from grape_ops.report.cells import CELLS, cell_pictures, choose_genes, strips
-from grape_ops.report.cost import cost_rows
+from grape_ops.report.cell_pictures import CELLS, cell_pictures, choose_genes, strips
+from grape_ops.report.data_quality import dropped_rows, flat_field_text, table_rows
 from grape_ops.report.inputs import ReportInputs, gather
 from grape_ops.report.projection import nearest_genes, principal_components, projections
-from grape_ops.report.quality import dropped_rows, flat_field_text, table_rows
+from grape_ops.report.provenance import cost_rows
 from grape_ops.report.report_figures import complex_scores, map_along_training
 from grape_ops.report.scores import own_entry, score_table
 from grape_ops.report.summary import conclusions
-from grape_ops.restyle.pictures import ChannelView, composite_colours
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +66,6 @@ def test_pictures_share_contrast_and_control_cells(inputs):
     assert pictures["channels"][0]["low"] < pictures["channels"][0]["high"]
 
 
-def test_dna_is_blue_wherever_it_stands():
-    for stain in ("Hoechst 33342", "DAPI", "H2B", "nuclear"):
-        assert composite_colours(["actin", stain, "tubulin"])[1] == "#4d6bff"
-    assert len(set(composite_colours(["a", "b", "c", "d"]))) == 4
-
-
 def test_components_keep_distances_of_a_plane():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(9, 2))
@@ -105,11 +101,60 @@ def test_a_lone_gene_has_no_nearest():
     assert near.shape == cosine.shape == (1, 0)
 
 
-def test_scores_of_other_vectors_are_not_taken_for_this_run(inputs):
+def test_the_row_of_this_run_is_named(inputs):
     assert own_entry(inputs.scores, inputs) is inputs.scores[0]
-    other = with_scores(inputs, map_own_genes=inputs.scores[0].map_own_genes + 0.1)
+    other = with_scores(inputs, method="GRAPE F(M)")
     assert own_entry(other.scores, other) is None
     assert own_entry(None, inputs) is None
+
+
+def test_of_two_maps_of_one_name_none_is_taken_for_this_run(inputs):
+    both = [inputs.scores[0], replace(inputs.scores[0], method="GRAPE M (other)")]
+    assert own_entry(both, inputs) is None
+
+
+@pytest.fixture
+def written(full_run, tmp_path):
+    """The run's vectors, at another position than its settings name, as the pipeline puts them beside a report."""
+    write_embedding(full_run.path, tmp_path / "genes.h5ad", position=2)
+    shutil.copy(full_run.path.parent / "scores.json", tmp_path)
+    return tmp_path / "genes.h5ad"
+
+
+def gathered(run, file) -> ReportInputs:
+    return gather(run.path, file.parent / "report.html", store_path=None, scores=None, truth=None)
+
+
+def test_written_vectors_are_read(full_run, written, monkeypatch):
+    monkeypatch.setattr("grape_ops.report.inputs.embed", None)
+    found = gathered(full_run, written)
+    assert found.own_method == "GRAPE F(M)" and found.averaged == found.vectors.uns["grape"]["ema"]
+    np.testing.assert_array_equal(found.vectors.X, read_h5ad(written).X)
+    assert found.scores is not None
+
+
+@pytest.mark.parametrize("change", ["weights", "checkpoint", "seed", "genes", "damage", "no origin"])
+def test_vectors_of_another_run_or_checkpoint_are_not_taken(full_run, written, change):
+    adata = read_h5ad(written)
+    match change:
+        case "weights":  # another run of the same seed, as long
+            adata.uns["grape"]["weights"] = "0" * 64
+        case "checkpoint":
+            adata.uns["grape"]["checkpoint"] = "step_00000001"
+        case "seed":
+            adata.uns["grape"]["seed"] = 1
+        case "genes":
+            adata = adata[::-1].copy()
+        case "no origin":
+            del adata.uns["grape"]
+    adata.write_h5ad(written)
+    if change == "damage":
+        written.write_bytes(written.read_bytes()[:1000])
+    found = gathered(full_run, written)
+    assert found.vectors.uns["method"] == "GRAPE M" and list(found.vectors.obs_names) == list(full_run.genes.index)
+    assert found.scores is None and "of another run or checkpoint" in found.missing["scores"]
+    asked = gather(full_run.path, written, store_path=None, scores=written.with_name("scores.json"), truth=None)
+    assert asked.scores and own_entry(asked.scores, asked) is None
 
 
 def test_the_best_of_each_column_is_marked(inputs):
@@ -131,7 +176,7 @@ def test_words_follow_the_p_value(inputs):
 
 
 def test_words_warn_of_batches_overfitting_and_few_cells(inputs):
-    nuisance = NuisanceScores(NuisanceScore(0.5, 0.0, 0.1, 0.001, 4, 3, "grape M"), None)
+    nuisance = NuisanceScores(NuisanceScore(0.5, 0.0, 0.1, 0.001, 4, 3, "GRAPE M"), None)
     falling = [{"step": s, "map": m, "map_ema": m} for s, m in ((1, 0.3), (2, 0.6), (3, 0.4))]
     worried = replace(with_scores(inputs, nuisance=nuisance), metrics=falling)
     text = " ".join(conclusions(worried)[1])
@@ -140,7 +185,7 @@ def test_words_warn_of_batches_overfitting_and_few_cells(inputs):
 
 
 def test_words_tell_what_does_not_confound_and_that_nothing_was_memorised(inputs):
-    nuisance = NuisanceScores(NuisanceScore(-0.1, -0.2, 0.1, 0.3, 4, 3, "grape M"), None)
+    nuisance = NuisanceScores(NuisanceScore(-0.1, -0.2, 0.1, 0.3, 4, 3, "GRAPE M"), None)
     lines = [{"step": step, "d_seen_logit": 1.0, "d_unseen_logit": 1.2} for step in range(3)]
     can, cannot = conclusions(replace(with_scores(inputs, nuisance=nuisance), metrics=lines))
     assert any("share batches no more than shuffled ones" in line for line in can)

@@ -38,7 +38,7 @@ def figures(
     truth: Truth = None,
 ) -> None:
     """Draw the figures of a paper as PDF and PNG: phenotypes, maps, scores over k, mAP along training."""
-    from grape_ops.report.paper import write_figures, written
+    from grape_ops.report.paper_figures import write_figures, written
 
     named = [gene.strip() for gene in (genes or "").split(",") if gene.strip()]
     inputs = {"scores": scores, "truth": truth, "store_path": store, "phenotype": phenotype}

@@ -32,7 +32,8 @@ from grape_ops.config.loading import (
 )
 from grape_ops.config.model import DiscriminatorSettings, GeneratorSettings, ModelSettings, TrunkSettings
 from grape_ops.config.preprocess import FlatFieldSettings, IntensitySettings, PreprocessSettings
-from grape_ops.config.screen import ScreenSettings, SimulateSettings
+from grape_ops.config.screen import ScreenSettings
+from grape_ops.config.simulate import SimulateSettings
 from grape_ops.config.train import (
     ClassifierSettings,
     EmaSettings,

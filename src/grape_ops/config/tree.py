@@ -13,7 +13,8 @@ from grape_ops.config.hits import HitsSettings
 from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
 from grape_ops.config.model import ModelSettings
 from grape_ops.config.preprocess import PreprocessSettings
-from grape_ops.config.screen import ScreenSettings, SimulateSettings
+from grape_ops.config.screen import ScreenSettings
+from grape_ops.config.simulate import SimulateSettings
 from grape_ops.config.train import ClassifierSettings, TrainSettings
 
 

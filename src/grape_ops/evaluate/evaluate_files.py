@@ -14,15 +14,17 @@ from grape_ops.artifacts.ownership import check_folder, check_table, warn_replac
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate import discovery, score_figures
+from grape_ops.evaluate import discovery
 from grape_ops.evaluate.evaluate_maps import evaluate_maps
 from grape_ops.evaluate.maps import GeneMap, gene_map
 from grape_ops.evaluate.records import MethodScores
-from grape_ops.evaluate.score_tables import tables
-from grape_ops.evaluate.scores import without_nan, write_scores
+from grape_ops.evaluate.score_tables import score_table, tables
+from grape_ops.evaluate.scores import write_scores
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.pairs import KnownPairs, load_pairs
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
+from grape_ops.plotting.figure import save_figure
+from grape_ops.plotting.score_figures import complexes_figure, differences_figure, scores_figure, sweep_figure
 from grape_ops.schema import SCORES_JSON, UNS_METHOD
 
 if TYPE_CHECKING:
@@ -131,13 +133,18 @@ def _refuse_twice(method: str, named: dict[str, Any]) -> None:
 def write_details(scores: Sequence[MethodScores], folder: Path) -> None:
     """Write the tables of genes, complexes, differences, sweep, recall, clusters, unmatched genes, and the figures."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, table in tables(scores).items():
+    written = tables(scores)
+    for name, table in written.items():
         atomic.write_text(folder / f"{name}.tsv", spreadsheet_safe(table).to_csv(sep="\t", index=False))
-    plain = without_nan(scores)
-    for name, draw in score_figures.FIGURES.items():
-        figure = draw(plain)
+    figures = {
+        "sweep": sweep_figure(written["sweep"], scores[0].kmeans.k),
+        "complexes": complexes_figure(written["complexes"]),
+        "scores": scores_figure(score_table(scores)),
+        "differences": differences_figure(written["differences"]),
+    }
+    for name, figure in figures.items():
         if figure is not None:
-            figure.savefig(folder / f"{name}.png", dpi=150)
+            save_figure(figure, folder / name, dpi=150)
 
 
 def write_neighbours(

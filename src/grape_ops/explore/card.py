@@ -6,7 +6,7 @@ import numpy as np
 
 from grape_ops.config import EvaluateSettings
 from grape_ops.explore.map_view import MapView
-from grape_ops.report.quality import FEW_CELLS
+from grape_ops.report.data_quality import FEW_CELLS
 
 ONE_BATCH = 0.8  # share of a gene's cells in one batch from which on it is told
 SAME_BATCHES = 3.0  # standard errors above what random genes share

@@ -15,7 +15,7 @@ from PIL import Image
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ExploreSettings
 from grape_ops.explore.live_restyling import LiveRestyler
-from grape_ops.restyle.pictures import channel_views, grey
+from grape_ops.plotting.pictures import channel_views, grey
 from grape_ops.restyle.sampling import draw_cells, match_batches
 from grape_ops.schema import GUIDE, PLATE, TILE, WELL, X, Y
 

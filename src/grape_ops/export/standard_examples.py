@@ -14,8 +14,8 @@ import zarr
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ExportSettings
 from grape_ops.export.standard_library import BARCODE, PERTURBATION
+from grape_ops.plotting.pictures import ChannelView, channel_views
 from grape_ops.progress import note, progress
-from grape_ops.restyle.pictures import ChannelView, channel_views
 
 _LIMIT_CELLS = 400  # behind the grey levels
 

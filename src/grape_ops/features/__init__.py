@@ -1,7 +1,7 @@
 """Single-cell features as CellProfiler measures them: of any crops, or of a whole store."""
 
 from grape_ops.features.measure import crop_features
-from grape_ops.features.regions import find_all_regions, find_regions, nucleus_channel, shows_nuclei
+from grape_ops.features.regions import find_all_regions, find_regions, nucleus_channel
 from grape_ops.features.table import FeatureTable, store_features
 
 __all__ = [
@@ -10,6 +10,5 @@ __all__ = [
     "find_all_regions",
     "find_regions",
     "nucleus_channel",
-    "shows_nuclei",
     "store_features",
 ]

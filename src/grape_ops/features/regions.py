@@ -7,7 +7,6 @@ around the nucleus always belongs to the cell.
 Letters: N crops, C channels, H and W height and width.
 """
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,17 +17,12 @@ from skimage.morphology import h_maxima
 from skimage.segmentation import watershed
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.channels import shows_nuclei
 
-_DNA_NAME = re.compile(r"dna|dapi|hoechst|nucle(us|i|ar)|draq|h2b|sytox|\bpi\b", re.IGNORECASE)
 SMOOTHING = 1.0  # px; takes camera noise off before a threshold
 LEAST_AREA = 12  # px; smaller pieces are specks
 TOUCHING_DEPTH = 1.0  # px; nuclei that touch are parted where their neck is narrower by this than both
 RIM, REACH = 0.5, 3.0  # nuclear radii around the nucleus: what is cell at least, and at most
-
-
-def shows_nuclei(channel: str) -> bool:
-    """Tell by a channel's name whether it shows nuclei."""
-    return _DNA_NAME.search(channel) is not None
 
 
 def nucleus_channel(channels: Sequence[str], name: str | None = None) -> int:

@@ -24,8 +24,8 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.hits.calibration import in_words
 from grape_ops.hits.find_hits import find_hits
-from grape_ops.hits.hits_figures import calibration_figure, channels_figure, volcano_figure
-from grape_ops.restyle.cell_figures import save_figure
+from grape_ops.plotting.figure import save_figure
+from grape_ops.plotting.hits_figures import calibration_figure, channels_figure, volcano_figure
 from grape_ops.train.run import store_fingerprint
 
 GENES_TSV, GUIDES_TSV, HITS_JSON = "genes.tsv", "guides.tsv", "hits.json"

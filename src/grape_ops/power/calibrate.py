@@ -32,10 +32,10 @@ from grape_ops.config import CalibrateSettings, Config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth import load_truth
 from grape_ops.methods import Method, check_methods, find_methods
+from grape_ops.plotting.calibration_figures import recovery_figure
 from grape_ops.power.curves import VARIED, Point, crossing, curve_points
 from grape_ops.power.design import draw_design
 from grape_ops.power.planted_store import TRAITS_FILE, Source, read_source, write_planted_store
-from grape_ops.power.power_figures import recovery_figure
 from grape_ops.power.recovery import METRICS, recovery
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs, room
@@ -213,10 +213,7 @@ def _write_results(table: pd.DataFrame, out: Path, detected: float) -> str:
     for name, content in (("recovery.tsv", table), ("detection_limit.tsv", limits)):
         with draft_of(out / name) as draft:
             spreadsheet_safe(content).to_csv(draft, sep="\t", index=False)
-    figure = recovery_figure(table, detected)
-    for ending in ("png", "pdf"):
-        with draft_of(out / f"recovery.{ending}") as draft:
-            figure.savefig(draft, dpi=200, format=ending)
+    save_figure(recovery_figure(table, detected, VARIED), out / "recovery")
     return _in_words(limits, detected)
 
 

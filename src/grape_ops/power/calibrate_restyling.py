@@ -24,11 +24,12 @@ from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
+from grape_ops.plotting.calibration_figures import restyling_figure
+from grape_ops.plotting.figure import save_figure
 from grape_ops.power.calibrate import OURS, planted_identity
 from grape_ops.power.counterfactual import choose_cells
 from grape_ops.power.design import draw_design
 from grape_ops.power.planted_store import TRAITS_FILE, read_source, write_planted_store
-from grape_ops.power.restyling_figure import restyle_figure
 from grape_ops.power.restyling_scores import counterfactuals_of, map_scores, reference_scores, restyled_scores
 from grape_ops.power.yardstick import read_yardstick
 from grape_ops.restyle.restyler import Restyler
@@ -83,10 +84,7 @@ def calibrate_restyling(store_path: Path, out: Path, config: Config) -> str:
     for name, content in (("restyle.tsv", genes), ("restyle_kinds.tsv", kinds)):
         with draft_of(out / name) as draft:
             spreadsheet_safe(content).to_csv(draft, sep="\t", index=False)
-    figure = restyle_figure(genes, kinds, scores)
-    for ending in ("png", "pdf"):
-        with draft_of(out / f"restyle.{ending}") as draft:
-            figure.savefig(draft, dpi=200, format=ending)
+    save_figure(restyling_figure(genes, kinds, scores["mean_knockout"]), out / "restyle")
     write_json(out / "restyle.json", {"seed": config.seed, "restyled_cells": config.calibrate.restyled_cells} | scores)
     return _in_words(scores, out)
 

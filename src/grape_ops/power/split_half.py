@@ -3,7 +3,7 @@
 out/
   reproducibility.tsv    one row per map
   genes.tsv              one row per map and gene: which genes to believe
-  similarities.png       every pair of genes in both maps
+  similarities.png, .pdf every pair of genes in both maps
   trust.json             the methods that calls have compared
   work/                  the methods' jobs on each half (``runner/jobs.py``)
   halves/                the cells of each half, while they are needed, and features measured on them
@@ -32,7 +32,8 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.reproducibility import map_agreement
 from grape_ops.methods import METHODS, Method, check_methods, find_methods
-from grape_ops.power.power_figures import similarities_figure
+from grape_ops.plotting.calibration_figures import similarities_figure
+from grape_ops.plotting.figure import save_figure
 from grape_ops.progress import progress
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs
@@ -161,8 +162,7 @@ def _compare(jobs: Mapping[str, Sequence[Job]], out: Path, config: Config) -> st
     for name, content in (("reproducibility.tsv", table), ("genes.tsv", pd.concat(gene_tables).round(4))):
         with draft_of(out / name) as draft:
             spreadsheet_safe(content).to_csv(draft, sep="\t", index=False)
-    with draft_of(out / "similarities.png") as draft:
-        similarities_figure(pairs, table).savefig(draft, dpi=200, format="png")
+    save_figure(similarities_figure(pairs, table), out / "similarities")
     return table.to_string(index=False)
 
 

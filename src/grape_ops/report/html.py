@@ -21,14 +21,13 @@ from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import without_nan
 from grape_ops.progress import waiting
 from grape_ops.report import report_figures
-from grape_ops.report.cells import cell_pictures
-from grape_ops.report.cost import cost_rows, network_rows
+from grape_ops.report.cell_pictures import cell_pictures
+from grape_ops.report.data_quality import count_rows, dropped_rows, flat_field_text, problem_rows, table_rows
+from grape_ops.report.gene_tables import gene_tables
 from grape_ops.report.generation import content_rows, gene_cells, recognised_rows, top_features
-from grape_ops.report.genes import gene_tables
 from grape_ops.report.inputs import ReportInputs, gather
 from grape_ops.report.projection import nearest_genes, projections
-from grape_ops.report.provenance import changed_settings, provenance_rows
-from grape_ops.report.quality import count_rows, dropped_rows, flat_field_text, problem_rows, table_rows
+from grape_ops.report.provenance import changed_settings, cost_rows, network_rows, provenance_rows
 from grape_ops.report.scores import map_from_vectors, number, own_entry, score_table
 from grape_ops.report.summary import conclusions, what_was_done
 from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_METHOD

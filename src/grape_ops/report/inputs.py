@@ -14,13 +14,13 @@ import numpy as np
 
 from grape_ops.cells.genes import BATCH_PREFIX
 from grape_ops.cells.store import CropStore
-from grape_ops.embed import embed, run_store
+from grape_ops.embed import embed, read_embedding, run_store
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import read_scores
 from grape_ops.groundtruth import GroundTruth, load_truth
 from grape_ops.report.generation import PHENOTYPE_DIR, PhenotypeCheck, read_check
-from grape_ops.schema import METRICS_FILE, OBS_IS_CONTROL, QUALITY_FILE, SCORES_JSON
+from grape_ops.schema import METRICS_FILE, OBS_IS_CONTROL, QUALITY_FILE, SCORES_JSON, UNS_METHOD, VECTORS_FILE
 from grape_ops.train.checkpoint import read_state
 from grape_ops.train.log import read_metrics
 from grape_ops.train.run import Run, open_run
@@ -39,7 +39,8 @@ class ReportInputs:
     step : steps behind the last checkpoint; 0 without one.
     averaged : whether vectors and pictures come from the filtered weights.
     metrics : lines of metrics.jsonl.
-    vectors : gene vectors of the run, with the settings of its configuration.
+    vectors : gene vectors of the run: those written beside the report or the run, else by its own ``embed`` settings.
+    own_method : name of these vectors in the scores; None if there are none, or the scores are known to be of others.
     store, quality : the crop store and its quality counts.
     truth : known complexes.
     scores : the records of a scores.json.
@@ -52,6 +53,7 @@ class ReportInputs:
     averaged: bool
     metrics: list[dict[str, Any]]
     vectors: "AnnData | None"
+    own_method: str | None
     store: CropStore | None
     quality: dict[str, Any]
     truth: GroundTruth | None
@@ -69,11 +71,6 @@ class ReportInputs:
         """Names of the batches."""
         columns = [str(column) for column in self.run.genes.columns]
         return [name.removeprefix(BATCH_PREFIX) for name in columns if name.startswith(BATCH_PREFIX)]
-
-    @property
-    def truth_sha256(self) -> str | None:
-        """Content hash of the truth, if there is one."""
-        return self.truth.sha256 if self.truth is not None else None
 
     def batch_counts(self) -> np.ndarray:
         """Cells of each perturbation in each batch: (P, batches)."""
@@ -117,17 +114,27 @@ def gather(
     state: dict[str, Any] = read_state(latest) if latest is not None else {"step": 0, "average_updates": None}
     file = run_path / METRICS_FILE
     known = look("truth", truth is not None, lambda: _truth(truth or run.truth))
+    places = dict.fromkeys((out.parent, run_path.parent, run_path))
+    written = (read_embedding(run, place / VECTORS_FILE) for place in places)
+    vectors = next((adata for adata in written if adata is not None), None)
+    if vectors is None:
+        vectors = look("vectors", False, lambda: _vectors(run, store))
+    scores_file = scores or next((place / SCORES_JSON for place in places if (place / SCORES_JSON).is_file()), None)
+    asked, others = scores is not None, scores_file is not None and _holds_other_vectors(scores_file.parent, run)
     return ReportInputs(
         run=run,
         step=state["step"],
         # Before its first update the filter holds nothing, and the trained weights are taken.
-        averaged=run.config.embed.ema and bool(state["average_updates"]),
+        averaged=run.config.embed.ema and bool(state["average_updates"])
+        if vectors is None
+        else bool(vectors.uns["grape"]["ema"]),
         metrics=list(read_metrics(file)) if file.is_file() else [],
-        vectors=look("vectors", False, lambda: _vectors(run, store)),
+        vectors=vectors,
+        own_method=None if vectors is None or others else str(vectors.uns[UNS_METHOD]),
         store=store,
         quality=_quality(store),
         truth=known,
-        scores=look("scores", scores is not None, lambda: _scores(scores, out, run_path, known)),
+        scores=look("scores", asked, lambda: _scores(scores_file, known, asked=asked, others=others)),
         check=look("check", phenotype is not None, lambda: _check(phenotype, out, run)),
         missing=missing,
     )
@@ -150,16 +157,25 @@ def _truth(name: str | None) -> GroundTruth:
     return load_truth(name)
 
 
-def _scores(asked: Path | None, out: Path, run_path: Path, truth: GroundTruth | None) -> list[MethodScores]:
-    places = [asked] if asked else [folder / SCORES_JSON for folder in (out.parent, run_path.parent, run_path)]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        what = f"There are no scores at {asked}" if asked else f"There is no {SCORES_JSON} beside the report or the run"
+def _holds_other_vectors(folder: Path, run: Run) -> bool:
+    """Whether a folder holds gene vectors, but of another run or checkpoint; its scores are of those vectors then."""
+    file = folder / VECTORS_FILE
+    return file.is_file() and read_embedding(run, file) is None
+
+
+def _scores(file: Path | None, truth: GroundTruth | None, *, asked: bool, others: bool) -> list[MethodScores]:
+    if file is None or not file.is_file():
+        what = f"There are no scores at {file}" if asked else f"There is no {SCORES_JSON} beside the report or the run"
         raise GrapeOpsError(f"{what}; `grape-ops evaluate` makes it, and `--scores` says where it is.")
-    entries = read_scores(found)
-    if asked is None and truth is not None and entries[0].truth_sha256 != truth.sha256:
+    if others and not asked:
         raise GrapeOpsError(
-            f"The scores in {found.name} beside the report or the run were judged by other complexes than those of "
+            f"{SCORES_JSON} lies beside the {VECTORS_FILE} of another run or checkpoint, so it is left out; "
+            "`--scores` takes it nevertheless."
+        )
+    entries = read_scores(file)
+    if not asked and truth is not None and entries[0].truth_sha256 != truth.sha256:
+        raise GrapeOpsError(
+            f"The scores in {file.name} beside the report or the run were judged by other complexes than those of "
             f"{truth.name}, so they are left out; `--scores` takes them nevertheless."
         )
     return entries

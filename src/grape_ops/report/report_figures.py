@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from grape_ops.evaluate.records import MethodScores
-from grape_ops.restyle.phenotype_figures import SHARES
+from grape_ops.plotting.map_figures import MAP_NAMES
+from grape_ops.plotting.phenotype_figures import SHARES
 
 Figure = dict[str, Any]
 
@@ -23,12 +24,6 @@ LOSS_NAMES = {
     "d_r1": "R1 penalty",
     "cycle": "cycle (Eq. 2)",
     "style": "style (Eq. 3)",
-}
-MAP_NAMES = {
-    "map_ema": "M, EMA",
-    "map": "M, no EMA",
-    "map_style_ema": "F(M), EMA",
-    "map_style": "F(M), no EMA",
 }
 
 

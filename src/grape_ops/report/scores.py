@@ -10,10 +10,9 @@ from grape_ops.evaluate.records import MapScore, MethodScores, Spread
 from grape_ops.evaluate.retrieval import average_precision, chance_average_precision
 from grape_ops.groundtruth import membership
 from grape_ops.report.inputs import ReportInputs
-from grape_ops.schema import OBS_IS_CONTROL, UNS_METHOD
+from grape_ops.schema import OBS_IS_CONTROL
 
 _SHOWN_DEFINITIONS = ("genes", "map", "p_value", "kmeans", "agreement", "random", "seed")
-SAME = 1e-4  # mAP of the same vectors differs by less, on any machine
 _SHOWN_DEFINITIONS = ("genes", "map", "p_value", "kmeans", "agreement", "random", "seed")
 
 
@@ -45,23 +44,14 @@ class ScoreTable:
 
 
 def own_entry(scores: Sequence[MethodScores] | None, inputs: ReportInputs) -> MethodScores | None:
-    """The scores of this run's vectors: the method of that name, or the first that is GRAPE's; None if they differ."""
-    if not scores:
-        return None
-    scores = [entry for entry in scores if _may_be_of(entry, inputs)]
-    method = str(inputs.vectors.uns[UNS_METHOD]) if inputs.vectors is not None else ""
-    named = [entry for entry in scores if entry.method == method]
-    grape = [entry for entry in scores if entry.method.lower().startswith("grape")]
-    return next(iter([*named, *grape]), None)
+    """The scores of this run's vectors, by the name of their method.
 
-
-def _may_be_of(entry: MethodScores, inputs: ReportInputs) -> bool:
-    """Whether a record's mAP over all of its genes is that of this run's vectors, as far as it can be told."""
-    found = map_from_vectors(inputs)
-    if found is None or entry.n_runs > 1:
-        return True
-    same_question = entry.truth_sha256 == inputs.truth_sha256 and entry.n_genes_own == found[2]
-    return not same_question or abs(entry.map_own_genes - found[0]) < SAME
+    None if the scores are of other vectors, or of several maps of that name (`evaluate` adds the file's), of which any
+    may be the run's.
+    """
+    name = inputs.own_method
+    found = [entry for entry in scores or () if entry.method == name or entry.method.startswith(f"{name} (")]
+    return found[0] if len(found) == 1 and found[0].method == name else None
 
 
 def score_table(scores: Sequence[MethodScores], own: MethodScores | None) -> ScoreTable:

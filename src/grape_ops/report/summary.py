@@ -4,8 +4,8 @@ import numpy as np
 
 from grape_ops.evaluate.print_scores import p_in_words
 from grape_ops.evaluate.records import MethodScores
+from grape_ops.report.data_quality import FEW_CELLS
 from grape_ops.report.inputs import ReportInputs
-from grape_ops.report.quality import FEW_CELLS
 from grape_ops.report.scores import map_from_vectors, number, own_entry
 from grape_ops.schema import INIT_FILE, OBS_N_CELLS, OBS_N_GUIDES
 

@@ -18,11 +18,12 @@ from grape_ops.cells.writer import shard_names
 from grape_ops.config import GenerateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.scores import without_nan
+from grape_ops.plotting.cell_figures import called, strip_figure
+from grape_ops.plotting.figure import FORMATS, save_figure
+from grape_ops.plotting.phenotype_figures import change_figure
+from grape_ops.plotting.pictures import channel_views
 from grape_ops.progress import progress
-from grape_ops.restyle.cell_figures import FORMATS, called, save_figure
 from grape_ops.restyle.changes import Change, paired_change, ring_edges, styles_between, unpaired_change
-from grape_ops.restyle.phenotype_figures import change_figure, strip_figure
-from grape_ops.restyle.pictures import channel_views
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row
 
@@ -129,7 +130,16 @@ def _one_way(
     views = channel_views(store.channels, real)
     made = paired_change(unchanged, restyler.images(cells, restyler.styles([row]))[0], settings.rings)
     there = unpaired_change(real, knockouts, settings.rings)
-    save_figure(change_figure(names[row], made, there, views), stem.with_name(f"{stem.name}_{CHANGES}"))
+    changes = (made, there)
+    figure = change_figure(
+        names[row],
+        [change.map for change in changes],
+        [change.profile for change in changes],
+        [change.error for change in changes],
+        ring_edges(store.crop_size, made.profile.shape[1]),
+        store.channels,
+    )
+    save_figure(figure, stem.with_name(f"{stem.name}_{CHANGES}"))
     shown = min(settings.shown, len(cells), len(knockouts))
     strips = restyler.images(cells[:shown], styles_between(restyler, start, row, settings.steps)).swapaxes(0, 1)
     ends = called(names[start]), called(names[row])

@@ -18,13 +18,14 @@ from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.writer import shard_names
 from grape_ops.config import FeatureSettings, GenerateSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.plotting.figure import save_figure
+from grape_ops.plotting.phenotype_figures import phenotype_figure, shares_figure
+from grape_ops.plotting.pictures import channel_views
 from grape_ops.progress import progress
-from grape_ops.restyle.cell_figures import save_figure
 from grape_ops.restyle.comparison import Comparison, Principal
 from grape_ops.restyle.content import unrelated_content
 from grape_ops.restyle.measure import Measurer
 from grape_ops.restyle.phenotype import FeatureSpace
-from grape_ops.restyle.phenotype_figures import phenotype_figure, shares_figure
 from grape_ops.restyle.phenotype_results import (
     FEATURES_TSV,
     PHENOTYPE_JSON,
@@ -36,7 +37,6 @@ from grape_ops.restyle.phenotype_results import (
     recognised,
     scored,
 )
-from grape_ops.restyle.pictures import channel_views
 from grape_ops.restyle.restyled_features import CONTENT_CELLS, restyled_features
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row, unseen_cells

@@ -18,9 +18,10 @@ from grape_ops.artifacts.ownership import check_folder
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import finish_shard, finish_store, put_crops, shard_names, start_shard
 from grape_ops.config import GenerateSettings
+from grape_ops.plotting.cell_figures import cells_figure, overview_figure
+from grape_ops.plotting.figure import save_figure
+from grape_ops.plotting.pictures import channel_views
 from grape_ops.progress import progress
-from grape_ops.restyle.cell_figures import cells_figure, overview_figure, save_figure
-from grape_ops.restyle.pictures import channel_views
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, ROW, SHARD

@@ -1,1 +1,1 @@
-"""Where a screen comes from: layouts of folders, cell tables, controls, and a simulated screen."""
+"""Where a screen comes from: layouts of folders, cell tables and controls."""

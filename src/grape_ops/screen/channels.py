@@ -1,7 +1,11 @@
-"""Channels by name: those of a screen, and which of them are wanted."""
+"""Channels by name: those of a screen, which of them are wanted, and which shows nuclei."""
+
+import re
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
+
+_DNA_NAME = re.compile(r"dna|dapi|hoechst|nucle(us|i|ar)|draq|h2b|sytox|\bpi\b", re.IGNORECASE)
 
 
 def chosen_channels(present: tuple[str, ...], settings: ScreenSettings) -> tuple[str, ...]:
@@ -18,3 +22,8 @@ def chosen_channels(present: tuple[str, ...], settings: ScreenSettings) -> tuple
             f"screen.channels names {', '.join(unknown)}; the screen has the channels {', '.join(present)}."
         )
     return tuple(by_name[name.lower()] for name in settings.channels) or present
+
+
+def shows_nuclei(channel: str) -> bool:
+    """Tell by a channel's name whether it shows nuclei."""
+    return _DNA_NAME.search(channel) is not None

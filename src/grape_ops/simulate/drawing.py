@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from grape_ops.simulate.phenotype import TRAIT_NAMES
+from grape_ops.simulate.simulated_phenotype import TRAIT_NAMES
 
 CHANNELS = ("DNA", "gammaH2AX", "tubulin", "actin")
 

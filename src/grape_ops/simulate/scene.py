@@ -5,7 +5,7 @@ import numpy as np
 from grape_ops.errors import GrapeOpsError
 from grape_ops.simulate.drawing import CHANNELS, draw_cell, draw_textures
 from grape_ops.simulate.optics import blur
-from grape_ops.simulate.phenotype import natural_deviations, round_up, trait_values
+from grape_ops.simulate.simulated_phenotype import natural_deviations, round_up, trait_values
 
 # Nuclei of neighbours are at least this many cell diameters apart; bodies may touch and overlap.
 LEAST_DISTANCE = 0.62

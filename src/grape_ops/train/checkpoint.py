@@ -108,6 +108,12 @@ def restore_nets(path: Path, nets: Grape, averaged: bool) -> bool:
     return averaged
 
 
+def weights_sha256(path: Path, averaged: bool) -> str:
+    """SHA-256 of a checkpoint's filtered or trained weights, as its record says it."""
+    files = json.loads((path / _STATE).read_text())["files"]
+    return str(files[_AVERAGE if averaged else _NETS]["sha256"])
+
+
 def read_state(path: Path) -> dict[str, Any]:
     """A checkpoint's record, after checking that all its files are whole."""
     try:

@@ -17,17 +17,18 @@ from grape_ops.cells.writer import shard_names
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.evaluate_files import named_maps
 from grape_ops.evaluate.maps import gene_map
-from grape_ops.evaluate.score_figures import CHANCE, COLOURS, sweep_figure
-from grape_ops.evaluate.scores import without_nan
+from grape_ops.evaluate.records import MethodScores
+from grape_ops.evaluate.score_tables import sweep_table
 from grape_ops.groundtruth import GroundTruth
+from grape_ops.plotting.figure import FORMATS, save_figure
+from grape_ops.plotting.map_figures import Plane, maps_figure, training_figure
+from grape_ops.plotting.phenotype_figures import phenotype_figure, shares_figure
+from grape_ops.plotting.pictures import channel_views
+from grape_ops.plotting.score_figures import sweep_figure
 from grape_ops.report.generation import read_check
 from grape_ops.report.inputs import ReportInputs, gather
 from grape_ops.report.projection import projections
-from grape_ops.report.report_figures import MAP_NAMES
-from grape_ops.restyle.cell_figures import FORMATS, new_figure, save_figure
-from grape_ops.restyle.phenotype_figures import phenotype_figure, shares_figure
 from grape_ops.restyle.phenotype_results import PHENOTYPE_TSV, VALUES_FILE, figure_note
-from grape_ops.restyle.pictures import channel_views
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.restyle.sampling import draw_cells, draw_matching
 from grape_ops.schema import UNS_METHOD
@@ -35,21 +36,13 @@ from grape_ops.train.run import Run
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-MARKS = ("o", "s", "D", "^", "v", "P", "X")
+    from grape_ops.plotting.figure import Figure
+
 # Eight colours by seven marks tell 56 complexes apart; with more, those of most genes are coloured.
 MOST_COMPLEXES = 40
 MOST_PANELS = 6
-UNKNOWN = "#c4c4c4"
 _CELLS_SHOWN = 6
-LINES = {
-    "map_ema": (COLOURS[0], "-"),
-    "map": (COLOURS[0], ":"),
-    "map_style_ema": (COLOURS[1], "-"),
-    "map_style": (COLOURS[1], ":"),
-}
 
 
 def write_figures(
@@ -100,10 +93,11 @@ def write_figures(
         put(name, draw(), "")
     if known is None:
         missing["fig2"] = "--phenotype names the folder that `grape-ops phenotype` wrote."
-    vectors = _maps(inputs, maps)
-    put("fig3_maps", maps_figure(vectors, inputs.truth, inputs.run.config.seed) if vectors else None, "no vectors")
+    planes = map_planes(dict(list(_maps(inputs, maps).items())[:MOST_PANELS]), inputs.run.config.seed)
+    complexes = complexes_to_colour([gene for plane in planes.values() for gene in plane.genes], inputs.truth)
+    put("fig3_maps", maps_figure(planes, complexes) if planes else None, "no vectors")
     why = inputs.missing.get("scores", "The scores hold no sweep over k: evaluate.sweep_max is below sweep_min.")
-    put("fig4_clusters", sweep_figure(without_nan(inputs.scores)) if inputs.scores else None, why)
+    put("fig4_clusters", _sweep(inputs.scores), why)
     why = "mAP along training is logged if `grape-ops train` is given --truth."
     put("fig5_training", training_figure(inputs.metrics), why)
     if earlier and drawn:
@@ -111,57 +105,17 @@ def write_figures(
     return drawn, missing
 
 
-def maps_figure(maps: Mapping[str, "AnnData"], truth: GroundTruth | None, seed: int) -> "Figure":
-    """Genes in the plane by several methods side by side, coloured by complex (Fig. 3)."""
-    named = list(maps.items())[:MOST_PANELS]
-    columns = len(named) if len(named) <= 4 else 3
-    rows = -(-len(named) // columns)
-    groups = _groups([name for _, adata in named for name in adata.obs_names], truth)
-    wide = min(4, max(1, columns + 1))
-    legend = 0.18 * -(-(len(groups) + 1) // wide) + 0.1
-    figure = new_figure(2.6 * columns + 0.4, 2.5 * rows + legend)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis, (method, adata) in zip(axes, named, strict=False):
-        genes = gene_map(adata, method)  # without controls
-        kind, plane = next(iter(projections(genes.vectors, seed, method).items()))
-        _genes(axis, plane, np.array(genes.genes), groups)
-        axis.set_title(method, fontsize=9)
-        axis.set_xlabel(kind.split(" ")[0], fontsize=7, color="#777777")
-    for axis in axes[len(named) :]:
-        axis.axis("off")
-    handles, labels = axes[0].get_legend_handles_labels()
-    if groups:
-        figure.legend(handles, labels, loc="outside lower center", ncols=wide, frameon=False, fontsize=7)
-    return figure
+def map_planes(maps: Mapping[str, "AnnData"], seed: int) -> dict[str, Plane]:
+    """Project maps to the plane, without controls: by method."""
+    planes = {}
+    for method, adata in maps.items():
+        genes = gene_map(adata, method)
+        kind, places = next(iter(projections(genes.vectors, seed, method).items()))
+        planes[method] = Plane(kind.split(" ")[0], genes.genes, places)
+    return planes
 
 
-def _genes(axis: "Axes", plane: np.ndarray, names: np.ndarray, groups: Mapping[str, Sequence[str]]) -> None:
-    known = {gene for genes in groups.values() for gene in genes}
-    others = ~np.isin(names, list(known))
-    # Genes of no known complex lie below, and do not hide the others.
-    if others.any():
-        label = "no known complex" if known else "genes"
-        axis.scatter(plane[others, 0], plane[others, 1], s=10, color=UNKNOWN, linewidths=0, label=label)
-    for index, (complex_, genes) in enumerate(groups.items()):
-        own = np.isin(names, list(genes))
-        colour, mark = COLOURS[index % len(COLOURS)], MARKS[index // len(COLOURS) % len(MARKS)]
-        label = complex_ if len(complex_) <= 30 else complex_[:29] + "…"
-        axis.scatter(
-            plane[own, 0],
-            plane[own, 1],
-            s=22,
-            color=colour,
-            marker=mark,
-            linewidths=0.3,
-            edgecolors="white",
-            label=label,
-        )
-    axis.set(xticks=[], yticks=[])
-    axis.spines[:].set_color("#cccccc")
-    axis.margins(0.06)
-
-
-def _groups(names: Sequence[str], truth: GroundTruth | None) -> dict[str, list[str]]:
+def complexes_to_colour(names: Sequence[str], truth: GroundTruth | None) -> dict[str, list[str]]:
     """Complexes to colour: each gene in the first it belongs to, complexes of most genes first."""
     present, taken = set(names), set[str]()
     groups: dict[str, list[str]] = {}
@@ -171,26 +125,6 @@ def _groups(names: Sequence[str], truth: GroundTruth | None) -> dict[str, list[s
     several = {name: genes for name, genes in groups.items() if len(genes) > 1}
     kept = sorted(several, key=lambda name: -len(several[name]))[:MOST_COMPLEXES]
     return {name: several[name] for name in several if name in kept}
-
-
-def training_figure(metrics: Sequence[Mapping[str, Any]]) -> "Figure | None":
-    """MAP along training, with and without the filter over weights, beside its chance level (Fig. 5)."""
-    lines = [line for line in metrics if line.get("map") is not None]
-    if len(lines) < 2:
-        return None
-    figure = new_figure(4.6, 3.0)
-    axis = figure.subplots()
-    steps = [line["step"] for line in lines]
-    for key, (colour, dash) in LINES.items():
-        values = [line.get(key) for line in lines]
-        if any(value is not None for value in values):
-            heights = np.array([np.nan if value is None else value for value in values], dtype=float)
-            axis.plot(steps, heights, dash, color=colour, label=MAP_NAMES[key], linewidth=1.6)
-    axis.plot(steps, [line["map_chance"] for line in lines], "--", color=CHANCE, label="chance", linewidth=1)
-    axis.set(xlabel="training step", ylabel="mAP", ylim=(0, None))
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(fontsize=7, frameon=False, ncols=2)
-    return figure
 
 
 def _phenotype_panels(
@@ -231,6 +165,10 @@ def _pictures(inputs: ReportInputs, genes: Sequence[str]) -> dict[str, tuple[Any
     unchanged, *painted = restyler.images(cells, restyler.styles([store.control_label, *rows]))
     shown = zip(genes, painted, knockouts, strict=True)
     return {gene: ((real, unchanged, restyled, knockout), views) for gene, restyled, knockout in shown}
+
+
+def _sweep(scores: Sequence[MethodScores] | None) -> "Figure | None":
+    return sweep_figure(sweep_table(scores), scores[0].kmeans.k) if scores else None
 
 
 def _maps(inputs: ReportInputs, maps: Sequence[Path]) -> dict[str, "AnnData"]:

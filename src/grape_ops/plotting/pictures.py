@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grape_ops.features import shows_nuclei
+from grape_ops.screen.channels import shows_nuclei
 
 # Black and white points: these percentiles of each cell, such that this share of the cells is not clipped. Over all
 # pixels at once, a few bright dying cells would leave the others dark.
@@ -62,6 +62,11 @@ def composite(crops: np.ndarray, views: Sequence[ChannelView]) -> np.ndarray:
         colour = np.array([int(view.colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
         mixed += light * grey(crops[:, index], view)[..., None] ** 1.5 * colour
     return mixed / np.maximum(mixed.max(axis=-1, keepdims=True), 1)
+
+
+def in_colour(crops: np.ndarray, views: Sequence[ChannelView]) -> np.ndarray:
+    """Cells as they are shown at a glance, one channel in grey: (n, C, H, H) -> (n, H, H, 3) or (n, H, H)."""
+    return composite(crops, views) if len(views) > 1 else grey(crops[:, 0], views[0])
 
 
 def in_a_row(pictures: np.ndarray, gap: int = 1) -> np.ndarray:

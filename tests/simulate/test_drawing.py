@@ -6,14 +6,14 @@ import pytest
 from grape_ops.errors import GrapeOpsError
 from grape_ops.simulate.drawing import CHANNELS, draw_cell, draw_textures
 from grape_ops.simulate.optics import draw_camera, draw_light_centres, light_field, photograph
-from grape_ops.simulate.phenotype import (
+from grape_ops.simulate.scene import LEAST_DISTANCE, draw_scene, throw_positions
+from grape_ops.simulate.simulated_phenotype import (
     TRAIT_NAMES,
     gene_shifts,
     natural_deviations,
     separated_directions,
     trait_values,
 )
-from grape_ops.simulate.scene import LEAST_DISTANCE, draw_scene, throw_positions
 
 DIAMETER = 30.0
 DNA, DAMAGE, TUBULIN, ACTIN = range(len(CHANNELS))

@@ -20,10 +20,10 @@ from PIL import Image
 from grape_ops.cells.store import CropStore
 from grape_ops.embed import trained_nets
 from grape_ops.nn.grape import Grape
+from grape_ops.plotting.pictures import ChannelView, channel_views, grey
 from grape_ops.progress import progress
 from grape_ops.report.generation import trust_of
 from grape_ops.report.inputs import ReportInputs
-from grape_ops.restyle.pictures import ChannelView, channel_views, grey
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.restyle.sampling import draw_cells, draw_matching
 

@@ -1,43 +1,24 @@
-"""Figures of restyled cells for a paper, one function each (section 4.3). Letters: n cells, C channels, H crop size."""
+"""Rows of real and restyled cells, one function per figure (section 4.3).
+
+Letters: n cells, K steps, C channels, H crop size.
+"""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grape_ops.restyle.pictures import ChannelView, composite, grey, in_a_row
+from grape_ops.plotting.figure import new_figure
+from grape_ops.plotting.pictures import ChannelView, composite, grey, in_a_row, in_colour
 from grape_ops.schema import CONTROL_LABEL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = ("pdf", "png")
 CELL_INCHES = 0.62  # width of a cell in print
 # Okabe and Ito: what most colour-blind readers tell apart.
 SOURCE_COLOUR, RESTYLED_COLOUR, REAL_COLOUR = "#7f7f7f", "#D55E00", "#0072B2"
-
-
-def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure in inches; without pyplot: no global state, no display."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    # Rows of cells stand close together.
-    layout = ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.03, hspace=0.02, wspace=0.02)
-    return Figure(figsize=(width, height), layout=layout)
-
-
-def save_figure(figure: "Figure", stem: Path) -> None:
-    """Write a figure as PDF, with text that stays text, and as PNG."""
-    import matplotlib
-
-    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
-        for ending in FORMATS:
-            # The date would make every file of the same figure another one.
-            metadata: dict[str, Any] = {"CreationDate": None} if ending == "pdf" else {}
-            figure.savefig(stem.with_name(f"{stem.name}.{ending}"), dpi=200, metadata=metadata)
 
 
 def real_name(gene: str) -> str:
@@ -76,7 +57,7 @@ def cells_figure(
     columns = min(2, len(blocks))
     lines = -(-len(blocks) // columns)
     width = CELL_INCHES * len(real)
-    figure = new_figure(columns * (width + 1.25), lines * (4 * CELL_INCHES + 0.35) + 0.1)
+    figure = new_figure(columns * (width + 1.25), lines * (4 * CELL_INCHES + 0.35) + 0.1, dense=True)
     outer = figure.add_gridspec(lines, columns, hspace=0.08)
     for place, (title, rows) in enumerate(blocks):
         axes = outer[place // columns, place % columns].subgridspec(4, 1, hspace=0.04).subplots(squeeze=False)[:, 0]
@@ -101,22 +82,43 @@ def overview_figure(
 
     On top stand the real cells, and the same restyled to where they come from.
     """
-
-    def look(part: np.ndarray) -> np.ndarray:
-        return composite(part, views) if len(views) > 1 else grey(part[:, 0], views[0])
-
     width = CELL_INCHES * len(real)
-    figure = new_figure(2 * width + 1.6, (len(genes) + 2) * (CELL_INCHES + 0.04) + 0.5)
+    figure = new_figure(2 * width + 1.6, (len(genes) + 2) * (CELL_INCHES + 0.04) + 0.5, dense=True)
     axes = figure.subplots(len(genes) + 2, 2, squeeze=False)
-    show_row(axes[0, 0], look(real), real_name(source), len(real))
-    show_row(axes[1, 0], look(unchanged), called(source), len(real))
+    show_row(axes[0, 0], in_colour(real, views), real_name(source), len(real))
+    show_row(axes[1, 0], in_colour(unchanged, views), called(source), len(real))
     for axis in axes[:2, 1]:
         axis.axis("off")
-    for line, (gene, painted, knockout) in enumerate(zip(genes, restyled, knockouts, strict=True), start=2):
-        show_row(axes[line, 0], look(painted), called(gene), len(real))
-        show_row(axes[line, 1], look(knockout), "", len(real))
+    for line, (gene, cells, knockout) in enumerate(zip(genes, restyled, knockouts, strict=True), start=2):
+        show_row(axes[line, 0], in_colour(cells, views), called(gene), len(real))
+        show_row(axes[line, 1], in_colour(knockout, views), "", len(real))
     axes[1, 0].set_title("restyled to", fontsize=9, loc="left", color=RESTYLED_COLOUR)
     axes[2, 1].set_title("real knock-outs", fontsize=9, loc="left")
+    return figure
+
+
+def strip_figure(
+    strips: np.ndarray, real: np.ndarray, target: np.ndarray, views: Sequence[ChannelView], start: str, end: str
+) -> "Figure":
+    """Cells on the way from one perturbation to another: real cell, the way in equal steps, and a real target cell.
+
+    Parameters
+    ----------
+    strips : (n, K, C, H, H), a row of pictures a cell.
+    real, target : (n, C, H, H) the cells themselves, and real cells of the target.
+    views : of the channels.
+    start, end : names of the ends.
+    """
+    n, steps = strips.shape[:2]
+    figure = new_figure(CELL_INCHES * (steps + 2) + 0.7, n * (CELL_INCHES + 0.05) + 0.5, dense=True)
+    axes = figure.subplots(n, 3, squeeze=False, gridspec_kw={"width_ratios": (1, steps, 1)})
+    for line in range(n):
+        show_row(axes[line, 0], in_colour(real[line : line + 1], views), "", 1)
+        show_row(axes[line, 1], in_colour(strips[line], views), "", steps)
+        show_row(axes[line, 2], in_colour(target[line : line + 1], views), "", 1)
+    titles = ("real", f"restyled: {start} → {end}", f"real\n{end}")
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=8)
     return figure
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from grape_ops.restyle.cell_figures import new_figure
+from grape_ops.plotting.figure import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from grape_ops.cli import app
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth import GroundTruth
-from grape_ops.report.paper import _groups, maps_figure, training_figure, write_figures
+from grape_ops.plotting.map_figures import maps_figure
+from grape_ops.report.paper_figures import complexes_to_colour, map_planes, write_figures
 from grape_ops.restyle.phenotype_results import read_table
 from grape_ops.schema import CONTROL_LABEL
 
@@ -60,7 +61,10 @@ def test_what_was_asked_for_must_be_there(full_run, check_folder, tmp_path):
 def test_genes_are_coloured_by_their_complex_and_the_control_is_left_out():
     truth = GroundTruth.of("t", {"one": ("A", "B"), "two": ("C", "D"), "absent": ("X", "Y"), "lonely": ("E",)})
     names = [*"ABCDE", CONTROL_LABEL]
-    figure = maps_figure({"first": adata(names), "second": adata(names[:4], 1)}, truth, 0)
+    planes = map_planes({"first": adata(names), "second": adata(names[:4], 1)}, 0)
+    assert [list(plane.genes) for plane in planes.values()] == [list("ABCDE"), list("ABCD")]
+    complexes = complexes_to_colour([gene for plane in planes.values() for gene in plane.genes], truth)
+    figure = maps_figure(planes, complexes)
     panels = [axis for axis in figure.axes if axis.get_title()]
     assert [axis.get_title() for axis in panels] == ["first", "second"]
     counts = [{part.get_label(): len(part.get_offsets()) for part in axis.collections} for axis in panels]
@@ -70,17 +74,7 @@ def test_genes_are_coloured_by_their_complex_and_the_control_is_left_out():
 
 def test_a_gene_of_two_complexes_is_drawn_once_and_the_largest_are_kept():
     truth = GroundTruth.of("t", {"one": ("A", "B"), "two": ("B", "C", "D")})
-    assert _groups(list("ABCD"), truth) == {"one": ["A", "B"], "two": ["C", "D"]}
+    assert complexes_to_colour(list("ABCD"), truth) == {"one": ["A", "B"], "two": ["C", "D"]}
     many = GroundTruth.of("t", {f"c{i}": (f"g{i}a", f"g{i}b", *([f"g{i}c"] if i % 2 else [])) for i in range(60)})
-    kept = _groups([gene for genes in many.complexes.values() for gene in genes], many)
+    kept = complexes_to_colour([gene for genes in many.complexes.values() for gene in genes], many)
     assert len(kept) == 40 and sum(len(genes) == 3 for genes in kept.values()) == 30
-
-
-def test_training_with_and_without_the_filter():
-    lines = [{"step": s, "map": 0.2 + s / 100, "map_ema": None if s < 2 else 0.4, "map_chance": 0.1} for s in range(4)]
-    axis = training_figure([{"step": 0, "cycle": 1.0}, *lines]).axes[0]
-    drawn = {line.get_label(): line.get_ydata() for line in axis.lines}
-    assert set(drawn) == {"M, EMA", "M, no EMA", "chance"}
-    assert drawn["M, no EMA"].tolist() == pytest.approx([0.2, 0.21, 0.22, 0.23])
-    assert np.isnan(drawn["M, EMA"][:2]).all() and drawn["M, EMA"][2:].tolist() == [0.4, 0.4]
-    assert training_figure(lines[:1]) is None and training_figure([{"step": 1, "cycle": 1.0}]) is None

@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pandas as pd
 
-from grape_ops.restyle.cell_figures import (
-    CELL_INCHES,
-    REAL_COLOUR,
-    RESTYLED_COLOUR,
-    SOURCE_COLOUR,
-    new_figure,
-    show_row,
-)
-from grape_ops.restyle.changes import Change, ring_edges
-from grape_ops.restyle.pictures import ChannelView, composite, grey
+from grape_ops.plotting.cell_figures import CELL_INCHES, REAL_COLOUR, RESTYLED_COLOUR, SOURCE_COLOUR, show_row
+from grape_ops.plotting.figure import new_figure
+from grape_ops.plotting.pictures import ChannelView, in_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,14 +45,14 @@ def phenotype_figure(
     shown = len(pictures[0]) if pictures else 0
     height = 4 * CELL_INCHES + 0.2 if pictures else 0
     width = max(1.75 * max(len(features), 1), CELL_INCHES * shown + 1.3)
-    figure = new_figure(width, height + 2.5)
+    figure = new_figure(width, height + 2.5, dense=True)
     figure.suptitle(f"{gene}: {note}", fontsize=10, x=0.01, ha="left")
     parts = figure.add_gridspec(2, 1, height_ratios=(max(height, 0.01), 2.2))
     if pictures:
         axes = parts[0].subgridspec(4, 1, hspace=0.04).subplots(squeeze=False)[:, 0]
         labels = ("control", "restyled to control", f"restyled to {gene}", f"{gene} knock-out")
         for axis, part, label in zip(axes, pictures, labels, strict=True):
-            show_row(axis, composite(part, views) if len(views) > 1 else grey(part[:, 0], views[0]), label, shown)
+            show_row(axis, in_colour(part, views), label, shown)
     if features:
         axes = parts[1].subgridspec(1, len(features)).subplots(squeeze=False)[0]
         for axis, feature in zip(axes, features, strict=True):
@@ -106,7 +99,7 @@ def shares_figure(table: pd.DataFrame) -> "Figure":
     names = ", ".join(left_out["gene_symbol"][:12]) + (f" and {len(left_out) - 12} more" if len(left_out) > 12 else "")
     told = f"Not scored ({len(left_out)}): {names}" if len(left_out) else "All genes are told from control."
     if len(scored) <= MOST_NAMED:
-        figure = new_figure(6.5, 1.5 + 0.2 * max(len(scored), 1))
+        figure = new_figure(6.5, 1.5 + 0.2 * max(len(scored), 1), dense=True)
         axis = figure.subplots()
         places = np.arange(len(scored))
         # Where there is little way to go, shares of it are of any size; what lies outside is marked at the edge.
@@ -122,7 +115,7 @@ def shares_figure(table: pd.DataFrame) -> "Figure":
         axis.axvline(0, color="#888888", linewidth=0.8)
         axis.axvline(1, color="#888888", linewidth=0.8, linestyle=":")
     else:
-        figure = new_figure(6.5, 4.4)
+        figure = new_figure(6.5, 4.4, dense=True)
         axis = figure.subplots()
         axis.plot(
             scored["auc"],
@@ -142,65 +135,47 @@ def shares_figure(table: pd.DataFrame) -> "Figure":
     return figure
 
 
-def strip_figure(
-    strips: np.ndarray, real: np.ndarray, target: np.ndarray, views: Sequence[ChannelView], start: str, end: str
+def change_figure(
+    gene: str,
+    maps: Sequence[np.ndarray],
+    profiles: Sequence[np.ndarray],
+    errors: Sequence[np.ndarray],
+    edges: np.ndarray,
+    channels: Sequence[str],
 ) -> "Figure":
-    """Cells on the way from one perturbation to another: real cell, the way in equal steps, and a real target cell.
+    """What restyling changes on average and what the knock-out changes, channel by channel: maps and rings.
 
     Parameters
     ----------
-    strips : (n, K, C, H, H), a row of pictures a cell.
-    real, target : (n, C, H, H) the cells themselves, and real cells of the target.
-    views : of the channels.
-    start, end : names of the ends.
+    gene : its symbol.
+    maps : mean differences from control by restyling and by the knock-out, (C, H, H) each, in sd of control pixels.
+    profiles, errors : the same over rings around the centre, (C, R) each, and their standard errors.
+    edges : (R + 1,) radii between the rings in px.
+    channels : their names.
     """
-
-    def look(part: np.ndarray) -> np.ndarray:
-        return composite(part, views) if len(views) > 1 else grey(part[:, 0], views[0])
-
-    n, steps = strips.shape[:2]
-    figure = new_figure(CELL_INCHES * (steps + 2) + 0.7, n * (CELL_INCHES + 0.05) + 0.5)
-    axes = figure.subplots(n, 3, squeeze=False, gridspec_kw={"width_ratios": (1, steps, 1)})
-    for line in range(n):
-        show_row(axes[line, 0], look(real[line : line + 1]), "", 1)
-        show_row(axes[line, 1], look(strips[line]), "", steps)
-        show_row(axes[line, 2], look(target[line : line + 1]), "", 1)
-    titles = ("real", f"restyled: {start} → {end}", f"real\n{end}")
-    for axis, title, place in zip(axes[0], titles, ("center", "center", "center"), strict=True):
-        axis.set_title(title, fontsize=8, loc=place)
-    return figure
-
-
-def change_figure(gene: str, made: Change, real: Change, views: Sequence[ChannelView]) -> "Figure":
-    """What restyling changes on average and what the knock-out changes, channel by channel: maps and rings."""
-    channels = len(views)
-    figure = new_figure(1.75 * channels + 0.8, 5.6)
-    axes = figure.subplots(3, channels, squeeze=False, gridspec_kw={"height_ratios": (1, 1, 1.05)})
-    size = made.map.shape[-1]
-    edges = ring_edges(size, made.profile.shape[1])
+    figure = new_figure(1.75 * len(channels) + 0.8, 5.6, dense=True)
+    axes = figure.subplots(3, len(channels), squeeze=False, gridspec_kw={"height_ratios": (1, 1, 1.05)})
     middles = (edges[1:] + edges[:-1]) / 2
-    for column, view in enumerate(views):
+    for column, channel in enumerate(channels):
         # A scale for each: what restyling changes may be far less than what the knock-out changes.
-        for line, change in enumerate((made, real)):
-            most = max(float(np.abs(change.map[column]).max()), 1e-6)
-            image = axes[line, column].imshow(change.map[column], cmap="RdBu_r", vmin=-most, vmax=most)
-            axes[line, column].set(xticks=[], yticks=[])
-            figure.colorbar(image, ax=axes[line, column], shrink=0.75, pad=0.02).ax.tick_params(labelsize=6)
+        for axis, change in zip(axes[:2, column], maps, strict=True):
+            most = max(float(np.abs(change[column]).max()), 1e-6)
+            image = axis.imshow(change[column], cmap="RdBu_r", vmin=-most, vmax=most)
+            axis.set(xticks=[], yticks=[])
+            figure.colorbar(image, ax=axis, shrink=0.75, pad=0.02).ax.tick_params(labelsize=6)
         axis = axes[2, column]
-        for change, colour, label in ((made, RESTYLED_COLOUR, "restyling"), (real, REAL_COLOUR, "knock-out")):
-            axis.plot(middles, change.profile[column], color=colour, label=label, linewidth=1.5)
-            low, high = (change.profile[column] + sign * 1.96 * change.error[column] for sign in (-1, 1))
+        drawn = zip(profiles, errors, (RESTYLED_COLOUR, REAL_COLOUR), ("restyling", "knock-out"), strict=True)
+        for profile, error, colour, label in drawn:
+            axis.plot(middles, profile[column], color=colour, label=label, linewidth=1.5)
+            low, high = (profile[column] + sign * 1.96 * error[column] for sign in (-1, 1))
             axis.fill_between(middles, low, high, color=colour, alpha=0.2, linewidth=0)
         axis.axhline(0, color="#888888", linewidth=0.7)
         axis.tick_params(labelsize=7)
         axis.set_xlabel("radius, px", fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
-        axes[0, column].set_title(view.name, fontsize=9, fontweight="bold")
-    for axis, label in zip(
-        axes[:, 0],
-        (f"restyled to {gene}\nless control", f"{gene} cells\nless control cells", "sd of control"),
-        strict=True,
-    ):
+        axes[0, column].set_title(channel, fontsize=9, fontweight="bold")
+    labels = (f"restyled to {gene}\nless control", f"{gene} cells\nless control cells", "sd of control")
+    for axis, label in zip(axes[:, 0], labels, strict=True):
         axis.set_ylabel(label, fontsize=8)
     axes[2, 0].legend(fontsize=7, frameon=False)
     return figure

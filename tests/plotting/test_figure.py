@@ -1,0 +1,45 @@
+"""How figures are written: both formats, whole, and equal files of equal figures."""
+
+from pathlib import Path
+
+import pytest
+
+from grape_ops.errors import GrapeOpsError
+from grape_ops.plotting.figure import new_figure, save_figure
+
+
+def line():
+    figure = new_figure(2, 1)
+    figure.subplots().plot([0, 1], [1, 0])
+    return figure
+
+
+def test_a_figure_is_a_pdf_and_a_png_of_its_resolution(tmp_path: Path):
+    save_figure(line(), tmp_path / "new" / "recall_0.05", dpi=100)
+    assert sorted(file.name for file in (tmp_path / "new").iterdir()) == ["recall_0.05.pdf", "recall_0.05.png"]
+    png = (tmp_path / "new" / "recall_0.05.png").read_bytes()
+    assert [int.from_bytes(png[place : place + 4], "big") for place in (16, 20)] == [200, 100]
+    assert (tmp_path / "new" / "recall_0.05.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_equal_figures_give_equal_files(tmp_path: Path):
+    for name in "ab":
+        save_figure(line(), tmp_path / name)
+    for ending in ("pdf", "png"):
+        assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+
+
+def test_a_figure_that_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatch):
+    save_figure(line(), tmp_path / "a")
+    before = (tmp_path / "a.pdf").read_bytes()
+    figure = line()
+    monkeypatch.setattr(figure, "savefig", full_disk)
+    with pytest.raises(GrapeOpsError, match="disk is full"):
+        save_figure(figure, tmp_path / "a")
+    assert (tmp_path / "a.pdf").read_bytes() == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.pdf", "a.png"]
+
+
+def full_disk(file: Path, **_):
+    file.write_bytes(b"half")
+    raise OSError(28, "No space left on device")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from grape_ops.artifacts.ownership import check_folder, check_table, warn_replaced, what_lies_at, write_text
+from grape_ops.artifacts.atomic import draft_of, drafts_of, write_text
+from grape_ops.artifacts.ownership import check_folder, check_table, warn_replaced, what_lies_at
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import discovery, score_figures
@@ -126,7 +127,6 @@ def _refuse_twice(method: str, named: dict[str, Any]) -> None:
 
 def write_details(scores: Sequence[dict[str, Any]], folder: Path) -> None:
     """Write the tables of genes, complexes, differences, sweep, recall, clusters, unmatched genes, and the figures."""
-    folder.mkdir(parents=True, exist_ok=True)
     unmatched = [(entry["method"], gene) for entry in scores for gene in entry["unmatched_genes"]]
     tables = {
         "genes": gene_table(scores),
@@ -137,12 +137,14 @@ def write_details(scores: Sequence[dict[str, Any]], folder: Path) -> None:
         "leiden": leiden_table(scores),
         "unmatched": pd.DataFrame(unmatched, columns=["method", "gene_symbol"]),
     }
-    for name, table in tables.items():
-        table.to_csv(folder / f"{name}.tsv", sep="\t", index=False)
+    with drafts_of(*(folder / f"{name}.tsv" for name in tables)) as drafts:
+        for draft, table in zip(drafts, tables.values(), strict=True):
+            table.to_csv(draft, sep="\t", index=False)
     for name, draw in score_figures.FIGURES.items():
         figure = draw(scores)
         if figure is not None:
-            figure.savefig(folder / f"{name}.png", dpi=150)
+            with draft_of(folder / f"{name}.png", forced=False) as draft:
+                figure.savefig(draft, dpi=150)
 
 
 def write_neighbours(
@@ -203,5 +205,5 @@ def _tsv(table: pd.DataFrame, out: Path | None) -> str:
     text = table.to_csv(sep="\t", index=False, float_format="%.6g")
     if out is not None:
         check_table(out, [str(name) for name in table])
-        write_text(out, text)
+        write_text(out, text, tell=True)
     return text

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from grape_ops.artifacts.atomic import drafts_of
 from grape_ops.schema import SCORES_CSV, SCORES_JSON
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ PRINTED_CLUSTERINGS = ("purity", "nmi", "ari")
 
 def write_scores(scores: Sequence[dict[str, Any]], out: Path) -> None:
     """Write ``scores.json`` (everything) and ``scores.csv`` (a line a method) into the folder ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / SCORES_JSON).write_text(json.dumps(without_nan(list(scores)), indent=1, allow_nan=False) + "\n")
-    score_table(scores).to_csv(out / SCORES_CSV, index=False)
+    with drafts_of(out / SCORES_CSV, out / SCORES_JSON) as (table, records):
+        score_table(scores).to_csv(table, index=False)
+        records.write_text(json.dumps(without_nan(list(scores)), indent=1, allow_nan=False) + "\n")
 
 
 def without_nan(value: Any) -> Any:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from grape_ops.artifacts.ownership import check_file, put_in_place
+from grape_ops.artifacts.atomic import draft_of
+from grape_ops.artifacts.ownership import check_file
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.embed import run_store
@@ -60,15 +61,13 @@ def write_h5sc(run_path: Path, out: Path, settings: Config) -> None:
         "compression": "lzf",
         "origin": f"{_ORIGIN}{CELLS_FILE} of the crop store {store.path.name}",
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(f".{out.name}.partial")
-    adata.write_h5ad(draft)
-    with h5py.File(draft, "r+") as file:
-        shape = (len(store), len(names), store.crop_size, store.crop_size)
-        images = file["obsm"].create_dataset(IMAGES, shape, "f2", chunks=(1, *shape[1:]), compression="lzf")
-        images.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        _fill(images, store, nucleus)
-    put_in_place(draft, out)
+    with draft_of(out, tell=True) as draft:
+        adata.write_h5ad(draft)
+        with h5py.File(draft, "r+") as file:
+            shape = (len(store), len(names), store.crop_size, store.crop_size)
+            images = file["obsm"].create_dataset(IMAGES, shape, "f2", chunks=(1, *shape[1:]), compression="lzf")
+            images.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+            _fill(images, store, nucleus)
 
 
 def _is_ours(file: Path) -> bool:

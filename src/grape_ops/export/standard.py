@@ -9,7 +9,6 @@ Letters: P perturbations, K features.
 """
 
 import re
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import pandas as pd
 import yaml
 from anndata import AnnData
 
+from grape_ops.artifacts.atomic import draft_folder_of
 from grape_ops.config import Config, ExportSettings
 from grape_ops.embed import run_store
 from grape_ops.errors import GrapeOpsError
@@ -59,20 +59,16 @@ def write_standard(run_path: Path, out: Path, settings: Config) -> None:
     measured = measure_perturbations(store, settings, run.config.seed)
     aggregated = _aggregated(adata, cells, measured, number_clusters(adata, run_path, settings), settings.export)
 
-    draft = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(draft, ignore_errors=True)
-    experiment = draft / (re.sub(r"[^A-Za-z0-9._-]+", "-", run_path.resolve().name) or "screen")
-    (experiment / "metadata").mkdir(parents=True)
-    shown = experiment / "visualizations" / VISUALIZATION
-    shown.mkdir(parents=True)
-    guides.library.to_csv(experiment / "metadata" / "perturbation_library.csv", index=False)
-    cells.to_parquet(experiment / "cell_data.parquet", index=False)
-    aggregated.write_h5ad(shown / "aggregated_data.h5ad")
-    write_examples(store, cells, settings.export, run.config.seed, shown / "examples.zarr")
-    _write_metadata(draft, experiment, settings.export)
-    if out.exists():
-        out.rmdir()
-    draft.replace(out)
+    with draft_folder_of(out) as draft:
+        experiment = draft / (re.sub(r"[^A-Za-z0-9._-]+", "-", run_path.resolve().name) or "screen")
+        (experiment / "metadata").mkdir(parents=True)
+        shown = experiment / "visualizations" / VISUALIZATION
+        shown.mkdir(parents=True)
+        guides.library.to_csv(experiment / "metadata" / "perturbation_library.csv", index=False)
+        cells.to_parquet(experiment / "cell_data.parquet", index=False)
+        aggregated.write_h5ad(shown / "aggregated_data.h5ad")
+        write_examples(store, cells, settings.export, run.config.seed, shown / "examples.zarr")
+        _write_metadata(draft, experiment, settings.export)
 
 
 def _small_umap(vectors: np.ndarray, seed: int) -> np.ndarray:

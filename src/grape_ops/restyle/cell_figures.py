@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from grape_ops.artifacts.atomic import draft_of
 from grape_ops.restyle.pictures import ChannelView, composite, grey, in_a_row
 from grape_ops.schema import CONTROL_LABEL
 
@@ -37,7 +38,8 @@ def save_figure(figure: "Figure", stem: Path) -> None:
         for ending in FORMATS:
             # The date would make every file of the same figure another one.
             metadata: dict[str, Any] = {"CreationDate": None} if ending == "pdf" else {}
-            figure.savefig(stem.with_name(f"{stem.name}.{ending}"), dpi=200, metadata=metadata)
+            with draft_of(stem.with_name(f"{stem.name}.{ending}"), forced=False) as draft:
+                figure.savefig(draft, dpi=200, metadata=metadata)
 
 
 def real_name(gene: str) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from grape_ops.artifacts.atomic import locked
 from grape_ops.cells.batches import Batch, BatchLoader, Sampler, StandardizedCrops, hold_out
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, TrainSettings
@@ -49,12 +50,19 @@ def train(store_path: Path, out: Path, config: Config, *, truth: str | None = No
     GrapeOpsError : something about the input does not fit, memory runs out, or the losses are no longer finite.
     Interrupted : Ctrl-C or SIGTERM; a checkpoint of the last whole step is written before.
     """
-    # The cells, the engine, and the folder.
+    fabric = start_engine(config.train)
+    with ExitStack() as lock:
+        first_alone(fabric, lambda: lock.enter_context(locked(out, "a run")))
+        return _train(fabric, store_path, out, config, truth, resume)
+
+
+def _train(fabric: Fabric, store_path: Path, out: Path, config: Config, truth: str | None, resume: bool) -> Run:
+    """Train in a folder that no other process writes into."""
+    # The cells and the folder.
     settings = config.train
     store = CropStore.open(store_path, settings.unit)
     check_truth_not_genes(store, truth)
     judge = MapMonitor.of(store.perturbations, truth) if truth else None
-    fabric = start_engine(settings)
     first_alone(fabric, lambda: check_not_too_large(store, config, fabric.device))
     first_alone(fabric, lambda: prepare_run(out, store, config, truth, resume))
     first_alone(fabric, lambda: warn_mismatches(store, config))

@@ -25,6 +25,8 @@ LOCK_FILE = ".grape-ops.lock"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors that only writing meets
 _DRAFT = re.compile(r"\.draft-(?P<host>[^-]*)-(?P<pid>\d+)-\d+-(?P<name>.+)")
 _NUMBERS = itertools.count()
+_NUMBER = re.compile(r"os error (\d+)")  # in messages of safetensors
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # in those of numpy
 _LONGEST = 120  # letters of a name that a draft's name takes over; file systems allow 255 bytes
 
 
@@ -200,21 +202,24 @@ def output_errors(place: Path) -> Iterator[None]:
 
     Raises
     ------
-    GrapeOpsError : for an ``OSError`` of the block, unless it names a file elsewhere, which was to be read.
+    GrapeOpsError : for an error of the system in the block, unless it names a file elsewhere, which was to be read.
     """
     try:
         yield
-    except OSError as error:
-        if isinstance(error.filename, str | Path):
+    except Exception as error:
+        number = _system_error(error)
+        if number is None and not isinstance(error, OSError):
+            raise
+        if isinstance(error, OSError) and isinstance(error.filename, str | Path):
             named = Path(error.filename)
             if not named.is_relative_to(place.parent) and not place.is_relative_to(named):
                 raise
-        raise GrapeOpsError(in_words(error, place)) from error
+        raise GrapeOpsError(in_words(number, place, error)) from error
 
 
-def in_words(error: OSError, place: Path | str) -> str:
-    """Say what an error of the output side means, and what mends it."""
-    match error.errno:
+def in_words(number: int | None, place: Path | str, error: Exception) -> str:
+    """Say what an error of the output side, by its number in the system, means, and what mends it."""
+    match number:
         case errno.ENOSPC:
             return f"The disk is full: {place} could not be written. What was there before is whole; make room."
         case errno.EDQUOT:
@@ -224,7 +229,19 @@ def in_words(error: OSError, place: Path | str) -> str:
         case errno.ENOENT | errno.ENOTDIR:
             return f"{place} could not be written: its folder is not there, or was removed meanwhile."
         case _:
-            return f"{place} could not be written: {error.strerror or error}."
+            return f"{place} could not be written: {getattr(error, 'strerror', None) or error}."
+
+
+def _system_error(error: Exception) -> int | None:
+    """What the system said, which some libraries only tell in their messages."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    if isinstance(error, GrapeOpsError):
+        return None
+    if _CUT_SHORT.search(str(error)):
+        return errno.ENOSPC
+    found = _NUMBER.search(str(error))
+    return int(found[1]) if found else None
 
 
 def _draft_name(path: Path) -> Path:

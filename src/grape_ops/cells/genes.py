@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.artifacts.atomic import draft_of
+from grape_ops.artifacts.hdf5 import write_anndata
 from grape_ops.artifacts.ownership import check_file
 from grape_ops.cells.store import CropStore
 from grape_ops.schema import CONTROL_LABEL, GUIDE, OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_MADE_BY, UNS_METHOD
@@ -80,4 +81,4 @@ def write_gene_vectors(adata: "AnnData", out: Path) -> None:
     """Write gene vectors as ``.h5ad``; the file appears when it is complete."""
     check_vectors_place(out)
     with draft_of(out, tell=True) as draft:
-        adata.write_h5ad(draft)
+        write_anndata(adata, draft)

@@ -61,7 +61,7 @@ def main() -> None:
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        sys.stderr.write(f"Error: {in_words(error, error.filename or 'the result')}\n")
+        sys.stderr.write(f"Error: {in_words(error.errno, error.filename or 'the result', error)}\n")
         sys.exit(1)
     except SystemExit as end:
         if end.code == 128 + signal.SIGINT:  # what Typer makes of Ctrl-C

@@ -18,6 +18,7 @@ import yaml
 from anndata import AnnData
 
 from grape_ops.artifacts.atomic import draft_folder_of
+from grape_ops.artifacts.hdf5 import write_anndata
 from grape_ops.config import Config, ExportSettings
 from grape_ops.embed import run_store
 from grape_ops.errors import GrapeOpsError
@@ -66,7 +67,7 @@ def write_standard(run_path: Path, out: Path, settings: Config) -> None:
         shown.mkdir(parents=True)
         guides.library.to_csv(experiment / "metadata" / "perturbation_library.csv", index=False)
         cells.to_parquet(experiment / "cell_data.parquet", index=False)
-        aggregated.write_h5ad(shown / "aggregated_data.h5ad")
+        write_anndata(aggregated, shown / "aggregated_data.h5ad")
         write_examples(store, cells, settings.export, run.config.seed, shown / "examples.zarr")
         _write_metadata(draft, experiment, settings.export)
 

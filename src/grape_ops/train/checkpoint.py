@@ -6,7 +6,6 @@ A checkpoint is a folder ``step_00000100/`` with ``nets.safetensors``, ``average
 
 import json
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,6 @@ from grape_ops.schema import CHECKPOINTS_DIR
 from grape_ops.train.ema import WeightAverage
 
 FORMAT = 1
-_OS_ERROR = re.compile(r"os error (\d+)")  # how safetensors names what the system said
 _NETS, _AVERAGE, _OPTIMIZERS, _STATE = (
     "nets.safetensors",
     "average.safetensors",
@@ -150,11 +148,7 @@ def _restore_optimizers(optimizers: dict[str, torch.optim.Optimizer], tensors: d
 
 
 def _save(tensors: dict[str, Tensor], file: Path) -> None:
-    try:
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, file)
-    except SafetensorError as error:
-        number = _OS_ERROR.search(str(error))
-        raise OSError(int(number[1]), str(error)) if number else error from None
+    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, file)
     with file.open("rb") as handle:
         os.fsync(handle.fileno())
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from grape_ops.artifacts.atomic import clear_leftovers, draft_folder_of, write_json
+from grape_ops.artifacts.atomic import clear_leftovers, draft_folder_of, write_text
 from grape_ops.cells.store import sha256_of
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import Grape
@@ -73,7 +73,8 @@ def save_checkpoint(run: Path, state: TrainingState, keep: int, keep_every: int 
         _save(_optimizer_tensors(state.optimizers), draft / _OPTIMIZERS)
         files = {f.name: {"bytes": f.stat().st_size, "sha256": sha256_of(f)} for f in sorted(draft.iterdir())}
         updates = state.average.updates if state.average is not None else None
-        write_json(draft / _STATE, {"format": FORMAT, "step": state.step, "average_updates": updates, "files": files})
+        record = {"format": FORMAT, "step": state.step, "average_updates": updates, "files": files}
+        write_text(draft / _STATE, json.dumps(record, indent=2))
     for old in checkpoints(run)[:-keep]:
         if not keep_every or int(old.name[5:]) % keep_every:
             shutil.rmtree(old)

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from grape_ops.artifacts.atomic import draft_of, write_json, write_text
+from grape_ops.artifacts.atomic import draft_of, write_text
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.cells.genes import gene_table
 from grape_ops.cells.store import CropStore, store_fingerprint
@@ -167,7 +167,7 @@ def _create(out: Path, store: CropStore, config: Config, truth: str | None) -> R
         "crop_size": store.crop_size,
         "truth": os.path.relpath(truth, out) if truth and Path(truth).is_file() else truth,
     }
-    write_json(out / RUN_FILE, record)  # last: it makes the folder a run
+    write_text(out / RUN_FILE, json.dumps(record, indent=2))  # last: it makes the folder a run
     return Run(out, config, record, genes)
 
 

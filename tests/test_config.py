@@ -6,7 +6,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from grape_ops.config import Config, dump_config, load_config, preset_names, read_yaml
+from grape_ops.config import Config, dump_config, flatten, load_config, preset_names, read_yaml
 from grape_ops.errors import GrapeOpsError
 
 
@@ -60,6 +60,33 @@ def test_every_setting_carries_a_sentence():
             else:
                 assert field.description, name
                 assert field.description.endswith("."), name
+
+
+def test_what_no_result_depends_on_is_known_by_its_field():
+    config = Config()
+    decisive = flatten(config.decisive()).keys()
+    assert {name for name in flatten(config.model_dump(mode="json")) if name not in decisive} == {
+        "calibrate.keep_stores",
+        "features.cache",
+        "features.workers",
+        "preprocess.most_lost",
+        "preprocess.on_problem",
+        "preprocess.workers",
+        "train.accelerator",
+        "train.accumulate",
+        "train.activation_checkpointing",
+        "train.checkpoint_every",
+        "train.compile",
+        "train.devices",
+        "train.evaluate_every",
+        "train.keep_checkpoints",
+        "train.keep_every",
+        "train.log_every",
+        "train.nodes",
+        "train.resident",
+        "train.tensorboard",
+        "train.threads",
+    }
 
 
 def test_settings_are_frozen():

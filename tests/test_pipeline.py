@@ -1,6 +1,7 @@
 """From raw tiles to a report through the command line, as a user types it."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -16,6 +17,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+from grape_ops.artifacts.atomic import locked
 from grape_ops.artifacts.steps import Step
 from grape_ops.cli import app, main
 from grape_ops.config import load_config, preset_names
@@ -180,6 +182,12 @@ def test_the_folder_of_a_pipeline_is_no_place_for_another_evaluation(done: Path)
     result = CliRunner().invoke(app, arguments)
     assert "belongs to a pipeline" in str(result.exception)
     assert (done / "scores.json").read_bytes() == before
+
+
+def test_a_pipeline_is_done_by_one_process_at_a_time(tmp_path: Path):
+    with locked(tmp_path, "a pipeline"), pytest.raises(GrapeOpsError, match=r"is being written by process \d+"):
+        run_pipeline(write_plan(tmp_path))
+    assert os.listdir(tmp_path) == ["pipeline.yaml"]
 
 
 def test_what_no_step_made_is_left_alone(tmp_path: Path):

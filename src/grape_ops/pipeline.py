@@ -13,8 +13,10 @@ import typer
 import yaml
 from pydantic import Field, ValidationError
 
+from grape_ops.artifacts.atomic import locked, write_text
+from grape_ops.artifacts.identity import identity_of
 from grape_ops.artifacts.ownership import check_folder
-from grape_ops.artifacts.steps import OUTDATED_DIR, Step, do, sha256
+from grape_ops.artifacts.steps import OUTDATED_DIR, Step, do
 from grape_ops.config import Config, Settings, lay_over, merged, misfits, parse_config, read_yaml
 from grape_ops.errors import LEFT_OUT, GrapeOpsError
 from grape_ops.progress import note
@@ -56,6 +58,12 @@ def run_pipeline(file: Path, overrides: Iterable[str] = ()) -> None:
     GrapeOpsError : the file does not fit, or a step's input does not.
     """
     plan, config = read_pipeline(file, overrides)
+    with locked(file.parent / plan.out, "a pipeline"):
+        _do_steps(plan, config, file)
+
+
+def _do_steps(plan: PipelineFile, config: Config, file: Path) -> None:
+    """Do the steps that are not up to date, in a folder that no other process writes into."""
     out = file.parent / plan.out
     for step in _steps(plan, config, file.parent):
         do(step, out)
@@ -83,7 +91,6 @@ def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
     for override in overrides:
         lay_over(settings, override)
     check_folder(out, "the demo", marker=PIPELINE_FILE, in_pipeline=True)
-    out.mkdir(parents=True, exist_ok=True)
     plan: dict[str, Any] = {
         "simulate": True,
         "screen": "screen",
@@ -99,12 +106,12 @@ def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
     text = "# Everything `grape-ops demo` does; `grape-ops run` on this file does it again.\n" + yaml.safe_dump(
         plan, sort_keys=False
     )
-    if file.exists() and (earlier := file.read_text()) != text:
-        kept = out / OUTDATED_DIR / f"pipeline-{sha256(earlier)[:8]}.yaml"
-        kept.parent.mkdir(exist_ok=True)
-        file.replace(kept)
-        note(f"{file} is written anew; the earlier one is {kept}. `grape-ops run` would have done it as it was.")
-    file.write_text(text)
+    with locked(out, "the demo"):
+        if file.exists() and (earlier := file.read_text()) != text:
+            kept = out / OUTDATED_DIR / f"pipeline-{identity_of(earlier)[:8]}.yaml"
+            write_text(kept, earlier)
+            note(f"{file} is written anew; the earlier one is {kept}. `grape-ops run` would have done it as it was.")
+        write_text(file, text)
     run_pipeline(file)
 
 
@@ -153,9 +160,8 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
 
     out, screen = base / plan.out, base / plan.screen
     store, run = out / "store", out / "run"
-    settings = config.model_dump(mode="json")
     if plan.simulate:
-        step = Step("simulate", settings["simulate"], (screen,), lambda _: _simulate(screen, config))
+        step = Step("simulate", config.simulate.decisive(), (screen,), lambda _: _simulate(screen, config))
         yield step
         origin: Any = step.fingerprint
     else:
@@ -163,7 +169,7 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
     truth, judged_by = _truth(plan, base)
     cut = Step(
         "preprocess",
-        [origin, settings["screen"], _what_decides(settings["preprocess"])],
+        [origin, config.screen.decisive(), config.preprocess.decisive()],
         (store,),
         lambda resume: _preprocess(screen, store, config, resume),
     )
@@ -184,7 +190,7 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
     if truth and scores:
         judged = Step(
             "evaluate",
-            [inputs, judged_by, settings["evaluate"], config.seed],
+            [inputs, judged_by, config.evaluate.decisive(), config.seed],
             (scores, out / SCORES_CSV, out / DETAILS_DIR),
             lambda _: _evaluate([file for file, _ in vectors], truth, out, config),
         )
@@ -199,7 +205,7 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
         # Prior knowledge is the same for both halves of the cells.
         methods = ["grape", *(name for name in plan.baselines if find_method(name).reads != "prior knowledge")]
         decisive = [find_method(method).decisive(config) for method in methods]
-        inputs = [trained.fingerprint, methods, decisive, settings["embed"], settings["evaluate"]]
+        inputs = [trained.fingerprint, methods, decisive, config.embed.decisive(), config.evaluate.decisive()]
         yield Step("trust", inputs, (out / TRUST_DIR,), lambda _: _trust(store, out / TRUST_DIR, methods, config))
 
 
@@ -212,13 +218,6 @@ def _truth(plan: PipelineFile, base: Path) -> tuple[str | None, str | None]:
     beside = base / plan.truth
     name = str(beside) if beside.is_file() else plan.truth
     return name, load_truth(name).sha256
-
-
-def _what_decides(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of the preprocessing that decide what comes out."""
-    from grape_ops.preprocess.store_folder import FREE_TO_CHANGE
-
-    return {key: value for key, value in settings.items() if key not in FREE_TO_CHANGE}
 
 
 def _train_step(store: Path, run: Path, config: Config, truth: str | None, cut: Step) -> Step:
@@ -242,7 +241,7 @@ def _embed_step(run: Path, file: Path, position: int, config: Config, trained: S
 
     return Step(
         f"embed-{position}",
-        [trained.fingerprint, position, config.embed.model_dump(mode="json")],
+        [trained.fingerprint, position, config.embed.decisive()],
         (file,),
         act,
     )
@@ -264,8 +263,8 @@ def _phenotype_step(run: Path, store: Path, folder: Path, config: Config, traine
 
         write_check(run, store, folder, config.generate, config.features, seed=config.seed)
 
-    own = config.model_dump(mode="json", include={"seed", "generate"})
-    return Step("phenotype", [trained.fingerprint, own, config.features.decisive()], (folder,), act)
+    own = [config.seed, config.generate.decisive(), config.features.decisive()]
+    return Step("phenotype", [trained.fingerprint, *own], (folder,), act)
 
 
 def _simulate(screen: Path, config: Config) -> None:
@@ -306,4 +305,4 @@ def _listing(screen: Path) -> Any:
     if not files:
         raise GrapeOpsError(f"The screen folder {screen} is empty; its layout may need a {SCREEN_FILE}.")
     facts = [[str(p.relative_to(screen)), (s := p.stat()).st_size, s.st_mtime_ns] for p in files]
-    return sha256(facts)
+    return identity_of(*facts)

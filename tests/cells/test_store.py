@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from grape_ops.cells.batches import StandardizedCrops
 from grape_ops.cells.standardize import PixelSums, control_sums, merge_sums
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, meta_checksum
 from grape_ops.cells.writer import put_crops, shard_names, start_shard, write_store
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import CONTROL_LABEL, UNFINISHED_DIR
@@ -109,9 +109,22 @@ def test_verify_finds_a_flipped_bit(store):
         CropStore.open(store).verify()
 
 
+def test_verify_finds_an_edited_description(store):
+    opened = CropStore.open(store)
+    _edit_by_hand(store)
+    with pytest.raises(GrapeOpsError, match=r"store\.json was changed since it was written"):
+        opened.verify()
+
+
 def _edit(store: Path, **changes: object) -> None:
+    meta = json.loads((store / "store.json").read_text()) | changes
+    (store / "store.json").write_text(json.dumps(meta | {"checksum": meta_checksum(meta)}))
+
+
+def _edit_by_hand(store: Path) -> None:
     meta = json.loads((store / "store.json").read_text())
-    (store / "store.json").write_text(json.dumps(meta | changes))
+    meta["batches"][0]["mean"][0] += 0.1
+    (store / "store.json").write_text(json.dumps(meta))
 
 
 def _begin_only(store: Path) -> None:
@@ -137,6 +150,7 @@ DAMAGE = {
         "lacks",
     ),
     "unknown pixels": (lambda s: _edit(s, pixel_type="float16"), "lacks a known pixel_type"),
+    "edited by hand": (_edit_by_hand, r"store\.json was changed since it was written"),
     "missing shard": (lambda s: (s / "shards/P2_A1.npy").unlink(), r"P2_A1\.npy is missing"),
     "short shard": (lambda s: (s / "shards/P2_A1.npy").write_bytes(b"\x93NUMPY"), "is 6 bytes long"),
     "broken header": (

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tiny_screen import contents, make_screen, reads, signalling
 
+from grape_ops.artifacts import atomic
 from grape_ops.cells.store import CropStore
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
@@ -108,24 +109,23 @@ def test_a_worker_that_is_ended_from_outside_is_an_error_and_loses_nothing(finis
 @pytest.mark.parametrize("victim", ["store.json", "cells.parquet"])
 def test_killed_between_the_last_files(finished, tmp_path, victim, monkeypatch):
     screen = make_screen(tmp_path / "screen")
-    import grape_ops.cells.writer as writer
-
-    settle = writer.settle
+    settle = atomic.settle
 
     def dies(part: Path, file: Path) -> None:
         if file.name == victim:
             raise KeyboardInterrupt
         settle(part, file)
 
-    monkeypatch.setattr(writer, "settle", dies)
+    monkeypatch.setattr(atomic, "settle", dies)
     with pytest.raises(KeyboardInterrupt):
         preprocess(screen, tmp_path / "store", settings())
-    monkeypatch.setattr(writer, "settle", settle)
+    monkeypatch.setattr(atomic, "settle", settle)
     before = len(reads(screen.root))
     preprocess(screen, tmp_path / "store", settings(), resume=True)
     assert contents(tmp_path / "store") == finished[1]
     assert len(reads(screen.root)) == before
     assert not list((tmp_path / "store").rglob("*.partial"))
+    assert not list((tmp_path / "store").rglob(".*"))
 
 
 def test_an_interrupted_shard_is_made_afresh(finished, tmp_path):

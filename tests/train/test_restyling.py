@@ -286,6 +286,20 @@ def test_a_classifier_that_is_looked_through_is_part_of_what_a_run_learns(tiny_c
     assert decisive_settings(plain[0]) == decisive_settings(plain[1])
 
 
+def test_what_decides_which_cells_are_matched_may_not_change_when_a_run_goes_on(tiny_store, tiny_config, tmp_path):
+    config = looking(tiny_config)
+    assert config.train.loss.match > 0
+    run = train(tiny_store.path, tmp_path / "run", config)
+    parts = looking(tiny_config, "train.accumulate=2")
+    with pytest.raises(GrapeOpsError, match=r"train\.accumulate: was 1, is 2\n.*which they are"):
+        train(tiny_store.path, run.path, parts, resume=True)
+    spread = (looking(tiny_config, f"train.devices={d}", f"train.nodes={n}") for d, n in ((1, 1), (2, 1), (1, 2)))
+    one, devices, nodes = map(decisive_settings, spread)
+    assert one != devices == nodes
+    free = tiny_config.train.model_copy(update={"accumulate": 2, "devices": 2})
+    assert decisive_settings(tiny_config.model_copy(update={"train": free})) == decisive_settings(tiny_config)
+
+
 def test_the_classifier_is_counted(tiny_store, tiny_config):
     plain, looks = tiny_config, looking(tiny_config)
     work = multiply_adds(looks, 4, 2, 32)

@@ -18,7 +18,7 @@ from grape_ops.config import Config, dump_config, lay_over, parse_config
 from grape_ops.errors import GrapeOpsError, Interrupted
 from grape_ops.schema import CHECKPOINTS_DIR, METRICS_FILE
 from grape_ops.train.checkpoint import checkpoints, restore_nets
-from grape_ops.train.log import IntervalMean, check_finite, read_metrics
+from grape_ops.train.log import IntervalMean, MetricsLog, check_finite, read_metrics
 from grape_ops.train.loop import train
 from grape_ops.train.run import open_run
 from grape_ops.train.stop import stop_signals
@@ -170,6 +170,15 @@ def test_a_second_run_in_a_folder_is_refused(tiny_store, tiny_config, tmp_path):
         train(tiny_store.path, tmp_path, config)
     with pytest.raises(GrapeOpsError, match=r"model.style_dim: was 4, is 5"):
         train(tiny_store.path, tmp_path, changed(config, "model.style_dim=5"), resume=True)
+
+
+def test_a_run_that_goes_on_from_nothing_logs_its_start_once(tmp_path):
+    for _ in range(2):  # killed before its first checkpoint, and resumed
+        MetricsLog(tmp_path, 0).write(0, {"start_s": 1.0})
+    assert [line["step"] for line in read_metrics(tmp_path / METRICS_FILE)] == [0]
+    MetricsLog(tmp_path, 0).write(2, {"cycle": 1.0})
+    (tmp_path / METRICS_FILE).write_text((tmp_path / METRICS_FILE).read_text() + "null\n")
+    assert [line["step"] for line in read_metrics(tmp_path / METRICS_FILE)] == [2]
 
 
 def test_fewer_steps_than_a_run_has_are_refused(tiny_store, tiny_config, tmp_path):

@@ -1,5 +1,6 @@
 """Where results go: a command replaces what it made itself there, and nothing else."""
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -43,10 +44,11 @@ def check_folder(
 
     Raises
     ------
-    GrapeOpsError : it is a file, or holds something else.
+    GrapeOpsError : it is a file, holds something else, or cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise GrapeOpsError(f"{folder} is a file; name a folder for {what} with --out.")
+    _check_writable(folder)
     if not folder.is_dir():
         return
     if (folder / STAMPS_DIR).is_dir() and not in_pipeline:
@@ -74,10 +76,11 @@ def check_file(file: Path, what: str, *, example: str, is_ours: Callable[[Path],
 
     Raises
     ------
-    GrapeOpsError : it is a folder, or a file of somebody else.
+    GrapeOpsError : it is a folder, or a file of somebody else, or its folder cannot be written.
     """
     if file.is_dir():
         raise GrapeOpsError(f"{file} is a folder; name a file for {what}, for example {file / example}.")
+    _check_writable(file.parent)
     if not file.exists():
         return
     if not is_ours(file):
@@ -97,21 +100,14 @@ def check_table(file: Path, columns: Sequence[str]) -> None:
     check_file(file, f"a table of {', '.join(columns)}", example="table.tsv", is_ours=is_ours)
 
 
-def put_in_place(draft: Path, file: Path) -> None:
-    """Give a finished file its name, and say so if an earlier result gives way."""
-    warn_replaced(file)
-    draft.replace(file)
-
-
 def warn_replaced(result: Path) -> None:
     """Say that an earlier result gives way, if there is one."""
     if result.exists():
         note(f"an earlier {result} was replaced.")
 
 
-def write_text(file: Path, text: str) -> None:
-    """Write a file at once, and say so if an earlier result gives way."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.partial")
-    draft.write_text(text, encoding="utf-8")
-    put_in_place(draft, file)
+def _check_writable(folder: Path) -> None:
+    """Stop before hours of work whose result could not be written."""
+    there = next((place for place in (folder, *folder.absolute().parents) if place.is_dir()), folder)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise GrapeOpsError(f"You may not write into {there}. Name another place with --out.")

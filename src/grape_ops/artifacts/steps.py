@@ -5,7 +5,6 @@ but is not finished makes the step go on; one that does not fit makes it start a
 whole, in ``outdated/STEP-HASH/``, and comes back when inputs and settings are those again.
 """
 
-import hashlib
 import itertools
 import json
 import shutil
@@ -17,6 +16,8 @@ from typing import Any
 import typer
 
 from grape_ops import __version__
+from grape_ops.artifacts.atomic import output_errors, write_json
+from grape_ops.artifacts.identity import identity_of
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import STAMPS_DIR
 
@@ -48,12 +49,26 @@ class Step:
     @property
     def identity(self) -> str:
         """SHA-256 of the inputs: results of equal identity can be gone on with."""
-        return sha256([__version__, self.inputs])
+        return identity_of(__version__, self.inputs)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of inputs and goal: what later steps depend on."""
-        return sha256([self.identity, self.goal])
+        return identity_of(self.identity, self.goal)
+
+
+@dataclass(frozen=True)
+class _Stamp:
+    """What a step has written down about a result; a stamp that cannot be read says nothing.
+
+    Attributes
+    ----------
+    identity : of the step that began it.
+    finished : fingerprint of the step that finished it.
+    """
+
+    identity: str = ""
+    finished: str | None = None
 
 
 def do(step: Step, out: Path) -> None:
@@ -61,29 +76,30 @@ def do(step: Step, out: Path) -> None:
 
     Raises
     ------
-    GrapeOpsError : something lies there that no step has made.
+    GrapeOpsError : something lies there that no step has made, or ``out`` cannot be written.
     """
-    stamp = out / STAMPS_DIR / f"{step.name}.json"
-    record = _read(stamp)
+    file = out / STAMPS_DIR / f"{step.name}.json"
+    stamp = _read(file)
     kept = _kept(step, out)
-    if (here := _rank(step, record, step.outputs[0])) is None or (kept is not None and kept.rank > here):
-        _set_aside(step, record, out)
-        stamp.unlink(missing_ok=True)
-        record = _bring_back(step, kept, stamp) if kept is not None else {}
-    if record.get("finished") == step.fingerprint and all(path.exists() for path in step.outputs):
+    if (here := _rank(step, stamp, step.outputs[0])) is None or (kept is not None and kept.rank > here):
+        with output_errors(out):
+            _set_aside(step, stamp, out)
+            file.unlink(missing_ok=True)
+            stamp = _bring_back(step, kept, file) if kept is not None else None
+    if stamp is not None and stamp.finished == step.fingerprint and all(path.exists() for path in step.outputs):
         typer.echo(f"{step.name}: up to date")
         return
-    typer.echo(f"{step.name}: {'going on' if record else 'working'}")
-    _write(stamp, {"identity": step.identity, "finished": None})
-    step.act(bool(record))
-    _write(stamp, {"identity": step.identity, "finished": step.fingerprint})
+    typer.echo(f"{step.name}: {'going on' if stamp else 'working'}")
+    _write(file, _Stamp(step.identity))
+    step.act(stamp is not None)
+    _write(file, _Stamp(step.identity, step.fingerprint))
 
 
-def _rank(step: Step, record: dict[str, Any], result: Path) -> tuple[bool, int] | None:
+def _rank(step: Step, stamp: _Stamp | None, result: Path) -> tuple[bool, int] | None:
     """How much of a step a result is: whether all, and how far; None if it is another's, or beyond the goal."""
-    if record.get("identity") != step.identity or (reached := step.reached(result)) > step.goal:
+    if stamp is None or stamp.identity != step.identity or (reached := step.reached(result)) > step.goal:
         return None
-    return record["finished"] == step.fingerprint, reached
+    return stamp.finished == step.fingerprint, reached
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,7 @@ class _Kept:
     """A result that was set aside: its folder, its stamp, and how much of the step it is."""
 
     folder: Path
-    record: dict[str, Any]
+    stamp: _Stamp
     rank: tuple[bool, int]
 
 
@@ -100,54 +116,61 @@ def _kept(step: Step, out: Path) -> _Kept | None:
     main = step.outputs[0].name
     found = []
     for folder in (out / OUTDATED_DIR).glob(f"{step.name}-*"):
-        record = _read(folder / _STAMP)
-        if (folder / main).exists() and (rank := _rank(step, record, folder / main)) is not None:
-            found.append(_Kept(folder, record, rank))
+        stamp = _read(folder / _STAMP)
+        if stamp and (folder / main).exists() and (rank := _rank(step, stamp, folder / main)) is not None:
+            found.append(_Kept(folder, stamp, rank))
     return max(found, key=lambda kept: kept.rank, default=None)
 
 
-def _set_aside(step: Step, record: dict[str, Any], out: Path) -> None:
+def _set_aside(step: Step, stamp: _Stamp | None, out: Path) -> None:
     """Move what an outdated step left, so that nothing computed is lost."""
     there = [path for path in step.outputs if path.exists()]
     if not there:
         return
-    if not record:
+    if stamp is None:
         raise GrapeOpsError(
             f"{there[0]} is in the way of the step {step.name}, and no step of this pipeline made it. Move it away, "
             "or set another `out` in the pipeline file."
         )
-    base = out / OUTDATED_DIR / f"{step.name}-{(record['finished'] or record['identity'])[:8]}"
+    known = stamp.finished or stamp.identity
+    base = out / OUTDATED_DIR / f"{step.name}-{known[:8] or 'unknown'}"
     names = itertools.chain([base], (base.with_name(f"{base.name}-{n}") for n in itertools.count(2)))
     folder = next(name for name in names if not name.exists())
     folder.mkdir(parents=True)
     for path in there:
         shutil.move(path, folder / path.name)
-    _write(folder / _STAMP, record)
-    typer.echo(f"  set aside: {folder} (made with other inputs or settings, and taken again with those)")
+    _write(folder / _STAMP, stamp)
+    why = "made with other inputs or settings, and taken again with those" if known else "its stamp is damaged"
+    typer.echo(f"  set aside: {folder} ({why})")
 
 
-def _bring_back(step: Step, kept: _Kept, stamp: Path) -> dict[str, Any]:
+def _bring_back(step: Step, kept: _Kept, file: Path) -> _Stamp:
     """Move back what was set aside, and give its stamp."""
-    _write(stamp, {"identity": step.identity, "finished": None})  # a crash from here on leaves a beginning
+    _write(file, _Stamp(step.identity))  # a crash from here on leaves a beginning
     for path in step.outputs:
         if (kept.folder / path.name).exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(kept.folder / path.name, path)
-    _write(stamp, kept.record)
+    _write(file, kept.stamp)
     shutil.rmtree(kept.folder)
     typer.echo(f"  brought back: {kept.folder}")
-    return kept.record
+    return kept.stamp
 
 
-def sha256(facts: Any) -> str:
-    """Hash of something that JSON can hold."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def _read(file: Path) -> _Stamp | None:
+    """Read a stamp; None if there is none."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError):
+        return _Stamp()
+    match record:
+        case {"identity": str(identity), "finished": str() | None as finished}:
+            return _Stamp(identity, finished)
+        case _:
+            return _Stamp()
 
 
-def _read(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text()) if file.is_file() else {}
-
-
-def _write(file: Path, record: dict[str, Any]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(record))
+def _write(file: Path, stamp: _Stamp) -> None:
+    write_json(file, vars(stamp))

@@ -10,7 +10,9 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from grape_ops.artifacts.ownership import check_file, put_in_place
+from grape_ops.artifacts.atomic import draft_of
+from grape_ops.artifacts.hdf5 import write_anndata
+from grape_ops.artifacts.ownership import check_file
 from grape_ops.cells.store import CropStore
 from grape_ops.schema import CONTROL_LABEL, GUIDE, OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_MADE_BY, UNS_METHOD
 
@@ -81,7 +83,5 @@ def _is_ours(file: Path) -> bool:
 def write_gene_vectors(adata: "AnnData", out: Path) -> None:
     """Write gene vectors as ``.h5ad``; the file appears when it is complete."""
     check_vectors_place(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(f".{out.name}.partial")
-    adata.write_h5ad(draft)
-    put_in_place(draft, out)
+    with draft_of(out, tell=True) as draft:
+        write_anndata(adata, draft)

@@ -14,7 +14,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from grape_ops.artifacts.identity import identity_of
 from grape_ops.artifacts.ownership import what_lies_at
 from grape_ops.cells.standardize import PixelScale, standardize
 from grape_ops.errors import GrapeOpsError
@@ -62,6 +63,7 @@ _KEYS = (
     "files",
     "scaling",
     "provenance",
+    "checksum",
 )
 
 Index = np.ndarray | Sequence[int] | slice
@@ -166,6 +168,7 @@ class CropStore:
         ------
         GrapeOpsError : a file differs from what was written; the message names all that do.
         """
+        read_meta(self.path)
         expected = dict(self.meta["files"])
         expected |= {f"{SHARDS_DIR}/{name}.npy": entry for name, entry in self.meta["shards"].items()}
         wrong = [name for name, entry in expected.items() if sha256_of(self.path / name) != entry["sha256"]]
@@ -174,6 +177,11 @@ class CropStore:
                 f"The crop store {self.path} is damaged: {', '.join(wrong)} changed since it was written. "
                 "Make the store again with --overwrite."
             )
+
+
+def store_fingerprint(store: CropStore) -> str:
+    """SHA-256 of the store's description, which names its shards' checksums."""
+    return sha256_of(store.path / STORE_FILE)
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -201,7 +209,14 @@ def read_meta(folder: Path) -> dict[str, Any]:
     missing = [key for key in _KEYS if key not in meta]
     if missing or meta["pixel_type"] not in PIXEL_TYPES:
         raise _damaged(folder, f"{STORE_FILE} lacks {', '.join(missing) or 'a known pixel_type'}")
+    if meta["checksum"] != meta_checksum(meta):
+        raise _damaged(folder, f"{STORE_FILE} was changed since it was written")
     return meta
+
+
+def meta_checksum(meta: Mapping[str, Any]) -> str:
+    """Checksum of all that ``store.json`` says besides it."""
+    return identity_of({key: value for key, value in meta.items() if key != "checksum"})
 
 
 def sha256_of(file: Path) -> str:

@@ -1,7 +1,8 @@
 """Write a crop store so that a power cut leaves either a finished file or none.
 
 Everything is written under a temporary name and then renamed; ``store.json`` comes last and is what makes a
-folder a store. ``write_store`` does it in one call for crops made elsewhere; preprocessing calls the parts.
+folder a store. Shards are filled in place under a name that ``--resume`` finds again, all else by ``draft_of``.
+``write_store`` does it in one call for crops made elsewhere; preprocessing calls the parts.
 Legend: N crops, C channels, S crop size.
 """
 
@@ -20,8 +21,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from grape_ops.artifacts.atomic import draft_of, output_errors, write_json
 from grape_ops.cells.standardize import PixelSums, control_sums, merge_sums
-from grape_ops.cells.store import CELL_COLUMNS, FORMAT, PIXEL_TYPES, VERSION, sha256_of
+from grape_ops.cells.store import CELL_COLUMNS, FORMAT, PIXEL_TYPES, VERSION, meta_checksum, sha256_of
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import (
     BATCH,
@@ -106,16 +108,17 @@ def start_shard(folder: Path, name: str, shape: tuple[int, ...], pixel_type: str
     file, offset : the unfinished file, and where its first pixel lies.
     """
     file = _partial(folder, name)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # What an earlier shard of this name noted must never stand beside the pixels of this one.
-    shard_file(folder, name).with_suffix(".json").unlink(missing_ok=True)
-    # A new file rather than the old one emptied: a worker that outlives its killed parent writes to the old.
-    file.unlink(missing_ok=True)
     header = {"descr": np.dtype(pixel_type).newbyteorder("<").str, "fortran_order": False, "shape": shape}
-    with file.open("wb") as handle:
-        np.lib.format.write_array_header_1_0(handle, header)
-        offset = handle.tell()
-        handle.truncate(offset + int(np.prod(shape)) * np.dtype(pixel_type).itemsize)
+    with output_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # What an earlier shard of this name noted must never stand beside the pixels of this one.
+        shard_file(folder, name).with_suffix(".json").unlink(missing_ok=True)
+        # A new file rather than the old one emptied: a worker that outlives its killed parent writes to the old.
+        file.unlink(missing_ok=True)
+        with file.open("wb") as handle:
+            np.lib.format.write_array_header_1_0(handle, header)
+            offset = handle.tell()
+            handle.truncate(offset + int(np.prod(shape)) * np.dtype(pixel_type).itemsize)
     return file, offset
 
 
@@ -137,7 +140,7 @@ def release_shard(folder: Path, name: str, crops: Path) -> None:
 
 def put_crops(file: Path, offset: int, row: int, crops: np.ndarray) -> None:
     """Write crops to an unfinished shard, from ``row`` on: (N, C, S, S)."""
-    with file.open("r+b") as handle:
+    with output_errors(file), file.open("r+b") as handle:
         handle.seek(offset + row * crops[0].nbytes)
         handle.write(np.ascontiguousarray(crops).data)
 
@@ -167,16 +170,16 @@ def finish_shard(folder: Path, name: str, cells: pd.DataFrame, marks: dict[str, 
 def seal_shard(folder: Path, name: str, record: dict[str, Any]) -> None:
     """Force a shard to the disk, and only then mark it as finished."""
     file = shard_file(folder, name)
-    with file.open("r+b") as handle:
+    with output_errors(file), file.open("r+b") as handle:
         os.fsync(handle.fileno())
     write_json(file.with_suffix(".json"), record)
 
 
 def write_part(folder: Path, name: str, cells: pd.DataFrame) -> Path:
     """Lay down a part of the cell table for ``finish_store``, and return where it lies."""
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"cells-{name}.parquet"
-    cells.to_parquet(file, index=False)
+    with draft_of(file, forced=False) as draft:
+        cells.to_parquet(draft, index=False)
     return file
 
 
@@ -235,14 +238,8 @@ def finish_store(
         "files": files,
         "shards": {name: {key: shards[name][key] for key in ("cells", "bytes", "sha256")} for name in sorted(shards)},
     }
-    write_json(folder / STORE_FILE, meta)
-
-
-def write_json(file: Path, content: dict[str, Any]) -> None:
-    """Write JSON under a temporary name and rename it."""
-    part = file.with_name(file.name + PARTIAL)
-    part.write_text(json.dumps(content, indent=1) + "\n")
-    settle(part, file)
+    as_read = json.loads(json.dumps(meta))
+    write_json(folder / STORE_FILE, meta | {"checksum": meta_checksum(as_read)})
 
 
 def shard_file(folder: Path, name: str) -> Path:
@@ -261,15 +258,13 @@ def _write_cells(table: Path, cells: pd.DataFrame | Sequence[Path]) -> tuple[int
         parts = (pq.read_table(part, partitioning=None).cast(schema) for part in cells)
     counts: Counter[tuple[str, bool]] = Counter()
     n_cells = 0
-    draft = table.with_name(table.name + PARTIAL)
-    with pq.ParquetWriter(draft, schema) as writer:
+    with draft_of(table) as draft, pq.ParquetWriter(draft, schema) as writer:
         for part in parts:
             writer.write_table(part)
             n_cells += len(part)
             kinds = part.select([BATCH, IS_CONTROL]).group_by([BATCH, IS_CONTROL]).aggregate([([], "count_all")])
             for row in kinds.to_pylist():
                 counts[row[BATCH], row[IS_CONTROL]] += row["count_all"]
-    settle(draft, table)
     return n_cells, counts
 
 
@@ -299,13 +294,6 @@ def _batches(counts: Counter[tuple[str, bool]], statistics: Iterable[Mapping[str
 def _partial(folder: Path, name: str) -> Path:
     file = shard_file(folder, name)
     return file.with_name(file.name + PARTIAL)
-
-
-def settle(part: Path, file: Path) -> None:
-    """Give a file that is written in full its final name."""
-    with part.open("r+b") as handle:
-        os.fsync(handle.fileno())
-    os.replace(part, file)
 
 
 def _entry(file: Path) -> dict[str, Any]:

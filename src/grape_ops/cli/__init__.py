@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from grape_ops.artifacts.atomic import DISK_FULL, in_words
 from grape_ops.cli.app import app, say
 from grape_ops.errors import GrapeOpsError, Interrupted
 
@@ -58,6 +59,11 @@ def main() -> None:
     except GrapeOpsError as error:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        sys.stderr.write(f"Error: {in_words(error.errno, error.filename or 'the result', error)}\n")
+        sys.exit(1)
     except SystemExit as end:
         if end.code == 128 + signal.SIGINT:  # what Typer makes of Ctrl-C
             sys.stderr.write(f"Stopped. {_way_on()}\n")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from grape_ops.config.base import NonNegative, Positive, Settings, Share
+from grape_ops.config.base import HOW_ONLY, NonNegative, Positive, Settings, Share
 
 
 class CalibrateSettings(Settings):
@@ -38,4 +38,6 @@ class CalibrateSettings(Settings):
     restyled_cells: int = Field(
         96, ge=8, description="With --restyle: control cells, in no planted store, that are restyled to each gene."
     )
-    keep_stores: bool = Field(False, description="Keep the planted crop stores; the same seed makes them again.")
+    keep_stores: bool = Field(
+        False, json_schema_extra=HOW_ONLY, description="Keep the planted crop stores; the same seed makes them again."
+    )

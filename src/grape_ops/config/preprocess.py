@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from grape_ops.config.base import Positive, Settings, Share
+from grape_ops.config.base import HOW_ONLY, Positive, Settings, Share
 from grape_ops.schema import PLATE, WELL
 
 
@@ -63,8 +63,13 @@ class PreprocessSettings(Settings):
     pixel_type: Literal["uint16", "uint8"] = Field("uint16", description="Integer type of the stored crops.")
     on_problem: Literal["stop", "drop"] = Field(
         "drop",
+        json_schema_extra=HOW_ONLY,
         description="Batch without controls, missing or unreadable tile or crop, cell outside its tile: stop, or drop "
         "the affected cells and continue; the exit code is then 3.",
     )
-    most_lost: Share = Field(0.5, description="Share of cells above which on_problem=drop stops too.")
-    workers: int = Field(0, ge=0, description="Worker processes; 0 takes one per core.")
+    most_lost: Share = Field(
+        0.5,
+        json_schema_extra=HOW_ONLY,
+        description="Share of cells above which on_problem=drop stops too.",
+    )
+    workers: int = Field(0, ge=0, json_schema_extra=HOW_ONLY, description="Worker processes; 0 takes one per core.")

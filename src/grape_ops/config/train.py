@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from grape_ops.config.base import ADDITION, NonNegative, Positive, Settings, Share
+from grape_ops.config.base import ADDITION, HOW_ONLY, NonNegative, Positive, Settings, Share
 
 
 class LossSettings(Settings):
@@ -118,24 +118,52 @@ class TrainSettings(Settings):
     holdout: Share = Field(
         0.0, lt=0.9, description="Share of each perturbation's cells that training never sees, to see D overfit."
     )
-    checkpoint_every: Positive = Field(2500, description="Steps between checkpoints.")
-    keep_checkpoints: Positive = Field(3, description="Latest checkpoints that stay on disk.")
-    keep_every: int = Field(
-        0, ge=0, description="Checkpoints at multiples of this many steps stay on disk too; 0: none."
+    checkpoint_every: Positive = Field(2500, json_schema_extra=HOW_ONLY, description="Steps between checkpoints.")
+    keep_checkpoints: Positive = Field(
+        3, json_schema_extra=HOW_ONLY, description="Latest checkpoints that stay on disk."
     )
-    log_every: Positive = Field(100, description="Steps between lines of metrics.jsonl, each a mean over them.")
-    evaluate_every: int = Field(2500, ge=0, description="Steps between checks of mAP and held-out cells; 0 for none.")
-    tensorboard: bool = Field(False, description="Also write the metrics for TensorBoard (extra `tensorboard`).")
+    keep_every: int = Field(
+        0,
+        ge=0,
+        json_schema_extra=HOW_ONLY,
+        description="Checkpoints at multiples of this many steps stay on disk too; 0: none.",
+    )
+    log_every: Positive = Field(
+        100, json_schema_extra=HOW_ONLY, description="Steps between lines of metrics.jsonl, each a mean over them."
+    )
+    evaluate_every: int = Field(
+        2500,
+        ge=0,
+        json_schema_extra=HOW_ONLY,
+        description="Steps between checks of mAP and held-out cells; 0 for none.",
+    )
+    tensorboard: bool = Field(
+        False, json_schema_extra=HOW_ONLY, description="Also write the metrics for TensorBoard (extra `tensorboard`)."
+    )
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Numerical precision of the networks.")
-    accumulate: Positive = Field(1, description="Parts of a batch, computed one after the other to save memory.")
-    activation_checkpointing: bool = Field(False, description="Compute the generator's activations twice: less memory.")
+    accumulate: Positive = Field(
+        1, json_schema_extra=HOW_ONLY, description="Parts of a batch, computed one after the other to save memory."
+    )
+    activation_checkpointing: bool = Field(
+        False, json_schema_extra=HOW_ONLY, description="Compute the generator's activations twice: less memory."
+    )
     compile: Literal["off", "inductor", "aot_eager"] = Field(
-        "off", description="torch.compile of the objectives; aot_eager traces without generating code, for checks."
+        "off",
+        json_schema_extra=HOW_ONLY,
+        description="torch.compile of the objectives; aot_eager traces without generating code, for checks.",
     )
     resident: Literal["auto", "always", "never"] = Field(
-        "auto", description="Keep all crops on the device; auto does so on a GPU with room for them."
+        "auto",
+        json_schema_extra=HOW_ONLY,
+        description="Keep all crops on the device; auto does so on a GPU with room for them.",
     )
-    accelerator: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device; auto takes a GPU if there is one.")
-    devices: Positive = Field(1, description="Processes per machine, one per device.")
-    nodes: Positive = Field(1, description="Machines; start the command on each with torchrun or SLURM.")
-    threads: int = Field(0, ge=0, description="CPU threads of the networks; 0 takes one per physical core.")
+    accelerator: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", json_schema_extra=HOW_ONLY, description="Device; auto takes a GPU if there is one."
+    )
+    devices: Positive = Field(1, json_schema_extra=HOW_ONLY, description="Processes per machine, one per device.")
+    nodes: Positive = Field(
+        1, json_schema_extra=HOW_ONLY, description="Machines; start the command on each with torchrun or SLURM."
+    )
+    threads: int = Field(
+        0, ge=0, json_schema_extra=HOW_ONLY, description="CPU threads of the networks; 0 takes one per physical core."
+    )

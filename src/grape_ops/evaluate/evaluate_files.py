@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from grape_ops.artifacts import atomic
-from grape_ops.artifacts.ownership import check_folder, check_table, warn_replaced, what_lies_at, write_text
+from grape_ops.artifacts.atomic import drafts_of, write_text
+from grape_ops.artifacts.ownership import check_folder, check_table, warn_replaced, what_lies_at
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
@@ -132,10 +132,10 @@ def _refuse_twice(method: str, named: dict[str, Any]) -> None:
 
 def write_details(scores: Sequence[MethodScores], folder: Path) -> None:
     """Write the tables of genes, complexes, differences, sweep, recall, clusters, unmatched genes, and the figures."""
-    folder.mkdir(parents=True, exist_ok=True)
     written = tables(scores)
-    for name, table in written.items():
-        atomic.write_text(folder / f"{name}.tsv", spreadsheet_safe(table).to_csv(sep="\t", index=False))
+    with drafts_of(*(folder / f"{name}.tsv" for name in written)) as drafts:
+        for draft, table in zip(drafts, written.values(), strict=True):
+            spreadsheet_safe(table).to_csv(draft, sep="\t", index=False)
     figures = {
         "sweep": sweep_figure(written["sweep"], scores[0].kmeans.k),
         "complexes": complexes_figure(written["complexes"]),
@@ -205,5 +205,5 @@ def _tsv(table: pd.DataFrame, out: Path | None) -> str:
     text = spreadsheet_safe(table).to_csv(sep="\t", index=False, float_format="%.6g")
     if out is not None:
         check_table(out, [str(name) for name in table])
-        write_text(out, text)
+        write_text(out, text, tell=True)
     return text

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from grape_ops.artifacts.atomic import write_json, write_text
+from grape_ops.artifacts.atomic import drafts_of
 from grape_ops.artifacts.ownership import what_lies_at
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.errors import GrapeOpsError
@@ -22,8 +22,9 @@ _LIST = TypeAdapter(Annotated[list[MethodScores], Field(min_length=1)])
 
 def write_scores(scores: Sequence[MethodScores], out: Path) -> None:
     """Write ``scores.json`` (everything) and ``scores.csv`` (one row per method) into the folder ``out``."""
-    write_json(out / SCORES_JSON, without_nan(scores))
-    write_text(out / SCORES_CSV, spreadsheet_safe(score_table(scores)).to_csv(index=False))
+    with drafts_of(out / SCORES_CSV, out / SCORES_JSON) as (table, records):
+        spreadsheet_safe(score_table(scores)).to_csv(table, index=False)
+        records.write_text(json.dumps(without_nan(scores), indent=1, allow_nan=False) + "\n")
 
 
 def read_scores(file: Path) -> list[MethodScores]:

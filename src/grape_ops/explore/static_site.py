@@ -1,8 +1,8 @@
 """The page as files, for any web server: everything precomputed, strips in place of live repainting."""
 
-import shutil
 from pathlib import Path
 
+from grape_ops.artifacts.atomic import draft_folder_of
 from grape_ops.artifacts.ownership import warn_replaced
 from grape_ops.errors import GrapeOpsError
 from grape_ops.explore.explorer_data import ExplorerData
@@ -25,24 +25,18 @@ def write_static(request: Request, out: Path) -> Path:
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())):
         raise GrapeOpsError(f"{out} holds something else than a page of grape-ops explore; name a new or empty folder.")
     explorer = ExplorerData(request)
-    draft = out.with_name(f".{out.name}.partial")
-    if draft.exists():
-        shutil.rmtree(draft)
-    draft.mkdir(parents=True)
-    for name, content in page_files().items():
-        (draft / name).write_bytes(content)
-    documents = list(all_routes(explorer))
-    with progress("write the page", len(documents), "file") as advance:
-        for kind, numbers in documents:
-            file = draft / ADDRESSES[kind].format(*numbers)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(document(explorer, kind, numbers)[0])
-            advance()
-    (draft / "data" / "overview.json").write_bytes(as_json(explorer.overview("static")))
-    (draft / MARK).write_bytes(as_json({"title": explorer.title, "genes": len(explorer.genes)}))
-    if out.exists():
-        if any(out.iterdir()):
-            warn_replaced(out)
-        shutil.rmtree(out)
-    draft.replace(out)
+    if (out / MARK).is_file():
+        warn_replaced(out)
+    with draft_folder_of(out) as draft:
+        for name, content in page_files().items():
+            (draft / name).write_bytes(content)
+        documents = list(all_routes(explorer))
+        with progress("write the page", len(documents), "file") as advance:
+            for kind, numbers in documents:
+                file = draft / ADDRESSES[kind].format(*numbers)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(document(explorer, kind, numbers)[0])
+                advance()
+        (draft / "data" / "overview.json").write_bytes(as_json(explorer.overview("static")))
+        (draft / MARK).write_bytes(as_json({"title": explorer.title, "genes": len(explorer.genes)}))
     return out

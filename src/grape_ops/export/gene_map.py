@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from grape_ops.artifacts.ownership import check_table, write_text
+from grape_ops.artifacts.atomic import write_text
+from grape_ops.artifacts.ownership import check_table
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.genes import write_gene_vectors
 from grape_ops.config import Config
@@ -81,4 +82,4 @@ def write_cluster_table(run_path: Path, out: Path, settings: Config) -> None:
     """Write gene_symbol and cluster as TSV, for tools that annotate clusters."""
     check_table(out, (GENE, CLUSTER))
     table = cluster_genes(_vectors(run_path), run_path, settings)
-    write_text(out, spreadsheet_safe(table).to_csv(sep="\t", index=False))
+    write_text(out, spreadsheet_safe(table).to_csv(sep="\t", index=False), tell=True)

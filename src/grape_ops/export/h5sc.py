@@ -3,14 +3,18 @@
 Letters: N cells, C channels, S crop size, M masks.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 from anndata import AnnData
+from anndata.io import write_elem
 
-from grape_ops.artifacts.ownership import check_file, put_in_place
+from grape_ops.artifacts.atomic import draft_of
+from grape_ops.artifacts.hdf5 import new_hdf5
+from grape_ops.artifacts.ownership import check_file
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.embed import run_store
@@ -44,6 +48,7 @@ def write_h5sc(run_path: Path, out: Path, settings: Config) -> None:
         obs=obs.set_index(obs.index.astype(str)),
         var=pd.DataFrame({"channels": names, "channel_mapping": kinds}, index=[str(n) for n in range(len(names))]),
     )
+    adata.strings_to_categoricals()
     adata.uns[IMAGES] = {
         "single_cell_id_column": CELL_ID,
         "n_cells": len(store),
@@ -60,15 +65,12 @@ def write_h5sc(run_path: Path, out: Path, settings: Config) -> None:
         "compression": "lzf",
         "origin": f"{_ORIGIN}{CELLS_FILE} of the crop store {store.path.name}",
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(f".{out.name}.partial")
-    adata.write_h5ad(draft)
-    with h5py.File(draft, "r+") as file:
+    with draft_of(out, tell=True) as draft, new_hdf5(draft) as (file, check):
+        write_elem(file, "/", adata)
         shape = (len(store), len(names), store.crop_size, store.crop_size)
         images = file["obsm"].create_dataset(IMAGES, shape, "f2", chunks=(1, *shape[1:]), compression="lzf")
         images.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        _fill(images, store, nucleus)
-    put_in_place(draft, out)
+        _fill(images, store, nucleus, check)
 
 
 def _is_ours(file: Path) -> bool:
@@ -79,7 +81,7 @@ def _is_ours(file: Path) -> bool:
         return origin is not None and origin.asstr()[()].startswith(_ORIGIN)
 
 
-def _fill(images: h5py.Dataset, store: CropStore, nucleus: int | None) -> None:
+def _fill(images: h5py.Dataset, store: CropStore, nucleus: int | None, check: Callable[[], None]) -> None:
     with progress("Writing crops", len(store), "crop") as advance:
         for start in range(0, len(store), _AT_ONCE):
             rows = np.arange(start, min(start + _AT_ONCE, len(store)))
@@ -88,4 +90,5 @@ def _fill(images: h5py.Dataset, store: CropStore, nucleus: int | None) -> None:
             if nucleus is not None:
                 block = np.concatenate([find_all_regions(crops, nucleus), block], axis=1)
             images[start : start + len(rows)] = block.astype(np.float16)
+            check()
             advance(len(rows))

@@ -9,7 +9,6 @@ Letters: P perturbations, K features.
 """
 
 import re
-import shutil
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +18,8 @@ import pandas as pd
 import yaml
 from anndata import AnnData
 
-from grape_ops.artifacts.atomic import output_errors
+from grape_ops.artifacts.atomic import draft_folder_of
+from grape_ops.artifacts.hdf5 import write_anndata
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import Config, ExportSettings
 from grape_ops.embed import run_store
@@ -74,9 +74,7 @@ def write_standard(run_path: Path, out: Path, settings: Config) -> None:
     aggregated.uns["title"] = settings.export.title
     cells = pd.concat([cells, pd.DataFrame(measured.values, columns=list(measured.features.index))], axis=1)
 
-    draft = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(draft, ignore_errors=True)
-    with output_errors(out):
+    with draft_folder_of(out) as draft:
         experiment = draft / texts.folder
         (experiment / "metadata").mkdir(parents=True)
         shown = experiment / "visualizations" / VISUALIZATION
@@ -85,13 +83,10 @@ def write_standard(run_path: Path, out: Path, settings: Config) -> None:
         definitions = feature_definitions(measured.features, store.channels)
         spreadsheet_safe(definitions).to_csv(experiment / "metadata" / "feature_definitions.csv", index=False)
         cells.to_parquet(experiment / "cell_data.parquet", index=False)
-        aggregated.write_h5ad(shown / "aggregated_data.h5ad")
+        write_anndata(aggregated, shown / "aggregated_data.h5ad")
         write_examples(store, cells, settings.export, run.config.seed, shown / "examples.zarr")
         (experiment / "metadata" / "experimental_metadata.yaml").write_text(texts.experiment, encoding="utf-8")
         (draft / "collection_metadata.yaml").write_text(texts.collection, encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        draft.replace(out)
 
 
 def _no_umap(rows: int) -> str:

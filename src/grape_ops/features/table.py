@@ -10,11 +10,10 @@ the version of cp-measure and of our own measuring, and the user's masks, if the
 Letters: N cells, K features.
 """
 
-import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -23,18 +22,19 @@ from typing import Any
 
 import numpy as np
 
-from grape_ops.cells.store import CropStore, sha256_of
+from grape_ops.artifacts.atomic import draft_of, locked, reserve, write_json
+from grape_ops.artifacts.identity import identity_of
+from grape_ops.cells.store import CropStore, sha256_of, store_fingerprint
 from grape_ops.config import FeatureSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.features.measure import REGIONS, crop_features
 from grape_ops.features.regions import nucleus_channel
 from grape_ops.machine import core_count
 from grape_ops.progress import progress
-from grape_ops.schema import STORE_FILE
 
 MEASURING_VERSION = 1  # to be raised when the same settings give other numbers
 BLOCK = 512  # cells
-_HOW_ONLY = {"cache", "workers", "masks"}  # settings that do not decide the numbers; masks are hashed by content
+FACTS_FILE = "features.json"
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,11 @@ def store_features(store: CropStore, settings: FeatureSettings | None = None) ->
     nucleus = nucleus_channel(store.channels, settings.nucleus_channel)
     _check_masks(store, settings)
     folder = cache_folder(store, settings, nucleus)
-    if not (folder / "features.json").is_file():
-        _measure_all(store, settings, nucleus, folder)
-    facts = json.loads((folder / "features.json").read_text())
+    if not (folder / FACTS_FILE).is_file():
+        with _cache_errors(folder), locked(folder, "features of cells", wait=True):
+            if not (folder / FACTS_FILE).is_file():  # unless another process has measured them meanwhile
+                _measure_all(store, settings, nucleus, folder)
+    facts = json.loads((folder / FACTS_FILE).read_text())
     values = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
     return FeatureTable(folder, tuple(facts["names"]), values, facts["without_nucleus"], facts["cpu_seconds"])
 
@@ -108,9 +110,7 @@ def _measure_all(store: CropStore, settings: FeatureSettings, nucleus: int, fold
         "cp_measure": _cp_measure_version(),
         "measuring_version": MEASURING_VERSION,
     }
-    draft = folder / f".features.json.{os.getpid()}"
-    draft.write_text(json.dumps(facts, indent=2))
-    draft.replace(folder / "features.json")
+    write_json(folder / FACTS_FILE, facts)
 
 
 def _in_parallel(
@@ -156,20 +156,26 @@ def _open_files(folder: Path, shape: tuple[int, int]) -> np.memmap:
     from numpy.lib.format import open_memmap
 
     blocks = -(-shape[0] // BLOCK)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, dtype, size in (("features", np.float32, shape), ("seconds", np.float32, (blocks,))):
-            file = folder / f"{name}.npy"
-            if not file.is_file():
-                draft = folder / f".{name}.{os.getpid()}.npy"
-                open_memmap(draft, mode="w+", dtype=dtype, shape=size).flush()
-                draft.replace(file)
-    except OSError as error:
-        raise GrapeOpsError(
-            f"The features of the cells cannot be kept in {folder}: {error}. "
-            "Name another folder: --set features.cache=FOLDER."
-        ) from None
+    for name, size in (("features", shape), ("seconds", (blocks,))):
+        file = folder / f"{name}.npy"
+        if not file.is_file():
+            with draft_of(file, forced=False) as draft:
+                open_memmap(draft, mode="w+", dtype=np.float32, shape=size).flush()
+                reserve(draft, draft.stat().st_size)
     return open_memmap(folder / "seconds.npy", mode="r+")
+
+
+@contextmanager
+def _cache_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except GrapeOpsError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise GrapeOpsError(
+            f"The features of the cells cannot be kept in {folder}: {error} "
+            "Another folder may be named: --set features.cache=FOLDER."
+        ) from None
 
 
 def _check_masks(store: CropStore, settings: FeatureSettings) -> None:
@@ -191,14 +197,14 @@ def _check_masks(store: CropStore, settings: FeatureSettings) -> None:
 
 def _key(store: CropStore, settings: FeatureSettings, nucleus: int) -> str:
     facts: dict[str, Any] = {
-        "store": sha256_of(store.path / STORE_FILE),
+        "store": store_fingerprint(store),
         "nucleus": store.channels[nucleus],
-        "settings": settings.model_dump(mode="json", exclude={*_HOW_ONLY, "nucleus_channel"}),
+        "settings": settings.decisive() | {"nucleus_channel": None, "masks": None},
         "masks": sha256_of(settings.masks) if settings.masks else None,
         "cp_measure": _cp_measure_version(),
         "measuring": MEASURING_VERSION,
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    return identity_of(facts)[:16]
 
 
 def _cp_measure_version() -> str | None:

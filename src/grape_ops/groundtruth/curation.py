@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
+from grape_ops.artifacts.atomic import draft_of
 from grape_ops.artifacts.ownership import check_file, warn_replaced
 from grape_ops.artifacts.spreadsheet import safe_text
 from grape_ops.config import CurateSettings, ScreenSettings
@@ -216,7 +217,7 @@ def screened_genes(path: Path) -> list[str]:
 
 
 def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    with path.open("w", newline="") as file:
+    with draft_of(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(header)
         writer.writerows([safe_text(field) for field in row] for row in rows)

@@ -6,7 +6,6 @@ Legend: N crops of a well, C channels, S crop size.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.lib.format import open_memmap
 
+from grape_ops.artifacts.atomic import draft_of, reserve, write_text
 from grape_ops.cells.store import PIXEL_TYPES
 from grape_ops.cells.writer import adopt_shard, finish_shard, put_crops, release_shard, start_shard
 from grape_ops.errors import GrapeOpsError
@@ -100,9 +101,8 @@ def measure_well(job: WellJob, shares: tuple[float, float] | None) -> int:
         if counts.any():
             found[name] = counts if shares is None else level_percentiles(counts, shares)
     levels = np.stack(list(found.values())) if found else np.zeros((0, job.channels, 0))
-    part = job.levels.with_name(f"{job.levels.stem}.{_own_name()}.partial.npz")
-    np.savez_compressed(part, names=np.array(list(found), dtype=np.str_), levels=levels, failed=failed)
-    os.replace(part, job.levels)
+    with draft_of(job.levels, forced=False) as draft:
+        np.savez_compressed(draft, names=np.array(list(found), dtype=np.str_), levels=levels, failed=failed)
     return len(job.cells)
 
 
@@ -131,23 +131,22 @@ def write_well(job: WellJob, scales: dict[str, np.ndarray] | None) -> tuple[str,
     ----------
     scales : (C, 2) values that become black and white of each group; None if the crops are scaled already.
     """
-    part = job.file.with_name(f"{job.file.stem}.{_own_name()}.partial.npy")
-    shape = (len(job.cells), job.channels, job.size, job.size)
-    crops = np.lib.format.open_memmap(part, "w+", job.pixel_type, shape)
     failures: dict[int, str] = {}
     if scales is not None:  # crops may be back that could not be read when their group was measured
         bare = np.flatnonzero([name not in scales for name in job.group.tolist()]).tolist()
         failures = {row: f"no crop of {job.group[row]} could be read to measure intensities" for row in bare}
     black = np.zeros((job.channels, 2))
-    for rows, found in _read_some(job, failures, scales is not None):
-        scale = None if scales is None else np.stack([scales.get(name, black) for name in job.group[rows].tolist()])
-        crops[rows] = _scaled(found, scale, job.pixel_type)
-    crops.flush()
-    del crops
-    job.mark.unlink(missing_ok=True)
-    os.replace(part, job.file)
+    with draft_of(job.file, forced=False) as draft:
+        crops = open_memmap(draft, "w+", job.pixel_type, (len(job.cells), job.channels, job.size, job.size))
+        reserve(draft, draft.stat().st_size)
+        for rows, found in _read_some(job, failures, scales is not None):
+            scale = None if scales is None else np.stack([scales.get(name, black) for name in job.group[rows].tolist()])
+            crops[rows] = _scaled(found, scale, job.pixel_type)
+        crops.flush()
+        del crops
+        job.mark.unlink(missing_ok=True)
     if not failures:
-        job.mark.write_text(_in_words(scales))
+        write_text(job.mark, _in_words(scales))
     return job.shard, len(job.cells), failures
 
 
@@ -172,11 +171,6 @@ def finish_well(file: Path, out: Path, shard: str, rows: np.ndarray | None, cell
 
 def _in_words(scales: dict[str, np.ndarray] | None) -> str:
     return json.dumps(scales and {name: scale.tolist() for name, scale in sorted(scales.items())})
-
-
-def _own_name() -> str:
-    """Name a process by, of this machine and no other."""
-    return f"{os.uname().nodename}-{os.getpid()}"
 
 
 def _read_some(job: WellJob, failures: dict[int, str], rescaled: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from grape_ops.cells.writer import settle
+from grape_ops.artifacts.atomic import draft_of
 from grape_ops.config import FlatFieldSettings
 from grape_ops.errors import GrapeOpsError
 
@@ -101,11 +101,9 @@ class Weights:
 
 def write_fields(folder: Path, fields: Mapping[str, FlatField]) -> None:
     """Keep the flat field of each group with the store."""
-    file = folder / FIELDS_FILE
-    part = file.with_name(file.stem + ".partial.npz")
     content = {f"{name}:{group}": value for group, field in fields.items() for name, value in vars(field).items()}
-    np.savez(part, **content)
-    settle(part, file)
+    with draft_of(folder / FIELDS_FILE) as draft:
+        np.savez(draft, **content)
 
 
 def read_fields(folder: Path) -> dict[str, FlatField]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grape_ops.artifacts.atomic import locked
 from grape_ops.cells.writer import finish_store
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import LEFT_OUT
@@ -105,26 +106,32 @@ def preprocess(
     ------
     GrapeOpsError : the screen has problems and ``on_problem`` is "stop", or ``out`` holds something else.
     """
-    folder = Path(out)
     if settings.crop_size < LEAST_CROP or settings.crop_size % CROP_UNIT:
         warnings.warn(
             f"Crops of {settings.crop_size} px cannot be trained on: the networks take multiples of {CROP_UNIT} from "
             f"{LEAST_CROP} px up (preprocess.crop_size).",
             stacklevel=2,
         )
-    if screen.read_crops is not None:
-        return PreprocessReport.of(store_ready_crops(screen, folder, settings, resume, overwrite, scheduler))
+    with locked(Path(out), "a crop store"):
+        cut = _cut_tiles if screen.read_crops is None else store_ready_crops
+        return PreprocessReport.of(cut(screen, Path(out), settings, resume, overwrite, scheduler))
+
+
+def _cut_tiles(
+    screen: Screen, folder: Path, settings: PreprocessSettings, resume: bool, overwrite: bool, scheduler: str | None
+) -> dict[str, Any]:
+    """Cut tiles into a store, unless it is finished already; returns the quality counts."""
     if screen.corrected and not settings.flat_field.again:
         none = settings.flat_field.model_copy(update={"enabled": False})
         settings = settings.model_copy(update={"flat_field": none})
     tables = look_over(screen, settings)
     plan = Plan.of(tables.fingerprint, settings)
     if claim(folder, plan, screen.pixel_size, resume, overwrite):
-        return PreprocessReport.of(json.loads((folder / QUALITY_FILE).read_text()))
+        return json.loads((folder / QUALITY_FILE).read_text())
     with task_runner(scheduler, settings.workers) as workers:
         quality = _make(screen, tables, folder, plan, settings, workers)
     tidy(folder)
-    return PreprocessReport.of(quality)
+    return quality
 
 
 def _make(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from grape_ops.artifacts.atomic import write_text
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.problems import Problems
 from grape_ops.schema import QUALITY_TABLE
@@ -51,5 +52,4 @@ def named(reason: str, count: int) -> tuple[str, int, Any, str]:
 
 def write_quality_table(folder: Path, records: list[dict[str, Any]]) -> None:
     """Write the table beside the store as TSV: what, count, fate, setting."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / QUALITY_TABLE).write_text(as_tsv(records))
+    write_text(folder / QUALITY_TABLE, as_tsv(records))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grape_ops.cells.writer import write_json
+from grape_ops.artifacts.atomic import output_errors, write_json
+from grape_ops.cells.store import read_meta
+from grape_ops.cells.writer import PARTIAL
 from grape_ops.config import PreprocessSettings, flatten
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.flat_field import FIELDS_FILE
@@ -15,13 +17,11 @@ from grape_ops.schema import CELLS_FILE, QUALITY_FILE, QUALITY_TABLE, SHARDS_DIR
 from grape_ops.screen.screen import Screen
 
 PLAN_FILE = "plan.json"
-# They decide how the work is done and whether it goes on, not what comes out.
-FREE_TO_CHANGE = ("workers", "on_problem", "most_lost")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a store is made from: the resolved settings and a fingerprint of the screen's tables."""
+    """What a store is made from: the settings that decide it and a fingerprint of the screen's tables."""
 
     settings: dict[str, Any]
     screen: str
@@ -29,7 +29,7 @@ class Plan:
     @classmethod
     def of(cls, screen: str, settings: PreprocessSettings) -> "Plan":
         """Take down everything that the result depends on, besides the pixels themselves."""
-        return cls(settings.model_dump(mode="json", exclude={"workers"}), screen)
+        return cls(settings.decisive(), screen)
 
     def differences(self, other: "Plan") -> list[str]:
         """Name the settings that differ, with both values."""
@@ -37,7 +37,7 @@ class Plan:
         return [
             f"preprocess.{key}: {theirs.get(key)} there, {mine.get(key)} now"
             for key in sorted({*mine, *theirs})
-            if mine.get(key) != theirs.get(key) and key not in FREE_TO_CHANGE
+            if mine.get(key) != theirs.get(key)
         ]
 
 
@@ -75,23 +75,25 @@ def claim(out: Path, plan: Plan, pixel_size: float | None, resume: bool, overwri
             raise GrapeOpsError(
                 f"{out} holds a half-written store: go on with --resume, or start again with --overwrite."
             )
-    elif out.exists() and (not out.is_dir() or set(_names(out)) - {UNFINISHED_DIR}):
+    elif set(_names(out)) - {UNFINISHED_DIR}:
         raise GrapeOpsError(f"{out} holds something that is not a crop store; give another --out.")
-    (out / UNFINISHED_DIR).mkdir(parents=True, exist_ok=True)
     write_json(out / UNFINISHED_DIR / PLAN_FILE, vars(plan))
     return False
 
 
 def clear(out: Path) -> None:
     """Remove a store, finished or not, and nothing else."""
-    if not out.exists():
-        return
     own = {STORE_FILE, CELLS_FILE, QUALITY_FILE, QUALITY_TABLE, FIELDS_FILE, SHARDS_DIR, UNFINISHED_DIR}
-    foreign = [name for name in _names(out) if name.removesuffix(".partial") not in own]
+    foreign = [name for name in _names(out) if name.removesuffix(PARTIAL) not in own]
     if foreign:
         raise GrapeOpsError(f"{out} holds what is not part of a crop store ({foreign[0]}); give another --out.")
-    (out / STORE_FILE).unlink(missing_ok=True)  # first, so that no half-removed store looks whole
-    shutil.rmtree(out)
+    with output_errors(out):
+        (out / STORE_FILE).unlink(missing_ok=True)  # first, so that no half-removed store looks whole
+        for name in _names(out):
+            if (out / name).is_dir():
+                shutil.rmtree(out / name)
+            else:
+                (out / name).unlink()
 
 
 def tidy(out: Path) -> None:
@@ -104,7 +106,8 @@ def _begun(out: Path) -> bool:
     unfinished = out / UNFINISHED_DIR
     if not (unfinished / PLAN_FILE).is_file():
         return False
-    return any(file.is_file() and file != unfinished / PLAN_FILE for file in out.rglob("*"))
+    files = (file for file in out.rglob("*") if file.is_file() and not file.name.startswith("."))
+    return any(file != unfinished / PLAN_FILE for file in files)
 
 
 def _check_same(out: Path, plan: Plan, other: Plan, complete: bool) -> None:
@@ -132,12 +135,13 @@ def _tell_pixel_size(out: Path, pixel_size: float | None) -> None:
 def _read_plan(out: Path, complete: bool) -> Plan:
     file = out / STORE_FILE if complete else out / UNFINISHED_DIR / PLAN_FILE
     try:
-        content = json.loads(file.read_text())
-        content = content["provenance"] if complete else content
-        return Plan(content["settings"], content["screen" if not complete else "screen_fingerprint"])
+        if complete:
+            origin = read_meta(out)["provenance"]
+            return Plan(origin["settings"], origin["screen_fingerprint"])
+        return Plan(**json.loads(file.read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         raise GrapeOpsError(f"{file} is damaged; make the store again with --overwrite.") from None
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else [folder.name]
+    return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))

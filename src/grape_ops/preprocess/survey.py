@@ -8,7 +8,6 @@ Legend: C channels, H x W tile, h x w window.
 """
 
 import json
-import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grape_ops.artifacts.atomic import draft_of
 from grape_ops.config import FlatFieldSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.flat_field import FlatField
@@ -286,9 +286,6 @@ def _count_block(counts: np.ndarray, block: Block, note: BlockNote, flat: FlatFi
 
 
 def _save(file: Path, content: dict[str, Any]) -> None:
-    # Its checksums tell a file that was cut off, so that it need not be forced to the disk. Two tries of the
-    # same task write two drafts.
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f"{file.stem}.{os.uname().nodename}-{os.getpid()}.partial.npz")
-    np.savez(draft, **content)
-    draft.replace(file)
+    # Its checksums tell a file that was cut off, so that it need not be forced to the disk.
+    with draft_of(file, forced=False) as draft:
+        np.savez(draft, **content)

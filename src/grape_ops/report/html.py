@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from grape_ops import __version__
-from grape_ops.artifacts.ownership import check_file, put_in_place
+from grape_ops.artifacts.atomic import write_text
+from grape_ops.artifacts.ownership import check_file
 from grape_ops.config import dump_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.print_scores import p_in_words
@@ -66,10 +67,7 @@ def write_report(
     content = _content(inputs)
     with waiting("report: writing the page"):
         page = _render(content)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(f".{out.name}.partial")
-    draft.write_text(page, encoding="utf-8")
-    put_in_place(draft, out)
+    write_text(out, page, tell=True)
 
 
 def _is_report(file: Path) -> bool:

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from grape_ops import __version__
-from grape_ops.artifacts.ownership import check_folder, write_text
+from grape_ops.artifacts.atomic import drafts_of
+from grape_ops.artifacts.ownership import check_folder, warn_replaced
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.writer import shard_names
 from grape_ops.config import GenerateSettings
@@ -83,7 +84,6 @@ def write_directions(
             )
             advance()
     table = pd.concat(tables, ignore_index=True)
-    spreadsheet_safe(table).to_csv(out / CHANGES_TSV, sep="\t", index=False, float_format="%.6g")
     record: dict[str, Any] = {
         "version": __version__,
         "run": run_path.name,
@@ -94,7 +94,10 @@ def write_directions(
         "agreement": {gene: agreement(part) for gene, part in table.groupby("gene_symbol", sort=False)},
         "settings": settings.model_dump(mode="json"),
     }
-    write_text(out / DIRECTIONS_JSON, json.dumps(without_nan(record), indent=1, allow_nan=False) + "\n")
+    warn_replaced(out / DIRECTIONS_JSON)
+    with drafts_of(out / CHANGES_TSV, out / DIRECTIONS_JSON) as (changes, described):
+        spreadsheet_safe(table).to_csv(changes, sep="\t", index=False, float_format="%.6g")
+        described.write_text(json.dumps(without_nan(record), indent=1, allow_nan=False) + "\n")
     return table
 
 

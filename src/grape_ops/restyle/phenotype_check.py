@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from grape_ops import __version__
-from grape_ops.artifacts.ownership import check_folder, write_text
+from grape_ops.artifacts.atomic import drafts_of, locked
+from grape_ops.artifacts.ownership import check_folder, warn_replaced
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.writer import shard_names
 from grape_ops.config import FeatureSettings, GenerateSettings
@@ -75,6 +76,20 @@ def write_check(
     # What an interrupted call may have left.
     ours = (PHENOTYPE_TSV, FEATURES_TSV, VALUES_FILE, FIGURES_DIR, UNFINISHED_DIR)
     check_folder(out, "a phenotype check", ours=ours, marker=PHENOTYPE_JSON)
+    with locked(out, "a phenotype check"):
+        return _check(run_path, store_path, out, settings, features, genes, seed)
+
+
+def _check(
+    run_path: Path,
+    store_path: Path,
+    out: Path,
+    settings: GenerateSettings,
+    features: FeatureSettings,
+    genes: Sequence[str],
+    seed: int,
+) -> dict[str, Any]:
+    """Do the check in a folder that no other process writes into."""
     restyler = Restyler.open(run_path, store_path, ema=settings.ema, batch_size=settings.batch_size)
     names, control_row = restyler.names, restyler.store.control_label
     rows = list(dict.fromkeys(gene_row(names, gene) for gene in genes)) or list(range(control_row))
@@ -97,16 +112,17 @@ def write_check(
     measured["p_own"] = measured.pop("row").map(comparison.recognition.own_p_values()).astype(float)
     table = scored(measured, settings.q_value)
     summary = _summary(comparison, measurer, table)
-    out.mkdir(parents=True, exist_ok=True)
-    spreadsheet_safe(table).to_csv(out / PHENOTYPE_TSV, sep="\t", index=False, float_format="%.6g")
-    spreadsheet_safe(pd.DataFrame(tops, columns=list(TOP_COLUMNS))).to_csv(
-        out / FEATURES_TSV, sep="\t", index=False, float_format="%.6g"
-    )
     known = pd.concat(values, ignore_index=True) if values else pd.DataFrame(columns=list(VALUE_COLUMNS))
-    known.to_parquet(out / VALUES_FILE, index=False)
     matching = {row: part for row, (part, _) in comparison.knockouts.items()}
     _write_figures(restyler, table, known, cells[: settings.shown], matching, out / FIGURES_DIR)
-    write_text(out / PHENOTYPE_JSON, json.dumps(summary, indent=1) + "\n")  # last: it says that all is there
+    warn_replaced(out / PHENOTYPE_JSON)
+    # The summary last: it says that all is there.
+    with drafts_of(*(out / name for name in (PHENOTYPE_TSV, FEATURES_TSV, VALUES_FILE, PHENOTYPE_JSON))) as drafts:
+        spreadsheet_safe(table).to_csv(drafts[0], sep="\t", index=False, float_format="%.6g")
+        top_features = pd.DataFrame(tops, columns=list(TOP_COLUMNS))
+        spreadsheet_safe(top_features).to_csv(drafts[1], sep="\t", index=False, float_format="%.6g")
+        known.to_parquet(drafts[2], index=False)
+        drafts[3].write_text(json.dumps(summary, indent=1) + "\n")
     shutil.rmtree(out / UNFINISHED_DIR)
     return summary
 

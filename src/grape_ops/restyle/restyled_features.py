@@ -3,14 +3,14 @@
 Letters: n cells, K features.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from grape_ops import __version__
+from grape_ops.artifacts.atomic import draft_of
+from grape_ops.artifacts.identity import identity_of
 from grape_ops.restyle.content import compare_content
 from grape_ops.restyle.measure import Measurer
 from grape_ops.restyle.restyler import Restyler
@@ -38,15 +38,12 @@ def restyled_features(
             contents.append(compare_content(before, crops[:CONTENT_CELLS], measurer.find).named())
             yield crops
 
-    kept.mkdir(parents=True, exist_ok=True)
     measured = measurer.crops(pixels())
     for row in rows:
         if row in todo:
             values, content = next(measured), contents.pop(0)
-            draft = files[row].with_suffix(".partial")
-            with draft.open("wb") as file:
-                np.savez(file, values=values, names=list(content), content=list(content.values()))
-            draft.replace(files[row])
+            with draft_of(files[row], forced=False) as draft:
+                np.savez(draft, values=values, names=list(content), content=list(content.values()))
         else:
             with np.load(files[row]) as found:
                 values = found["values"]
@@ -68,4 +65,4 @@ def _key(restyler: Restyler, measurer: Measurer, cells: np.ndarray) -> str:
         cells.tolist(),
         measurer.settings.decisive(),
     ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return identity_of(*facts)[:16]

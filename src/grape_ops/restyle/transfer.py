@@ -4,7 +4,6 @@ The store holds the source cells as they are and, gene by gene, the same cells r
 the controls of the batches the cells come from. Letters: n cells, K genes.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops import __version__
+from grape_ops.artifacts.atomic import locked, write_json
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import finish_shard, finish_store, put_crops, shard_names, start_shard
@@ -71,9 +71,10 @@ def write_transfer(
     rows = list(dict.fromkeys(gene_row(names, gene) for gene in genes))
     rows = rows or [r for r in range(store.control_label) if r != origin]
     cells = draw_cells(store, origin, settings.cells, seed)
-    seconds, clipped = _write_store(restyler, cells, rows, out / STORE_DIR)
-    shown = cells[: settings.shown]
-    _write_figures(restyler, shown, rows if genes else rows[:MOST_FIGURES], origin, seed, out / FIGURES_DIR)
+    with locked(out, "restyled cells"):
+        seconds, clipped = _write_store(restyler, cells, rows, out / STORE_DIR)
+        shown = cells[: settings.shown]
+        _write_figures(restyler, shown, rows if genes else rows[:MOST_FIGURES], origin, seed, out / FIGURES_DIR)
     n_pixels = len(rows) * len(cells) * len(store.channels) * store.crop_size**2
     record = {
         "version": __version__,
@@ -91,7 +92,7 @@ def write_transfer(
         "clipped_share": clipped / n_pixels,
         "settings": settings.model_dump(mode="json"),
     }
-    (out / TRANSFER_FILE).write_text(json.dumps(record, indent=1) + "\n")
+    write_json(out / TRANSFER_FILE, record)
     return record
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from grape_ops.artifacts.ownership import check_file, write_text
+from grape_ops.artifacts.atomic import write_text
+from grape_ops.artifacts.ownership import check_file
 from grape_ops.config import ScreenSettings, lay_over
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import note, progress

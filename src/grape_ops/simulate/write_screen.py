@@ -5,7 +5,6 @@ tile has its own random stream, so the number of worker processes changes nothin
 """
 
 import multiprocessing
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pandas as pd
 import tifffile
 import yaml
 
+from grape_ops.artifacts.atomic import draft_folder_of
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import SimulateSettings
 from grape_ops.errors import GrapeOpsError
@@ -78,10 +78,12 @@ def simulate_screen(out: Path, settings: SimulateSettings, workers: int = 0) -> 
     out = Path(out)
     check_possible(settings)
     _refuse_foreign_folder(out)
-    partial = out.parent / f".{out.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    with draft_folder_of(out) as draft:
+        _write_screen(draft, settings, workers)
 
+
+def _write_screen(out: Path, settings: SimulateSettings, workers: int) -> None:
+    """Fill the empty folder ``out``."""
     complexes = planted_complexes(settings)
     genes = (*(gene for members in complexes.values() for gene in members), *lone_gene_names(settings))
     library = draw_library(genes, settings, _rng(settings, _STREAM_LIBRARY))
@@ -94,23 +96,21 @@ def simulate_screen(out: Path, settings: SimulateSettings, workers: int = 0) -> 
     )
     per_tile = max(1, round(settings.confluence * settings.tile_size**2 / _cell_area(settings)))
     cells, cell_shifts = draw_population(library, genes, shifts, per_tile, settings, _rng(settings, _STREAM_CELLS))
-    jobs = list(_tile_jobs(partial, cells, cell_shifts, settings))
+    jobs = list(_tile_jobs(out, cells, cell_shifts, settings))
     positions = _make_tiles(jobs, workers)
     cells[[Y, X]] = np.concatenate(positions).round(2)
     identified = cells[cells[GUIDE] != ""].reset_index(drop=True)
 
-    identified[[GENE, GUIDE, PLATE, WELL, TILE, Y, X]].to_parquet(partial / CELLS_FILE, index=False)
-    spreadsheet_safe(library).to_csv(partial / LIBRARY_FILE, index=False)
-    spreadsheet_safe(truth_table(complexes)).to_csv(partial / TRUTH_FILE, sep="\t", index=False)
+    identified[[GENE, GUIDE, PLATE, WELL, TILE, Y, X]].to_parquet(out / CELLS_FILE, index=False)
+    spreadsheet_safe(library).to_csv(out / LIBRARY_FILE, index=False)
+    spreadsheet_safe(truth_table(complexes)).to_csv(out / TRUTH_FILE, sep="\t", index=False)
     description = {
         "cells": CELLS_FILE,
         "tiles": TILE_PATTERN,
         "channels": list(CHANNELS),
         "simulated": settings.model_dump(mode="json"),
     }
-    (partial / SCREEN_FILE).write_text(yaml.safe_dump(description, sort_keys=False))
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    (out / SCREEN_FILE).write_text(yaml.safe_dump(description, sort_keys=False))
 
 
 def check_possible(settings: SimulateSettings) -> None:

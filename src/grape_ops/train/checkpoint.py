@@ -4,7 +4,6 @@ A checkpoint is a folder ``step_00000100/`` with ``nets.safetensors``, ``average
 ``optimizers.safetensors`` and ``state.json``, which names the size and SHA-256 of the others.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -17,6 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from grape_ops.artifacts.atomic import clear_leftovers, draft_folder_of, write_text
+from grape_ops.cells.store import sha256_of
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import Grape
 from grape_ops.schema import CHECKPOINTS_DIR
@@ -65,24 +66,19 @@ def save_checkpoint(run: Path, state: TrainingState, keep: int, keep_every: int 
     A crash leaves no half-written one behind.
     """
     final = checkpoint_path(run, state.step)
-    draft = final.with_name(f".{final.name}.{os.getpid()}")
-    draft.mkdir(parents=True)
-    _save(state.nets.state_dict(), draft / _NETS)
-    if state.average is not None:
-        _save(state.average.nets.state_dict(), draft / _AVERAGE)
-    _save(_optimizer_tensors(state.optimizers), draft / _OPTIMIZERS)
-    files = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in sorted(draft.iterdir())}
-    updates = state.average.updates if state.average is not None else None
-    record = {"format": FORMAT, "step": state.step, "average_updates": updates, "files": files}
-    _write_durably(draft / _STATE, json.dumps(record, indent=2))
-    if final.exists():
-        shutil.rmtree(final)
-    draft.rename(final)
+    with draft_folder_of(final) as draft:
+        _save(state.nets.state_dict(), draft / _NETS)
+        if state.average is not None:
+            _save(state.average.nets.state_dict(), draft / _AVERAGE)
+        _save(_optimizer_tensors(state.optimizers), draft / _OPTIMIZERS)
+        files = {f.name: {"bytes": f.stat().st_size, "sha256": sha256_of(f)} for f in sorted(draft.iterdir())}
+        updates = state.average.updates if state.average is not None else None
+        record = {"format": FORMAT, "step": state.step, "average_updates": updates, "files": files}
+        write_text(draft / _STATE, json.dumps(record, indent=2))
     for old in checkpoints(run)[:-keep]:
         if not keep_every or int(old.name[5:]) % keep_every:
             shutil.rmtree(old)
-    for leftover in final.parent.glob(".step_*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    clear_leftovers(final.parent)
     return final
 
 
@@ -118,16 +114,16 @@ def read_state(path: Path) -> dict[str, Any]:
     """A checkpoint's record, after checking that all its files are whole."""
     try:
         record: dict[str, Any] = json.loads((path / _STATE).read_text())
-        files = record["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        files = record["files"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise GrapeOpsError(f"{path} is not a checkpoint of grape-ops: its {_STATE} is missing or damaged.") from None
     if record.get("format") != FORMAT:
         raise GrapeOpsError(
             f"{path} has checkpoint format {record.get('format')}; this version of grape-ops reads format {FORMAT}."
         )
-    for name, facts in files.items():
+    for name, facts in files:
         file = path / name
-        if not file.is_file() or file.stat().st_size != facts["bytes"] or _sha256(file) != facts["sha256"]:
+        if not file.is_file() or file.stat().st_size != facts["bytes"] or sha256_of(file) != facts["sha256"]:
             raise GrapeOpsError(
                 f"{file} is missing or damaged. Delete the folder {path.name} to go on from the checkpoint before it."
             )
@@ -176,15 +172,3 @@ def _load_into(nets: Grape, file: Path) -> None:
         nets.load_state_dict(_load(file))
     except RuntimeError as error:
         raise GrapeOpsError(f"{file} holds other networks than the run's configuration describes: {error}") from None
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _write_durably(file: Path, text: str) -> None:
-    with file.open("w") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())

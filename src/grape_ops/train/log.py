@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from grape_ops.artifacts.atomic import output_errors, write_text
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import METRICS_FILE
 
@@ -25,17 +26,17 @@ class MetricsLog:
 
     def __init__(self, run: Path, step: int, tensorboard: bool = False):
         self.file = run / METRICS_FILE
-        kept = [line for line in read_metrics(self.file) if line["step"] <= step] if self.file.exists() else []
-        draft = self.file.with_name(f".{self.file.name}.partial")
-        draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        draft.replace(self.file)
+        # From step 0 on, what the start took is written down again.
+        earlier = read_metrics(self.file) if step and self.file.exists() else ()
+        kept = [line for line in earlier if line["step"] <= step]
+        write_text(self.file, "".join(json.dumps(line) + "\n" for line in kept))
         self._board = _tensorboard(run / "tensorboard", step) if tensorboard else None
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """Append one line, unless there is nothing to write."""
         if not values:
             return
-        with self.file.open("a") as handle:
+        with output_errors(self.file), self.file.open("a") as handle:
             handle.write(json.dumps({"step": step, **values}) + "\n")
         if self._board is not None:
             for name, value in values.items():
@@ -53,12 +54,15 @@ def _tensorboard(folder: Path, step: int) -> Any:
 
 
 def read_metrics(file: Path) -> Iterator[dict[str, Any]]:
-    """Lines of a metrics.jsonl; a last line that a crash cut short is left out."""
+    """Lines of a metrics.jsonl, up to one that a crash cut short."""
     for line in file.read_text().splitlines():
         try:
-            yield json.loads(line)
+            found = json.loads(line)
         except ValueError:
             return
+        if not isinstance(found, dict) or not isinstance(found.get("step"), int):
+            return
+        yield found
 
 
 class IntervalMean:

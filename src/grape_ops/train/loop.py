@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from grape_ops.artifacts.atomic import locked
 from grape_ops.cells.batches import Batch, BatchLoader, Sampler, StandardizedCrops, hold_out
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, TrainSettings
@@ -60,10 +61,19 @@ def train(
     GrapeOpsError : something about the input does not fit, memory runs out, or the losses are no longer finite.
     Interrupted : Ctrl-C or SIGTERM; a checkpoint of the last whole step is written before.
     """
-    # The cells, the engine, and the folder.
+    fabric = start_engine(config.train)
+    with ExitStack() as lock:
+        first_alone(fabric, lambda: lock.enter_context(locked(out, "a run")))
+        return _train(fabric, store_path, out, config, truth, resume, recipe)
+
+
+def _train(
+    fabric: Fabric, store_path: Path, out: Path, config: Config, truth: str | None, resume: bool, recipe: Recipe
+) -> Run:
+    """Train in a folder that no other process writes into."""
+    # The cells and the folder.
     settings = config.train
     store = CropStore.open(store_path, settings.unit)
-    fabric = start_engine(settings)
     first_alone(fabric, lambda: prepare(store, out, config, truth, resume, fabric.device))
     run = open_run(out)
 

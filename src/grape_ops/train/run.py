@@ -4,7 +4,6 @@
 perturbation), ``metrics.jsonl`` and ``checkpoints/``.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -20,19 +19,22 @@ from typing import Any
 import pandas as pd
 import torch
 
+from grape_ops.artifacts.atomic import draft_of, write_text
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.genes import gene_table
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.config import Config, dump_config, flatten, parse_config, read_yaml
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import Grape, build_grape
 from grape_ops.nn.style import MappingNetwork
-from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, RUN_CONFIG_FILE, RUN_FILE, STORE_FILE
+from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, RUN_CONFIG_FILE, RUN_FILE
 from grape_ops.train.checkpoint import checkpoints
 from grape_ops.train.guides import GUIDES_FILE, guide_groups
 
 GENES_FILE = "genes.parquet"
+_PROCESSES = "devices x train.nodes"
+_PARTS = ("train.accumulate", f"train.{_PROCESSES}")
 _RECORD = (
     "started",
     "command",
@@ -139,7 +141,7 @@ def prepare_run(out: Path, store: CropStore, config: Config, truth: str | None, 
             f"Set train.steps to {reached} or more, or give another --out."
         )
     if run.config != config:  # a longer run, or other bookkeeping
-        _write(out / RUN_CONFIG_FILE, dump_config(config))
+        write_text(out / RUN_CONFIG_FILE, dump_config(config))
     return Run(out, config, run.record, run.genes)
 
 
@@ -150,12 +152,12 @@ def steps_done(out: Path) -> int:
 
 def _create(out: Path, store: CropStore, config: Config, truth: str | None) -> Run:
     check_folder(out, "a run", ours=(GENES_FILE, GUIDES_FILE, RUN_CONFIG_FILE))  # what a crash in here leaves
-    out.mkdir(parents=True, exist_ok=True)
     genes = gene_table(store)
     if store.unit == "guide":
-        spreadsheet_safe(guide_groups(store)).to_csv(out / GUIDES_FILE, sep="\t", index=False)
-    genes.to_parquet(out / GENES_FILE)
-    _write(out / RUN_CONFIG_FILE, dump_config(config))
+        write_text(out / GUIDES_FILE, spreadsheet_safe(guide_groups(store)).to_csv(sep="\t", index=False))
+    with draft_of(out / GENES_FILE) as draft:
+        genes.to_parquet(draft)
+    write_text(out / RUN_CONFIG_FILE, dump_config(config))
     record = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["grape-ops", *sys.argv[1:]]),
@@ -168,42 +170,23 @@ def _create(out: Path, store: CropStore, config: Config, truth: str | None) -> R
         "crop_size": store.crop_size,
         "truth": os.path.relpath(truth, out) if truth and Path(truth).is_file() else truth,
     }
-    _write(out / RUN_FILE, json.dumps(record, indent=2))  # last: it makes the folder a run
+    write_text(out / RUN_FILE, json.dumps(record, indent=2))  # last: it makes the folder a run
     return Run(out, config, record, genes)
-
-
-# What may change when a run goes on: how long, how often it is written down, and on what machine.
-_MAY_CHANGE = {
-    "steps",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "keep_every",
-    "log_every",
-    "evaluate_every",
-    "tensorboard",
-    "accumulate",
-    "activation_checkpointing",
-    "compile",
-    "resident",
-    "accelerator",
-    "devices",
-    "nodes",
-    "threads",
-}
 
 
 def decisive_settings(config: Config) -> dict[str, Any]:
     """The settings that decide what a run learns, by dotted name; the others may change when it goes on."""
-    tree = config.model_dump(mode="json", include={"seed", "model", "train"})
-    # Where rates fall towards the end, the end is part of what is learnt.
-    free = _MAY_CHANGE - {"steps"} if config.train.optimizer.falling else _MAY_CHANGE
+    train, model = config.train.decisive(), config.model.decisive()
+    if not config.train.optimizer.falling:
+        del train["steps"]  # where rates fall towards the end, the end is part of what is learnt
     if config.model.discriminator.judges == "pixels":
-        del tree["model"]["discriminator"]["head_width"]  # nothing has these heads
-    tree["train"] = {key: value for key, value in tree["train"].items() if key not in free}
+        del model["discriminator"]["head_width"]  # nothing has these heads
     if config.train.init.kind == "noise":  # whatever a classifier would have been, unless D or a loss looks through it
-        seen = {"classifier": tree["train"]["init"]["classifier"]} if config.seen_through is not None else {}
-        tree["train"]["init"] = {"kind": "noise"} | seen
-    return flatten(tree)
+        seen = {"classifier": train["init"]["classifier"]} if config.seen_through is not None else {}
+        train["init"] = {"kind": "noise"} | seen
+    if config.train.loss.match > 0:  # it compares the cells of a part of the batch
+        train |= {"accumulate": config.train.accumulate, _PROCESSES: config.train.devices * config.train.nodes}
+    return flatten({"seed": config.seed, "model": model, "train": train})
 
 
 def _refuse_changes(run: Run, config: Config, store: CropStore) -> None:
@@ -216,14 +199,11 @@ def _refuse_changes(run: Run, config: Config, store: CropStore) -> None:
     changed = [key for key in now if now[key] != before.get(key)]
     if changed:
         lines = "\n".join(f"  {key}: was {before.get(key)}, is {now[key]}" for key in changed)
+        why = "train.loss.match compares the cells of one part of a batch, and these settings decide which they are.\n"
         raise GrapeOpsError(
-            f"{run.path} was begun with other settings:\n{lines}\nSet them back, or give another --out."
+            f"{run.path} was begun with other settings:\n{lines}\n{why if {*changed} & {*_PARTS} else ''}"
+            "Set them back, or give another --out."
         )
-
-
-def store_fingerprint(store: CropStore) -> str:
-    """SHA-256 of the store's description, which names its shards' checksums."""
-    return hashlib.sha256((store.path / STORE_FILE).read_bytes()).hexdigest()
 
 
 def source_commit() -> str | None:
@@ -242,9 +222,3 @@ def source_commit() -> str | None:
     except OSError:
         return None
     return answer.stdout.strip() if answer.returncode == tracked.returncode == 0 else None
-
-
-def _write(file: Path, text: str) -> None:
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.write_text(text)
-    draft.replace(file)

@@ -82,10 +82,8 @@ def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
     """Write the pipeline file of the demo and do it."""
     # 24 simulated genes, strongly changed, do not need the whole length of the preset; what is held out of training
     # tells for each gene whether its restyling is to be believed.
-    small = {"width": 16, "steps": 1200}
     settings: dict[str, Any] = {
-        "train": {"steps": 500, "holdout": 0.1, "init": {"classifier": small}},
-        "baselines": {"classifier": dict(small)},
+        "train": {"steps": 500, "holdout": 0.1, "init": {"classifier": {"width": 16, "steps": 1200}}},
         "generate": dict(DEMO_CHECK),
     }
     for override in overrides:

@@ -68,7 +68,7 @@ def test_other_settings_in_the_same_folder_mix_with_nothing(controls: CropStore,
     other = load_config(None, [*few, "calibrate.private_share=0.5"])
     calibrate_store(controls.path, tmp_path / "a", ["random"], other)
     assert len(list((tmp_path / "a").glob("screens/*/work/*"))) == 2
-    short = [*few, "baselines.classifier={width: 4, max_width: 8, batch_size: 8, steps: "]
+    short = [*few, "train.init.classifier={width: 4, max_width: 8, batch_size: 8, steps: "]
     for steps in (2, 3):  # a method's own settings count on the same screen
         config = load_config(None, [*short[:-1], f"{short[-1]}{steps}}}"])
         calibrate_store(controls.path, tmp_path / "a", ["classifier"], config)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 HALVES = ("half1", "half2")
 RECORD_FILE = "trust.json"
-OURS = ("reproducibility.tsv", "genes.tsv", "similarities.png", RECORD_FILE, "work", "halves")
+OURS = ("reproducibility.tsv", "genes.tsv", "similarities.png", "similarities.pdf", RECORD_FILE, "work", "halves")
 PERMUTATIONS = 1000
 _AT_ONCE = 1024
 

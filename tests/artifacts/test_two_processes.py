@@ -86,7 +86,7 @@ def test_two_that_embed_into_one_file_leave_a_whole_one(run, tmp_path):
     assert second.returncode == 0, second.stderr
     assert anndata.read_h5ad(out).uns["method"] == "GRAPE F(M)"
     goes_on(first)
-    assert anndata.read_h5ad(out).uns["method"] == "grape M"
+    assert anndata.read_h5ad(out).uns["method"] == "GRAPE M"
     assert os.listdir(tmp_path) == ["genes.h5ad"]
 
 

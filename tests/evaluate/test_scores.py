@@ -32,7 +32,7 @@ from grape_ops.evaluate.retrieval import average_precision
 from grape_ops.evaluate.scores import read_scores, without_nan, write_scores
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.groundtruth.aliases import Aliases
-from grape_ops.groundtruth.pairs import KnownPairs
+from grape_ops.groundtruth.truth import KnownPairs
 
 QUICK = EvaluateSettings(
     permutations=200, kmeans_runs=10, sweep_max=8, bootstrap=200, leiden_runs=2, shuffles=20, leiden_resolutions=(1.0,)

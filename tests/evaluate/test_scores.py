@@ -254,7 +254,7 @@ def test_a_metric_is_a_function_and_a_line(tmp_path, monkeypatch):
         return {"mean_length": float(np.linalg.norm(method.labelled[0], axis=1).mean()), "none": float("nan")}
 
     line = Metric("size", {"size": "Mean length of the vectors of {labelled} genes."}, size)
-    for module in ("metrics", "evaluate_maps", "score_tables"):
+    for module in ("metrics", "evaluate_maps", "scores"):
         monkeypatch.setattr(f"grape_ops.evaluate.{module}.METRICS", (*METRICS, line))
     (entry,) = judge({"m": as_map(VECTORS, GENES)})
     expected = pytest.approx(np.linalg.norm(VECTORS, axis=1).mean())

@@ -21,7 +21,7 @@ from compare import compare, options_of_methods, print_figures
 from grape_ops.cells.genes import BATCH_COMPOSITION, gene_anndata, gene_table
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, load_config
-from grape_ops.evaluate.retrieval import other_batch_precision
+from grape_ops.evaluate.retrieval import restricted_precision, shared
 from grape_ops.groundtruth import load_truth, membership
 from grape_ops.power.recovery import recovery
 from grape_ops.schema import BATCH, COMPLEX, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, OBS_IS_CONTROL, TRUTH_FILE
@@ -53,7 +53,9 @@ def score(vectors: AnnData, store: Path, config: Config, seed: int) -> dict[str,
     scores = recovery(vectors, truth, config.evaluate, seed)
     genes = vectors[~vectors.obs[OBS_IS_CONTROL].to_numpy(bool)]
     weeks = genes.obsm[BATCH_COMPOSITION] > 0
-    precision = other_batch_precision(np.asarray(genes.X), membership(truth, list(genes.obs_names)), weeks)
+    precision = restricted_precision(
+        np.asarray(genes.X), shared(membership(truth, list(genes.obs_names))), ~shared(weeks)
+    )
     queries = int(np.sum(~np.isnan(precision)))
     return scores | {"map_other_week": float(np.nanmean(precision)), "queries_other_week": queries}
 

@@ -1,15 +1,17 @@
 """Run methods on one store per seed, score each map, and collect the figures: what the benchmarks of maps share."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, load_config
 from grape_ops.groundtruth import load_truth
 from grape_ops.methods import find_methods, method_names
-from grape_ops.power.recovery import over_screens, paired_differences, recovery
+from grape_ops.power.recovery import recovery
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs
 from grape_ops.schema import TRUTH_FILE
@@ -17,6 +19,8 @@ from grape_ops.train.run import store_fingerprint
 
 # Steps of everything that is trained, to show that it runs.
 QUICK = ("train.steps=30", "train.init.classifier.steps=30")
+DRAWS = 2000
+BOOTSTRAP = 2  # its stream of a seed; ``recovery`` draws from 0 and 1
 Score = Callable[[Any, Path, Config, int], dict[str, Any]]
 
 
@@ -96,3 +100,55 @@ def print_figures(figures: dict[str, Any], differences: Sequence[dict[str, Any]]
 
 def _numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
+
+
+def over_screens(scores: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Mean of every score over planted screens, with its spread: method -> one dict a screen -> method -> figures.
+
+    Means stand under the scores' own names; ``sd`` holds their standard deviations, ``per_seed`` the mAP of each
+    screen. A score that a screen lacks (None) is left out of the mean.
+    """
+    figures: dict[str, dict[str, Any]] = {}
+    for method, runs in scores.items():
+        own: dict[str, Any] = {}
+        spread: dict[str, float | None] = {}
+        for name in dict.fromkeys(name for run in runs for name, value in run.items() if isinstance(value, float)):
+            values = [run[name] for run in runs if run.get(name) is not None]
+            own[name] = round(float(np.mean(values)), 4)
+            spread[name] = round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else None
+        figures[method] = own | {"sd": spread, "per_seed": [round(run["map"], 4) for run in runs]}
+    return figures
+
+
+def paired_differences(scores: Mapping[str, Sequence[dict[str, Any]]], seed: int = 0) -> list[dict[str, Any]]:
+    """mAP of every method against every other on the same planted screens.
+
+    Screens are drawn with replacement, and complexes within each: genes of a complex stand or fall together, and so do
+    the complexes of a screen that share its training seed.
+
+    Returns
+    -------
+    ``{"first", "second", "map", "low", "high", "share_above"}`` for each pair: the mean difference first - second, its
+    95 % interval, and the share of draws above 0.
+    """
+    methods = list(scores)
+    table = {method: [np.array(run["complex_ap"]) for run in runs] for method, runs in scores.items()}
+    n_screens = len(next(iter(table.values())))
+    rng = np.random.default_rng([seed, BOOTSTRAP])
+    draws: dict[str, list[float]] = {method: [] for method in methods}
+    for _ in range(DRAWS):
+        screens = rng.integers(n_screens, size=n_screens)
+        chosen = [rng.integers(len(table[methods[0]][s]), size=len(table[methods[0]][s])) for s in screens]
+        for method in methods:
+            parts = [table[method][s][c].mean() for s, c in zip(screens, chosen, strict=True)]
+            draws[method].append(float(np.mean(parts)))
+    rows = []
+    for i, first in enumerate(methods):
+        for second in methods[i + 1 :]:
+            gap = np.array(draws[first]) - np.array(draws[second])
+            own = float(np.mean([a["map"] - b["map"] for a, b in zip(scores[first], scores[second], strict=True)]))
+            low, high = np.quantile(gap, [0.025, 0.975])
+            row = {"first": first, "second": second, "map": own, "low": float(low), "high": float(high)}
+            row["share_above"] = float((gap > 0).mean())
+            rows.append({key: round(v, 4) if isinstance(v, float) else v for key, v in row.items()})
+    return rows

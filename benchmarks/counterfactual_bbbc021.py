@@ -88,27 +88,6 @@ def read_recipe(name: str, overrides: list[str], seed: int, reference: Config | 
         return load_config(file.name, more)
 
 
-def score_run(
-    run_path: Path,
-    store_path: Path,
-    seed: int,
-    source: Source | None,
-    design: Design | None,
-    work: Path,
-    n: int = RESTYLED_CELLS,
-) -> dict[str, Any]:
-    """Score one run of a planted store of these screens; ``source`` and ``design`` are read if they are not given.
-
-    What is measured once a store is kept in ``work``.
-    """
-    from grape_ops.power.restyling_scores import score_run as score
-
-    pool = Pool(work)
-    source = source or pool.source
-    design = design or pool.design(seed)
-    return score(run_path, store_path, seed, source, design, work, n=n, reshape=partial(resized, size=SIZE))
-
-
 def trained(store: CropStore, folder: Path, config: Config, truth: str | None = None) -> tuple[Path, float | None]:
     """Train in ``folder/run`` unless that is done: -> the run, seconds (None if it was interrupted on the way).
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from anndata import AnnData, read_h5ad
 
-from compare import QUICK, jobs_on, print_figures
+from compare import QUICK, jobs_on, over_screens, paired_differences, print_figures
 from counterfactual_bbbc021 import QUICK_CELLS, over_seeds, read_recipe, recipe_folder, trained
 from counterfactual_bbbc021 import print_figures as print_restyled
 from grape_ops.cells.store import CropStore
@@ -32,7 +32,7 @@ from grape_ops.embed import INITIALISATION, POSITIONS, embed, map_name
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth import load_truth
 from grape_ops.methods import find_methods
-from grape_ops.power.recovery import over_screens, paired_differences, recovery
+from grape_ops.power.recovery import recovery
 from grape_ops.power.restyling_scores import RESTYLED_CELLS, map_scores, reference_scores, restyled_scores
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.schema import INIT_FILE, METRICS_FILE, TRUTH_FILE

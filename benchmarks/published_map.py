@@ -20,7 +20,7 @@ from grape_ops.evaluate.clustering import kmeans_scores, summary
 from grape_ops.evaluate.evaluate_maps import evaluate_maps
 from grape_ops.evaluate.print_scores import print_scores
 from grape_ops.groundtruth import load_truth, membership
-from grape_ops.groundtruth.pairs import load_pairs
+from grape_ops.groundtruth.truth import load_pairs
 from real_data import real_data
 from record import write_record
 

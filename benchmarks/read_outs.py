@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from anndata import read_h5ad
 
-from compare import QUICK
+from compare import QUICK, over_screens, paired_differences
 from counterfactual_bbbc021 import Pool, read_recipe, recipe_folder, trained
 from grape_ops.cells.genes import gene_anndata
 from grape_ops.groundtruth import load_truth
-from grape_ops.power.recovery import METRICS, over_screens, paired_differences, recovery
+from grape_ops.power.recovery import METRICS, recovery
 from grape_ops.power.restyling_scores import codes_of_cells
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.schema import INIT_FILE, TRUTH_FILE

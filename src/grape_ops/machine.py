@@ -1,4 +1,4 @@
-"""What this process may use of the machine."""
+"""What this process may use of the machine, and how it ends: with its step, or with its parent."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -68,3 +69,34 @@ def _die_with_parent(lifeline: Connection) -> None:
         lifeline.recv()
     except (EOFError, OSError):
         os._exit(1)
+
+
+class StopSignal:
+    """The signal that asked to stop, or 0."""
+
+    number = 0
+
+
+@contextmanager
+def stop_signals() -> Iterator[StopSignal]:
+    """Note Ctrl-C and SIGTERM instead of dying of them; a second Ctrl-C interrupts at once.
+
+    A signal that the parent had ignored, as nohup and shells do for background jobs, stays ignored.
+    """
+    received = StopSignal()
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # only the main thread may handle signals
+        return
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.number = number
+        if signal.SIGINT in heeded:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    heeded = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is not signal.SIG_IGN]
+    before = {s: signal.signal(s, note) for s in heeded}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -16,7 +16,7 @@ from grape_ops.evaluate.maps import GeneMap, gene_map
 from grape_ops.evaluate.neighbourhood import nearest, neighbour_count, neighbour_graph
 from grape_ops.evaluate.recall import known_pairs, pair_similarities, recall_scores
 from grape_ops.evaluate.retrieval import unit_rows
-from grape_ops.groundtruth.pairs import KnownPairs
+from grape_ops.groundtruth.truth import KnownPairs
 
 
 def test_nearest_genes_and_ties_by_position():

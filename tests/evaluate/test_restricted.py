@@ -5,7 +5,6 @@ from sklearn.metrics import average_precision_score
 from grape_ops.evaluate.retrieval import (
     average_precision,
     decoy_scores,
-    other_batch_precision,
     restricted_precision,
     shared,
 )
@@ -25,7 +24,7 @@ def test_with_all_pairs_counted_it_is_average_precision() -> None:
 
 def test_pairs_left_out_are_as_if_they_were_not_there() -> None:
     vectors, membership, batches = drawn(1)
-    found = other_batch_precision(vectors, membership, batches > 0)
+    found = restricted_precision(vectors, shared(membership), ~shared(batches > 0))
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     for query in range(30):
         others = np.flatnonzero(batches[query].argmax() != batches.argmax(axis=1))
@@ -35,7 +34,8 @@ def test_pairs_left_out_are_as_if_they_were_not_there() -> None:
 
 def test_without_any_pair_there_is_no_precision() -> None:
     vectors, membership, _ = drawn(2)
-    assert np.isnan(other_batch_precision(vectors, membership, np.ones((30, 1), bool))).all()
+    one_batch = np.ones((30, 1), bool)
+    assert np.isnan(restricted_precision(vectors, shared(membership), ~shared(one_batch))).all()
 
 
 def test_a_map_of_the_batch_scores_as_decoy_and_a_map_of_the_complexes_does_not() -> None:

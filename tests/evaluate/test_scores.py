@@ -32,7 +32,7 @@ from grape_ops.evaluate.retrieval import average_precision
 from grape_ops.evaluate.scores import read_scores, without_nan, write_scores
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.groundtruth.aliases import Aliases
-from grape_ops.groundtruth.pairs import KnownPairs
+from grape_ops.groundtruth.truth import KnownPairs
 
 QUICK = EvaluateSettings(
     permutations=200, kmeans_runs=10, sweep_max=8, bootstrap=200, leiden_runs=2, shuffles=20, leiden_resolutions=(1.0,)
@@ -254,7 +254,7 @@ def test_a_metric_is_a_function_and_a_line(tmp_path, monkeypatch):
         return {"mean_length": float(np.linalg.norm(method.labelled[0], axis=1).mean()), "none": float("nan")}
 
     line = Metric("size", {"size": "Mean length of the vectors of {labelled} genes."}, size)
-    for module in ("metrics", "evaluate_maps", "score_tables"):
+    for module in ("metrics", "evaluate_maps", "scores"):
         monkeypatch.setattr(f"grape_ops.evaluate.{module}.METRICS", (*METRICS, line))
     (entry,) = judge({"m": as_map(VECTORS, GENES)})
     expected = pytest.approx(np.linalg.norm(VECTORS, axis=1).mean())

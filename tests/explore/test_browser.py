@@ -12,7 +12,7 @@ from typing import Any
 import anndata
 import pytest
 
-from grape_ops.explore.static_site import write_static
+from grape_ops.explore.explore_run import write_static
 
 from .conftest import write_check
 

@@ -10,9 +10,8 @@ from PIL import Image
 
 from grape_ops.config import load_config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.explore.card import batch_warnings, cell_warnings
+from grape_ops.explore.card import Reference, batch_warnings, cell_warnings, guide_table
 from grape_ops.explore.explorer_data import ExplorerData
-from grape_ops.explore.guides import Reference, guide_table
 from grape_ops.schema import GENE
 
 

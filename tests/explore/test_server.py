@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.explore.page import POLICY, page_files
-from grape_ops.explore.static_site import write_static
+from grape_ops.explore.explore_run import write_static
+from grape_ops.explore.routes import POLICY, page_files
 
 uvicorn = pytest.importorskip("uvicorn", reason="the explorer needs the extra `explore`")
 testclient = pytest.importorskip("fastapi.testclient", reason="the explorer needs the extra `explore`")
@@ -49,7 +49,7 @@ def test_every_file_of_the_page_is_served_and_nothing_else(live):
         "pyproject.toml",
         "..%2f..%2fpyproject.toml",
         "%2e%2e/%2e%2e/etc/passwd",
-        "static/../../page.py",
+        "static/../../routes.py",
         "etc",
     ):
         assert live.get("/" + name).status_code == 404, name

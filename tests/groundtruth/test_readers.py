@@ -6,8 +6,8 @@ import pytest
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth import load_truth, membership
-from grape_ops.groundtruth.pairs import load_pairs
 from grape_ops.groundtruth.readers import read_complexes
+from grape_ops.groundtruth.truth import load_pairs
 
 EXPECTED = {"Alpha complex": ["AAA1", "AAA2", "AAA3"], "Beta complex": ["BBB1", "AAA1"]}
 

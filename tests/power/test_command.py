@@ -10,7 +10,7 @@ from grape_ops.cli import app
 from grape_ops.config import CalibrateSettings, load_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.power.calibrate import calibrate_store
-from grape_ops.power.curves import Point, crossing, curve_points
+from grape_ops.power.recovery import Point, crossing, curve_points
 
 SMALL = [
     "calibrate.complexes=3",

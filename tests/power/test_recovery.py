@@ -1,3 +1,6 @@
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,7 +9,9 @@ from anndata import AnnData
 from grape_ops.cells.genes import BATCH_COMPOSITION
 from grape_ops.config import EvaluateSettings
 from grape_ops.groundtruth.truth import GroundTruth
-from grape_ops.power.recovery import METRICS, over_screens, paired_differences, recovery
+from grape_ops.power.recovery import METRICS, recovery
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 GENES = [f"g{i:02d}" for i in range(24)]
 TRUTH = GroundTruth.of("planted", {f"c{k}": GENES[4 * k : 4 * k + 4] for k in range(6)})
@@ -36,6 +41,8 @@ def test_decoys_are_asked_for() -> None:
 
 
 def test_means_and_spread_over_screens() -> None:
+    from compare import over_screens
+
     runs = [{"map": value, "complex_ap": [value, value]} for value in (0.2, 0.4)]
     figures = over_screens({"a": runs})["a"]
     assert figures["map"] == pytest.approx(0.3)
@@ -44,12 +51,16 @@ def test_means_and_spread_over_screens() -> None:
 
 
 def test_what_one_screen_lacks_is_left_out_of_the_mean() -> None:
+    from compare import over_screens
+
     runs = [{"map": 0.2, "seconds": 30.0}, {"map": 0.4, "seconds": None}]
     figures = over_screens({"a": runs})["a"]
     assert figures["seconds"] == 30 and figures["sd"]["seconds"] is None
 
 
 def test_a_better_method_is_told_apart_and_equal_ones_are_not() -> None:
+    from compare import paired_differences
+
     rng = np.random.default_rng(0)
 
     def runs(offset: float) -> list[dict]:

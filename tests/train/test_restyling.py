@@ -19,8 +19,7 @@ from grape_ops.config import (
     parse_config,
 )
 from grape_ops.errors import GrapeOpsError, Interrupted
-from grape_ops.nn.classifier import build_classifier, centred_summaries, summaries
-from grape_ops.nn.effects import GeneEffects
+from grape_ops.nn.classifier import GeneEffects, build_classifier, centred_summaries, summaries
 from grape_ops.nn.generator import fine_structure, flow_of, warped
 from grape_ops.train import loop
 from grape_ops.train.checkpoint import restore_nets
@@ -30,8 +29,7 @@ from grape_ops.train.losses import matching_loss
 from grape_ops.train.memory import memory_needed
 from grape_ops.train.optimizers import make_optimizers, set_rates
 from grape_ops.train.run import Run, decisive_settings, open_run
-from grape_ops.train.step import discriminator_objective, matching_objective, restyle
-from grape_ops.train.views import viewed
+from grape_ops.train.step import discriminator_objective, matching_objective, restyle, viewed
 
 TOGETHER = (3, 3, 3, 1, 1, 1)  # targets, several cells each
 

@@ -20,8 +20,7 @@ from grape_ops.evaluate.maps import gene_map, make_task
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import write_scores
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
-from grape_ops.groundtruth.pairs import load_pairs
-from grape_ops.groundtruth.truth import GroundTruth, load_truth
+from grape_ops.groundtruth.truth import GroundTruth, load_pairs, load_truth
 from grape_ops.methods import Method, check_methods, find_methods, method_names
 from grape_ops.progress import note
 from grape_ops.runner.cost import mean_cost

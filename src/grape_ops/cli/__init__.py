@@ -18,15 +18,11 @@ from grape_ops.errors import GrapeOpsError, Interrupted
 # isort: off
 from grape_ops.cli import screen_commands  # noqa: F401
 from grape_ops.cli import train_commands  # noqa: F401
-from grape_ops.cli import judge_commands  # noqa: F401
-from grape_ops.cli import hits_commands  # noqa: F401
-from grape_ops.cli import calibrate_commands  # noqa: F401
+from grape_ops.cli import evaluate_commands  # noqa: F401
 from grape_ops.cli import generate_commands  # noqa: F401
 from grape_ops.cli import benchmark_commands  # noqa: F401
-from grape_ops.cli import page_commands  # noqa: F401
-from grape_ops.cli import explore_commands  # noqa: F401
-from grape_ops.cli import export_commands  # noqa: F401
-from grape_ops.cli import whole_commands  # noqa: F401
+from grape_ops.cli import output_commands  # noqa: F401
+from grape_ops.cli import pipeline_commands  # noqa: F401
 # isort: on
 
 

@@ -12,13 +12,7 @@ from grape_ops.config.baselines import (
     ImpaSettings,
     ProfilesSettings,
 )
-from grape_ops.config.calibrate import CalibrateSettings
-from grape_ops.config.explore import ExploreSettings
-from grape_ops.config.export import ExportSettings
-from grape_ops.config.features import FeatureSettings
-from grape_ops.config.generate import GenerateSettings
-from grape_ops.config.hits import HitsSettings
-from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
+from grape_ops.config.evaluate import CalibrateSettings, CurateSettings, EmbedSettings, EvaluateSettings, HitsSettings
 from grape_ops.config.loading import (
     dump_config,
     flatten,
@@ -31,9 +25,9 @@ from grape_ops.config.loading import (
     read_yaml,
 )
 from grape_ops.config.model import DiscriminatorSettings, GeneratorSettings, ModelSettings, TrunkSettings
-from grape_ops.config.preprocess import FlatFieldSettings, IntensitySettings, PreprocessSettings
-from grape_ops.config.screen import ScreenSettings
-from grape_ops.config.simulate import SimulateSettings
+from grape_ops.config.outputs import ExploreSettings, ExportSettings, GenerateSettings
+from grape_ops.config.preprocess import FeatureSettings, FlatFieldSettings, IntensitySettings, PreprocessSettings
+from grape_ops.config.screen import ScreenSettings, SimulateSettings
 from grape_ops.config.train import (
     ClassifierSettings,
     EmaSettings,

@@ -4,17 +4,11 @@ from pydantic import Field, model_validator
 
 from grape_ops.config.base import Settings
 from grape_ops.config.baselines import BaselineSettings
-from grape_ops.config.calibrate import CalibrateSettings
-from grape_ops.config.explore import ExploreSettings
-from grape_ops.config.export import ExportSettings
-from grape_ops.config.features import FeatureSettings
-from grape_ops.config.generate import GenerateSettings
-from grape_ops.config.hits import HitsSettings
-from grape_ops.config.judge import CurateSettings, EmbedSettings, EvaluateSettings
+from grape_ops.config.evaluate import CalibrateSettings, CurateSettings, EmbedSettings, EvaluateSettings, HitsSettings
 from grape_ops.config.model import ModelSettings
-from grape_ops.config.preprocess import PreprocessSettings
-from grape_ops.config.screen import ScreenSettings
-from grape_ops.config.simulate import SimulateSettings
+from grape_ops.config.outputs import ExploreSettings, ExportSettings, GenerateSettings
+from grape_ops.config.preprocess import FeatureSettings, PreprocessSettings
+from grape_ops.config.screen import ScreenSettings, SimulateSettings
 from grape_ops.config.train import ClassifierSettings, TrainSettings
 
 

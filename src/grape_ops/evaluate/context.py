@@ -15,7 +15,7 @@ from grape_ops.evaluate.clustering import REFERENCE_DIMENSIONS, REFERENCE_MAPS, 
 from grape_ops.evaluate.maps import GeneMap, Task
 from grape_ops.evaluate.neighbourhood import nearest, neighbour_count
 from grape_ops.evaluate.significance import Significance, permute_labels
-from grape_ops.groundtruth.pairs import KnownPairs
+from grape_ops.groundtruth.truth import KnownPairs
 
 STREAMS = ("permutations", "kmeans", "reference", "bootstrap", "leiden", "shuffles", "nuisance")
 

@@ -18,8 +18,7 @@ from grape_ops.evaluate.leiden import consensus, leiden
 from grape_ops.evaluate.maps import GeneMap
 from grape_ops.evaluate.neighbourhood import nearest, neighbour_count
 from grape_ops.evaluate.retrieval import unit_rows
-from grape_ops.groundtruth.pairs import KnownPairs
-from grape_ops.groundtruth.truth import GroundTruth, membership
+from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, membership
 from grape_ops.schema import COMPLEX, GENE
 
 DRAWS = 1000  # of runs, behind the support of a neighbour

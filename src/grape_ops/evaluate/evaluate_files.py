@@ -18,11 +18,9 @@ from grape_ops.evaluate import discovery
 from grape_ops.evaluate.evaluate_maps import evaluate_maps
 from grape_ops.evaluate.maps import GeneMap, gene_map
 from grape_ops.evaluate.records import MethodScores
-from grape_ops.evaluate.score_tables import score_table, tables
-from grape_ops.evaluate.scores import write_scores
+from grape_ops.evaluate.scores import score_table, tables, write_scores
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
-from grape_ops.groundtruth.pairs import KnownPairs, load_pairs
-from grape_ops.groundtruth.truth import GroundTruth, load_truth
+from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs, load_truth
 from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.score_figures import complexes_figure, differences_figure, scores_figure, sweep_figure
 from grape_ops.schema import SCORES_JSON, UNS_METHOD

@@ -17,8 +17,7 @@ from grape_ops.evaluate.metrics import METRICS, definitions
 from grape_ops.evaluate.records import PARTS, MethodScores
 from grape_ops.evaluate.retrieval import average_precision
 from grape_ops.groundtruth.aliases import Aliases
-from grape_ops.groundtruth.pairs import KnownPairs
-from grape_ops.groundtruth.truth import GroundTruth, membership
+from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, membership
 from grape_ops.progress import progress
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from grape_ops.evaluate.records import LeftOut, MethodScores, NuisanceScore, Spread
-from grape_ops.evaluate.score_tables import recall_table
+from grape_ops.evaluate.scores import recall_table
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,7 +7,7 @@ of the precision at that gene's rank. Relevant is a gene that shares any complex
 counted as scikit-learn does: genes as similar as a relevant one stand in front of it. A gene without a
 relevant gene has no AP (NaN). A zero vector has similarity 0 to every gene.
 
-Where some pairs of genes do not count: ``other_batch_precision`` asks how well complexes are found without help from
+Where some pairs of genes do not count: ``restricted_precision`` may ask how well complexes are found without help from
 the batch (pairs that share a batch are neither right nor wrong); ``decoy_scores`` asks how well batches are found
 without help from the complexes (genes of one batch are taken for a group, pairs that share a complex do not count): a
 map that fell for the batch scores above the null.
@@ -160,11 +160,6 @@ def shared(groups: np.ndarray) -> np.ndarray:
     """Which genes share a group: (N, K) bool -> (N, N) bool."""
     table = groups.astype(np.int64)
     return (table @ table.T) > 0
-
-
-def other_batch_precision(vectors: np.ndarray, membership: np.ndarray, batches: np.ndarray) -> np.ndarray:
-    """AP of each gene with all pairs that share a batch left out: (N, d), (N, K) bool, (N, B) bool -> (N,)."""
-    return restricted_precision(vectors, shared(membership), ~shared(batches))
 
 
 def decoy_scores(

@@ -13,14 +13,12 @@ import numpy as np
 from grape_ops import __version__
 from grape_ops.cells.genes import BATCH_PREFIX
 from grape_ops.errors import GrapeOpsError
-from grape_ops.explore.card import batch_warnings, cell_warnings
-from grape_ops.explore.guides import Reference, guide_table
+from grape_ops.explore.card import Reference, batch_warnings, cell_warnings, guide_table
 from grape_ops.explore.map_view import MapView
 from grape_ops.explore.montage import Montage
 from grape_ops.explore.sources import Request, open_live_restyler, open_map_views
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
-from grape_ops.groundtruth.pairs import KnownPairs, load_pairs
-from grape_ops.groundtruth.truth import GroundTruth
+from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs
 from grape_ops.report.generation import trust_of
 from grape_ops.report.html import page_title
 from grape_ops.report.inputs import gather

@@ -22,8 +22,7 @@ from grape_ops.evaluate.leiden import available
 from grape_ops.evaluate.maps import control_rows, gene_map
 from grape_ops.evaluate.neighbourhood import nearest, neighbour_count
 from grape_ops.groundtruth.aliases import Aliases
-from grape_ops.groundtruth.pairs import KnownPairs
-from grape_ops.groundtruth.truth import GroundTruth
+from grape_ops.groundtruth.truth import GroundTruth, KnownPairs
 from grape_ops.report.projection import principal_components, projections
 from grape_ops.schema import GENE, OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES
 

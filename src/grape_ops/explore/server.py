@@ -18,8 +18,7 @@ import torch
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.explore.explorer_data import ExplorerData
-from grape_ops.explore.page import POLICY, content_type, error_page, page_files
-from grape_ops.explore.routes import ADDRESSES, as_json, document
+from grape_ops.explore.routes import ADDRESSES, POLICY, as_json, content_type, document, error_page, page_files
 from grape_ops.explore.sources import Request
 from grape_ops.machine import core_count
 

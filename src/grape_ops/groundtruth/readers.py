@@ -34,13 +34,12 @@ COMPLEXTAB_NAME = "Recommended name"
 COMPLEXTAB_MEMBERS = ("Expanded participant list", "Identifiers (and stoichiometry) of molecules in complex")
 
 
-def read_complexes(path: str | Path, format: str | None = None) -> Complexes:
+def read_complexes(path: str | Path) -> Complexes:
     """Read complexes from a file.
 
     Parameters
     ----------
     path : the file; ``.gz`` is unpacked.
-    format : one of ``READERS``; recognised from the content if None.
 
     Raises
     ------
@@ -48,9 +47,7 @@ def read_complexes(path: str | Path, format: str | None = None) -> Complexes:
     """
     file = Path(path)
     rows = read_rows(file)
-    name = format or recognise(file, rows)
-    if name not in READERS:
-        raise GrapeOpsError(f"There is no truth format {name}; there are: {', '.join(READERS)}.")
+    name = recognise(file, rows)
     header = rows[0]
     columns = [find_column(header, names) for names in _NEEDED.get(name, ())]
     if name == "names" or (name == "table" and None in columns):

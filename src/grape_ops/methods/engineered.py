@@ -10,8 +10,8 @@ from grape_ops.cells.genes import gene_anndata, gene_table
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.features import nucleus_channel, store_features
+from grape_ops.methods.gene_profiles import Blocks, CellProfiles, gene_profiles, in_words
 from grape_ops.methods.method import NOTES, Method, Task
-from grape_ops.methods.profile import Blocks, CellProfiles, gene_profiles, in_words
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -21,8 +21,8 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.methods.cell_matching import LEAST_FOUND, key_columns, match_rows
+from grape_ops.methods.gene_profiles import Blocks, CellProfiles, gene_profiles, in_words
 from grape_ops.methods.method import NOTES, Method, Task
-from grape_ops.methods.profile import Blocks, CellProfiles, gene_profiles, in_words
 from grape_ops.schema import CONTROL_LABEL, GENE, PLATE, WELL
 from grape_ops.screen.columns import CANDIDATES, COORDINATES
 from grape_ops.screen.controls import MARKS, find_controls

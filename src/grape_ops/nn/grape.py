@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from grape_ops.config import ClassifierSettings, ModelSettings, TrunkSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.blocks import he_initialize
-from grape_ops.nn.classifier import CellClassifier, build_classifier
+from grape_ops.nn.classifier import CellClassifier, GeneEffects, build_classifier
 from grape_ops.nn.discriminator import Discriminator, ProjectedDiscriminator, Trunk
-from grape_ops.nn.effects import GeneEffects
 from grape_ops.nn.generator import Generator
 from grape_ops.nn.style import GeneAttention, GeneEmbedding, MappingNetwork, StyleEncoder
 

@@ -34,10 +34,9 @@ from grape_ops.groundtruth import load_truth
 from grape_ops.methods import Method, check_methods, find_methods
 from grape_ops.plotting.calibration_figures import recovery_figure
 from grape_ops.plotting.figure import save_figure
-from grape_ops.power.curves import VARIED, Point, crossing, curve_points
 from grape_ops.power.design import draw_design
 from grape_ops.power.planted_store import TRAITS_FILE, Source, read_source, write_planted_store
-from grape_ops.power.recovery import METRICS, recovery
+from grape_ops.power.recovery import METRICS, VARIED, Point, crossing, curve_points, recovery
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs, room
 from grape_ops.schema import TRUTH_FILE

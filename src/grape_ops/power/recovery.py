@@ -1,15 +1,16 @@
-"""How well a map recovers the planted complexes, and how methods compare over several planted screens.
+"""How well a map recovers the planted complexes, over which planted screens, and from which effect on.
 
 Legend: G genes, K complexes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from grape_ops.cells.genes import BATCH_COMPOSITION
-from grape_ops.config import EvaluateSettings
+from grape_ops.config import CalibrateSettings, EvaluateSettings
 from grape_ops.evaluate.clustering import kmeans_scores
 from grape_ops.evaluate.maps import Task, gene_map, make_task
 from grape_ops.evaluate.retrieval import average_precision, chance_average_precision, decoy_scores
@@ -18,10 +19,11 @@ from grape_ops.groundtruth import GroundTruth
 if TYPE_CHECKING:
     from anndata import AnnData
 
+# What is varied, one at a time around the settings, and on which axis it is interpolated.
+VARIED = {"effect_size": "linear", "cells_per_gene": "log", "penetrance": "linear"}
 METRICS = ("map", "purity", "nmi", "ari")
-DRAWS = 2000
 _DECOY_DRAWS = 500
-_KMEANS, _DECOYS, _BOOTSTRAP = range(3)
+_KMEANS, _DECOYS = range(2)
 
 
 def recovery(
@@ -63,53 +65,61 @@ def _labelled(vectors: "AnnData", truth: GroundTruth) -> tuple[Task, np.ndarray]
     return task, own.vectors[own.rows(task.genes)][task.labelled]
 
 
-def over_screens(scores: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Mean of every score over planted screens, with its spread: method -> one dict a screen -> method -> figures.
+@dataclass(frozen=True, order=True)
+class Point:
+    """Planted screens of one kind."""
 
-    Means stand under the scores' own names; ``sd`` holds their standard deviations, ``per_seed`` the mAP of each
-    screen. A score that a screen lacks (None) is left out of the mean.
-    """
-    figures: dict[str, dict[str, Any]] = {}
-    for method, runs in scores.items():
-        own: dict[str, Any] = {}
-        spread: dict[str, float | None] = {}
-        for name in dict.fromkeys(name for run in runs for name, value in run.items() if isinstance(value, float)):
-            values = [run[name] for run in runs if run.get(name) is not None]
-            own[name] = round(float(np.mean(values)), 4)
-            spread[name] = round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else None
-        figures[method] = own | {"sd": spread, "per_seed": [round(run["map"], 4) for run in runs]}
-    return figures
+    effect_size: float
+    cells_per_gene: int
+    penetrance: float
+
+    @property
+    def name(self) -> str:
+        """For a folder."""
+        return f"effect{self.effect_size:g}_cells{self.cells_per_gene}_penetrance{self.penetrance:g}"
+
+    def settings(self, base: CalibrateSettings) -> CalibrateSettings:
+        """The settings that plant it."""
+        return base.model_copy(update={name: getattr(self, name) for name in VARIED})
 
 
-def paired_differences(scores: Mapping[str, Sequence[dict[str, Any]]], seed: int = 0) -> list[dict[str, Any]]:
-    """mAP of every method against every other on the same planted screens.
+def curve_points(settings: CalibrateSettings) -> dict[str, list[Point]]:
+    """The points of each curve, ascending: what is varied -> points; the settings' own point is on every curve."""
+    base = {name: getattr(settings, name) for name in VARIED}
+    grids: dict[str, Iterable[float]] = {
+        "effect_size": settings.effect_sizes,
+        "cells_per_gene": settings.cells_tried,
+        "penetrance": settings.penetrances,
+    }
+    return {
+        varied: [Point(**(base | {varied: value})) for value in sorted({*grid, base[varied]})]
+        for varied, grid in grids.items()
+    }
 
-    Screens are drawn with replacement, and complexes within each: genes of a complex stand or fall together, and so do
-    the complexes of a screen that share its training seed.
+
+def crossing(values: Sequence[float], recovered: Sequence[float], detected: float, scale: str) -> tuple[float, str]:
+    """Where recovery reaches a level and stays above it, interpolated between points.
+
+    Parameters
+    ----------
+    values : what was varied, ascending.
+    recovered : recovery at each.
+    detected : the level.
+    scale : "linear" or "log".
 
     Returns
     -------
-    ``{"first", "second", "map", "low", "high", "share_above"}`` for each pair: the mean difference first - second, its
-    95 % interval, and the share of draws above 0.
+    limit, sense : sense is "at" for a crossing, "below" if recovery is enough at the smallest value already, "above" if
+    it is not at the largest.
     """
-    methods = list(scores)
-    table = {method: [np.array(run["complex_ap"]) for run in runs] for method, runs in scores.items()}
-    n_screens = len(next(iter(table.values())))
-    rng = np.random.default_rng([seed, _BOOTSTRAP])
-    draws: dict[str, list[float]] = {method: [] for method in methods}
-    for _ in range(DRAWS):
-        screens = rng.integers(n_screens, size=n_screens)
-        chosen = [rng.integers(len(table[methods[0]][s]), size=len(table[methods[0]][s])) for s in screens]
-        for method in methods:
-            parts = [table[method][s][c].mean() for s, c in zip(screens, chosen, strict=True)]
-            draws[method].append(float(np.mean(parts)))
-    rows = []
-    for i, first in enumerate(methods):
-        for second in methods[i + 1 :]:
-            gap = np.array(draws[first]) - np.array(draws[second])
-            own = float(np.mean([a["map"] - b["map"] for a, b in zip(scores[first], scores[second], strict=True)]))
-            low, high = np.quantile(gap, [0.025, 0.975])
-            row = {"first": first, "second": second, "map": own, "low": float(low), "high": float(high)}
-            row["share_above"] = float((gap > 0).mean())
-            rows.append({key: round(v, 4) if isinstance(v, float) else v for key, v in row.items()})
-    return rows
+    short = np.flatnonzero(np.asarray(recovered) < detected)
+    if not len(short):
+        return float(values[0]), "below"
+    last = int(short[-1])
+    if last == len(values) - 1:
+        return float(values[-1]), "above"
+    share = (detected - recovered[last]) / (recovered[last + 1] - recovered[last])
+    low, high = float(values[last]), float(values[last + 1])
+    if scale == "log":
+        return float(np.exp(np.log(low) + share * (np.log(high) - np.log(low)))), "at"
+    return low + float(share) * (high - low), "at"

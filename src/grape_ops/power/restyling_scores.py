@@ -26,7 +26,6 @@ from grape_ops.power.yardstick import (
     cell_traits,
     knockout_changes,
     measuring_key,
-    read_yardstick,
     trait_changes,
 )
 from grape_ops.progress import progress
@@ -34,7 +33,6 @@ from grape_ops.restyle.content import compare_content
 from grape_ops.restyle.measure import Measurer
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.schema import INIT_FILE, TRUTH_FILE
-from grape_ops.train.run import open_run
 
 RESTYLED_CELLS = 96
 READ_BY_E = 150  # real cells of each gene whose codes E reads, at most
@@ -50,42 +48,6 @@ def counterfactuals_of(
     if not file.is_file():
         plant_counterfactuals(source, design, store, n, reshape).save(file)
     return Counterfactuals.load(file)
-
-
-def score_run(
-    run_path: Path,
-    store_path: Path,
-    seed: int,
-    source: Source,
-    design: Design,
-    work: Path,
-    *,
-    n: int = RESTYLED_CELLS,
-    reshape: Reshape | None = None,
-    config: Config | None = None,
-) -> dict[str, Any]:
-    """Judge the run on a planted store by counterfactuals; what is measured once a store is kept in ``work``.
-
-    Parameters
-    ----------
-    run_path, store_path : the run, and the planted store it was trained on.
-    seed : draws halves of cells, and the cells that E reads.
-    source, design : what the store was planted from, and how.
-    work : folder for counterfactuals and their features.
-    n : cells that are restyled.
-    reshape : what was done to the store's crops before they were written.
-    config : how cells are measured and compared; the run's own settings if not given.
-
-    Returns
-    -------
-    The scores of ``scores_of`` and ``map_scores``.
-    """
-    store = CropStore.open(store_path)
-    pictures = counterfactuals_of(source, design, store, work, n, reshape)
-    config = config or open_run(run_path).config
-    restyler = Restyler.open(run_path, store_path, ema=config.generate.ema)
-    yardstick = read_yardstick(pictures, store, config, work)
-    return restyled_scores(restyler, yardstick, config, seed) | map_scores(restyler, seed)
 
 
 def restyled_scores(restyler: Restyler, yardstick: Yardstick, config: Config, seed: int) -> dict[str, Any]:

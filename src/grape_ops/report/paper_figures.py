@@ -18,7 +18,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.evaluate_files import named_maps
 from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.records import MethodScores
-from grape_ops.evaluate.score_tables import sweep_table
+from grape_ops.evaluate.scores import sweep_table
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.plotting.figure import FORMATS, save_figure
 from grape_ops.plotting.map_figures import Plane, maps_figure, training_figure

@@ -21,7 +21,7 @@ from grape_ops.cells.store import sha256_of
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import Grape
 from grape_ops.schema import CHECKPOINTS_DIR
-from grape_ops.train.ema import WeightAverage
+from grape_ops.train.optimizers import WeightAverage
 
 FORMAT = 1
 _NETS, _AVERAGE, _OPTIMIZERS, _STATE = (

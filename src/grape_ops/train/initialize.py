@@ -36,7 +36,7 @@ class Initialization:
     ----------
     rows : (P, V) of M; None where it begins as noise.
     classifier : that D or a loss looks through, if one does.
-    whitening, effects : what genes change in its layers (``nn/effects.py``).
+    whitening, effects : what genes change in its layers (``nn/classifier.py``).
     """
 
     rows: Tensor | None = None

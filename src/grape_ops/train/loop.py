@@ -16,21 +16,18 @@ from grape_ops.cells.batches import Batch, BatchLoader, Sampler, StandardizedCro
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, TrainSettings
 from grape_ops.errors import GrapeOpsError, Interrupted
-from grape_ops.machine import core_count
+from grape_ops.machine import StopSignal, core_count, stop_signals
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
 from grape_ops.train.checkpoint import TrainingState, restore, save_checkpoint
-from grape_ops.train.ema import WeightAverage
-from grape_ops.train.guides import check_truth_not_genes
 from grape_ops.train.initialize import classifiers_to_train
 from grape_ops.train.log import IntervalMean, MetricsLog, check_finite
 from grape_ops.train.memory import check_not_too_large
-from grape_ops.train.optimizers import make_optimizers, set_rates
-from grape_ops.train.preflight import warn_mismatches
+from grape_ops.train.optimizers import WeightAverage, make_optimizers, set_rates
+from grape_ops.train.preflight import check_truth_not_genes, warn_mismatches
 from grape_ops.train.recipe import GRAPE, Recipe
 from grape_ops.train.run import Run, open_run, prepare_run
 from grape_ops.train.step import Objectives, Terms, frozen
-from grape_ops.train.stop import StopSignal, stop_signals
 from grape_ops.train.watch import MapMonitor, Memory, Watch
 
 Result = TypeVar("Result")

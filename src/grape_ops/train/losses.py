@@ -47,7 +47,7 @@ def style_reconstruction_loss(style: Tensor, style_of_fake: Tensor) -> Tensor:
 
 
 def matching_loss(gaps: Tensor, targets: Tensor) -> Tensor:
-    """Squared mean gap of each target's cells (``nn/effects.py``), averaged over targets: (B, V), (B,) -> ().
+    """Squared mean gap of each target's cells (``nn/classifier.py``), averaged over targets: (B, V), (B,) -> ().
 
     Cells with the same phenotype differ in how they show it, and so may restyled ones: what counts is their mean.
     Its square is estimated from pairs of different cells, so that their scatter costs nothing; a target that stands

@@ -30,7 +30,7 @@ from grape_ops.nn.grape import Grape, build_grape
 from grape_ops.nn.style import MappingNetwork
 from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, RUN_CONFIG_FILE, RUN_FILE
 from grape_ops.train.checkpoint import checkpoints
-from grape_ops.train.guides import GUIDES_FILE, guide_groups
+from grape_ops.train.preflight import GUIDES_FILE, guide_groups
 
 GENES_FILE = "genes.parquet"
 _PROCESSES = "devices x train.nodes"

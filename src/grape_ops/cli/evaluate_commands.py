@@ -1,11 +1,25 @@
-"""Commands that score and look into gene vectors."""
+"""Commands that evaluate gene vectors, find genes with a phenotype, and say how much of a map can be believed."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import AliasTable, ConfigFile, Out, Overrides, Pairs, TableOut, Truth, app, say, show
+from grape_ops.cli.app import (
+    AliasTable,
+    ConfigFile,
+    Jobs,
+    Methods,
+    Out,
+    Overrides,
+    Pairs,
+    TableOut,
+    Truth,
+    app,
+    named_methods,
+    say,
+    show,
+)
 
 truth_app = typer.Typer(name="truth", help="Known complexes.", no_args_is_help=True)
 app.add_typer(truth_app)
@@ -13,7 +27,7 @@ app.add_typer(truth_app)
 
 @app.command()
 def evaluate(
-    maps: Annotated[list[Path] | None, typer.Argument(help="Gene vectors (.h5ad), one file a method.")] = None,
+    maps: Annotated[list[Path] | None, typer.Argument(help="Gene vectors (.h5ad), one file per method.")] = None,
     truth: Truth = "complexes-14x106",
     out: Out = Path("evaluation"),
     group: Annotated[
@@ -90,3 +104,71 @@ def curate(
     rule = load_config(config, overrides or ()).curate
     say(summary(curate_files(source, library, out, rule, aliases, stage)))
     say(f"Truth: {out}")
+
+
+@app.command()
+def hits(
+    store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
+    out: Out = Path("hits"),
+    features: Annotated[
+        str | None, typer.Option(help="statistics, engineered or learned; hits.features if unset.")
+    ] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Say which genes have a phenotype, by what their guides share, and how far the test is to be trusted."""
+    from grape_ops.config import load_config
+    from grape_ops.hits.write_hits import write_hits
+
+    more = [f"hits.features={features}"] if features else []
+    say(write_hits(store, out, load_config(config, [*(overrides or ()), *more])))
+
+
+@app.command()
+def calibrate(
+    store: Annotated[Path, typer.Argument(help="Crop store of your screen; its control cells are used.")],
+    out: Out = Path("calibration"),
+    methods: Methods = None,
+    restyle: Annotated[
+        bool, typer.Option("--restyle", help="Test instead how far cells restyled by grape can be trusted.")
+    ] = False,
+    jobs: Jobs = 0,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Find the smallest effect each method recovers, by planting known effects in your own control cells.
+
+    Methods are engineered, classifier and grape if none is named.
+    """
+    from grape_ops.config import load_config
+    from grape_ops.power.calibrate import calibrate_store
+    from grape_ops.power.calibrate_restyling import calibrate_restyling
+
+    settings = load_config(config, overrides or ())
+    if restyle:
+        say(calibrate_restyling(store, out, settings))
+    else:
+        chosen = named_methods(methods) or ["engineered", "classifier", "grape"]
+        say(calibrate_store(store, out, chosen, settings, at_a_time=jobs))
+        say(f"Curves: {out / 'recovery.png'}; tables: {out / 'recovery.tsv'}, {out / 'detection_limit.tsv'}")
+
+
+@app.command()
+def trust(
+    store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
+    out: Out = Path("trust"),
+    methods: Methods = None,
+    jobs: Jobs = 0,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Make the map twice, from disjoint halves of the cells, and say whether and on which genes the two agree.
+
+    The method is grape if none is named.
+    """
+    from grape_ops.config import load_config
+    from grape_ops.power.split_half import split_half
+
+    chosen = named_methods(methods) or ["grape"]
+    say(split_half(store, out, chosen, load_config(config, overrides or ()), at_a_time=jobs))
+    say(f"Genes to believe: {out / 'genes.tsv'}; figure: {out / 'similarities.png'}")

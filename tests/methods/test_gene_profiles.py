@@ -12,7 +12,7 @@ from grape_ops.cells.averages import ControlStatistics, standardize_by_controls
 from grape_ops.config import Config, EngineeredSettings, parse_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.methods import METHODS, NOTES, Task
-from grape_ops.methods.profile import CellProfiles, gene_profiles, in_words
+from grape_ops.methods.gene_profiles import CellProfiles, gene_profiles, in_words
 from grape_ops.methods.profiles import _parts
 
 ALL = EngineeredSettings(variance=1.0, clip=1e9)

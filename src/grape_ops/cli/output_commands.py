@@ -1,0 +1,93 @@
+"""Commands that show and hand on results: report, figures, the page in a browser, files for other tools."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grape_ops.cli.app import AliasTable, ConfigFile, Out, Overrides, Pairs, Truth, app, say
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
+    out: Out = Path("report.html"),
+    store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
+    scores: Annotated[Path | None, typer.Option(help="scores.json made by `evaluate`.")] = None,
+    phenotype: Annotated[Path | None, typer.Option(help="Folder made by `phenotype`.")] = None,
+    truth: Truth = None,
+) -> None:
+    """Write one self-contained page: scores, gene map, clusters, restyled cells, training, data quality."""
+    from grape_ops.report.html import write_report
+
+    write_report(run, out, store_path=store, scores=scores, truth=truth, phenotype=phenotype)
+    say(f"Report: {out}")
+
+
+@app.command()
+def figures(
+    run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
+    maps: Annotated[
+        list[Path] | None, typer.Argument(help="Gene vectors (.h5ad) to show side by side; the run's own if none.")
+    ] = None,
+    out: Out = Path("figures"),
+    store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
+    scores: Annotated[Path | None, typer.Option(help="scores.json made by `evaluate`.")] = None,
+    phenotype: Annotated[Path | None, typer.Option(help="Folder made by `phenotype`.")] = None,
+    genes: Annotated[str | None, typer.Option(help="Whose phenotypes are drawn, with commas between.")] = None,
+    truth: Truth = None,
+) -> None:
+    """Draw the figures of a paper as PDF and PNG: phenotypes, maps, scores over k, mAP along training."""
+    from grape_ops.report.paper_figures import write_figures, written
+
+    named = [gene.strip() for gene in (genes or "").split(",") if gene.strip()]
+    inputs = {"scores": scores, "truth": truth, "store_path": store, "phenotype": phenotype}
+    drawn, missing = write_figures(run, out, maps=maps or (), genes=named, **inputs)  # type: ignore[arg-type]
+    say(written(drawn, missing, out))
+
+
+@app.command()
+def explore(
+    run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
+    static: Annotated[Path | None, typer.Option(help="Write the page as files here; serve nothing.")] = None,
+    maps: Annotated[
+        list[Path] | None,
+        typer.Option("--map", metavar="H5AD", help="Another map to compare; repeatable. Else those beside the run."),
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=A,B", help="Maps of several runs of one method as one map; repeatable."),
+    ] = None,
+    store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
+    truth: Truth = None,
+    pairs: Pairs = None,
+    aliases: AliasTable = None,
+    host: Annotated[str, typer.Option(help="Address to serve at; the default is reached from this machine only.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve at; 0 takes a free one.")] = 8765,
+    browse: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Explore the gene map, its cells and live restyling in a browser."""
+    from grape_ops.explore.explore_run import explore_run
+
+    files = {"maps": maps or (), "groups": group or (), "store": store, "pairs": pairs or (), "aliases": aliases}
+    explore_run(run, static, (host, port, browse), (config, overrides or ()), truth=truth, say=say, **files)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
+    out: Out,
+    form: Annotated[str, typer.Option("--format", help="h5ad, ops-standard, clusters, or h5sc.")] = "h5ad",
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Write a run's gene map, clusters or crops for other tools, or as a submission of the OPS Data Standard."""
+    from grape_ops.config import load_config
+    from grape_ops.export.formats import export_run
+
+    export_run(run, form, out, load_config(config, overrides or ()))
+    say(f"Exported: {out}")

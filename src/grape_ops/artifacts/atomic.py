@@ -1,8 +1,8 @@
 """Files that are there as a whole or not at all, and folders that one process writes at a time.
 
 A file is written under a name of its own, forced to the disk, and then renamed. The name of the draft carries host and
-process id, so that two processes never write one file, and leftovers of a killed process can be told from drafts that
-are still being written. It ends as the file does, for libraries that go by that.
+process id, so that two processes never write one file, and leftovers of a killed process can be distinguished from drafts
+that are still being written. It ends as the file does, for libraries that go by that.
 """
 
 import errno
@@ -37,7 +37,7 @@ def draft_of(file: Path, *, forced: bool = True, tell: bool = False) -> Iterator
     Parameters
     ----------
     file : the file to write; its folder is made if it is not there.
-    forced : whether it is forced to the disk first; not for what can be told to be cut off, and made again.
+    forced : whether it is forced to the disk first; not for what can be recognised as cut off, and made again.
     tell : whether the user is told that an earlier result gave way.
 
     Raises

@@ -13,7 +13,7 @@ app.add_typer(truth_app)
 
 @app.command()
 def evaluate(
-    maps: Annotated[list[Path] | None, typer.Argument(help="Gene vectors (.h5ad), one file a method.")] = None,
+    maps: Annotated[list[Path] | None, typer.Argument(help="Gene vectors (.h5ad), one file per method.")] = None,
     truth: Truth = "complexes-14x106",
     out: Out = Path("evaluation"),
     group: Annotated[

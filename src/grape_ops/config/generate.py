@@ -15,7 +15,7 @@ class GenerateSettings(Settings):
     steps: int = Field(7, gt=1, description="Points of an interpolation, including both ends.")
     rings: Positive = Field(8, description="Rings around a cell's centre by which changes are resolved.")
     trees: Positive = Field(200, description="Trees of the forest that separates control from knock-out cells.")
-    held_out: float = Field(0.5, gt=0, lt=1, description="Share of the cells on which that forest is judged.")
+    held_out: float = Field(0.5, gt=0, lt=1, description="Share of the cells on which that forest is evaluated.")
     redundant: Share = Field(
         0.9, description="Keep one of several features whose absolute rank correlation exceeds this."
     )

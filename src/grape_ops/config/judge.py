@@ -17,7 +17,7 @@ class EmbedSettings(Settings):
 
 
 class EvaluateSettings(Settings):
-    """Judging a gene map (section 3.7)."""
+    """Evaluating a gene map (section 3.7)."""
 
     permutations: Positive = Field(10_000, description="Label permutations for a p-value.")
     kmeans_runs: Positive = Field(100, description="Random initialisations of k-means.")

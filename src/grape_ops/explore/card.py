@@ -1,4 +1,4 @@
-"""What the page tells of one gene: its cells, guides, batches, nearest genes in every map, and what to doubt."""
+"""What the page shows of one gene: its cells, guides, batches, nearest genes in every map, and what to doubt."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from grape_ops.config import EvaluateSettings
 from grape_ops.explore.map_view import MapView
 from grape_ops.report.data_quality import FEW_CELLS
 
-ONE_BATCH = 0.8  # share of a gene's cells in one batch from which on it is told
+ONE_BATCH = 0.8  # share of a gene's cells in one batch from which on there is a warning
 SAME_BATCHES = 3.0  # standard errors above what random genes share
 DISAGREES = 0.0
 
@@ -28,7 +28,7 @@ def cell_warnings(n_cells: int, guides: list[dict[str, Any]] | None, quiet_effec
     if guides is None:
         return found
     if len(guides) == 1:
-        found.append("One guide only: an off-target effect cannot be told from the gene's.")
+        found.append("One guide only: an off-target effect cannot be separated from the gene's.")
     measured = [guide for guide in guides if guide["effect"] is not None]
     quiet = [guide for guide in measured if quiet_effect is not None and guide["effect"] <= quiet_effect]
     if measured and len(quiet) == len(measured):

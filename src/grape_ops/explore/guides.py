@@ -1,4 +1,4 @@
-"""Do the guides of a gene agree? Simple image statistics of real cells tell, which no network has learnt.
+"""Do the guides of a gene agree? Measured by simple image statistics of real cells, which no network has learnt.
 
 Statistics are standardised and whitened by control cells. The profile of a guide is the mean over its cells. Its
 effect is the profile's length over what as many control cells would give by chance, about 1 for a guide that does
@@ -48,7 +48,7 @@ class Reference:
 
 
 def guide_table(store: CropStore, row: int, reference: Reference, seed: int) -> list[dict[str, Any]]:
-    """One entry a guide of a perturbation: guide, n_cells, effect, agreement; None where too few cells say."""
+    """One entry per guide of a perturbation: guide, n_cells, effect, agreement; None where too few cells say."""
     drawn = _draw(store, row, seed)
     counts = store.cells.loc[store.labels == row, GUIDE].astype(str).value_counts()
     profiles, effects = {}, {}

@@ -1,4 +1,4 @@
-"""The page as files, for any web server: everything precomputed, strips in place of live repainting."""
+"""The page as files, for any web server: everything precomputed, strips in place of live restyling."""
 
 from pathlib import Path
 

@@ -40,7 +40,7 @@ def training_settings(config: Config) -> dict[str, Any]:
 
 
 def _read_outs(config: Config) -> tuple[str, ...]:
-    """Maps of the weights that ``embed.ema`` asks for, the position of ``embed.position`` first, then the start."""
+    """Maps of the weights that ``embed.ema`` asks for, the position of ``embed.position`` first, then the initial M."""
     main = config.embed.position
     positions = [main, *(position for position in POSITIONS if position != main)]
     return (*(map_name(config, position, config.embed.ema) for position in positions), INITIALISATION)

@@ -1,4 +1,4 @@
-"""Judge a run's restyled cells by true counterfactuals (docs/calibrate.md).
+"""Evaluate a run's restyled cells by true counterfactuals (docs/calibrate.md).
 
 Letters: n cells, G pseudo-genes, K features as measured, F features kept, P perturbations.
 """
@@ -64,7 +64,7 @@ def score_run(
     reshape: Reshape | None = None,
     config: Config | None = None,
 ) -> dict[str, Any]:
-    """Judge the run on a planted store by counterfactuals; what is measured once a store is kept in ``work``.
+    """Evaluate the run on a planted store by counterfactuals; what is measured once per store is kept in ``work``.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def scores_of_changes(yardstick: Yardstick, made: np.ndarray, raw: np.ndarray | 
 
 
 def kinds_of(yardstick: Yardstick, made: np.ndarray) -> dict[str, float]:
-    """How strongly each kind of trait is painted, by mean changes of traits: (G, T) -> kind -> strength."""
+    """How strongly each kind of trait is restyled, by mean changes of traits: (G, T) -> kind -> strength."""
     kinds = [trait.kind for trait in yardstick.traits]
     return closeness.strength_by_kind(made, yardstick.trait_changes, yardstick.pictures.shifts, kinds)
 
@@ -207,7 +207,7 @@ def reference_scores(yardstick: Yardstick, store: CropStore, config: Config, fol
 
 
 def map_scores(restyler: Restyler, seed: int) -> dict[str, float | None]:
-    """mAP of the planted complexes: of the start, of M, of F(M), and of the codes that E reads from real cells."""
+    """mAP of the planted complexes: of the initial M, of M, of F(M), and of the codes that E reads from real cells."""
     store, run = restyler.store, restyler.run
     truth = load_truth(str(store.path / TRUTH_FILE))
     start = run.path / INIT_FILE

@@ -130,7 +130,7 @@ def windows_of(height: int, width: int) -> Iterator[Window]:
 
 
 def _forget_failures(files: dict[str, Path]) -> None:
-    # An earlier call was told to go on without unreadable tiles. This one is not, and they may be mended.
+    # An earlier call was set to go on without unreadable tiles. This one is not, and they may be mended.
     for file in files.values():
         if (note := read_note(file)) and note.unreadable:
             file.unlink()

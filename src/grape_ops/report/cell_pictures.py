@@ -82,9 +82,9 @@ def cell_pictures(inputs: ReportInputs, store: CropStore) -> dict[str, Any]:
 
 
 def choose_genes(inputs: ReportInputs, nets: Grape) -> list[int]:
-    """Rows of the genes to show: those told furthest from the control, by turns over the complexes.
+    """Rows of the genes to show: those furthest from the control, by turns over the complexes.
 
-    How far a gene is from the control is the distance of their style codes, which is all the generator is told.
+    How far a gene is from the control is the distance of their style codes, which is all the generator is given.
     """
     with torch.no_grad():
         styles = nets.styles().float().cpu().numpy()

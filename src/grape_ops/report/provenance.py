@@ -56,9 +56,9 @@ def cost_rows(inputs: ReportInputs) -> Rows:
         ("steps × cells in a step", f"{steps:,} × {batch:,} = {steps * batch:,} cells"),
         ("cells seen, in rounds over all cells", f"{steps * batch / max(int(run.genes['n_cells'].sum()), 1):,.3g}"),
     ]
-    started = [line["start_s"] for line in inputs.metrics if "start_s" in line]
-    if started:
-        rows.append(("where M starts (the classifier)", duration(sum(started))))
+    initialised = [line["init_s"] for line in inputs.metrics if "init_s" in line]
+    if initialised:
+        rows.append(("initialisation (the classifier)", duration(sum(initialised))))
     rate = median_rate(inputs.metrics)
     if rate is not None:
         rows.append(("rate (median)", f"{rate:,.3g} cells per second"))

@@ -69,7 +69,7 @@ def simulate_screen(out: Path, settings: SimulateSettings, workers: int = 0) -> 
     ----------
     out : folder to write; new, empty, or an earlier simulated screen.
     settings : sizes, strength of the effects, optics and seed.
-    workers : processes; 0 takes one a core. The result does not depend on it.
+    workers : processes; 0 takes one per core. The result does not depend on it.
 
     Raises
     ------

@@ -26,7 +26,7 @@ class MetricsLog:
 
     def __init__(self, run: Path, step: int, tensorboard: bool = False):
         self.file = run / METRICS_FILE
-        # From step 0 on, what the start took is written down again.
+        # From step 0 on, what initialisation took is written down again.
         earlier = read_metrics(self.file) if step and self.file.exists() else ()
         kept = [line for line in earlier if line["step"] <= step]
         write_text(self.file, "".join(json.dumps(line) + "\n" for line in kept))

@@ -148,7 +148,7 @@ function neighbourhood(card, s) {
 }
 
 /** How far the gene's restyled cells may be trusted. */
-export const trust = (card) => el("p", { class: `trust ${card.trust.status}`, text: `${card.symbol}: ${card.trust.words}.` });
+export const trust = (card) => el("p", { class: `trust ${card.trust.status.replace(" ", "-")}`, text: `${card.symbol}: ${card.trust.words}.` });
 
 const warning = (text) => el("p", { class: "warning", text });
 

@@ -2,9 +2,9 @@
 
 Runs are those of ``counterfactual_bbbc021.py``: with its ``--work``, what it trained is taken. Rows of M, F(M), the
 style codes of real cells, and the mean effects that ``train.loss.match`` asks for are evaluated with the planted
-complexes, alone and joined to the initialisation. Joined read-outs are centred over genes, brought to length 1 per gene, and
-weighted. ``against_initialisation`` holds the mean difference in mAP over screens, with a bootstrap over screens and
-complexes.
+complexes, alone and joined to the initialisation. Joined read-outs are centred over genes, brought to length 1 per
+gene, and weighted. ``against_initialisation`` holds the mean difference in mAP over screens, with a bootstrap over
+screens and complexes.
 """
 
 import argparse

@@ -216,7 +216,7 @@ def test_montage_pins_controls_and_shows_each_guide(page, site):
 def test_a_gene_that_nobody_checked_is_marked_so(page, site):
     for tab in ("gene", "cells"):
         visit(page, f"{site.address}#gene=BBB&tab={tab}")
-        wait(page, f"document.querySelector('#panel-{tab} .trust.unchecked')")
+        wait(page, f"document.querySelector('#panel-{tab} .trust.not-checked')")
         trust = text(page, f"#panel-{tab} .trust")
         assert "not checked" in trust and "grape-ops phenotype RUN STORE --out phenotype" in trust
 
@@ -235,7 +235,7 @@ def test_a_restyling_that_is_not_significant_is_marked_beside_its_pictures(brows
     assert "restyling significant (q = 0.001)" in text(browser, "#panel-cells .trust")
     wait(browser, "document.getElementById('restyle-words').textContent === 'restyled to AAA'")
     visit(browser, site.address + "#gene=CCC&tab=gene")
-    wait(browser, "document.querySelector('#panel-gene .trust.unchecked')")
+    wait(browser, "document.querySelector('#panel-gene .trust.not-checked')")
     assert "made for other genes" in text(browser, "#panel-gene .trust")
     assert browser.get_log("browser") == []
 

@@ -254,7 +254,7 @@ def test_a_phenotype_check_is_shown_if_it_belongs_to_the_run(full_run, check_fol
 def test_without_a_check_the_page_offers_its_command(page):
     cells = json.loads(re.search(r'id="data-cells">(.*?)</script>', page.read_text(encoding="utf-8"), re.S)[1])
     words = {gene["trust"]["words"] for gene in cells["genes"]}
-    assert {gene["trust"]["status"] for gene in cells["genes"]} == {"unchecked"}
+    assert {gene["trust"]["status"] for gene in cells["genes"]} == {"not checked"}
     assert all("not checked: `grape-ops phenotype RUN STORE --out phenotype`" in word for word in words)
     assert len(cells["unchanged"]) == len(cells["channels"])
 

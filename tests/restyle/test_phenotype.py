@@ -21,7 +21,7 @@ from grape_ops.restyle.phenotype import (
     separate,
 )
 from grape_ops.restyle.phenotype_check import write_check
-from grape_ops.restyle.phenotype_results import scored, verdict
+from grape_ops.restyle.phenotype_results import phenotype_result, scored
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, WELL
 from grape_ops.train.loop import train
@@ -153,8 +153,8 @@ def test_only_genes_separable_from_control_are_scored():
 )
 def test_a_gene_in_words(share, low, high, words):
     line = {"separable": True, "auc": 0.8, "note": "", "share": share, "share_low": low, "share_high": high}
-    assert words in verdict(line)
-    assert "not significantly different from control (AUC 0.80" in verdict(
+    assert words in phenotype_result(line)
+    assert "not significantly different from control (AUC 0.80" in phenotype_result(
         line | {"separable": False, "note": "not significantly different from control", "q_value": 0.5}
     )
 

@@ -113,7 +113,7 @@ def table(planted, restyle):
     return scored(pd.concat([names, found], axis=1), 0.05).set_index("gene_symbol", drop=False)
 
 
-def test_verdicts_and_summary(planted):
+def test_results_and_summary(planted):
     found = table(planted, lambda row, cells, effects: cells - 0.5 + effects[row])
     assert found["restyling_significant"].sum() == 7 and not found.loc["H", "restyling_significant"]
     assert (found["restyling_p"] >= found[["p_along", "p_own"]].max(axis=1))[found["separable"]].all()

@@ -1,8 +1,8 @@
 """Files that are there as a whole or not at all, and folders that one process writes at a time.
 
 A file is written under a name of its own, forced to the disk, and then renamed. The name of the draft carries host and
-process id, so that two processes never write one file, and leftovers of a killed process can be distinguished from drafts
-that are still being written. It ends as the file does, for libraries that go by that.
+process id, so that two processes never write one file, and leftovers of a killed process can be told from drafts that
+are still being written. It ends as the file does, for libraries that go by that.
 """
 
 import errno

@@ -2,7 +2,7 @@
 
 A gene's mean over its cells differs from the others' for three reasons: its phenotype, the chance of which cells were
 drawn, and the batches they lie on. Gene and batch are fitted together to all cells, the batch as a random effect,
-since a batch may hold few cells that tell it from the genes it holds; what the fit leaves is the scatter of cells.
+since a batch may hold few cells that separate it from the genes it holds; what the fit leaves is the scatter of cells.
 Directions are whitened by what scatter and batches do to a gene's mean, and shrunken (Wiener's factor) by the share
 of their variance that is neither chance nor gene-specific: what genes share has them vary more along few directions,
 gene-specific variance lies along all of them alike. Each gene is left with the direction of its effect.

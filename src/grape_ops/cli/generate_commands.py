@@ -47,7 +47,7 @@ def transfer(
     tree = settings_of(config, overrides, cells)
     made = write_transfer(run, store, out, tree.generate, source=source, genes=listed(genes), seed=tree.seed)
     genes_made = counted(len(made["genes"]), "genes")
-    say(f"{counted(made['cells'], 'cells')} x {genes_made}, {made['cells_per_second']:,.0f} a second: {out}")
+    say(f"{counted(made['cells'], 'cells')} x {genes_made}, {made['cells_per_second']:,.0f} per second: {out}")
 
 
 @app.command()

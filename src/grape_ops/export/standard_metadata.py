@@ -23,7 +23,7 @@ library:
   vector: FILL IN                         # with Addgene number
 phenotype:
   objective: FILL IN                      # magnification and NA
-  exposure_time_ms: []                    # one whole number a channel, in the order of the channels
+  exposure_time_ms: []                    # one whole number per channel, in the order of the channels
 microscope:
   system: FILL IN
 pipeline:

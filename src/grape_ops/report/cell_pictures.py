@@ -2,7 +2,7 @@
 
 Cells are drawn by the run's seed, not picked by eye. The control cells are the same for every gene; in each column the
 knock-out cell comes from the control's batch where the gene has cells there. Pixels are what the networks see, in
-standard deviations of the batch's controls, and one pair of limits a channel holds for all rows and genes.
+standard deviations of the batch's controls, and one pair of limits per channel holds for all rows and genes.
 
 Letters: P perturbations, S length of a style code, C channels, H crop size, n cells in a row.
 """

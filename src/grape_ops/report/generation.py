@@ -18,9 +18,9 @@ from grape_ops.restyle.phenotype_results import (
     PHENOTYPE_JSON,
     Trust,
     not_checked,
+    phenotype_result,
     read_table,
     trust,
-    verdict,
 )
 from grape_ops.restyle.recognition import REFERENCES
 
@@ -56,9 +56,9 @@ class PhenotypeCheck:
         """Genes separable from control whose distance is long enough to take a share of."""
         return self.table[self.table["separable"] & self.table["share"].notna()]
 
-    def verdicts(self) -> dict[str, str]:
+    def results(self) -> dict[str, str]:
         """What the check says of each gene."""
-        return {str(line["gene_symbol"]): verdict(line) for line in self.table.to_dict("records")}
+        return {str(line["gene_symbol"]): phenotype_result(line) for line in self.table.to_dict("records")}
 
     def trusts(self) -> dict[str, Trust]:
         """How far to trust the restyled cells of each gene."""

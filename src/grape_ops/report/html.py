@@ -203,7 +203,7 @@ def _check(inputs: ReportInputs) -> dict[str, Any] | None:
         "recognised": recognised_rows(check),
         "n_restyling": sum(part.status == "significant" for part in check.trusts().values()),
         "genes": gene_cells(check),
-        "verdicts": check.verdicts(),
+        "results": check.results(),
         "features": top_features(check),
     }
 
@@ -211,11 +211,11 @@ def _check(inputs: ReportInputs) -> dict[str, Any] | None:
 def _shares(inputs: ReportInputs) -> report_figures.Figure | None:
     if inputs.check is None or inputs.check.scored.empty:
         return None
-    scored, verdicts = inputs.check.scored, inputs.check.verdicts()
+    scored, results = inputs.check.scored, inputs.check.results()
     names = scored["gene_symbol"].tolist()
     share, low, high = (scored[name].to_numpy() for name in ("share", "share_low", "share_high"))
     trusts = inputs.check.trusts()
-    words = [f"{verdicts[gene]}<br>{trusts[gene].words}" for gene in names]
+    words = [f"{results[gene]}<br>{trusts[gene].words}" for gene in names]
     filled = [trusts[gene].status == "significant" for gene in names]
     return report_figures.phenotype_shares(names, scored["auc"].tolist(), share, low, high, words, filled)
 

@@ -133,7 +133,7 @@ def trust(line: Mapping[Any, Any]) -> Trust:
     )
 
 
-def verdict(line: Mapping[Any, Any]) -> str:
+def phenotype_result(line: Mapping[Any, Any]) -> str:
     """What the check says of a gene, in a few words; ``line`` is its row of the table."""
     if not line["separable"] or np.isnan(line["share"]):
         return f"{line['note']} (AUC {line['auc']:.2f}, q = {line['q_value']:.2g})"
@@ -150,4 +150,4 @@ def verdict(line: Mapping[Any, Any]) -> str:
 def figure_note(line: Mapping[Any, Any]) -> str:
     """What stands above a gene's figure: how far restyling goes and, below it, how far to trust the pictures."""
     found = trust(line)
-    return f"{verdict(line)}\n{found.words}" if found.status != "no phenotype" else verdict(line)
+    return f"{phenotype_result(line)}\n{found.words}" if found.status != "no phenotype" else phenotype_result(line)

@@ -176,7 +176,7 @@ def _rng(settings: SimulateSettings, *key: int) -> np.random.Generator:
 
 
 def _tile_jobs(root: Path, cells: pd.DataFrame, shifts: np.ndarray, settings: SimulateSettings) -> Iterator[TileJob]:
-    """One job a tile, in the order of the cell table, which is sorted by plate, well and tile."""
+    """One job per tile, in the order of the cell table, which is sorted by plate, well and tile."""
     rng = _rng(settings, _STREAM_CAMERA)
     light_centres = draw_light_centres(len(CHANNELS), rng)
     index = 0

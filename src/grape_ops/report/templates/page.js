@@ -232,7 +232,7 @@
       trust.replaceChildren(element("strong", { textContent: gene.name }), ": ", ...withCommands(gene.trust.words), ".");
       caption.textContent = gene.name + (gene.complexes.length ? " (" + gene.complexes.join(", ") + ")" : "") + ", "
         + gene.n_cells.toLocaleString("en") + " cells in the screen. Columns of the three upper rows are the same cells."
-        + (check && check.verdicts[gene.name] ? " Phenotype check: " + check.verdicts[gene.name] + "." : "");
+        + (check && check.results[gene.name] ? " Phenotype check: " + check.results[gene.name] + "." : "");
       const top = (check && check.features[gene.name]) || [];
       if (top.length) caption.textContent += " Features that separate its cells from control: " + top.join(", ").replace(/_/g, " ") + ".";
     };

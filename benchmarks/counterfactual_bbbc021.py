@@ -1,7 +1,7 @@
 """Do restyled cells show the phenotype? Evaluated with true counterfactuals on the planted screens.
 
 Screens of ``planted_bbbc021.py`` at 32 px. Control cells that are in no screen are restyled to each pseudo-gene, and
-held against the same cells with the gene's effect planted; ``calibrate/restyled.py`` defines the scores. A recipe is a
+compared with the same cells with the gene's effect planted; ``calibrate/restyled.py`` defines the scores. A recipe is a
 preset without its ending, or an ablation laid over ``recommended.yaml``. ``by_gene`` holds the direction of each gene,
 a list a seed. ``unrestyled``, ``mean_knockout`` and ``real_knockouts`` are what to read the figures against.
 """

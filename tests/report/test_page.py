@@ -237,7 +237,7 @@ def test_genes_clusters_and_cost_are_tables_without_a_script(page):
 def test_a_phenotype_check_is_shown_if_it_belongs_to_the_run(full_run, check_folder, tmp_path):
     write_report(full_run.path, tmp_path / "report.html", phenotype=check_folder)
     text = read(tmp_path / "report.html").text
-    assert "tells the knock-out cells of 2 of 4 genes" in " ".join(text.split())
+    assert "knock-out cells of 2 of 4 genes differ significantly from control cells" in " ".join(text.split())
     assert "Restyled cells of 2 of 2 genes that differ significantly from control are nearer" in text
     assert "The cells of 2 of 4 genes do not differ significantly from control cells" in text
     assert "do not keep their surroundings (correlation −0.20" in text
@@ -268,6 +268,14 @@ def test_a_check_of_another_checkpoint_is_refused_if_asked_for_and_left_out_if_f
     write_report(full_run.path, tmp_path / "report.html")
     text = read(tmp_path / "report.html").text
     assert "made for another checkpoint" in text and "Restyled cells of" not in text
+
+
+def test_a_check_that_lacks_a_column_is_refused_by_its_name(full_run, check_folder, tmp_path):
+    shutil.copytree(check_folder, tmp_path / "phenotype")
+    file = tmp_path / "phenotype" / "phenotype.tsv"
+    file.write_text(file.read_text().replace("restyling_significant", "other"))
+    with pytest.raises(GrapeOpsError, match=r"no column 'restyling_significant'; `grape-ops phenotype` makes it again"):
+        write_report(full_run.path, tmp_path / "report.html", phenotype=tmp_path / "phenotype")
 
 
 def test_a_discriminator_that_memorises_is_named(full_run, tmp_path):

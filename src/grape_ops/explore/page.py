@@ -43,5 +43,5 @@ def error_page(title: str, message: str) -> str:
         f"<title>{html.escape(title)}</title>"
         '<link rel="icon" href="icon.svg"><link rel="stylesheet" href="style.css">'
         f'<main class="trouble"><h1>{html.escape(title)}</h1><p id="message">{html.escape(message)}</p>'
-        '<p class="quiet">Mend it and load this page again; grape-ops need not be started anew.</p></main></html>'
+        '<p class="quiet">Fix it and reload this page; grape-ops need not be restarted.</p></main></html>'
     )

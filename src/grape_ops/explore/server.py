@@ -223,7 +223,7 @@ def serve(request: Request, host: str, port: int, *, browse: bool, say: Callable
         app.state.shelf.explorer().warm()
         _choose_threads(app.state.shelf.explorer())
     except GrapeOpsError as error:
-        say(f"Error: {error} The page says so too; load it again when it is mended.")
+        say(f"Error: {error} The page says so too; reload it once it is fixed.")
     config = uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False, http=LimitedProtocol)
     say(f"Explore at {address} (Ctrl-C ends it)")
     if browse:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def grape_maps(task: Task) -> "dict[str, AnnData]":
     """Train, or go on with the training in the task's folder, and read out all vectors by their name (``map_name``).
 
-    Where M did not begin as noise, its initialisation is a map too.
+    Where M was not initialised with noise, its initialisation is a map too.
     """
     from anndata import read_h5ad
 

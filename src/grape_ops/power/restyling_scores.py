@@ -133,7 +133,7 @@ def scores_of(
 
     Parameters
     ----------
-    yardstick : what they are held against.
+    yardstick : what they are compared with.
     restyled : (G, n, F) the cells restyled to each gene, NaN where the nucleus was lost.
     back : (n, F) the cells restyled to control: what restyling does to every cell is no gene's direction.
     settings, seed : of the side effect.

@@ -81,14 +81,14 @@ def read_check(folder: Path, run_fingerprint: str, checkpoint: str) -> Phenotype
         ) from None
     except KeyError as column:
         raise GrapeOpsError(
-            f"The phenotype check in {folder} has no column {column}; `grape-ops phenotype` makes it anew."
+            f"The phenotype check in {folder} has no column {column}; `grape-ops phenotype` makes it again."
         ) from None
     except (OSError, ValueError) as error:
         raise GrapeOpsError(f"The phenotype check in {folder} cannot be read: {error}") from None
     if summary.get("store_fingerprint") != run_fingerprint or summary.get("checkpoint") != checkpoint:
         raise GrapeOpsError(
             f"The phenotype check in {folder.name} was made for another checkpoint or other cells; "
-            "`grape-ops phenotype` makes it anew."
+            "`grape-ops phenotype` makes it again."
         )
     return PhenotypeCheck(summary, table, features)
 

@@ -58,7 +58,7 @@ def cost_rows(inputs: ReportInputs) -> Rows:
     ]
     initialised = [line["init_s"] for line in inputs.metrics if "init_s" in line]
     if initialised:
-        rows.append(("initialisation (the classifier)", duration(sum(initialised))))
+        rows.append(("initialisation of M (the classifier)", duration(sum(initialised))))
     rate = median_rate(inputs.metrics)
     if rate is not None:
         rows.append(("rate (median)", f"{rate:,.3g} cells per second"))

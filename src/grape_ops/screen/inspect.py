@@ -44,7 +44,7 @@ class Inspection:
     genes, guides : cells of each; controls are not among the genes.
     quality : what reading the table met.
     size : height and width of a tile or a crop, if one could be read.
-    doubts : sentences about what may be wrong, and which setting mends it.
+    doubts : sentences about what may be wrong, and which setting fixes it.
     """
 
     layout: str

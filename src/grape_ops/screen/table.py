@@ -95,7 +95,7 @@ def read_table_layout(root: Path, settings: ScreenSettings, parts: Path | None =
 
     Raises
     ------
-    GrapeOpsError : the folder, the description or the cell table does not fit, with what mends it.
+    GrapeOpsError : the folder, the description or the cell table does not fit, with what fixes it.
     """
     description = _described(root)
     if description is None:

@@ -1,6 +1,6 @@
 """What the networks begin with besides noise (docs/training.md).
 
-Few and noisy updates reach M, and the noise it begins as never leaves it when cells are few. A classifier that learns
+Few and noisy updates reach M, and its initial noise never leaves it when cells are few. A classifier that learns
 for minutes which gene was knocked out sees most of what distinguishes genes. Its shrunken gene effects, turned into M's
 space without changing any angle, initialise M, and adversarial training has to better them.
 """
@@ -34,7 +34,7 @@ class Initialization:
 
     Attributes
     ----------
-    rows : (P, V) of M; None where it begins as noise.
+    rows : (P, V) of M; None where it is initialised with noise.
     classifier : that D or a loss looks through, if one does.
     whitening, effects : what genes change in its layers (``nn/effects.py``).
     """

@@ -105,5 +105,5 @@ def check_finite(means: dict[str, float], step: int, last_good: Path | None) -> 
         way_on = f"the last good checkpoint is {last_good.name}" if last_good else "there is no checkpoint yet"
         raise GrapeOpsError(
             f"Training broke down before step {step}: {', '.join(broken)} no longer finite; {way_on}. "
-            "A lower train.optimizer.learning_rate, a higher train.loss.r1 or train.precision=32-true may mend it."
+            "A lower train.optimizer.learning_rate, a higher train.loss.r1 or train.precision=32-true may fix it."
         )

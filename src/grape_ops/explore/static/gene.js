@@ -63,7 +63,7 @@ function neighbourTable(found, shared, runs, narrow) {
     ["gene"],
     ["cosine"],
     narrow ? null : ["mutual rank", "Geometric mean of both genes' ranks for each other; 1 is mutual first"],
-    runs > 1 ? ["support", "How often the gene is among the nearest when the runs are drawn anew"] : null,
+    runs > 1 ? ["support", "How often the gene is among the nearest when the runs are resampled"] : null,
     narrow ? ["known"] : ["known relation"],
   ];
   const rows = found.neighbours.map((n) =>

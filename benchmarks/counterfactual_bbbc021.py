@@ -1,7 +1,7 @@
-"""Do restyled cells show the phenotype? Judged by true counterfactuals on the planted screens.
+"""Do restyled cells show the phenotype? Evaluated with true counterfactuals on the planted screens.
 
 Screens of ``planted_bbbc021.py`` at 32 px. Control cells that are in no screen are restyled to each pseudo-gene, and
-held against the same cells with the gene's effect planted; ``calibrate/restyled.py`` defines the scores. A recipe is a
+compared with the same cells with the gene's effect planted; ``calibrate/restyled.py`` defines the scores. A recipe is a
 preset without its ending, or an ablation laid over ``recommended.yaml``. ``by_gene`` holds the direction of each gene,
 a list a seed. ``unrestyled``, ``mean_knockout`` and ``real_knockouts`` are what to read the figures against.
 """
@@ -101,7 +101,7 @@ def trained(store: CropStore, folder: Path, config: Config, truth: str | None = 
     return run, json.loads(noted.read_text())
 
 
-def judged(store: CropStore, folder: Path, config: Config, seed: int, pool: Pool, n: int) -> dict[str, Any]:
+def evaluated(store: CropStore, folder: Path, config: Config, seed: int, pool: Pool, n: int) -> dict[str, Any]:
     """Train a recipe and score it, or read what an earlier call wrote."""
     file = folder / f"scores-{n}cells.json"
     if not file.exists():
@@ -161,7 +161,7 @@ def print_figures(figures: dict[str, dict[str, Any]]) -> None:
         shown = (row.get(column) for column in columns)
         print(f"{name:20}" + "".join(f"{'' if value is None else f'{value:.3f}':>15}" for value in shown))
     kinds = list(dict.fromkeys(kind for row in figures.values() for kind in row.get("by_kind", {})))
-    print("\nHow strongly each kind of trait is painted (1: as planted)")
+    print("\nHow strongly each kind of trait is restyled (1: as planted)")
     print(f"{'':20}" + "".join(f"{kind:>15}" for kind in kinds))
     for name, row in figures.items():
         if "by_kind" in row:
@@ -201,7 +201,7 @@ def main() -> None:
                 found.setdefault(name, {})[seed] = scores
             for recipe in options.recipes:
                 config = recipes[recipe, seed]
-                scores = judged(store, recipe_folder(work, seed, recipe, config, store), config, seed, pool, n)
+                scores = evaluated(store, recipe_folder(work, seed, recipe, config, store), config, seed, pool, n)
                 found.setdefault(recipe, {})[seed] = scores
                 print(
                     f"seed {seed}  {recipe:14}  direction {scores['direction']:.3f}  top1 {scores['top1']:.2f}",

@@ -1,7 +1,7 @@
 """Does GRAPE find the planted complexes of the demo screen, and nothing where there is nothing to find?
 
 For each simulation seed the screen is simulated and cut into crops once with its own labels and once with the labels
-(gene and guide) of the targeting cells shuffled among them, and both are trained, embedded and judged by the demo's
+(gene and guide) of the targeting cells shuffled among them, and both are trained, embedded and evaluated by the demo's
 settings. The p-value is that of mAP under permutations of the complexes' labels.
 """
 

@@ -1,4 +1,4 @@
-"""The explorer with a genome's worth of genes: opening the page, moving the map, a gene's card, live repainting.
+"""The explorer with a genome's worth of genes: opening the page, moving the map, a gene's card, live restyling.
 
 The run is made on the spot: a store of random crops, networks of ``small.yaml`` after one step. What is timed is the
 page, in headless Chromium (WebGL in software where there is no graphics card), and the server, both on this machine.
@@ -159,7 +159,7 @@ def main() -> None:
             with urllib.request.urlopen(address + part) as answer:
                 return bytes(answer.read())
 
-        paints = [timed(lambda g=g: ask(f"live/paint.png?cell={g}&gene={g}&mix=0.5")) for g in range(60)]
+        restyled = [timed(lambda g=g: ask(f"live/restyled.png?cell={g}&gene={g}&mix=0.5")) for g in range(60)]
         sizes = {part: len(ask(part)) for part in ("data/overview.json", "data/map/0.json")}
         clusters = timed(lambda: ask("data/map/0/clusters/1.json"))
         server.should_exit = True
@@ -172,8 +172,8 @@ def main() -> None:
         "pan_frame_ms_median": round(statistics.median(frames), 1),
         "pan_frame_ms_p95": round(float(np.quantile(frames, 0.95)), 1),
         "card_s_median": round(statistics.median(cards), 3),
-        "repaint_ms_median": round(1000 * statistics.median(paints[10:]), 1),
-        "repaint_ms_p95": round(1000 * float(np.quantile(paints[10:], 0.95)), 1),
+        "repaint_ms_median": round(1000 * statistics.median(restyled[10:]), 1),
+        "repaint_ms_p95": round(1000 * float(np.quantile(restyled[10:], 0.95)), 1),
         "clusters_s": round(clusters, 1),
         "bytes": sizes,
     }

@@ -126,7 +126,7 @@ def count(config: Config) -> dict[str, float]:
 
 
 def print_counts(presets: list[str], overrides: list[str]) -> dict[str, dict[str, float]]:
-    """Count and print, a column a preset."""
+    """Count and print, one column per preset."""
     counts = {preset: count(load_config(preset, overrides)) for preset in presets}
     print(f"{'':18}" + "".join(f"{preset:>18}" for preset in presets))
     for name in counts[presets[0]]:

@@ -3,7 +3,7 @@
 The record holds the exact command lines.
 
 ``--cells`` says on which: ``demo`` simulates a screen and cuts its crops, ``planted_bbbc021`` and ``bbbc021_moa`` take
-the stores of the benchmarks of these names (which judge the same maps by measures of their own besides).
+the stores of the benchmarks of these names (which evaluate the same maps by measures of their own besides).
 What lies in ``--dir`` already is not done again, so that the benchmark may be stopped and gone on with.
 """
 

@@ -1,16 +1,16 @@
-"""The paper's regime at small scale: 1,600 cells a gene, and about 50 passes over them, as many as the paper made.
+"""The paper's regime at small scale: 1,600 cells per gene, and about 50 passes over them, as many as the paper made.
 
-A recipe is trained on planted screens and judged by all that the paper prints: Table 1 beside the baselines, Table 2's
-read-outs, Fig. 5's mAP along training, and the restyled cells, held against true counterfactuals
+A recipe is trained on planted screens and evaluated with all that the paper prints: Table 1 beside the baselines, Table
+2's read-outs, Fig. 5's mAP along training, and the restyled cells, compared with true counterfactuals
 (``calibrate/restyled.py``). The cells are simulated controls; pseudo-genes are planted in them, since only planting
-tells what one and the same cell would look like with a knock-out. A seed draws complexes, effects, cells and training.
+says what one and the same cell would look like with a knock-out. A seed draws complexes, effects, cells and training.
 
-``paper_recipe`` is small.yaml without augmentation: M begins as noise, sizes and rates are the preset's.
+``paper_recipe`` is small.yaml without augmentation: M is initialised with noise, sizes and rates are the preset's.
 ``paper_rates`` has the paper's rates too: one learning rate for all modules, M of spread 1, the filter 40 times in a
 training. Other recipes are presets without their ending, or ablations of ``paper_recipe``, such as ``no_cycle`` and
 ``style_not_detached``. Read-outs need no further training: every recipe has them all.
 
-It is a run of hours. Everything done is kept in ``--work``, a folder a package and a screen; the same call goes on.
+It is a run of hours. Everything done is kept in ``--work``, one folder per package and screen; the same call goes on.
 """
 
 import argparse
@@ -67,8 +67,8 @@ def regime(name: str, overrides: list[str], seed: int, passes: float, cells: int
     return config.model_copy(update={"train": config.train.model_copy(update=changes)})
 
 
-def judged(recipe: str, config: Config, screens: Screens, store: CropStore, seed: int) -> dict[str, Any]:
-    """Train a recipe and judge it, or read what an earlier call wrote."""
+def evaluated(recipe: str, config: Config, screens: Screens, store: CropStore, seed: int) -> dict[str, Any]:
+    """Train a recipe and evaluate it, or read what an earlier call wrote."""
     folder = recipe_folder(screens.folder, seed, recipe, config, store)
     file = folder / "scores.json"
     if not file.exists():
@@ -179,7 +179,7 @@ def run_all(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         for name, scores in reference_scores(yardstick, store, measuring, folder).items():
             restyled.setdefault(name, {})[seed] = scores
         for recipe in options.recipes:
-            found = judged(recipe, configs[recipe, seed], screens, store, seed)
+            found = evaluated(recipe, configs[recipe, seed], screens, store, seed)
             for name, scores in found["maps"].items():
                 maps.setdefault(f"{recipe} {name}", []).append(scores)
             restyled.setdefault(recipe, {})[seed] = found["restyled"]

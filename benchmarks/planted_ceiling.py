@@ -3,7 +3,7 @@
 The screens of ``planted_bbbc021.py``, seen by someone who was told what is planted. ``truth``: the planted changes
 themselves, without a cell. ``traits``: the seventeen traits that effects are made of, measured in every planted cell
 at 64 px, before it is shrunk, clipped at six deviations, and the gene's effect fitted beside the batch's.
-``shrunken``: the same, whitened and shrunken as the start of M is.
+``shrunken``: the same, whitened and shrunken as the initialisation of M is.
 """
 
 import argparse

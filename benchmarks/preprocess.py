@@ -285,7 +285,7 @@ def stitched_well(folder: Path, side: int) -> dict[str, Any]:
 
 
 def long_table(folder: Path, rows: int) -> dict[str, Any]:
-    """Preprocess small tiles, one a well, with cell tables of many rows, of which a tenth is cut out.
+    """Preprocess small tiles, one per well, with cell tables of many rows, of which a tenth is cut out.
 
     Eight times the rows are eight times the wells, as in real screens; the table is streamed by well.
     """

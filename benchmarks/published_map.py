@@ -1,7 +1,7 @@
 """Score a published learned embedding of the paper's screen, and hold it against the reference numbers.
 
 The embedding is a multi-contrastive VAE's (3,090 genes x 64), the truth the built-in complexes. Random vectors of the
-same genes are judged beside it, so that every score is seen with a map that knows nothing.
+same genes are evaluated beside it, so that every score is seen with a map that knows nothing.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """Does any read-out of a trained run hold more than M's initialisation? On the planted screens of real cells.
 
 Runs are those of ``counterfactual_bbbc021.py``: with its ``--work``, what it trained is taken. Rows of M, F(M), the
-style codes of real cells, and the mean effects that ``train.loss.match`` asks for are judged by the planted complexes,
-alone and joined to the initialisation. Joined read-outs are centred over genes, brought to length 1 per gene, and
-weighted. ``against_initialisation`` holds the mean difference in mAP over screens, with a bootstrap over screens and
-complexes.
+style codes of real cells, and the mean effects that ``train.loss.match`` asks for are evaluated with the planted
+complexes, alone and joined to the initialisation. Joined read-outs are centred over genes, brought to length 1 per
+gene, and weighted. ``against_initialisation`` holds the mean difference in mAP over screens, with a bootstrap over
+screens and complexes.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def joined(first: np.ndarray, *others: tuple[np.ndarray, float]) -> np.ndarray:
 
 
 def main() -> None:
-    """Train where nothing is trained yet, judge, and write the record."""
+    """Train where nothing is trained yet, evaluate, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=lambda text: [int(word) for word in text.split(",")], default=[0, 1, 2, 3, 4])
     parser.add_argument("--recipe", default="recommended", help="a preset without its ending, or an ablation")

@@ -25,7 +25,7 @@ def test_the_papers_numbers():
 
 
 def test_large_has_the_papers_networks_but_for_how_it_restyles():
-    """It is for the same cells: only D, which looks through the start's classifier, is another."""
+    """It is for the same cells: only D, which looks through the initialisation's classifier, is another."""
     large, paper = load_config("large.yaml"), load_config("paper.yaml")
     assert large.preprocess == paper.preprocess
     assert large.model.style_encoder == paper.model.style_encoder

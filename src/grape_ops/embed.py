@@ -61,7 +61,7 @@ def embed(
 
     Returns
     -------
-    AnnData with one row a perturbation, the non-targeting row included, X of (P, V) or (P, S).
+    AnnData with one row per perturbation, the non-targeting row included, X of (P, V) or (P, S).
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """The exceptions a user is meant to read.
 
-Raise them with a message in the user's words: what is missing, what was there, which setting mends it. The
+Raise them with a message in the user's words: what is missing, what was there, which setting fixes it. The
 command line prints the message without a traceback and exits with the exception's code.
 """
 
@@ -9,7 +9,7 @@ LEFT_OUT = 3
 
 
 class GrapeOpsError(Exception):
-    """Something about the user's input, settings or files is wrong, and the message says what mends it."""
+    """Something about the user's input, settings or files is wrong, and the message says what fixes it."""
 
     exit_code = 1
 

@@ -1,6 +1,6 @@
 """The names everything agrees on: table columns, AnnData keys, files of a store and of a run folder."""
 
-# Columns of a cell table, one row a cell.
+# Columns of a cell table, one row per cell.
 GENE = "gene_symbol"
 GUIDE = "sgRNA"
 PLATE = "plate"

@@ -48,7 +48,7 @@ def widest(table: str) -> int:
     return max(len(line) for line in table.splitlines())
 
 
-def test_a_benchmark_is_run_judged_and_gone_on_with(tiny_store, config, truth, tmp_path):
+def test_a_benchmark_is_run_evaluated_and_gone_on_with(tiny_store, config, truth, tmp_path):
     own = anndata.AnnData(np.eye(3, dtype=np.float32), obs=pd.DataFrame(index=["AAA", "BBB", "CCC"]))
     own.write_h5ad(tmp_path / "own.h5ad")
     out, maps = tmp_path / "out", {"my model": tmp_path / "own.h5ad"}
@@ -61,7 +61,7 @@ def test_a_benchmark_is_run_judged_and_gone_on_with(tiny_store, config, truth, t
     assert cost["wall_s"] > 0 and cost["cpu_s"] > 0 and cost["peak_mib"] > 100 and cost["gpu_s"] == 0
     assert widest(table) <= WIDTH and "mAP, GRAPE M minus" in table
     assert (out / "table.txt").read_text() == table and (out / "evaluation/sweep.tsv").is_file()
-    # A map without all genes is judged beside the others on the genes they share.
+    # A map without all genes is evaluated beside the others on the genes they share.
     assert (
         "my model" not in scores
         and "my model lack some genes of the truth that others have. On the genes that all" in table
@@ -76,7 +76,7 @@ def test_a_benchmark_is_run_judged_and_gone_on_with(tiny_store, config, truth, t
     few = {"few genes": tmp_path / "few.h5ad"}
     table = run_benchmark(tiny_store.path, truth, out, longer, methods=("random",), maps=few, seeds=1, at_a_time=1)
     assert "few genes lack some genes of the truth that others have. The genes that" in table
-    assert "cannot be judged" in table and widest(table) <= WIDTH
+    assert "cannot be evaluated" in table and widest(table) <= WIDTH
     again = {file: file.stat().st_mtime_ns for file in out.glob("work/*/done.json")}
     assert again == done  # only GRAPE's settings changed; nothing was done again or lost
     grape = [job_of("grape", settings, tiny_store, out / "work") for settings in (config, longer)]
@@ -169,7 +169,7 @@ def test_what_is_asked_for_is_checked_first(config, tiny_store):
         read_ablation("nothing", config)
 
 
-def test_a_truth_that_cannot_judge_is_told_before_any_job(tiny_store, config, tmp_path):
+def test_a_truth_that_covers_no_genes_is_reported_before_any_job(tiny_store, config, tmp_path):
     other = tmp_path / "truth.tsv"
     other.write_text("gene_symbol\tcomplex\nA1BG\tx\nA2M\tx\n")
     for run in (run_benchmark, run_ablations):

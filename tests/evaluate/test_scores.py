@@ -43,12 +43,12 @@ TRUTH = truth_of(MEMBERSHIP, GENES)
 NOISE = np.random.default_rng(1).normal(size=VECTORS.shape)
 
 
-def judge(maps, truth=TRUTH, settings=QUICK, **kwargs):
+def evaluate(maps, truth=TRUTH, settings=QUICK, **kwargs):
     return evaluate_maps(maps, truth, settings, 0, **kwargs)
 
 
 def test_the_promised_keys_and_the_winner():
-    good, bad = judge({"good": as_map(VECTORS, GENES), "bad": as_map(NOISE, GENES)})
+    good, bad = evaluate({"good": as_map(VECTORS, GENES), "bad": as_map(NOISE, GENES)})
     for entry in without_nan([good, bad]):
         assert {"method", "truth", "n_genes", "map", "kmeans", "definitions", "truth_sha256"} <= set(entry)
         assert {"value", "chance", "p_value"} <= set(entry["map"])
@@ -67,19 +67,19 @@ def test_the_promised_keys_and_the_winner():
 
 
 def test_equal_seeds_give_equal_scores_and_other_methods_do_not_change_them():
-    alone = judge({"good": as_map(VECTORS, GENES)})
-    beside = judge({"bad": as_map(NOISE, GENES), "good": as_map(VECTORS, GENES)})[1]
+    alone = evaluate({"good": as_map(VECTORS, GENES)})
+    beside = evaluate({"bad": as_map(NOISE, GENES), "good": as_map(VECTORS, GENES)})[1]
     assert alone[0] == replace(beside, differences=())
 
 
 def test_the_scores_at_one_k_do_not_hang_on_the_sweep():
-    with_sweep = judge({"m": as_map(VECTORS, GENES)})[0]
-    without = judge({"m": as_map(VECTORS, GENES)}, settings=QUICK.model_copy(update={"sweep_max": 0}))[0]
+    with_sweep = evaluate({"m": as_map(VECTORS, GENES)})[0]
+    without = evaluate({"m": as_map(VECTORS, GENES)}, settings=QUICK.model_copy(update={"sweep_max": 0}))[0]
     assert without.sweep == () and without.kmeans == with_sweep.kmeans
 
 
 def test_methods_that_miss_genes_are_scored_on_the_common_set_and_say_so():
-    full, part = judge({"full": as_map(VECTORS, GENES), "part": as_map(VECTORS[:30], GENES[:30])})
+    full, part = evaluate({"full": as_map(VECTORS, GENES), "part": as_map(VECTORS[:30], GENES[:30])})
     assert (full.n_genes, full.n_genes_own) == (30, 40) and (part.n_genes, part.n_genes_own) == (30, 30)
     assert part.unmatched_genes == tuple(GENES[30:]) and full.unmatched_genes == ()
     assert full.map.value == part.map.value and full.n_complexes == 4
@@ -91,20 +91,20 @@ def test_unlabelled_genes_and_controls_do_not_enter_the_retrieval():
     names = [*GENES, *(f"X{i}" for i in range(29)), "NTC_7"]
     with_others = as_map(more, names)
     with_others.obs["is_control"] = False
-    small, large = judge({"small": as_map(VECTORS, GENES)})[0], judge({"large": with_others})[0]
+    small, large = evaluate({"small": as_map(VECTORS, GENES)})[0], evaluate({"large": with_others})[0]
     assert large.map.value == pytest.approx(small.map.value)
     assert {line.n_genes for line in large.recall} == {69}
 
 
 def test_runs_of_one_method_make_one_entry_with_both_spreads():
     runs = [as_map(VECTORS + s * NOISE, GENES) for s in (0, 0.5, 1)]
-    entry = judge({"runs": runs})[0]
-    singles = [judge({"one": run})[0].map.value for run in runs]
+    entry = evaluate({"runs": runs})[0]
+    singles = [evaluate({"one": run})[0].map.value for run in runs]
     assert entry.n_runs == 3 and entry.map.per_run == pytest.approx(singles)
     assert entry.map.value == pytest.approx(np.mean(singles))
     assert entry.map.seed_sd == pytest.approx(np.std(singles, ddof=1))
     assert entry.kmeans.purity.seed_sd > 0 and entry.kmeans.purity.sd > 0
-    assert judge({"one": runs[0]})[0].map.seed_sd is None
+    assert evaluate({"one": runs[0]})[0].map.seed_sd is None
 
 
 def test_nuisance_is_read_from_the_map_or_borrowed():
@@ -113,17 +113,17 @@ def test_nuisance_is_read_from_the_map_or_borrowed():
     leaking.obs["n_cells"] = rng.integers(50, 500, len(leaking))
     shares = np.vstack([MEMBERSHIP[:, :1], [[0]]]).astype(float)
     leaking.obsm["batch_composition"] = np.hstack([shares, 1 - shares])
-    first, second = judge({"leaking": leaking, "noise": as_map(NOISE, GENES)})
+    first, second = evaluate({"leaking": leaking, "noise": as_map(NOISE, GENES)})
     assert first.nuisance.batch.value > 0.5 and first.nuisance.batch.p_value < 0.1
     assert second.nuisance.batch.source == "leaking" and second.nuisance.batch.value < 0.2
-    assert judge({"noise": as_map(NOISE, GENES)})[0].nuisance == NuisanceScores(batch=None, cells=None)
+    assert evaluate({"noise": as_map(NOISE, GENES)})[0].nuisance == NuisanceScores(batch=None, cells=None)
 
 
 def test_multi_label_truths_and_lists_of_pairs():
     everywhere = MEMBERSHIP.copy()
     everywhere[:, 0] = True  # every gene is in the first complex, most in two
     pairs = [KnownPairs("list", (("G000", "G001"), ("G000", "absent")), "")]
-    entry = judge({"m": as_map(VECTORS, GENES)}, truth_of(everywhere, GENES), pairs=pairs)[0]
+    entry = evaluate({"m": as_map(VECTORS, GENES)}, truth_of(everywhere, GENES), pairs=pairs)[0]
     assert entry.kmeans.n_genes == 8 and entry.map.n_queries == 40
     listed = [line for line in entry.recall if line.pairs == "list"]
     assert len(listed) == 4 and {line.n_pairs for line in listed} == {1}
@@ -131,7 +131,7 @@ def test_multi_label_truths_and_lists_of_pairs():
 
 def test_where_every_gene_is_in_several_complexes_partitions_have_no_score(tmp_path):
     double = np.hstack([MEMBERSHIP, MEMBERSHIP])
-    scores = judge({"m": as_map(VECTORS, GENES), "n": as_map(NOISE, GENES)}, truth_of(double, GENES))
+    scores = evaluate({"m": as_map(VECTORS, GENES), "n": as_map(NOISE, GENES)}, truth_of(double, GENES))
     assert math.isnan(scores[0].kmeans.nmi.mean) and scores[0].sweep == ()
     assert scores[0].map.p_value == 1 / 201
     write_scores(scores, tmp_path)
@@ -141,16 +141,16 @@ def test_where_every_gene_is_in_several_complexes_partitions_have_no_score(tmp_p
 def test_aliases_join_maps_and_truth():
     old = ["OLD" + gene if i % 7 == 0 else gene for i, gene in enumerate(GENES)]
     aliases = Aliases({"OLD" + gene: gene for gene in GENES})
-    plain = judge({"m": as_map(VECTORS, GENES)})[0]
+    plain = evaluate({"m": as_map(VECTORS, GENES)})[0]
     for names, truth in ((old, TRUTH), (GENES, truth_of(MEMBERSHIP, old)), (old, truth_of(MEMBERSHIP, old))):
-        entry = judge({"m": as_map(VECTORS, names)}, truth, aliases=aliases)[0]
+        entry = evaluate({"m": as_map(VECTORS, names)}, truth, aliases=aliases)[0]
         assert entry.map.value == pytest.approx(plain.map.value) and entry.n_genes == 40
-    assert judge({"m": as_map(VECTORS, old)})[0].n_genes == 34
+    assert evaluate({"m": as_map(VECTORS, old)})[0].n_genes == 34
 
 
 def test_leiden_left_out_is_said_and_enrichment_falls_back(monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "igraph", None)
-    scores = judge({"m": as_map(VECTORS, GENES)})
+    scores = evaluate({"m": as_map(VECTORS, GENES)})
     assert scores[0].leiden == LeftOut(leiden.MISSING)
     assert scores[0].enrichment[0].clusters == "k-means"
     print_scores(scores)
@@ -158,14 +158,14 @@ def test_leiden_left_out_is_said_and_enrichment_falls_back(monkeypatch, capsys):
 
 
 def test_constant_vectors_have_documented_scores():
-    entry = judge({"m": as_map(np.ones((40, 3)), GENES)})[0]
+    entry = evaluate({"m": as_map(np.ones((40, 3)), GENES)})[0]
     assert entry.map.value == pytest.approx(7 / 39) and entry.map.p_value == 1.0
     assert entry.kmeans.purity.mean == pytest.approx(0.2) and entry.kmeans.nmi.mean == 0
     assert entry.kmeans.ari.mean == 0
 
 
 def test_files_and_table(tmp_path, capsys):
-    scores = judge({"good": as_map(VECTORS, GENES), "part": as_map(VECTORS[:30], GENES[:30])})
+    scores = evaluate({"good": as_map(VECTORS, GENES), "part": as_map(VECTORS[:30], GENES[:30])})
     write_scores(scores, tmp_path)
     assert json.loads((tmp_path / "scores.json").read_text())[0]["method"] == "good"
     table = pd.read_csv(tmp_path / "scores.csv")
@@ -180,18 +180,18 @@ def test_files_and_table(tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def judged():
+def evaluated():
     """Scores of two methods, one with two runs; a complex of one gene has no score."""
     lonely = GroundTruth.of("lonely", {**TRUTH.complexes, "alone": [GENES[0]]})
-    return judge({"good": [as_map(VECTORS, GENES), as_map(NOISE, GENES)], "bad": as_map(NOISE, GENES)}, lonely)
+    return evaluate({"good": [as_map(VECTORS, GENES), as_map(NOISE, GENES)], "bad": as_map(NOISE, GENES)}, lonely)
 
 
-def test_what_is_written_is_read_back(judged, tmp_path):
-    costly = [replace(judged[0], cost={"cpu_s": 1.5}), judged[1]]
+def test_what_is_written_is_read_back(evaluated, tmp_path):
+    costly = [replace(evaluated[0], cost={"cpu_s": 1.5}), evaluated[1]]
     write_scores(costly, tmp_path)
     found = read_scores(tmp_path / "scores.json")
-    assert found[0].cost == {"cpu_s": 1.5} and found[1].cost is None and found[1].map == judged[1].map
-    assert math.isnan(found[0].complexes.map[-1]) and found[0].kmeans == judged[0].kmeans
+    assert found[0].cost == {"cpu_s": 1.5} and found[1].cost is None and found[1].map == evaluated[1].map
+    assert math.isnan(found[0].complexes.map[-1]) and found[0].kmeans == evaluated[0].kmeans
     write_scores(found, tmp_path / "again")
     for name in ("scores.json", "scores.csv"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
@@ -223,8 +223,8 @@ def replaced(scores: list, place: str, value: object) -> list:
         ("recall", [{"pairs": 1}], "entry 2, recall.0.pairs holds 1"),
     ],
 )
-def test_a_part_of_another_shape_is_named(judged, tmp_path, place, value, message):
-    (tmp_path / "scores.json").write_text(json.dumps(replaced(judged, place, value)))
+def test_a_part_of_another_shape_is_named(evaluated, tmp_path, place, value, message):
+    (tmp_path / "scores.json").write_text(json.dumps(replaced(evaluated, place, value)))
     with pytest.raises(GrapeOpsError, match=re.escape(message)):
         read_scores(tmp_path / "scores.json")
 
@@ -256,7 +256,7 @@ def test_a_metric_is_a_function_and_a_line(tmp_path, monkeypatch):
     line = Metric("size", {"size": "Mean length of the vectors of {labelled} genes."}, size)
     for module in ("metrics", "evaluate_maps", "scores"):
         monkeypatch.setattr(f"grape_ops.evaluate.{module}.METRICS", (*METRICS, line))
-    (entry,) = judge({"m": as_map(VECTORS, GENES)})
+    (entry,) = evaluate({"m": as_map(VECTORS, GENES)})
     expected = pytest.approx(np.linalg.norm(VECTORS, axis=1).mean())
     assert entry.more["size"]["mean_length"] == expected
     assert entry.definitions["size"] == "Mean length of the vectors of 40 genes."
@@ -266,17 +266,17 @@ def test_a_metric_is_a_function_and_a_line(tmp_path, monkeypatch):
     assert math.isnan(read_scores(tmp_path / "scores.json")[0].more["size"]["none"])
 
 
-def test_every_metric_is_a_part_of_the_record_and_is_defined(judged):
+def test_every_metric_is_a_part_of_the_record_and_is_defined(evaluated):
     assert {metric.name for metric in METRICS} <= PARTS
     defined = {"genes", "intervals", "differences", "seed_sd", "seed"}.union(*(metric.definition for metric in METRICS))
-    assert set(judged[0].definitions) == defined
-    assert not any("{" in sentence for sentence in judged[0].definitions.values())
+    assert set(evaluated[0].definitions) == defined
+    assert not any("{" in sentence for sentence in evaluated[0].definitions.values())
 
 
 def test_long_names_are_folded_and_not_cut(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     truth = GroundTruth("complexes_of_the_screen_without_ribosomes_2026_curated", TRUTH.complexes, TRUTH.sha256)
-    print_scores(judge({"a_method_of_an_even_longer_name_than_that": as_map(VECTORS, GENES)}, truth))
+    print_scores(evaluate({"a_method_of_an_even_longer_name_than_that": as_map(VECTORS, GENES)}, truth))
     printed = capsys.readouterr().out
     assert "…" not in printed and max(map(len, printed.splitlines())) <= 80
     assert "curated" in printed[printed.index("share of known pairs") :]
@@ -284,7 +284,7 @@ def test_long_names_are_folded_and_not_cut(capsys, monkeypatch):
 
 def test_the_table_reads_at_80_columns(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    scores = judge({"a method of a long name": as_map(VECTORS, GENES), "other": as_map(NOISE, GENES)})
+    scores = evaluate({"a method of a long name": as_map(VECTORS, GENES), "other": as_map(NOISE, GENES)})
     scores = [replace(entry, map=replace(entry.map, p_value=9.999e-5)) for entry in scores]
     print_scores(scores)
     printed = capsys.readouterr().out
@@ -328,7 +328,7 @@ LONELY = GroundTruth.of("lonely", {f"C{i}": [gene] for i, gene in enumerate(GENE
 )
 def test_bad_input_is_refused_in_the_users_words(maps, truth, message):
     with pytest.raises(GrapeOpsError, match=message):
-        judge(maps, truth)
+        evaluate(maps, truth)
 
 
 @pytest.mark.parametrize(
@@ -355,14 +355,14 @@ def test_controls_may_be_marked_by_words_and_lack_numbers():
     assert found.genes == tuple(GENES[1:]) and found.nuisance["cells"].shape == (39, 1)
 
 
-def test_symbols_in_another_case_are_told():
+def test_symbols_in_another_case_are_reported():
     with pytest.raises(GrapeOpsError, match="40 genes would be, were upper and lower case the same"):
-        judge({"m": as_map(VECTORS, [gene.lower() for gene in GENES])})
+        evaluate({"m": as_map(VECTORS, [gene.lower() for gene in GENES])})
 
 
 def test_more_clusters_than_genes_are_refused():
     with pytest.raises(GrapeOpsError, match="only 40 genes"):
-        judge({"m": as_map(VECTORS, GENES)}, settings=QUICK.model_copy(update={"k": 41}))
+        evaluate({"m": as_map(VECTORS, GENES)}, settings=QUICK.model_copy(update={"k": 41}))
 
 
 def test_sparse_maps_are_read():

@@ -34,14 +34,14 @@ def write_truth(file: Path, complexes: dict[str, tuple[str, ...]]) -> Path:
     return file
 
 
-def write_check(run: Path, told: dict[str, bool]) -> None:
-    """A phenotype check beside a run, of genes whose restyling is or is not told from chance."""
+def write_check(run: Path, significant: dict[str, bool]) -> None:
+    """A phenotype check beside a run, of genes whose restyling is or is not significant."""
     folder = run.parent / "phenotype"
     folder.mkdir()
     lines = {
-        "gene_symbol": list(told),
+        "gene_symbol": list(significant),
         "note": "",
-        "told_apart": True,
+        "separable": True,
         "auc": 0.9,
         "q_value": 1e-5,
         "share": 0.4,
@@ -52,8 +52,8 @@ def write_check(run: Path, told: dict[str, bool]) -> None:
         "classified": 0.5,
         "classified_held_out": 0.6,
         "p_along": 0.001,
-        "restyling_q": [0.001 if yes else 0.6 for yes in told.values()],
-        "restyling_told": list(told.values()),
+        "restyling_q": [0.001 if yes else 0.6 for yes in significant.values()],
+        "restyling_significant": list(significant.values()),
     }
     pd.DataFrame(lines).to_csv(folder / PHENOTYPE_TSV, sep="\t", index=False)
     pd.DataFrame({"gene_symbol": [], "feature": []}).to_csv(folder / FEATURES_TSV, sep="\t", index=False)

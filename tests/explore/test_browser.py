@@ -216,26 +216,26 @@ def test_montage_pins_controls_and_shows_each_guide(page, site):
 def test_a_gene_that_nobody_checked_is_marked_so(page, site):
     for tab in ("gene", "cells"):
         visit(page, f"{site.address}#gene=BBB&tab={tab}")
-        wait(page, f"document.querySelector('#panel-{tab} .trust.unchecked')")
-        told = text(page, f"#panel-{tab} .trust")
-        assert "not checked" in told and "grape-ops phenotype RUN STORE --out phenotype" in told
+        wait(page, f"document.querySelector('#panel-{tab} .trust.not-checked')")
+        trust = text(page, f"#panel-{tab} .trust")
+        assert "not checked" in trust and "grape-ops phenotype RUN STORE --out phenotype" in trust
 
 
-def test_a_restyling_not_told_from_chance_is_marked_beside_its_pictures(browser, serve, copied):
+def test_a_restyling_that_is_not_significant_is_marked_beside_its_pictures(browser, serve, copied):
     write_check(copied.run, {"AAA": True, "BBB": False})
     site = serve(copied)
     visit(browser, site.address + "#gene=BBB&tab=cells")
-    wait(browser, "document.querySelector('#panel-cells .trust.untold')")
+    wait(browser, "document.querySelector('#panel-cells .trust.not-significant')")
     assert "do not read these pictures as its phenotype" in text(browser, "#panel-cells .trust")
-    wait(browser, "document.getElementById('paint-words').textContent.includes('not told from chance')")
+    wait(browser, "document.getElementById('restyle-words').textContent.includes('not significant')")
     outline = browser.find_element(By.CSS_SELECTOR, ".cellrow.restyled .cell").value_of_css_property("outline-style")
     assert outline == "dashed"
     visit(browser, site.address + "#gene=AAA&tab=cells")
-    wait(browser, "document.querySelector('#panel-cells .trust.told')")
-    assert "told from chance (q = 0.001)" in text(browser, "#panel-cells .trust")
-    wait(browser, "document.getElementById('paint-words').textContent === 'restyled to AAA'")
+    wait(browser, "document.querySelector('#panel-cells .trust.significant')")
+    assert "restyling significant (q = 0.001)" in text(browser, "#panel-cells .trust")
+    wait(browser, "document.getElementById('restyle-words').textContent === 'restyled to AAA'")
     visit(browser, site.address + "#gene=CCC&tab=gene")
-    wait(browser, "document.querySelector('#panel-gene .trust.unchecked')")
+    wait(browser, "document.querySelector('#panel-gene .trust.not-checked')")
     assert "made for other genes" in text(browser, "#panel-gene .trust")
     assert browser.get_log("browser") == []
 
@@ -259,22 +259,22 @@ def test_channels_composites_other_cells_and_full_size(page, site):
     assert "plate P1, well A" in text(page, "#large")
 
 
-def test_a_cell_is_repainted_live(page, site):
+def test_a_cell_is_restyled_live(page, site):
     visit(page, site.address + "#gene=BBB&tab=cells")
-    shown = "document.getElementById('paint-made')?.dataset.shown"
+    shown = "document.getElementById('restyle-made')?.dataset.shown"
     wait(page, f"{shown} === '1/0/null/1'")
-    first = shot(page, "#paint-made canvas")
+    first = shot(page, "#restyle-made canvas")
     # The last picture of the strip is the gene itself.
     wait(page, "document.querySelectorAll('#strip canvas').length === 3")
     assert page.execute_script("return [...document.querySelectorAll('#strip canvas')].at(-1).toDataURL()") == first
     page.find_element(By.ID, "mix").send_keys(Keys.HOME)
     wait(page, f"{shown} === '1/0/null/0'")
-    assert shot(page, "#paint-made canvas") != first
+    assert shot(page, "#restyle-made canvas") != first
     start = page.find_element(By.ID, "from")
     start.clear()
     start.send_keys("ddd", Keys.TAB)
     wait(page, f"{shown} === '1/0/3/0'")
-    assert "restyled to DDD" in text(page, "#paint-words")
+    assert "restyled to DDD" in text(page, "#restyle-words")
     page.execute_script("document.querySelectorAll('.pick')[2].click()")
     wait(page, f"{shown} === '1/2/3/0'")
     assert page.find_elements(By.CSS_SELECTOR, ".slot.picked")
@@ -386,7 +386,7 @@ def test_empty_states_say_what_brings_more(browser, serve, copied):
     visit(browser, site.address + "#gene=AAA&tab=cells")
     assert "There is no map yet" in text(browser, "#plots") and "no checkpoint" in text(browser, "#plots")
     wait(browser, "document.querySelectorAll('.cellrow').length === 3")
-    assert "no checkpoint" in text(browser, ".repaint")
+    assert "no checkpoint" in text(browser, ".restyle")
     browser.find_element(By.ID, "tab-clusters").click()
     assert "There are no clusters" in text(browser, "#panel-clusters")
     browser.find_element(By.ID, "tab-selection").click()
@@ -403,7 +403,7 @@ def test_a_run_that_cannot_be_opened_gets_a_page(browser, serve, tmp_path, reque
     assert all("500" in line["message"] for line in browser.get_log("browser"))
 
 
-def test_a_server_that_has_gone_is_told(page, site):
+def test_a_server_that_has_gone_is_reported(page, site):
     page.execute_script("window.fetch = () => Promise.reject(new TypeError('gone'))")
     look_up(page, "DDD")
     wait(page, "document.getElementById('panel-gene').textContent.includes('does not answer any more')")
@@ -430,12 +430,12 @@ def static_site(request_, tmp_path_factory) -> Iterator[str]:
 def test_static_page_in_a_folder_of_any_server(browser, static_site, downloads):
     visit(browser, static_site + "#gene=BBB&tab=cells&mix=0.5")
     wait(browser, "document.querySelectorAll('.cellrow').length === 5")
-    wait(browser, "document.getElementById('paint-made')?.dataset.shown === '1/0/null/0.5'")
+    wait(browser, "document.getElementById('restyle-made')?.dataset.shown === '1/0/null/0.5'")
     assert not browser.find_elements(By.XPATH, "//button[text()='Other cells']")
     browser.find_element(By.ID, "mix").send_keys(Keys.END)
-    wait(browser, "document.getElementById('paint-made').dataset.shown === '1/0/null/1'")
+    wait(browser, "document.getElementById('restyle-made').dataset.shown === '1/0/null/1'")
     browser.execute_script("document.querySelectorAll('.pick')[3].click()")
-    wait(browser, "document.getElementById('paint-words')?.textContent.includes('control cells 1 to 2')")
+    wait(browser, "document.getElementById('restyle-words')?.textContent.includes('control cells 1 to 2')")
     for tab in ("gene", "clusters", "selection"):
         browser.find_element(By.ID, f"tab-{tab}").click()
         wait(browser, f"document.getElementById('panel-{tab}').children.length >= 1")

@@ -1,4 +1,4 @@
-"""What the page is told: maps, cards, guides, pictures, files; without a browser."""
+"""What the page shows: maps, cards, guides, pictures, files; without a browser."""
 
 import io
 from dataclasses import replace
@@ -61,7 +61,7 @@ def test_a_map_that_holds_the_runs_own_vectors_is_not_shown_twice(request_, tmp_
     assert len(ExplorerData(replace(request_, groups=(), maps=(tmp_path / "genes.h5ad",))).map_views) == 1
 
 
-def test_two_seeds_of_one_method_are_told_apart(request_, tmp_path):
+def test_two_seeds_of_one_method_are_distinguished(request_, tmp_path):
     explorer = ExplorerData(request_)
     other = explorer.inputs.vectors.copy()
     other.X = other.X + 1
@@ -73,7 +73,7 @@ def test_two_seeds_of_one_method_are_told_apart(request_, tmp_path):
     assert names == ["GRAPE M", "GRAPE M (seed7/genes.h5ad)"]
 
 
-def test_files_beside_the_run_join_and_what_is_no_map_is_told(copied):
+def test_files_beside_the_run_join_and_what_is_no_map_is_reported(copied):
     request = replace(copied, groups=(), maps=())
     other = ExplorerData(request).inputs.vectors.copy()
     other.X, other.uns["method"] = other.X * 2, "beside"
@@ -157,12 +157,12 @@ def test_a_strip_ends_at_the_gene(explorer):
     assert np.abs(strip[:64, :32].astype(int) - strip[:64, 64:]).max() > 0
 
 
-def test_painting_between_two_genes(explorer):
-    ends = [pixels(explorer.painted(0, 1, [mix], start)) for mix, start in ((0.0, 2), (1.0, 2), (1.0, None))]
+def test_restyling_between_two_genes(explorer):
+    ends = [pixels(explorer.restyled(0, 1, [mix], start)) for mix, start in ((0.0, 2), (1.0, 2), (1.0, None))]
     assert np.array_equal(ends[1], ends[2])
-    assert np.array_equal(ends[0], pixels(explorer.painted(0, 2, [1.0], None)))
+    assert np.array_equal(ends[0], pixels(explorer.restyled(0, 2, [1.0], None)))
     with pytest.raises(GrapeOpsError, match="no cell of number 9999"):
-        explorer.painted(9999, 1, [1.0], None)
+        explorer.restyled(9999, 1, [1.0], None)
 
 
 def test_export_holds_the_genes_asked_for(explorer, tmp_path):

@@ -33,7 +33,11 @@ def test_every_address_of_the_page_answers(live):
     types = {"json": "application/json", "png": "image/png", "h5ad": "application/octet-stream"}
     addresses = ["data/overview.json", "data/map/0.json", "data/map/0/clusters/0.json", "data/map/1.h5ad"]
     addresses += ["data/gene/2.json", "data/cells/2.json", "data/cells/2.png?draw=3", "data/strip/2.png"]
-    addresses += ["data/cells/control.json", "data/cells/control.png", "live/paint.png?cell=3&gene=1&mix=0.5&start=2"]
+    addresses += [
+        "data/cells/control.json",
+        "data/cells/control.png",
+        "live/restyled.png?cell=3&gene=1&mix=0.5&start=2",
+    ]
     addresses += ["live/strip.png?cell=3&gene=1"]
     for address in addresses:
         response = live.get("/" + address)
@@ -70,9 +74,9 @@ def test_the_pages_own_files_are_kept_while_they_are_the_same(live):
         ("/data/gene/-1.json", 404),
         ("/data/gene/AAA.json", 404),
         ("/data/gene/..%2f..%2f1.json", 404),
-        ("/live/paint.png?cell=999999&gene=1", 422),
-        ("/live/paint.png?cell=1&gene=1&mix=7", 400),
-        ("/live/paint.png?cell=../1&gene=1", 400),
+        ("/live/restyled.png?cell=999999&gene=1", 422),
+        ("/live/restyled.png?cell=1&gene=1&mix=7", 400),
+        ("/live/restyled.png?cell=../1&gene=1", 400),
         ("/data/cells/1.png?draw=-1", 400),
     ],
 )
@@ -88,9 +92,9 @@ DIGITS = "9" * 4400
     [
         f"/data/gene/{DIGITS}.json",
         f"/data/gene/1.json?draw={DIGITS}",
-        f"/live/paint.png?cell={DIGITS}&gene=1",
-        "/live/paint.png?cell=1&gene=1&mix=nan",
-        "/live/paint.png?cell=1&gene=1&start=99999999999999999999",
+        f"/live/restyled.png?cell={DIGITS}&gene=1",
+        "/live/restyled.png?cell=1&gene=1&mix=nan",
+        "/live/restyled.png?cell=1&gene=1&start=99999999999999999999",
     ],
 )
 def test_numbers_that_are_none_are_refused_in_words(live, address):
@@ -162,7 +166,7 @@ def test_connections_that_ask_for_nothing_are_ended(port, sent, answer):
     assert answer in received and bool(answer) == bool(received)
 
 
-def test_trouble_is_told_as_json(live):
+def test_trouble_is_reported_as_json(live):
     assert live.get("/data/gene/99.json").json() == {"error": "There is no gene of number 99; there are 4."}
 
 
@@ -202,7 +206,7 @@ def test_a_damaged_run_gets_a_page_until_it_is_mended(copied, name, content):
     assert page.get("/").status_code == 200
 
 
-def test_a_store_that_is_another_runs_is_told(copied, tmp_path, tiny_store):
+def test_a_store_that_is_another_runs_is_reported(copied, tmp_path, tiny_store):
     shutil.copytree(tiny_store.path, tmp_path / "store")
     file = tmp_path / "store" / "store.json"
     file.write_text(file.read_text() + " ")
@@ -243,12 +247,12 @@ def test_a_static_page_replaces_one_of_its_own_and_nothing_else(request_, tmp_pa
     assert not (tmp_path / "page" / "stale.json").exists()
 
 
-def test_loopback_is_told_from_the_world():
+def test_loopback_is_distinguished_from_the_world():
     assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.5", "my-host", "")))
 
 
-def test_a_taken_port_is_told():
+def test_a_taken_port_is_reported():
     with listen("127.0.0.1", 0) as first:
         first.listen()
         with pytest.raises(GrapeOpsError, match="--port 0"):

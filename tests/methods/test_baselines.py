@@ -44,7 +44,7 @@ def store(tmp_path_factory) -> CropStore:
     return make_store(tmp_path_factory.mktemp("store") / "store")
 
 
-@pytest.mark.parametrize("method", ["random", "statistics", "classifier", "contrasts"])
+@pytest.mark.parametrize("method", ["random", "statistics", "classifier", "gene_effects"])
 def test_every_baseline_gives_one_row_a_gene(store, method):
     vectors = made(method, store)
     assert vectors.obs_names.tolist() == list(store.perturbations) == ["BRIGHT", "DULL", CONTROL_LABEL]

@@ -95,16 +95,16 @@ def test_depth_follows_the_crop_and_too_much_of_it_is_refused(store):
 
 
 def test_it_stops_when_the_cells_set_aside_have_long_fared_no_better(store, monkeypatch):
-    """The network answers by heart: it is sure of a gene that is wrong for cells it has not seen."""
+    """The network memorises its cells: it is sure of a gene that is wrong for cells it has not seen."""
     monkeypatch.setattr(fit_classifier, "PATIENCE", 200)
     crops = StandardizedCrops(store, torch.device("cpu"))
     cells = np.arange(0, len(store), 7)
     truth = torch.nn.functional.one_hot(torch.from_numpy(store.labels[cells]).long(), 5).float()
     for quality, told in (([0, 1, 2, 1, 1, 1, 1], 500), ([0, 1, 2, 3, 4, 5, 6], None), ([3, 2, 1, 0], 300)):
-        judge, stopped = EarlyStopping(crops, cells, store.labels), None
+        stopping, stopped = EarlyStopping(crops, cells, store.labels), None
         for look, good in enumerate(quality, start=1):
             monkeypatch.setattr(fit_classifier, "features_of", lambda *_, good=good: (good * truth).numpy())
-            if judge.has_seen_enough(torch.nn.Identity(), 100 * look):
+            if stopping.has_seen_enough(torch.nn.Identity(), 100 * look):
                 stopped = 100 * look
                 break
         assert stopped == told
@@ -117,7 +117,7 @@ def test_with_no_cells_set_aside_it_does_all_steps(store):
 
 
 def test_it_ends_early_where_cells_differ_by_chance_only(store, monkeypatch):
-    """Labels dealt at random can only be learnt by heart."""
+    """Labels dealt at random can only be memorised."""
     torch.set_num_threads(1)
     monkeypatch.setattr(fit_classifier, "LOOK_EVERY", 10)
     monkeypatch.setattr(fit_classifier, "PATIENCE", 10)

@@ -1,4 +1,4 @@
-"""Restyled cells judged by the same cells with the effect planted: closed forms, the cells chosen, the command."""
+"""Restyled cells evaluated with the same cells with the effect planted: closed forms, the cells chosen, the command."""
 
 import json
 from pathlib import Path

@@ -74,17 +74,17 @@ def full_run(tiny_store: CropStore, settings: Config, tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="session")
 def check_folder(full_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A phenotype check of the full run: two genes scored, the others not told apart, one named as tables dread it.
+    """A phenotype check of the full run: two genes scored, the others not separable, one named as tables dread it.
 
-    The restyling of the first is told from chance, that of the second is not.
+    The restyling of the first is significant, that of the second is not.
     """
     folder = tmp_path_factory.mktemp("check")
     genes = ["AAA", "BBB", "CCC", "NA"]
     two = [0.4, 0.3, np.nan, np.nan]
     lines = {
         "gene_symbol": genes,
-        "note": ["", "", *["not told from control"] * 2],
-        "told_apart": [True, True, False, False],
+        "note": ["", "", *["not significantly different from control"] * 2],
+        "separable": [True, True, False, False],
         "auc": [0.9, 0.8, 0.51, 0.48],
         "q_value": [1e-5, 1e-4, 0.6, 0.6],
         "share": two,
@@ -96,7 +96,7 @@ def check_folder(full_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Pat
         "classified_held_out": [0.6, 0.6, np.nan, np.nan],
         "p_along": 0.001,
         "restyling_q": [0.002, 0.4, np.nan, np.nan],
-        "restyling_told": [True, False, False, False],
+        "restyling_significant": [True, False, False, False],
         "surroundings": -0.2,
     }
     pd.DataFrame(lines).to_csv(folder / PHENOTYPE_TSV, sep="\t", index=False)

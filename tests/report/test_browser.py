@@ -148,17 +148,19 @@ def test_a_click_on_a_gene_shows_its_cells(opened):
     assert Select(opened.find_element(By.ID, "gene")).first_selected_option.text.startswith("CCC")
 
 
-def test_a_restyling_not_told_from_chance_is_marked(opened):
+def test_a_restyling_that_is_not_significant_is_marked(opened):
     choice = Select(opened.find_element(By.ID, "gene"))
     names = [option.text.split(" ")[0] for option in choice.options]
     trust = opened.find_element(By.ID, "trust")
     choice.select_by_index(names.index("BBB"))
-    assert "do not read these pictures as its phenotype" in trust.text and "untold" in trust.get_attribute("class")
-    assert "not told from chance" in opened.find_element(By.CSS_SELECTOR, ".row.middle .label").text
+    assert "do not read these pictures as its phenotype" in trust.text and "not-significant" in trust.get_attribute(
+        "class"
+    )
+    assert "not significant" in opened.find_element(By.CSS_SELECTOR, ".row.middle .label").text
     strip = opened.find_element(By.CSS_SELECTOR, ".row.middle .strip")
     assert strip.value_of_css_property("outline-style") == "dashed"
     choice.select_by_index(names.index("AAA"))
-    assert "told from chance (q = 0.002)" in trust.text and trust.get_attribute("class") == "trust told"
+    assert "restyling significant (q = 0.002)" in trust.text and trust.get_attribute("class") == "trust significant"
     choice.select_by_index(names.index("CCC"))
     assert "no phenotype for these pictures" in trust.text or "not checked" in trust.text
     labels = [label.text for label in opened.find_elements(By.CSS_SELECTOR, ".group:first-child .row .label")]

@@ -184,10 +184,10 @@ def test_scores_by_another_truth_are_left_out_unless_asked_for(full_run, tmp_pat
     other = tmp_path / "other.tsv"
     other.write_text("gene_symbol\tcomplex\nAAA\tc\nCCC\tc\n")
     write_report(full_run.path, tmp_path / "report.html", truth=str(other))
-    assert "judged by other complexes" in read(tmp_path / "report.html").text
+    assert "computed with other complexes" in read(tmp_path / "report.html").text
     asked = full_run.path.parent / "scores.json"
     write_report(full_run.path, tmp_path / "report.html", truth=str(other), scores=asked)
-    assert "judged by other complexes" not in read(tmp_path / "report.html").text
+    assert "computed with other complexes" not in read(tmp_path / "report.html").text
 
 
 def test_the_page_tells_no_folders_of_this_machine(full_run, tmp_path):
@@ -237,24 +237,24 @@ def test_genes_clusters_and_cost_are_tables_without_a_script(page):
 def test_a_phenotype_check_is_shown_if_it_belongs_to_the_run(full_run, check_folder, tmp_path):
     write_report(full_run.path, tmp_path / "report.html", phenotype=check_folder)
     text = read(tmp_path / "report.html").text
-    assert "tells the knock-out cells of 2 of 4 genes" in " ".join(text.split())
-    assert "Restyled cells of 2 of 2 genes told from control are nearer" in text
-    assert "The cells of 2 of 4 genes cannot be told from control cells" in text
+    assert "knock-out cells of 2 of 4 genes differ significantly from control cells" in " ".join(text.split())
+    assert "Restyled cells of 2 of 2 genes that differ significantly from control are nearer" in text
+    assert "The cells of 2 of 4 genes do not differ significantly from control cells" in text
     assert "do not keep their surroundings (correlation −0.20" in text
     raw = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Restyling is told from chance for 1 of 2 genes that could be tested" in text
-    assert "Restyling is not told from chance for 1 of 2 genes: do not read" in text
-    assert ">0.90</td><td>40%</td><td>told from chance</td>" in raw
-    assert '>0.80</td><td>30%</td><td class="doubt">not told from chance</td>' in raw
-    assert "BBB · not told from chance · first" in text and "AAA · not told" not in text
+    assert "Restyling is significant for 1 of 2 genes that could be tested" in text
+    assert "Restyling is not significant for 1 of 2 genes: do not read" in text
+    assert ">0.90</td><td>40%</td><td>significant</td>" in raw
+    assert '>0.80</td><td>30%</td><td class="doubt">not significant</td>' in raw
+    assert "BBB · not significant · first" in text and "AAA · not sig" not in text
     assert "<td>0.50</td><td>0.25</td><td>–</td><td>1.00</td><td>0.25</td>" in raw
-    assert ">0.90</td><td>40%</td>" in raw and ">not told from control</td>" in raw
+    assert ">0.90</td><td>40%</td>" in raw and ">not significantly different from control</td>" in raw
 
 
 def test_without_a_check_the_page_offers_its_command(page):
     cells = json.loads(re.search(r'id="data-cells">(.*?)</script>', page.read_text(encoding="utf-8"), re.S)[1])
     words = {gene["trust"]["words"] for gene in cells["genes"]}
-    assert {gene["trust"]["status"] for gene in cells["genes"]} == {"unchecked"}
+    assert {gene["trust"]["status"] for gene in cells["genes"]} == {"not checked"}
     assert all("not checked: `grape-ops phenotype RUN STORE --out phenotype`" in word for word in words)
     assert len(cells["unchanged"]) == len(cells["channels"])
 
@@ -268,6 +268,14 @@ def test_a_check_of_another_checkpoint_is_refused_if_asked_for_and_left_out_if_f
     write_report(full_run.path, tmp_path / "report.html")
     text = read(tmp_path / "report.html").text
     assert "made for another checkpoint" in text and "Restyled cells of" not in text
+
+
+def test_a_check_that_lacks_a_column_is_refused_by_its_name(full_run, check_folder, tmp_path):
+    shutil.copytree(check_folder, tmp_path / "phenotype")
+    file = tmp_path / "phenotype" / "phenotype.tsv"
+    file.write_text(file.read_text().replace("restyling_significant", "other"))
+    with pytest.raises(GrapeOpsError, match=r"no column 'restyling_significant'; `grape-ops phenotype` makes it again"):
+        write_report(full_run.path, tmp_path / "report.html", phenotype=tmp_path / "phenotype")
 
 
 def test_a_discriminator_that_memorises_is_named(full_run, tmp_path):

@@ -35,7 +35,7 @@ def test_everything_there_is_data_for(full_run, check_folder, tmp_path):
 def test_a_gene_called_na_is_a_gene(check_folder):
     table = read_table(check_folder)
     assert table["gene_symbol"].tolist() == ["AAA", "BBB", "CCC", "NA"]
-    assert table["told_apart"].tolist() == [True, True, False, False]
+    assert table["separable"].tolist() == [True, True, False, False]
     assert table["share"].tolist() == pytest.approx([0.4, 0.3, np.nan, np.nan], nan_ok=True)
 
 

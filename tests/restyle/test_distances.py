@@ -135,7 +135,7 @@ def test_coverage_is_the_share_of_the_way(moved, expected):
     assert found.floor.sum() < found.control.sum() / 5
 
 
-def test_what_restyling_breaks_in_the_phenotype_counts_against_it_and_elsewhere_is_told_apart():
+def test_what_restyling_breaks_in_the_phenotype_counts_against_it_and_elsewhere_is_separate():
     rng = np.random.default_rng(1)
     control = rng.normal(size=(400, 2))
     knockout = rng.normal(size=(400, 2)) + np.array([2.0, 0.0])

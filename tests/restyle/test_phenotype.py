@@ -21,7 +21,7 @@ from grape_ops.restyle.phenotype import (
     separate,
 )
 from grape_ops.restyle.phenotype_check import write_check
-from grape_ops.restyle.phenotype_results import scored, verdict
+from grape_ops.restyle.phenotype_results import phenotype_result, scored
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, WELL
 from grape_ops.train.loop import train
@@ -103,7 +103,7 @@ def test_importance_is_scikit_learn_s():
     assert (np.abs(ours.mean(axis=1) - theirs.importances_mean) < 4 * error + 1e-6).all()
 
 
-def test_cells_without_a_phenotype_are_not_told_apart():
+def test_cells_without_a_phenotype_are_not_separable():
     p_values = []
     for seed in range(12):
         rng = np.random.default_rng(seed)
@@ -120,7 +120,7 @@ def test_direction_leaves_out_what_the_generator_does_to_every_cell():
     assert direction_agreement(control, control, restyled, knockout) < 0.3
 
 
-def test_only_genes_told_from_control_are_scored():
+def test_only_genes_separable_from_control_are_scored():
     p_values = [1e-6, 0.02, 0.4, np.nan]
     table = pd.DataFrame(
         {
@@ -135,10 +135,12 @@ def test_only_genes_told_from_control_are_scored():
         }
     )
     found = scored(table, 0.05).set_index("gene_symbol")
-    assert found["told_apart"].to_dict() == {"A": True, "B": True, "C": False, "D": False}
+    assert found["separable"].to_dict() == {"A": True, "B": True, "C": False, "D": False}
     assert found.loc["B", "q_value"] == pytest.approx(0.03)
     assert np.isnan(found.loc["C", ["share", "share_low", "direction"]].astype(float)).all()
-    assert found.loc["C", "note"] == "not told from control" and found.loc["D", "note"].startswith("fewer")
+    assert found.loc["C", "note"] == "not significantly different from control" and found.loc["D", "note"].startswith(
+        "fewer"
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,10 +152,10 @@ def test_only_genes_told_from_control_are_scored():
     ],
 )
 def test_a_gene_in_words(share, low, high, words):
-    line = {"told_apart": True, "auc": 0.8, "note": "", "share": share, "share_low": low, "share_high": high}
-    assert words in verdict(line)
-    assert "not told from control (AUC 0.80" in verdict(
-        line | {"told_apart": False, "note": "not told from control", "q_value": 0.5}
+    line = {"separable": True, "auc": 0.8, "note": "", "share": share, "share_low": low, "share_high": high}
+    assert words in phenotype_result(line)
+    assert "not significantly different from control (AUC 0.80" in phenotype_result(
+        line | {"separable": False, "note": "not significantly different from control", "q_value": 0.5}
     )
 
 
@@ -185,17 +187,17 @@ def checked(tmp_path_factory):
     return folder, found
 
 
-def test_a_planted_phenotype_is_told_and_its_features_named(checked):
+def test_a_planted_phenotype_is_found_and_its_features_named(checked):
     folder, found = checked
     table = pd.read_csv(folder / "out" / "phenotype.tsv", sep="\t", keep_default_na=False, na_values=[""])
     table = table.set_index("gene_symbol")
-    assert table.loc["BRIGHT", "auc"] > 0.95 and table.loc["BRIGHT", "told_apart"]
+    assert table.loc["BRIGHT", "auc"] > 0.95 and table.loc["BRIGHT", "separable"]
     assert np.isfinite(table.loc["BRIGHT", ["share", "share_low", "share_high"]].astype(float)).all()
-    assert not table.loc["PLAIN", "told_apart"] and np.isnan(table.loc["PLAIN", "share"])
-    assert table.loc["PLAIN", "note"] == "not told from control"
+    assert not table.loc["PLAIN", "separable"] and np.isnan(table.loc["PLAIN", "share"])
+    assert table.loc["PLAIN", "note"] == "not significantly different from control"
     assert table.loc["FEW", "note"] == "fewer than 20 cells"
     assert found == json.loads((folder / "out" / "phenotype.json").read_text())
-    assert (found["genes"], found["told_apart"], found["restyling_told"]) == (3, 1, 0)
+    assert (found["genes"], found["separable"], found["restyling_significant"]) == (3, 1, 0)
     assert found["top1"]["chance"] == 1 / 2 and table.loc["BRIGHT", "ranked"] == 2
     assert table.loc["BRIGHT", "classified_held_out"] > 0.7 > table.loc["BRIGHT", "classified_unrestyled"]
     assert table.loc["BRIGHT", "energy_held_out"] < table.loc["BRIGHT", "energy_unrestyled"]
@@ -248,7 +250,7 @@ def test_the_command_says_how_many(checked):
     arguments = [folder / "run", folder / "store", "--out", folder / "again", "--genes", "PLAIN", "--cells", 24]
     quick = ["--set", "generate.trees=20", "--set", "generate.bootstrap=5"]
     result = CliRunner().invoke(app, ["phenotype", *map(str, arguments), *quick])
-    assert result.exit_code == 0 and "0 of 1 genes are told from control" in result.output
+    assert result.exit_code == 0 and "0 of 1 genes differ significantly from control" in result.output
 
 
 def test_the_control_has_no_phenotype(tiny_run, tiny_store, tmp_path):

@@ -27,7 +27,7 @@ def unseen(planted, cells=12):
     return Unseen(fresh, rng.normal(size=(3 * cells, FEATURES)))
 
 
-def judged(planted, restyle, seed=0):
+def recognised_genes(planted, restyle, seed=0):
     """Columns of all genes for a generator (row, cells) -> cells; restyled to control, cells come out too bright."""
     effects, knockouts, control = planted
     found = Recognition(knockouts, control, lambda cells: cells, seed, unseen(planted))
@@ -37,7 +37,7 @@ def judged(planted, restyle, seed=0):
 
 
 def test_a_perfect_generator_comes_near_the_ceiling(planted):
-    found = judged(planted, lambda row, cells, effects: cells - 0.5 + effects[row])
+    found = recognised_genes(planted, lambda row, cells, effects: cells - 0.5 + effects[row])
     assert (found["rank"] == 1).all() and (found["rank_held_out"] == 1).all()
     assert (found["rank_unrestyled"] == (GENES + 1) / 2).all() and (found["rank_mean_knockout"] > 1).mean() > 0.7
     assert found["classified"].mean() == pytest.approx(found["classified_held_out"].mean(), abs=0.1)
@@ -48,14 +48,14 @@ def test_a_perfect_generator_comes_near_the_ceiling(planted):
 
 
 def test_a_generator_that_ignores_the_gene_does_not(planted):
-    found = judged(planted, lambda row, cells, effects: cells + effects.mean(axis=0))
+    found = recognised_genes(planted, lambda row, cells, effects: cells + effects.mean(axis=0))
     assert (found["rank"] == 1).mean() <= 2 / GENES
     assert found["classified"].mean() < 3 / (GENES + 1)
     assert (found["p_own"] > 0.05).mean() >= 1 - 1 / GENES
 
 
 def test_what_the_generator_does_to_every_cell_does_not_count_for_the_rank(planted):
-    found = judged(planted, lambda row, cells, effects: cells + 0.2 * effects[row])
+    found = recognised_genes(planted, lambda row, cells, effects: cells + 0.2 * effects[row])
     assert (found["rank"] == 1).all() and (found["p_own"] < 0.05).all()
 
 
@@ -65,7 +65,7 @@ def test_cells_that_could_not_be_measured_are_left_out(planted):
         made[::3] = np.nan
         return made
 
-    assert (judged(planted, restyle)["rank"] <= 2).all()
+    assert (recognised_genes(planted, restyle)["rank"] <= 2).all()
 
 
 def test_genes_of_few_cells_are_not_recognised(planted):
@@ -77,7 +77,7 @@ def test_genes_of_few_cells_are_not_recognised(planted):
     assert alone.gene(0, control, control) == {} and alone.own_p_values() == {}
 
 
-def test_without_cells_that_training_has_not_seen_nothing_is_told(planted):
+def test_without_cells_that_training_has_not_seen_nothing_is_tested(planted):
     effects, knockouts, control = planted
     found = Recognition(knockouts, control, lambda cells: cells, 0, unseen(planted, FEWEST_UNSEEN - 1))
     line = found.gene(0, control, control + effects[0])
@@ -108,35 +108,33 @@ def test_energy_distance_in_closed_form():
 
 
 def table(planted, restyle):
-    found = judged(planted, restyle)
+    found = recognised_genes(planted, restyle)
     names = pd.DataFrame({"gene_symbol": list("ABCDEFGH"), "note": "", "p_value": [1e-6] * 7 + [0.7], "auc": 0.8})
     return scored(pd.concat([names, found], axis=1), 0.05).set_index("gene_symbol", drop=False)
 
 
-def test_verdicts_and_summary(planted):
+def test_results_and_summary(planted):
     found = table(planted, lambda row, cells, effects: cells - 0.5 + effects[row])
-    assert found["restyling_told"].sum() == 7 and not found.loc["H", "restyling_told"]
-    assert (found["restyling_p"] >= found[["p_along", "p_own"]].max(axis=1))[found["told_apart"]].all()
+    assert found["restyling_significant"].sum() == 7 and not found.loc["H", "restyling_significant"]
+    assert (found["restyling_p"] >= found[["p_along", "p_own"]].max(axis=1))[found["separable"]].all()
     assert np.isnan(found.loc["H", list(RECOGNISED)].astype(float)).all()
     lines = {gene: trust(line) for gene, line in found.to_dict("index").items()}
-    assert lines["A"].status == "told" and "ranks 1 of 8 by nearness" in lines["A"].words
-    assert lines["H"].status == "nothing" and "no phenotype for these pictures to show" in lines["H"].words
+    assert lines["A"].status == "significant" and "ranks 1 of 8 by nearness" in lines["A"].words
+    assert lines["H"].status == "no phenotype" and "no phenotype for these pictures to show" in lines["H"].words
     summary = recognised(found)
     assert summary["top1"]["restyled cells"] == 1 and summary["top1"]["chance"] == 1 / 8
     assert set(summary["classified"]) == {"chance", "restyled cells", *REFERENCES.values()}
     assert summary["energy"]["restyled cells"] < summary["energy"]["unrestyled cells"]
 
 
-def test_an_untold_gene_in_words(planted):
+def test_a_gene_that_is_not_significant_in_words(planted):
     found = table(planted, lambda row, cells, effects: cells + effects.mean(axis=0))
-    assert not found["restyling_told"].any()
+    assert not found["restyling_significant"].any()
     assert "do not read these pictures as its phenotype" in trust(found.loc["A"].to_dict()).words
     missing = found.loc["A"].to_dict() | {"restyling_q": np.nan}
-    assert trust(missing).status == "unchecked" and "fewer than 5" in trust(missing).words
+    assert trust(missing).status == "not checked" and "fewer than 5" in trust(missing).words
     unseen_few = missing | {"p_along": np.nan, "n_unseen": 3.0}
     assert "training held out 3 of its cells, 5 are wanted (train.holdout)" in trust(unseen_few).words
-    earlier = {key: value for key, value in found.loc["A"].items() if not key.startswith("restyling")}
-    assert trust(earlier).status == "unchecked" and "earlier version" in trust(earlier).words
     assert "`grape-ops phenotype RUN STORE --out phenotype`" in not_checked().words
-    nobody = found.assign(told_apart=False)
+    nobody = found.assign(separable=False)
     assert recognised(nobody) == {"top1": None, "energy": None, "classified": None}

@@ -1,4 +1,4 @@
-"""Restyled cells: the same cells for every gene, in batches or at once, as a store that reads back what was painted."""
+"""Restyled cells: the same cells for every gene, in batches or at once, as a store that reads back the same."""
 
 import json
 
@@ -20,11 +20,11 @@ SETTINGS = GenerateSettings(cells=7, batch_size=3, shown=3)
 def test_batches_make_no_difference(restyler):
     cells = np.array([3, 40, 1, 22, 17, 9, 30])
     styles = restyler.styles([0, 2])
-    painted = restyler.images(cells, styles)
+    restyled = restyler.images(cells, styles)
     crops = torch.from_numpy(restyler.store.standardized(cells))
     for index, row in enumerate((0, 2)):
         whole = restyler.nets.restyle(crops, torch.full((len(cells),), row)).numpy()
-        np.testing.assert_allclose(painted[index], whole, atol=1e-5)
+        np.testing.assert_allclose(restyled[index], whole, atol=1e-5)
 
 
 def test_stored_pixels_read_back_as_they_were_and_clipping_is_counted(restyler):
@@ -53,11 +53,11 @@ def test_the_store_holds_the_cells_and_their_restyled_copies(tiny_run, tiny_stor
     for gene in ("CCC", "BBB"):
         own = np.flatnonzero(made.cells["gene_symbol"] == gene)
         assert made.cells[SOURCE_CELL].iloc[own].tolist() == cells.tolist()
-        painted = restyler.images(cells, restyler.styles([gene_row(restyler.names, gene)]))[0]
+        restyled = restyler.images(cells, restyler.styles([gene_row(restyler.names, gene)]))[0]
         grain = 1 / (made.control_sd[made.batch_codes[own]] * made.pixel_max)[:, :, None, None]
         inside = (made.read(own) > 0) & (made.read(own) < made.pixel_max)
         assert inside.mean() > 0.5
-        assert (np.abs(made.standardized(own) - painted) <= 0.51 * grain + 1e-4)[inside].all()
+        assert (np.abs(made.standardized(own) - restyled) <= 0.51 * grain + 1e-4)[inside].all()
     kept = np.flatnonzero(made.cells["gene_symbol"] == ("nontargeting" if source == "control" else source))
     np.testing.assert_array_equal(made.read(kept), tiny_store.read(cells))
     np.testing.assert_array_equal(made.standardized(kept), tiny_store.standardized(cells))

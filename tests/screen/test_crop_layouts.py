@@ -45,7 +45,7 @@ def write_zarr(root: Path, screen: Plain, crops: np.ndarray) -> None:
 
 
 def write_npy_files(root: Path, screen: Plain, crops: np.ndarray) -> None:
-    """One file a cell, all that is known of it in the name, as the authors of the paper share cells."""
+    """One file per cell, all that is known of it in the name, as the authors of the paper share cells."""
     (root / "cells").mkdir()
     for index, (crop, cell) in enumerate(zip(crops, screen.cells.itertuples(), strict=True)):
         name = f"{cell.gene_symbol};{cell.sgRNA};{cell.plate};{cell.well};{cell.tile};{index:03d}.npy"

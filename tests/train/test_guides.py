@@ -14,7 +14,7 @@ from grape_ops.evaluate.evaluate_files import evaluate_files
 from grape_ops.train.loop import train
 
 
-def test_a_run_by_guide_has_a_row_a_guide_and_the_truth_to_judge_it_by(
+def test_a_run_by_guide_has_one_row_per_guide_and_the_truth_to_evaluate_it_with(
     tiny_store: CropStore, tiny_config: Config, tmp_path: Path
 ) -> None:
     settings = tiny_config.train.model_copy(update={"unit": "guide", "steps": 4})
@@ -32,8 +32,8 @@ def test_a_run_by_guide_has_a_row_a_guide_and_the_truth_to_judge_it_by(
         tiny_store.cells.loc[~tiny_store.cells["is_control"], ["sgRNA", "gene_symbol"]].to_numpy().tolist()
     )
     truth = str(tmp_path / "run" / "guides.tsv")
-    judging = config.evaluate.model_copy(update={"permutations": 20, "kmeans_runs": 2, "sweep_max": 0})
-    (scores,) = evaluate_files([tmp_path / "guides.h5ad"], truth, tmp_path / "scores", judging, 0)
+    evaluation = config.evaluate.model_copy(update={"permutations": 20, "kmeans_runs": 2, "sweep_max": 0})
+    (scores,) = evaluate_files([tmp_path / "guides.h5ad"], truth, tmp_path / "scores", evaluation, 0)
     assert scores.map.n_queries == len(guides)
 
 

@@ -1,4 +1,4 @@
-"""What M begins as: angles are kept, held-out cells are not seen, and runs go on from it bit for bit."""
+"""What M is initialised with: angles are kept, held-out cells are not seen, and runs go on from it bit for bit."""
 
 import anndata as ad
 import numpy as np
@@ -34,7 +34,7 @@ def test_too_many_directions_are_cut_to_the_strongest():
 
 
 def initialized(config: Config) -> Config:
-    """Return a configuration whose M begins as a tiny classifier's gene effects."""
+    """Return a configuration whose M is initialised with a tiny classifier's gene effects."""
     tree = config.model_dump(mode="json")
     lay_over(tree, "train.init={kind: classifier, classifier: {width: 4, max_width: 8, steps: 3, batch_size: 8}}")
     return parse_config(tree, "a test")
@@ -51,7 +51,7 @@ def test_a_run_that_starts_from_a_classifier_goes_on_bit_for_bit(tiny_store, tin
         assert ours.read_bytes() == theirs.read_bytes()
 
 
-def test_m_begins_as_the_initialisation_says_and_that_can_be_judged(tiny_store, tiny_config, tmp_path):
+def test_m_begins_as_the_initialisation_says_and_that_can_be_evaluated(tiny_store, tiny_config, tmp_path):
     config = initialized(tiny_config)
     run = train(tiny_store.path, tmp_path / "run", config)
     first = ad.read_h5ad(run.path / INIT_FILE)

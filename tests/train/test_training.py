@@ -172,9 +172,9 @@ def test_a_second_run_in_a_folder_is_refused(tiny_store, tiny_config, tmp_path):
         train(tiny_store.path, tmp_path, changed(config, "model.style_dim=5"), resume=True)
 
 
-def test_a_run_that_goes_on_from_nothing_logs_its_start_once(tmp_path):
+def test_a_run_that_goes_on_from_nothing_logs_its_initialisation_once(tmp_path):
     for _ in range(2):  # killed before its first checkpoint, and resumed
-        MetricsLog(tmp_path, 0).write(0, {"start_s": 1.0})
+        MetricsLog(tmp_path, 0).write(0, {"init_s": 1.0})
     assert [line["step"] for line in read_metrics(tmp_path / METRICS_FILE)] == [0]
     MetricsLog(tmp_path, 0).write(2, {"cycle": 1.0})
     (tmp_path / METRICS_FILE).write_text((tmp_path / METRICS_FILE).read_text() + "null\n")

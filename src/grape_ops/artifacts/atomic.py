@@ -37,8 +37,8 @@ def draft_of(file: Path, *, forced: bool = True, tell: bool = False) -> Iterator
     Parameters
     ----------
     file : the file to write; its folder is made if it is not there.
-    forced : whether it is forced to the disk first; not for what can be told to be cut off, and made again.
-    tell : whether the user is told that an earlier result gave way.
+    forced : whether it is forced to the disk first; not for what can be recognised as cut off, and made again.
+    tell : whether the user is informed that an earlier result was replaced.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def output_errors(place: Path) -> Iterator[None]:
 
 
 def in_words(number: int | None, place: Path | str, error: Exception) -> str:
-    """Say what an error of the output side, by its number in the system, means, and what mends it."""
+    """Say what an error of the output side, by its number in the system, means, and what fixes it."""
     match number:
         case errno.ENOSPC:
             return f"The disk is full: {place} could not be written. What was there before is whole; make room."

@@ -1,4 +1,4 @@
-"""All methods on the same cells, judged alike: the paper's Table 1, Fig. 4 and Table 2 for the user's own screen."""
+"""All methods on the same cells, evaluated alike: the paper's Table 1, Fig. 4 and Table 2 for the user's own screen."""
 
 from grape_ops.benchmark.ablations import ablation_names, run_ablations
 from grape_ops.benchmark.compare import run_benchmark

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from grape_ops.artifacts.ownership import check_folder
-from grape_ops.benchmark.compare import DETAILS_DIR, OURS, TABLE_FILE, WORK_DIR, MethodResult, check_truth, judge
+from grape_ops.benchmark.compare import DETAILS_DIR, OURS, TABLE_FILE, WORK_DIR, MethodResult, check_truth, evaluate
 from grape_ops.benchmark.tables import ablation_table, wrapped
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, merged, parse_config
@@ -123,7 +123,7 @@ def run_ablations(
     announce_trainings([job.config for job in todo.values() if job.to_train], store)
     do_jobs(list(todo.values()), "Ablations", at_a_time)
     entrants = {a.name: _entrant(a.config, jobs[a.name]) for a in compared}
-    scores = judge(entrants, known, config)
+    scores = evaluate(entrants, known, config)
     write_scores(scores, out)
     write_details(scores, out / DETAILS_DIR)
     text = ablation_table(scores, {a.name: a.meaning for a in compared})

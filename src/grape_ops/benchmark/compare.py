@@ -64,7 +64,7 @@ def run_benchmark(
     aliases: Path | None = None,
     work: Path | None = None,
 ) -> str:
-    """Run methods on the cells of a store and judge them; what is done already is not done again.
+    """Run methods on the cells of a store and evaluate them; what is done already is not done again.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def run_benchmark(
     entrants = gathered(jobs) | {name: MethodResult([adata]) for name, adata in given.items()}
     # The first is what the others are compared with: GRAPE if it is there, and chance only for want of others.
     entrants = dict(sorted(entrants.items(), key=lambda item: item[1].order))
-    return _judged(entrants, known, out, config, pairs, names)
+    return _evaluated(entrants, known, out, config, pairs, names)
 
 
 def named_files(given: Sequence[str]) -> dict[str, Path]:
@@ -123,7 +123,7 @@ def chosen_methods(methods: Sequence[str], config: Config) -> dict[str, Method]:
 
 
 def check_truth(store: CropStore, truth: GroundTruth, aliases: Aliases | None = None) -> None:
-    """Stop before hours of training where the truth could not judge the genes of the store.
+    """Stop before hours of training where the truth does not cover the genes of the store.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def _jobs(methods: Mapping[str, Method], config: Config, seeds: int, store: Crop
     ]
 
 
-def _judged(
+def _evaluated(
     entrants: dict[str, MethodResult],
     truth: GroundTruth,
     out: Path,
@@ -171,7 +171,7 @@ def _judged(
     pairs: Sequence[Path],
     aliases: Aliases | None,
 ) -> str:
-    """Judge those that have all genes together; with those that lack some, all again on the common genes."""
+    """Evaluate those that have all genes together; with those that lack some, all again on the common genes."""
     whole, partial = split_by_coverage(entrants, truth, aliases)
     tables = [_written(whole, truth, out, config, pairs, aliases)]
     if partial:
@@ -180,7 +180,7 @@ def _judged(
             shared = _written(entrants, truth, out / COMMON_DIR, config, pairs, aliases)
             tables.append("\n".join([*wrapped(f"{lack} On the genes that all have:"), "", shared]))
         except GrapeOpsError as error:  # too few genes are common: that is no reason to lose the table of the others
-            tables.append("\n".join([*wrapped(f"{lack} The genes that all have cannot be judged: {error}"), ""]))
+            tables.append("\n".join([*wrapped(f"{lack} The genes that all have cannot be evaluated: {error}"), ""]))
     text = "\n".join(tables)
     (out / TABLE_FILE).write_text(text)
     return text
@@ -194,14 +194,14 @@ def _written(
     pairs: Sequence[Path],
     aliases: Aliases | None,
 ) -> str:
-    """Judge entrants together, write everything into a folder, and make the table."""
-    scores = judge(entrants, truth, config, pairs, aliases)
+    """Evaluate methods together, write everything into a folder, and make the table."""
+    scores = evaluate(entrants, truth, config, pairs, aliases)
     write_scores(scores, folder)
     write_details(scores, folder / DETAILS_DIR)
     return benchmark_table(scores, {name: entrant.notes for name, entrant in entrants.items()})
 
 
-def judge(
+def evaluate(
     entrants: Mapping[str, MethodResult],
     truth: GroundTruth,
     config: Config,
@@ -227,6 +227,6 @@ def split_by_coverage(
     }
     every = set().union(*genes.values())
     whole = {name: entrant for name, entrant in entrants.items() if genes[name] == every}
-    if not whole:  # nobody has all: judge everybody on what is common
+    if not whole:  # nobody has all: evaluate everybody on what is common
         return entrants, {}
     return whole, {name: entrant for name, entrant in entrants.items() if name not in whole}

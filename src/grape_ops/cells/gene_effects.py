@@ -2,7 +2,7 @@
 
 A gene's mean over its cells differs from the others' for three reasons: its phenotype, the chance of which cells were
 drawn, and the batches they lie on. Gene and batch are fitted together to all cells, the batch as a random effect,
-since a batch may hold few cells that tell it from the genes it holds; what the fit leaves is the scatter of cells.
+since a batch may hold few cells that separate it from the genes it holds; what the fit leaves is the scatter of cells.
 Directions are whitened by what scatter and batches do to a gene's mean, and shrunken (Wiener's factor) by the share
 of their variance that is neither chance nor gene-specific: what genes share has them vary more along few directions,
 gene-specific variance lies along all of them alike. Each gene is left with the direction of its effect.
@@ -78,15 +78,15 @@ class CellSums:
         in_gene, in_batch = self.counts.sum(axis=1), self.counts.sum(axis=0)
         cells = np.maximum(in_gene, 1)[:, None]
         shares = self.counts / cells
-        # How many cells tell batches from the genes they hold, along axes that do not depend on each other.
-        told, axes = np.linalg.eigh(np.diag(in_batch) - shares.T @ self.counts)
-        told = np.maximum(told, 0)
+        # How many cells separate batches from the genes they hold, along axes that do not depend on each other.
+        information, axes = np.linalg.eigh(np.diag(in_batch) - shares.T @ self.counts)
+        information = np.maximum(information, 0)
         left = axes.T @ (self.by_batch - shares.T @ self.by_gene)
         if prior is None:
             power, prior = (left**2).mean(axis=1), 1.0
             for _ in range(_TURNS):
-                prior = 1 / np.mean(power / (told + prior) ** 2 + 1 / (told + prior))
-        batch = axes @ (left / (told + prior)[:, None])
+                prior = 1 / np.mean(power / (information + prior) ** 2 + 1 / (information + prior))
+        batch = axes @ (left / (information + prior)[:, None])
         batch -= batch.mean(axis=0)
         gene = (self.by_gene - self.counts @ batch) / cells
         explained = self.by_gene.T @ gene + self.by_batch.T @ batch
@@ -94,7 +94,7 @@ class CellSums:
         fitted = (gene.T * in_gene) @ gene + (batch.T * in_batch) @ batch + both + both.T
         freedom = max(in_gene.sum() - (in_gene > 0).sum() - (in_batch > 0).sum() + 1, 1)
         scatter = (self.products - explained - explained.T + fitted) / freedom
-        return Effects(gene, batch, scatter, (axes / (told + prior)) @ axes.T)
+        return Effects(gene, batch, scatter, (axes / (information + prior)) @ axes.T)
 
 
 @dataclass
@@ -189,7 +189,7 @@ def _whitened(cells: CellSums) -> _Whitened:
     scaled, kept, deviation = cells.scaled()
     if not scaled.products.size:
         raise GrapeOpsError(
-            "No feature differs between cells of one gene, and nothing else tells how far genes differ by chance. "
+            "No feature differs between cells of one gene, and nothing else says how far genes differ by chance. "
             "Either every gene has a single cell (sample more), or the network that gave the features died in "
             "training (lower train.init.classifier.learning_rate)."
         )

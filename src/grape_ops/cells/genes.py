@@ -26,7 +26,7 @@ MADE_BY = "grape-ops"
 
 
 def gene_table(store: CropStore) -> pd.DataFrame:
-    """One row a perturbation of the store: n_cells, n_guides, is_control, and its cells in each batch."""
+    """One row per perturbation of the store: n_cells, n_guides, is_control, and its cells in each batch."""
     names = list(store.perturbations)
     counts = np.zeros((len(names), len(store.batches)), np.int64)
     np.add.at(counts, (store.labels, store.batch_codes), 1)

@@ -61,7 +61,7 @@ class PixelSums:
 
 
 def control_sums(crops: np.ndarray, batch: np.ndarray, is_control: np.ndarray) -> dict[str, PixelSums]:
-    """Sums over the control crops of each batch: (N, C, S, S), (N,), (N,) -> one entry a batch."""
+    """Sums over the control crops of each batch: (N, C, S, S), (N,), (N,) -> one entry per batch."""
     sums = {}
     for name in sorted(set(batch[is_control].tolist())):
         rows = np.flatnonzero(is_control & (batch == name))

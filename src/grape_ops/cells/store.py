@@ -3,10 +3,10 @@
     store/
       store.json            channels, crop size, scaling, control statistics, provenance, checksums;
                             written last
-      cells.parquet         one row a crop, in the order of the store's indices
+      cells.parquet         one row per crop, in the order of the store's indices
       quality.json          what was kept, what was dropped and why
       flat_fields.npz       the illumination of each group of tiles, if preprocessing made the store
-      shards/{name}.npy     (cells, channels, size, size) integers, usually one file a plate and well
+      shards/{name}.npy     (cells, channels, size, size) integers, usually one file per plate and well
       shards/{name}.json    marks the shard as finished
 
 ``cells/writer.py`` writes it. Legend: N crops, n crops asked for, C channels, S crop size, B batches.
@@ -78,7 +78,7 @@ class CropStore:
     channels : names of the C channels.
     crop_size : S, height and width of a crop.
     pixel_max : largest value a stored pixel can have; it stands for 1.0.
-    cells : one row a crop, in our columns plus batch, shard, row and whatever else the user's table had; read when
+    cells : one row per crop, in our columns plus batch, shard, row and whatever else the user's table had; read when
         it is first asked for, since all of a large screen's table may not fit into memory.
     unit : what a perturbation is, "gene" or "guide".
     perturbations : genes, or guides, in alphabetical order, then ``CONTROL_LABEL``, which stands for all controls.

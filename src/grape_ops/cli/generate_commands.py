@@ -47,7 +47,7 @@ def transfer(
     tree = settings_of(config, overrides, cells)
     made = write_transfer(run, store, out, tree.generate, source=source, genes=listed(genes), seed=tree.seed)
     genes_made = counted(len(made["genes"]), "genes")
-    say(f"{counted(made['cells'], 'cells')} x {genes_made}, {made['cells_per_second']:,.0f} a second: {out}")
+    say(f"{counted(made['cells'], 'cells')} x {genes_made}, {made['cells_per_second']:,.0f} per second: {out}")
 
 
 @app.command()
@@ -65,8 +65,8 @@ def phenotype(
 
     tree = settings_of(config, overrides, cells)
     made = write_check(run, store, out, tree.generate, tree.features, genes=listed(genes), seed=tree.seed)
-    told = f"{made['told_apart']} of {made['genes']} genes are told from control"
-    say(f"{told}, the restyling of {made['restyling_told']} from chance: {out}")
+    separable = f"{made['separable']} of {made['genes']} genes differ significantly from control"
+    say(f"{separable}; restyling is significant for {made['restyling_significant']}: {out}")
 
 
 @app.command()

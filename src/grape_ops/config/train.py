@@ -52,7 +52,7 @@ class EmaSettings(Settings):
 
 
 class ClassifierSettings(Settings):
-    """A convolutional network that learns to tell perturbations apart (train/fit_classifier.py)."""
+    """A convolutional network that learns to classify perturbations (train/fit_classifier.py)."""
 
     width: Positive = Field(32, description="Channels of the first layer.")
     max_width: Positive = Field(128, description="Channels double after each halving but the last, up to this.")

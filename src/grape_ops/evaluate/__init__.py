@@ -1,1 +1,1 @@
-"""Judging a gene map: pure-array cores, one thin table function."""
+"""Evaluating a gene map: pure-array cores, one thin table function."""

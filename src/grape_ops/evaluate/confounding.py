@@ -64,7 +64,7 @@ def _explained(means: Sequence[csr_array], target: np.ndarray, total: float) -> 
 def nuisance(method: "MethodRuns") -> NuisanceScores:
     """Score what the vectors should not know.
 
-    Batches and cell numbers belong to the screen, so a map that does not tell them borrows from the first that does.
+    Batches and cell numbers belong to the screen, so a map that does not hold them borrows from the first that does.
     """
     context = method.context
     every_map = [*method.runs, *(run for runs in context.maps.values() for run in runs)]

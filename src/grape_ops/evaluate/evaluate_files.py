@@ -71,7 +71,7 @@ def evaluate_files(
     aliases: Path | None = None,
     details: Path | None = None,
 ) -> list[MethodScores]:
-    """Judge files of gene vectors and write everything there is to know.
+    """Evaluate files of gene vectors and write everything there is to know.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def evaluate_files(
 
     Raises
     ------
-    GrapeOpsError : maps or truth cannot be judged, or ``out`` holds something that is no evaluation.
+    GrapeOpsError : maps or truth cannot be evaluated, or ``out`` holds something that is no evaluation.
     """
     if details is None:
         check_folder(out, "an evaluation", marker=SCORES_JSON)

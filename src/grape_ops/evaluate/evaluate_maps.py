@@ -1,4 +1,4 @@
-"""Judge gene maps against a ground truth: the scores of section 3.7, and what a careful reader asks beyond them.
+"""Evaluate gene maps against a ground truth: the scores of section 3.7, and what a careful reader asks beyond them.
 
 Every method is scored on the genes that all methods have. Several runs of one method make one entry: scores
 are means over runs, and the spread over runs ("seed_sd") is kept apart from that over k-means starts ("sd").
@@ -51,7 +51,7 @@ def evaluate_maps(
 
     Raises
     ------
-    GrapeOpsError : maps or truth cannot be judged; the message says why.
+    GrapeOpsError : maps or truth cannot be evaluated; the message says why.
     """
     methods = gene_maps(maps, aliases)
     if aliases is not None:
@@ -59,19 +59,19 @@ def evaluate_maps(
     context = EvaluationContext(make_task(methods, truth), settings, seed, pairs, methods)
     draws = complex_draws(len(context.task.complexes), settings.bootstrap, context.stream("bootstrap"))
     entries, samples = [], []
-    with progress("Judging gene maps", total=1 + (len(METRICS) + 1) * len(methods), unit="steps") as advance:
+    with progress("Evaluating gene maps", total=1 + (len(METRICS) + 1) * len(methods), unit="steps") as advance:
         _ = context.random_agreement
         advance(note="random maps")
         for method, runs in methods.items():
             own = MethodRuns(method, runs, context)
-            entry = _judged(own, advance)
+            entry = _evaluated(own, advance)
             entries.append(entry)
             samples.append(bootstrap_scores(np.array(entry.genes.ap), own.kmeans_labels, context.task, draws))
             advance(note=method)
     return with_intervals(entries, samples, settings.confidence)
 
 
-def _judged(method: MethodRuns, advance: Callable[..., None]) -> MethodScores:
+def _evaluated(method: MethodRuns, advance: Callable[..., None]) -> MethodScores:
     """Compute every metric of one method; intervals and differences wait for the other methods."""
     parts: dict[str, Any] = {"more": {}}
     for metric in METRICS:
@@ -82,7 +82,7 @@ def _judged(method: MethodRuns, advance: Callable[..., None]) -> MethodScores:
 
 
 def _counts(method: MethodRuns) -> dict[str, Any]:
-    """How many genes were judged, how many the method would have, and which of the truth it lacks."""
+    """How many genes were evaluated, how many the method would have, and which of the truth it lacks."""
     task, runs = method.context.task, method.runs
     own = sorted(set.intersection(*(set(run.genes) for run in runs)))
     table = membership(task.truth, own)

@@ -31,7 +31,7 @@ class GeneMap:
     method : the entry it belongs to.
     genes : symbols, each once.
     vectors : (N, d) float64, all finite.
-    nuisance : what vectors should not predict: "batch" (N, batches) and "cells" (N, 1), where the map tells.
+    nuisance : what vectors should not predict: "batch" (N, batches) and "cells" (N, 1), where the map holds them.
     """
 
     method: str
@@ -57,18 +57,18 @@ def gene_map(adata: "AnnData", method: str, aliases: Aliases | None = None) -> G
     genes = [names[row] for row in kept]
     _refuse_duplicates(genes, method)
     if adata.X is None or adata.shape[1] == 0:
-        raise GrapeOpsError(f"{method} holds no vectors: they belong into X of the AnnData, one row a gene.")
+        raise GrapeOpsError(f"{method} holds no vectors: they belong into X of the AnnData, one row per gene.")
     matrix = adata.X.toarray() if hasattr(adata.X, "toarray") else np.asarray(adata.X)
     vectors = matrix[kept].astype(np.float64)
     if len(genes) < 2:
         raise GrapeOpsError(
-            f"{method} holds {_count(len(genes), 'gene')} besides controls; judging a map takes at least two."
+            f"{method} holds {_count(len(genes), 'gene')} besides controls; evaluating a map takes at least two."
         )
     broken = [genes[row] for row in np.flatnonzero(~np.isfinite(vectors).all(axis=1))]
     if broken:
         raise GrapeOpsError(
             f"{method}: the vectors of {len(broken)} of {len(genes)} genes are not finite ({_few(broken)}). "
-            "Leave these genes out or fill the gaps before judging."
+            "Leave these genes out or fill the gaps before evaluating."
         )
     renamed = (aliases or Aliases()).rename(genes)
     nuisance = _nuisance(adata, kept, method)
@@ -92,7 +92,7 @@ def _marked(column: "pd.Series", method: str) -> np.ndarray:
 
 
 def _nuisance(adata: "AnnData", kept: np.ndarray, method: str) -> dict[str, np.ndarray]:
-    """What the map tells of its genes' batches and cells, for the rows kept.
+    """What the map holds of its genes' batches and cells, for the rows kept.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def gene_maps(
 ) -> dict[str, list[GeneMap]]:
     """Check the maps of every method; a method is one AnnData or several runs of it."""
     if not maps:
-        raise GrapeOpsError("There is no gene map to judge: name .h5ad files, or give --group NAME=A.h5ad,B.h5ad.")
+        raise GrapeOpsError("There is no gene map to evaluate: name .h5ad files, or give --group NAME=A.h5ad,B.h5ad.")
     methods = {}
     for method, runs in maps.items():
         several = list(runs) if isinstance(runs, list | tuple) else [runs]
@@ -167,7 +167,7 @@ def gene_maps(
 
 @dataclass(frozen=True)
 class Task:
-    """What all methods are judged on.
+    """What all methods are evaluated on.
 
     Attributes
     ----------
@@ -226,7 +226,7 @@ def make_task(methods: Mapping[str, Sequence[GeneMap]], truth: GroundTruth) -> T
     if usable < 2:
         raise GrapeOpsError(
             f"Of the {len(names)} complexes of {truth.name} only {usable} with two genes or more in the maps "
-            f"({len(labelled)} labelled genes of {len(genes)}); judging takes at least two such complexes."
+            f"({len(labelled)} labelled genes of {len(genes)}); evaluating takes at least two such complexes."
         )
     found = table.any(axis=0)
     member = table[labelled][:, found]

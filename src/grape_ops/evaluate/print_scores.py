@@ -39,7 +39,7 @@ def _printed_scores(scores: Sequence[MethodScores]) -> "Table":
         title=f"{escape(first.truth)} · {first.n_genes} genes in {first.n_complexes} complexes · "
         f"k-means of {kmeans.n_genes} genes, k = {kmeans.k}, {kmeans.runs} runs",
         caption="second line: interval over complexes; ± sd over runs of k-means; mean R² of\nshuffled genes. "
-        "–: not scored, not told by any map, or the same for all genes",
+        "–: not scored, not reported by any map, or the same for all genes",
         box=box.HORIZONTALS,
         show_lines=True,
         padding=(0, 1, 0, 0),

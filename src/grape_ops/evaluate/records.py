@@ -193,7 +193,7 @@ class RecallScore:
 
 @dataclass(frozen=True)
 class NuisanceScore:
-    """R squared of predicting what the vectors should not know; ``source`` is the map that told it."""
+    """R squared of predicting what the vectors should not know; ``source`` is the map that reports it."""
 
     value: Number
     chance: Number
@@ -206,7 +206,7 @@ class NuisanceScore:
 
 @dataclass(frozen=True)
 class NuisanceScores:
-    """Batches and cell numbers; None where no map tells them, or they are the same for all genes."""
+    """Batches and cell numbers; None where no map holds them, or they are the same for all genes."""
 
     batch: NuisanceScore | None
     cells: NuisanceScore | None

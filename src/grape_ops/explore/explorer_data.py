@@ -34,7 +34,7 @@ class ExplorerData:
     genes, number : all symbols of the run and the maps, sorted, and their numbers.
     trust : for each gene of the run, how far its restyled cells may be trusted.
     montage, no_montage : pictures of cells, or why there are none.
-    no_painter : why cells cannot be repainted; empty if they can.
+    no_restyler : why cells cannot be restyled; empty if they can.
     """
 
     def __init__(self, request: Request):
@@ -55,7 +55,7 @@ class ExplorerData:
         self.truth = _renamed(self.inputs.truth, aliases)
         self.aliases = {alias: symbol for alias, symbol in aliases.symbol.items() if symbol in self.number}
         self.aliases |= {old: new for old, new in renamed.items() if old != new}
-        self.restyler, self.no_painter = open_live_restyler(self.inputs)
+        self.restyler, self.no_restyler = open_live_restyler(self.inputs)
         self.montage = (
             Montage(self.inputs.store, self.settings, self.seed, self.restyler) if self.inputs.store else None
         )
@@ -86,7 +86,7 @@ class ExplorerData:
             "missing": {
                 "maps": "" if self.map_views else self.inputs.missing.get("vectors", "There is no map."),
                 "cells": self.no_montage,
-                "restyler": self.no_painter,
+                "restyler": self.no_restyler,
                 "truth": self.inputs.missing.get("truth", ""),
             },
             "n_cells": int(self.inputs.run.genes[OBS_N_CELLS].sum()),
@@ -196,23 +196,23 @@ class ExplorerData:
         return self.montage
 
     def strip(self, number: int) -> bytes:
-        """The first control cells, repainted step by step from control to a gene."""
-        montage = self._repainter()
+        """The first control cells, restyled step by step from control to a gene."""
+        montage = self._montage_with_restyler()
         cells = montage.controls(0)[: self.settings.strip_cells].tolist()
         return montage.strip(self.row(number), cells, montage.control_row, self.mixes)
 
-    def painted(self, cell: int, number: int, mixes: Sequence[float], start: int | None) -> bytes:
-        """A cell of the store repainted on the way to a gene, from another gene or from the control."""
-        montage = self._repainter()
+    def restyled(self, cell: int, number: int, mixes: Sequence[float], start: int | None) -> bytes:
+        """A cell of the store restyled on the way to a gene, from another gene or from the control."""
+        montage = self._montage_with_restyler()
         if not 0 <= cell < len(montage.store):
             raise GrapeOpsError(f"There is no cell of number {cell}; the store holds {len(montage.store):,}.")
         first = montage.control_row if start is None else self.row(start)
         return montage.strip(self.row(number), [cell], first, mixes)
 
-    def _repainter(self) -> Montage:
+    def _montage_with_restyler(self) -> Montage:
         montage = self.pictures()
         if self.restyler is None:
-            raise GrapeOpsError(self.no_painter)
+            raise GrapeOpsError(self.no_restyler)
         return montage
 
     def warm(self) -> None:
@@ -230,7 +230,7 @@ class ExplorerData:
 
     @cached_property
     def pictured(self) -> list[int]:
-        """Genes a static page has pictures of: all, or those told furthest from the control."""
+        """Genes a static page has pictures of: all, or those furthest from the control."""
         numbers = [number for number, gene in enumerate(self.genes) if gene in self._rows]
         if self.montage is None or self.settings.static_genes is None or self.restyler is None:
             return numbers if self.montage is not None else []

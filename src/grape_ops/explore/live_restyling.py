@@ -1,4 +1,4 @@
-"""Repaint cells with the phenotype of a gene, or of something between two genes, for several callers at a time.
+"""Restyle cells to the phenotype of a gene, or of something between two genes, for several callers at a time.
 
 Letters: P perturbations, K steps, n cells, C channels, H crop size.
 """
@@ -24,8 +24,8 @@ class LiveRestyler:
         """How far each perturbation's style code is from the control's: (P,)."""
         return torch.linalg.vector_norm(self._styles - self._styles[control], dim=1).cpu().numpy()
 
-    def paint(self, cells: np.ndarray, first: int, second: int, mixes: Sequence[float]) -> np.ndarray:
-        """Repaint cells step by step on the way between two perturbations: (n,), K mixes -> (K, n, C, H, H).
+    def restyle(self, cells: np.ndarray, first: int, second: int, mixes: Sequence[float]) -> np.ndarray:
+        """Restyle cells step by step on the way between two perturbations: (n,), K mixes -> (K, n, C, H, H).
 
         A mix of 0 is the first perturbation, 1 the second; between them style codes are mixed linearly.
         """

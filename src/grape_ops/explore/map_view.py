@@ -81,7 +81,7 @@ class MapView:
             return self._near[n]
 
     def shares(self) -> pd.DataFrame | None:
-        """Share of each gene's cells in each batch (N, batches), if the map tells and there are several."""
+        """Share of each gene's cells in each batch (N, batches), if the map holds it and there are several."""
         shares = self.table.obsm.get(BATCH_COMPOSITION)
         if shares is None or shares.shape[1] < 2:
             return None
@@ -186,7 +186,7 @@ def _given_planes(adata: "AnnData", kept: np.ndarray, control: np.ndarray) -> di
     values = np.asarray(plane, dtype=np.float64)[:, :2]
     order = [*kept, *np.flatnonzero(control)]
     if values.shape[1] != 2 or not np.isfinite(values[order]).all():
-        raise GrapeOpsError('obsm["X_umap"] wants two finite numbers a gene; remove it, and it is computed.')
+        raise GrapeOpsError('obsm["X_umap"] wants two finite numbers per gene; remove it, and it is computed.')
     return {"UMAP": values[order]}
 
 

@@ -1,4 +1,4 @@
-"""Pictures of cells: rows of crops of all channels in one greyscale PNG, at one pair of limits a channel.
+"""Pictures of cells: rows of crops of all channels in one greyscale PNG, at one pair of limits per channel.
 
 A view holds R rows of n crops; each row is C bands (channels) of H pixels, so that the picture is (R * C * H, n * H).
 The page takes it apart, shows channels alone or together, and never has to ask again.
@@ -68,20 +68,20 @@ class Montage:
         cells = self.controls(draw)
         rows = [self.store.standardized(cells)]
         if self.restyler is not None:
-            rows.append(self.restyler.paint(cells, self.control_row, self.control_row, [1.0])[0])
+            rows.append(self.restyler.restyle(cells, self.control_row, self.control_row, [1.0])[0])
         return self._sheet(rows)
 
     def picture(self, row: int, draw: int) -> bytes:
-        """MapView of a perturbation: the controls restyled to it, then a row a guide."""
+        """MapView of a perturbation: the controls restyled to it, then one row per guide."""
         rows = [self.store.standardized(cells) for _, cells in self.guides(row, draw)]
         if self.restyler is not None and row != self.control_row:
-            rows.insert(0, self.restyler.paint(self.controls(draw), row, row, [1.0])[0])
+            rows.insert(0, self.restyler.restyle(self.controls(draw), row, row, [1.0])[0])
         return self._sheet(rows)
 
     def strip(self, row: int, cells: Sequence[int], first: int, mixes: Sequence[float]) -> bytes:
-        """MapView with a row a cell, repainted step by step on the way from one perturbation to another."""
+        """MapView with one row per cell, restyled step by step on the way from one perturbation to another."""
         assert self.restyler is not None, "ExplorerData asks for strips only with networks"
-        return self._sheet(list(self.restyler.paint(np.array(cells), first, row, mixes).swapaxes(0, 1)))
+        return self._sheet(list(self.restyler.restyle(np.array(cells), first, row, mixes).swapaxes(0, 1)))
 
     def _cells(self, cells: np.ndarray) -> list[dict[str, Any]]:
         known = [column for column in (PLATE, WELL, TILE, Y, X) if column in self.store.cells]

@@ -86,7 +86,7 @@ def make_app(request: Request, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-        # The page's own files may be kept if asked about again; what is told of the run may change with it.
+        # The page's own files may be kept if asked about again; what is said of the run may change with it.
         response.headers["Cache-Control"] = "no-cache" if "etag" in response.headers else "no-store"
         return response
 
@@ -159,20 +159,20 @@ def _serve_data(app: FastAPI, shelf: Shelf) -> None:
 
 
 def _serve_live(app: FastAPI, shelf: Shelf) -> None:
-    """Answer what only a live page can ask: cells repainted on demand, and files of chosen genes."""
+    """Answer what only a live page can ask: cells restyled on demand, and files of chosen genes."""
 
-    def paint(cell: int, gene: int, mixes: list[float], start: int | None) -> Response:
-        picture = shelf.explorer().painted(cell, gene, mixes, start)
+    def restyle(cell: int, gene: int, mixes: list[float], start: int | None) -> Response:
+        picture = shelf.explorer().restyled(cell, gene, mixes, start)
         return Response(picture, media_type=content_type("strip.png"))
 
-    @app.get("/live/paint.png")
-    def _paint(
+    @app.get("/live/restyled.png")
+    def _restyled(
         cell: Asked,
         gene: Asked,
         mix: Annotated[float, Query(ge=0, le=1)] = 1.0,
         start: Asked | None = None,
     ) -> Response:
-        return paint(cell, gene, [mix], start)
+        return restyle(cell, gene, [mix], start)
 
     @app.get("/live/strip.png")
     def _strip(
@@ -180,7 +180,7 @@ def _serve_live(app: FastAPI, shelf: Shelf) -> None:
         gene: Asked,
         start: Asked | None = None,
     ) -> Response:
-        return paint(cell, gene, shelf.explorer().mixes, start)
+        return restyle(cell, gene, shelf.explorer().mixes, start)
 
     def genes_file(body: bytes) -> bytes:
         asked = read_json(body)
@@ -222,7 +222,7 @@ def serve(request: Request, host: str, port: int, *, browse: bool, say: Callable
         app.state.shelf.explorer().warm()
         _choose_threads(app.state.shelf.explorer())
     except GrapeOpsError as error:
-        say(f"Error: {error} The page says so too; load it again when it is mended.")
+        say(f"Error: {error} The page says so too; reload it once it is fixed.")
     config = uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False, http=LimitedProtocol)
     say(f"Explore at {address} (Ctrl-C ends it)")
     if browse:
@@ -231,14 +231,14 @@ def serve(request: Request, host: str, port: int, *, browse: bool, say: Callable
 
 
 def _choose_threads(explorer: ExplorerData) -> None:
-    """One thread paints a crop quicker than several, unless the networks are large."""
+    """One thread restyles a crop quicker than several, unless the networks are large."""
     torch.set_num_threads(1)
     if explorer.restyler is None:
         return
     cells = explorer.pictures().controls(0)[:1]
-    explorer.restyler.paint(cells, 0, 0, [1.0])  # the first pass also allocates
+    explorer.restyler.restyle(cells, 0, 0, [1.0])  # the first pass also allocates
     start = time.perf_counter()
-    explorer.restyler.paint(cells, 0, 0, [1.0])
+    explorer.restyler.restyle(cells, 0, 0, [1.0])
     if time.perf_counter() - start > SLOW:
         torch.set_num_threads(core_count())
 

@@ -76,7 +76,7 @@ def _names_of_cells(cells: pd.DataFrame, prefixes: pd.Series) -> np.ndarray:
         own = prefixes + cells[found].astype(str).str.removesuffix(".0").str.replace("|", "/")
         if own.is_unique:
             return own.to_numpy(object)
-        note(f"the column {found} does not tell the cells of a tile apart; they are numbered instead.")
+        note(f"the column {found} does not identify the cells of a tile; they are numbered instead.")
     number = cells.groupby([PLATE, WELL, TILE], sort=False).cumcount()
     return (prefixes + number.astype(str)).to_numpy(object)
 

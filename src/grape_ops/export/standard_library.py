@@ -50,8 +50,8 @@ def describe_guides(store: CropStore, settings: ExportSettings) -> Guides:
     GrapeOpsError : a barcode or protospacer is no DNA sequence, a guide is against two genes, or a gene has no
         Ensembl id.
     """
-    told = [name for name in ("gene_id", "control_type") if name in store.cells]
-    guides = store.cells[[GUIDE, GENE, IS_CONTROL, *told]].drop_duplicates(GUIDE)
+    reported = [name for name in ("gene_id", "control_type") if name in store.cells]
+    guides = store.cells[[GUIDE, GENE, IS_CONTROL, *reported]].drop_duplicates(GUIDE)
     pairs = store.cells[[GUIDE, GENE, IS_CONTROL]].drop_duplicates()
     twice = pairs[pairs.duplicated(GUIDE)][GUIDE].unique()
     if len(twice):
@@ -82,9 +82,9 @@ def describe_guides(store: CropStore, settings: ExportSettings) -> Guides:
     return Guides(library.drop(columns=GUIDE), dict(zip(library[GUIDE], library[BARCODE], strict=True)))
 
 
-def _control_type(told: str, names: str) -> str:
+def _control_type(reported: str, names: str) -> str:
     """Tell intergenic controls from non-targeting ones, by what the tables say or else by the control's names."""
-    return INTERGENIC if INTERGENIC in (names if is_missing(told) else told).lower() else NON_TARGETING
+    return INTERGENIC if INTERGENIC in (names if is_missing(reported) else reported).lower() else NON_TARGETING
 
 
 def _gene_id(gene: str, own: dict[str, str], screened: Mapping[Hashable, object], symbols: dict[str, str]) -> str:

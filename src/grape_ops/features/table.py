@@ -133,7 +133,7 @@ def _in_parallel(
 
 @lru_cache(maxsize=1)
 def _opened(path: Path) -> CropStore:
-    """Open the store once a process."""
+    """Open the store once per process."""
     return CropStore.open(path)
 
 

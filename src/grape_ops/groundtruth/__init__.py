@@ -1,4 +1,4 @@
-"""Known complexes and relations that a gene map is judged by."""
+"""Known complexes and relations that a gene map is evaluated with."""
 
 from grape_ops.groundtruth.truth import BUILT_IN, GroundTruth, load_truth, membership
 

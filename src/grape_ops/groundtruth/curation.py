@@ -1,4 +1,4 @@
-"""Choosing complexes that a screen can be judged by, with a log of what fell out and why.
+"""Choosing complexes that a screen can be evaluated with, with a log of what fell out and why.
 
 The rule of the screen's own lab, in three stages. Coverage: at least so many screened genes, and at least such a
 share of the members screened. Overlap: of two complexes that share more than a tenth of the smaller one's pairs of

@@ -127,7 +127,7 @@ def read_rows(path: Path) -> Rows:
 
     Raises
     ------
-    GrapeOpsError : the file cannot be read or is empty, or a quote joins lines that cannot be told apart.
+    GrapeOpsError : the file cannot be read or is empty, or a quote joins lines that cannot be separated.
     """
     lines = split_lines(read_text(path))
     first = next((line for line in lines if line.strip()), None)

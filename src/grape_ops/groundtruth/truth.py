@@ -1,4 +1,4 @@
-"""Known complexes: what "the same function" means when a gene map is judged.
+"""Known complexes: what "the same function" means when a gene map is evaluated.
 
 A ground truth is a mapping from complex names to gene symbols; a gene may belong to several complexes. The
 built-in table holds 14 non-overlapping complexes of 5 to 10 genes, 106 genes in all (sections 3.7 and 4.1),

@@ -1,4 +1,4 @@
-"""Ways to make gene vectors from the cells of a store: GRAPE, and what it is held against.
+"""Ways to make gene vectors from the cells of a store: GRAPE, and what it is compared with.
 
 A method is one function in one file and one line in ``METHODS``; docs/baselines.md says how to bring one of your own.
 """
@@ -14,7 +14,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.methods.classifier import CLASSIFIER
 from grape_ops.methods.engineered import ENGINEERED
 from grape_ops.methods.gene2vec import GENE2VEC
-from grape_ops.methods.gene_effects import CONTRASTS
+from grape_ops.methods.gene_effects import GENE_EFFECTS
 from grape_ops.methods.grape import GRAPE
 from grape_ops.methods.impa import IMPA
 from grape_ops.methods.method import NOTES, Method, Task
@@ -26,7 +26,7 @@ from grape_ops.train.run import store_fingerprint
 
 METHODS: dict[str, Method] = {
     method.name: method
-    for method in (RANDOM, GENE2VEC, STATISTICS, ENGINEERED, PROFILES, IMPA, CLASSIFIER, CONTRASTS, GRAPE)
+    for method in (RANDOM, GENE2VEC, STATISTICS, ENGINEERED, PROFILES, IMPA, CLASSIFIER, GENE_EFFECTS, GRAPE)
 }
 
 __all__ = [

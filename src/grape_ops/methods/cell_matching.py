@@ -54,7 +54,7 @@ def match_rows(table: pd.DataFrame, keys: Mapping[str, str], cells: pd.DataFrame
 
     Raises
     ------
-    GrapeOpsError : no key tells the rows apart and finds most of the store's cells.
+    GrapeOpsError : no key identifies the rows and finds most of the store's cells.
     """
     places = [name for name in PLACES if name in keys]
     ids = [name for name in keys if name not in (*PLACES, Y, X)]

@@ -1,6 +1,6 @@
-"""The classifier's shrunken gene effects: what M begins as under ``train.init.kind=classifier``, without what follows.
+"""The classifier's shrunken gene effects: the initial M of ``train.init.kind=classifier``.
 
-Held against GRAPE from the same initialisation, it says what adversarial training adds.
+Compared with GRAPE from the same initialisation, it says what adversarial training adds.
 """
 
 from typing import TYPE_CHECKING
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 def gene_effect_vectors(task: Task) -> "AnnData":
     """Train the initialisation's classifier and read gene effects from it (cells/gene_effects.py)."""
     config = task.config.model_copy(update={"seed": task.seed})
-    return gene_anndata(classifier_gene_effects(task.store, config), gene_table(task.store), "contrasts")
+    return gene_anndata(classifier_gene_effects(task.store, config), gene_table(task.store), "gene_effects")
 
 
-CONTRASTS = Method(
-    "contrasts",
+GENE_EFFECTS = Method(
+    "gene_effects",
     gene_effect_vectors,
     settings=lambda config: config.train.model_dump(mode="json", include={"init", "holdout", "precision"}),
     inputs=no_files,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def grape_maps(task: Task) -> "dict[str, AnnData]":
     """Train, or go on with the training in the task's folder, and read out all vectors by their name (``map_name``).
 
-    Where M did not begin as noise, its initialisation is a map too.
+    Where M was not initialised with noise, its initialisation is a map too.
     """
     from anndata import read_h5ad
 
@@ -40,7 +40,7 @@ def training_settings(config: Config) -> dict[str, Any]:
 
 
 def _read_outs(config: Config) -> tuple[str, ...]:
-    """Maps of the weights that ``embed.ema`` asks for, the position of ``embed.position`` first, then the start."""
+    """Maps of the weights that ``embed.ema`` asks for, the position of ``embed.position`` first, then the initial M."""
     main = config.embed.position
     positions = [main, *(position for position in POSITIONS if position != main)]
     return (*(map_name(config, position, config.embed.ema) for position in positions), INITIALISATION)

@@ -90,7 +90,7 @@ def _sources(run: Any, spec: str) -> tuple[Path, ...]:
         file = Path(getattr(module, "__file__", None) or "")
     if not file.is_file():
         raise GrapeOpsError(
-            f"The source file of the method {spec} is not there, so changes of it could not be told. "
+            f"The source file of the method {spec} is not there, so changes of it could not be noticed. "
             "Write it as a function in a file."
         )
     top = file

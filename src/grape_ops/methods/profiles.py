@@ -102,12 +102,12 @@ def profile_vectors(task: Task) -> "AnnData":
 
 
 def check_table(store: CropStore, config: Config) -> None:
-    """Refuse a table whose rows cannot be told to be the store's cells, or that is of another screen."""
+    """Refuse a table whose rows cannot be matched to the store's cells, or that is of another screen."""
     _rows_of(store, config)
 
 
 def _rows_of(store: CropStore, config: Config) -> _Rows:
-    """Tell what the rows of the table are."""
+    """Say what the rows of the table are."""
     table = _table(config)
     columns = _columns(table)
     if config.baselines.profiles.match == "cells":
@@ -140,7 +140,7 @@ def _rows_as_cells(table: Path, columns: list[str], store: CropStore, config: Co
     if len(alike) and alike.mean() < LEAST_FOUND:
         raise GrapeOpsError(
             f"{table}: {int((~alike).sum())} of {len(alike)} rows name another gene ({theirs[GENE]}) than the store "
-            "has for the same cell, so the two do not mean the same cells. Name the columns that tell cells apart: "
+            "has for the same cell, so the two do not mean the same cells. Name the columns that identify cells: "
             "--set baselines.profiles.columns.{plate,well,tile,y,x,cell}=COLUMN."
         )
     lost = len(store) - int((cells >= 0).sum())

@@ -23,7 +23,7 @@ class CellClassifier(nn.Module):
 
     Parameters
     ----------
-    channels, n_perturbations : of the crops, and how many to tell apart.
+    channels, n_perturbations : of the crops, and how many to classify.
     width, max_width : channels of the first layer, doubled after each halving up to ``max_width``.
     halvings : of the map.
     rng : of the weights.

@@ -88,7 +88,7 @@ class _Part(nn.Module):
 class ProjectedDiscriminator(nn.Module):
     """Judges crops by the maps of a frozen network, each map by a small part of its own (Sauer et al. 2021).
 
-    The maps are those of a classifier that has learnt to tell this screen's phenotypes apart, so that D begins where
+    The maps are those of a classifier that has learnt to classify this screen's phenotypes, so that D begins where
     a discriminator of pixels hardly arrives with few cells.
 
     Parameters

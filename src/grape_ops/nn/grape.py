@@ -23,7 +23,7 @@ class Grape(nn.Module):
     ----------
     embedding (M), attention (None unless the ablation asks for it), mapping (F), generator (G), discriminator (D),
     style_encoder (E).
-    classifier, effects : a frozen network that has learnt to tell phenotypes apart, and what genes change in its
+    classifier, effects : a frozen network that has learnt to classify phenotypes, and what genes change in its
         layers; None where neither D nor a loss looks through it.
     """
 

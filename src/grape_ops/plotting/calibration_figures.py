@@ -97,7 +97,7 @@ def restyling_figure(genes: pd.DataFrame, kinds: pd.DataFrame, mean_knockout: Ma
     third.axvline(0, color=CHANCE, linewidth=1)
     third.axvline(1, color=CHANCE, linewidth=1, linestyle=":")
     third.set_yticks(places, kinds["kind"])
-    third.set(title="Which kinds of change are painted?", xlabel="strength (0: not at all, 1: as planted)")
+    third.set(title="Which kinds of change are restyled?", xlabel="strength (0: not at all, 1: as planted)")
     figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 

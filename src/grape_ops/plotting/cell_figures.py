@@ -104,7 +104,7 @@ def strip_figure(
 
     Parameters
     ----------
-    strips : (n, K, C, H, H), a row of pictures a cell.
+    strips : (n, K, C, H, H), one row of pictures per cell.
     real, target : (n, C, H, H) the cells themselves, and real cells of the target.
     views : of the channels.
     start, end : names of the ends.

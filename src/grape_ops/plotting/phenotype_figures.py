@@ -93,11 +93,13 @@ def _folded(feature: str) -> str:
 
 
 def shares_figure(table: pd.DataFrame) -> "Figure":
-    """How far restyling covers the way from control to knock-out, for every gene that is told from control."""
-    scored = table[table["told_apart"] & table["share"].notna()].sort_values("share", ascending=False)
+    """How far restyling covers the way from control to knock-out, for every gene separable from control."""
+    scored = table[table["separable"] & table["share"].notna()].sort_values("share", ascending=False)
     left_out = table[~table["gene_symbol"].isin(scored["gene_symbol"])]
     names = ", ".join(left_out["gene_symbol"][:12]) + (f" and {len(left_out) - 12} more" if len(left_out) > 12 else "")
-    told = f"Not scored ({len(left_out)}): {names}" if len(left_out) else "All genes are told from control."
+    footer = (
+        f"Not scored ({len(left_out)}): {names}" if len(left_out) else "All genes differ significantly from control."
+    )
     if len(scored) <= MOST_NAMED:
         figure = new_figure(6.5, 1.5 + 0.2 * max(len(scored), 1), dense=True)
         axis = figure.subplots()
@@ -131,7 +133,7 @@ def shares_figure(table: pd.DataFrame) -> "Figure":
         axis.axhline(1, color="#888888", linewidth=0.8, linestyle=":")
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_title("1: as near as other knock-out cells; 0: no nearer than control cells", fontsize=8, loc="left")
-    figure.supxlabel(told, fontsize=7, color="#555555")
+    figure.supxlabel(footer, fontsize=7, color="#555555")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Pixels to pictures: one pair of limits a channel for everything shown together, and colours for composites.
+"""Pixels to pictures: one pair of limits per channel for everything shown together, and colours for composites.
 
 Letters: n cells, C channels, H crop size.
 """

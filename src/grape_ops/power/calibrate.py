@@ -57,7 +57,7 @@ OURS = (
     "restyle.pdf",
     "restyle",
 )
-# What decides a planted screen; the other settings choose which screens there are and how they are judged.
+# What decides a planted screen; the other settings choose which screens there are and how they are evaluated.
 PLANTING = (
     "complexes",
     "genes_per_complex",

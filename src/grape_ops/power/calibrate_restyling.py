@@ -76,7 +76,7 @@ def calibrate_restyling(store_path: Path, out: Path, config: Config) -> str:
     if not (folder / _SCORES_FILE).is_file():
         announce_trainings([config], store)
         with locked(folder, "the calibration"):
-            write_json(folder / _SCORES_FILE, _judge(store, folder, config))
+            write_json(folder / _SCORES_FILE, _evaluate(store, folder, config))
     if not config.calibrate.keep_stores:
         shutil.rmtree(folder / "store", ignore_errors=True)
     scores = json.loads((folder / _SCORES_FILE).read_text())
@@ -89,7 +89,7 @@ def calibrate_restyling(store_path: Path, out: Path, config: Config) -> str:
     return _in_words(scores, out)
 
 
-def _judge(store: CropStore, folder: Path, config: Config) -> dict[str, Any]:
+def _evaluate(store: CropStore, folder: Path, config: Config) -> dict[str, Any]:
     """Plant, train and score: name -> scores, the restyled cells' first."""
     settings, seed = config.calibrate, config.seed
     source = read_source(store, config.features.nucleus_channel)
@@ -110,7 +110,7 @@ def _judge(store: CropStore, folder: Path, config: Config) -> dict[str, Any]:
 
 
 def _identity(store: CropStore, config: Config) -> str:
-    """Hash of what decides the scores: what is planted, the training, and how restyled cells are judged."""
+    """Hash of what decides the scores: what is planted, the training, and how restyled cells are evaluated."""
     generate = {name: getattr(config.generate, name) for name in ("ema", "redundant", "q_value", "splits")}
     return identity_of(
         __version__,
@@ -133,7 +133,7 @@ def _gene_table(scores: dict[str, Any], folder: Path) -> pd.DataFrame:
 
 
 def _kind_table(scores: dict[str, Any]) -> pd.DataFrame:
-    """A row a kind of trait: how strongly it is painted, and how strongly the mean knock-out shows it."""
+    """One row per kind of trait: how strongly it is restyled, and how strongly the mean knock-out shows it."""
     own, mean = scores[RESTYLED]["by_kind"], scores["mean_knockout"]["by_kind"]
     rows = [{"kind": kind, "strength": own[kind], "strength_of_mean_knockout": mean[kind]} for kind in own]
     return pd.DataFrame(rows, columns=["kind", "strength", "strength_of_mean_knockout"]).round(4)
@@ -152,6 +152,6 @@ def _in_words(scores: dict[str, Any], out: Path) -> str:
         "Restyled cells beside the same cells with the effect planted:\n"
         f"{table.to_string()}\n"
         f"Nearest to their own change by chance: {chance:.2f} of the genes.\n"
-        f"How strongly each kind of trait is painted (1: as planted): {kinds}.\n"
+        f"How strongly each kind of trait is restyled (1: as planted): {kinds}.\n"
         f"Genes: {out / 'restyle.tsv'}; kinds of traits: {out / 'restyle_kinds.tsv'}; figure: {out / 'restyle.png'}"
     )

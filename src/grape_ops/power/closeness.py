@@ -95,7 +95,7 @@ def side_effect(
 def strength_by_kind(
     made: np.ndarray, planted: np.ndarray, shifts: np.ndarray, kinds: Sequence[str]
 ) -> dict[str, float]:
-    """How strongly each kind of trait is painted: 1 as strongly as planted, 0 not at all, below 0 the wrong way.
+    """How strongly each kind of trait is restyled: 1 as strongly as planted, 0 not at all, below 0 the wrong way.
 
     Over all genes and those of their traits that are of the kind, the slope through the origin of the change made on
     the change planted, both as measured in the traits themselves.

@@ -59,7 +59,7 @@ def mean_precision(vectors: "AnnData", truth: GroundTruth) -> float:
 
 
 def _labelled(vectors: "AnnData", truth: GroundTruth) -> tuple[Task, np.ndarray]:
-    """What a map is judged on, and its vectors (G, d) of the genes of the truth."""
+    """What a map is evaluated on, and its vectors (G, d) of the genes of the truth."""
     own = gene_map(vectors, "map")
     task = make_task({"map": [own]}, truth)
     return task, own.vectors[own.rows(task.genes)][task.labelled]

@@ -1,4 +1,4 @@
-"""Judge a run's restyled cells by true counterfactuals (docs/calibrate.md).
+"""Evaluate a run's restyled cells by true counterfactuals (docs/calibrate.md).
 
 Letters: n cells, G pseudo-genes, K features as measured, F features kept, P perturbations.
 """
@@ -95,7 +95,7 @@ def scores_of(
 
     Parameters
     ----------
-    yardstick : what they are held against.
+    yardstick : what they are compared with.
     restyled : (G, n, F) the cells restyled to each gene, NaN where the nucleus was lost.
     back : (n, F) the cells restyled to control: what restyling does to every cell is no gene's direction.
     settings, seed : of the side effect.
@@ -146,7 +146,7 @@ def scores_of_changes(yardstick: Yardstick, made: np.ndarray, raw: np.ndarray | 
 
 
 def kinds_of(yardstick: Yardstick, made: np.ndarray) -> dict[str, float]:
-    """How strongly each kind of trait is painted, by mean changes of traits: (G, T) -> kind -> strength."""
+    """How strongly each kind of trait is restyled, by mean changes of traits: (G, T) -> kind -> strength."""
     kinds = [trait.kind for trait in yardstick.traits]
     return closeness.strength_by_kind(made, yardstick.trait_changes, yardstick.pictures.shifts, kinds)
 
@@ -169,7 +169,7 @@ def reference_scores(yardstick: Yardstick, store: CropStore, config: Config, fol
 
 
 def map_scores(restyler: Restyler, seed: int) -> dict[str, float | None]:
-    """mAP of the planted complexes: of the start, of M, of F(M), and of the codes that E reads from real cells."""
+    """mAP of the planted complexes: of the initial M, of M, of F(M), and of the codes that E reads from real cells."""
     store, run = restyler.store, restyler.run
     truth = load_truth(str(store.path / TRUTH_FILE))
     start = run.path / INIT_FILE

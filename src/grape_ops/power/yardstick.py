@@ -1,4 +1,4 @@
-"""Counterfactuals as measured: what restyled cells of any run on one planted store are held against.
+"""Counterfactuals as measured: what restyled cells of any run on one planted store are compared with.
 
 Measured once a store and kept in a file, since measuring takes longer than all the rest. Letters: n cells, N control
 cells of the store, G pseudo-genes, T traits, K features as measured, F features kept.

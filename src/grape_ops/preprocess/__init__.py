@@ -1,1 +1,1 @@
-"""From tiles to crops, section 3.2 of the paper, one file a step."""
+"""From tiles to crops, section 3.2 of the paper, one file per step."""

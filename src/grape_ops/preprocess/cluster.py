@@ -18,7 +18,7 @@ WAIT_SECONDS = 60
 
 
 def task_runner(scheduler: str | None, count: int) -> "ClusterWorkers | Workers":
-    """Return the workers of a Dask scheduler, or of this machine: ``count`` processes, with 0 one a core."""
+    """Return the workers of a Dask scheduler, or of this machine: ``count`` processes, with 0 one per core."""
     return ClusterWorkers(scheduler) if scheduler else Workers(worker_count(count))
 
 

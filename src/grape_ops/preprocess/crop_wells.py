@@ -59,7 +59,7 @@ class WellJob:
         return self.file.with_suffix(".levels.npz")
 
     def measured(self) -> bool:
-        """Whether an earlier call measured all of its crops; those that failed may be mended by now."""
+        """Whether an earlier call measured all of its crops; those that failed may be repaired by now."""
         if not self.levels.is_file():
             return False
         with np.load(self.levels) as found:

@@ -130,7 +130,7 @@ def windows_of(height: int, width: int) -> Iterator[Window]:
 
 
 def _forget_failures(files: dict[str, Path]) -> None:
-    # An earlier call was told to go on without unreadable tiles. This one is not, and they may be mended.
+    # An earlier call was set to go on without unreadable tiles. This one is not, and they may be repaired.
     for file in files.values():
         if (note := read_note(file)) and note.unreadable:
             file.unlink()
@@ -155,7 +155,7 @@ def _survey(
             return
         notes[group] = [finished.pop(block.file) for block in members]
         if settings.on_problem == "stop" and any(note.unreadable for note in notes[group]):
-            return  # not worth finishing: the user mends the tile and resumes, or drops it
+            return  # not worth finishing: the user repairs the tile and resumes, or drops it
         supplied = supplied_field(screen.root, settings.flat_field, group)
         queue.appendleft((finish_group, (files[group], tuple(members), channels, settings.flat_field, supplied)))
 

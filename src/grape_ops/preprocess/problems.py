@@ -1,4 +1,4 @@
-"""What is wrong with a screen: counted, told all at once, and either the end of the run or a drop."""
+"""What is wrong with a screen: counted, reported all at once, and either the end of the run or a drop."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -49,7 +49,7 @@ class Problems:
         )
 
     def check_keeps_inputs(self, lost: int, of: int, most: float) -> None:
-        """Stop even if told to drop what is affected, when that costs more than a share of the cells."""
+        """Stop even if set to drop what is affected, when that costs more than a share of the cells."""
         if self.on_problem == "drop" and self.found and lost > most * of:
             found = ", ".join(counted(problem.count, problem.what) for problem in self.found)
             example = self.found[0].examples[0].rstrip(".")

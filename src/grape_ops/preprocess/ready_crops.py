@@ -168,7 +168,7 @@ class _Wells:
 
         Raises
         ------
-        GrapeOpsError : none of a few hundred fits; that is no matter of single crops, and told before all are read.
+        GrapeOpsError : none of a few hundred fits; that is no matter of single crops, and reported before all are read.
         """
         misfits: list[GrapeOpsError] = []
         for crop in islice(chain.from_iterable(map(readable, self._jobs())), _TRIED):
@@ -183,7 +183,7 @@ class _Wells:
                 return rescaled
         if misfits:
             raise misfits[0]
-        return self.screen.crop_scaling != "full"  # none can be read, which is told once all were tried
+        return self.screen.crop_scaling != "full"  # none can be read, which is reported once all were tried
 
     def measure(self, workers: TaskRunner, n_cells: int) -> dict[str, np.ndarray] | None:
         """Find the values that become black and white in each group: (C, 2); None if crops are scaled already."""

@@ -139,7 +139,7 @@ def finish_group(
     if len(shapes) > 1:
         raise GrapeOpsError(
             f"The tiles of {blocks[0].group} have different sizes ({', '.join(map(str, sorted(shapes)))}) and can "
-            "not share a flat field; name a column that tells them apart in preprocess.flat_field.columns."
+            "not share a flat field; name a column that distinguishes them in preprocess.flat_field.columns."
         )
     note = BlockNote(unreadable=failed)
     content: dict[str, Any] = {}

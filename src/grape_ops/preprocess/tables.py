@@ -73,10 +73,10 @@ class Tables:
                     advance()
             count = sum(map(len, failed.values()))
             if settings.on_problem == "stop" or count > settings.most_lost * len(screen.tiles):
-                told = [
+                examples = [
                     why[0] + (f" (and {len(why) - 1} more such)" if len(why) > 1 else "") for why in failed.values()
                 ]
-                problems.add("unreadable tiles", told, count)
+                problems.add("unreadable tiles", examples, count)
                 problems.check_keeps_inputs(count, len(screen.tiles), settings.most_lost)
         self._glance(screen, problems, settings)
 

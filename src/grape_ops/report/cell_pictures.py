@@ -2,7 +2,7 @@
 
 Cells are drawn by the run's seed, not picked by eye. The control cells are the same for every gene; in each column the
 knock-out cell comes from the control's batch where the gene has cells there. Pixels are what the networks see, in
-standard deviations of the batch's controls, and one pair of limits a channel holds for all rows and genes.
+standard deviations of the batch's controls, and one pair of limits per channel holds for all rows and genes.
 
 Letters: P perturbations, S length of a style code, C channels, H crop size, n cells in a row.
 """
@@ -82,9 +82,9 @@ def cell_pictures(inputs: ReportInputs, store: CropStore) -> dict[str, Any]:
 
 
 def choose_genes(inputs: ReportInputs, nets: Grape) -> list[int]:
-    """Rows of the genes to show: those told furthest from the control, by turns over the complexes.
+    """Rows of the genes to show: those furthest from the control, by turns over the complexes.
 
-    How far a gene is from the control is the distance of their style codes, which is all the generator is told.
+    How far a gene is from the control is the distance of their style codes, which is all the generator is given.
     """
     with torch.no_grad():
         styles = nets.styles().float().cpu().numpy()

@@ -40,7 +40,7 @@ def count_rows(inputs: ReportInputs) -> Rows:
 
 
 def dropped_rows(quality: dict[str, Any]) -> Rows:
-    """Cells of the table, those left out by reason, and those kept; empty if the store does not tell."""
+    """Cells of the table, those left out by reason, and those kept; empty if the store does not record it."""
     if "cells_in_table" not in quality:
         return []
     total = quality["cells_in_table"]
@@ -59,7 +59,7 @@ def table_rows(quality: dict[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def problem_rows(quality: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Problems that preprocessing met and was told to go on with: (what, how often, for example)."""
+    """Problems that preprocessing met and was set to go on with: (what, how often, for example)."""
     return [
         (str(problem.get("what", "")), f"{problem.get('count', 0):,}", "; ".join(map(str, problem.get("examples", []))))
         for problem in quality.get("problems", [])
@@ -67,7 +67,7 @@ def problem_rows(quality: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def flat_field_text(quality: dict[str, Any]) -> str:
-    """Where the flat-field correction was applied, in a sentence; empty if the store does not tell."""
+    """Where the flat-field correction was applied, in a sentence; empty if the store does not record it."""
     field = quality.get("flat_field")
     if not isinstance(field, dict) or "groups" not in field:
         return ""

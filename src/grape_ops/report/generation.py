@@ -18,9 +18,9 @@ from grape_ops.restyle.phenotype_results import (
     PHENOTYPE_JSON,
     Trust,
     not_checked,
+    phenotype_result,
     read_table,
     trust,
-    verdict,
 )
 from grape_ops.restyle.recognition import REFERENCES
 
@@ -34,12 +34,6 @@ CONTENT = (
     ("nucleus_turn", "turn of the nucleus", "°"),
     ("nuclei_lost", "nuclei lost", ""),
 )
-IN_SHORT = {
-    "told": "told from chance",
-    "untold": "not told from chance",
-    "nothing": "no phenotype",
-    "unchecked": "not checked",
-}
 
 
 @dataclass(frozen=True)
@@ -49,7 +43,7 @@ class PhenotypeCheck:
     Attributes
     ----------
     summary : ``phenotype.json``.
-    table : ``phenotype.tsv``, a row a gene.
+    table : ``phenotype.tsv``, one row per gene.
     features : ``features.tsv``, the top features of the genes.
     """
 
@@ -59,12 +53,12 @@ class PhenotypeCheck:
 
     @property
     def scored(self) -> pd.DataFrame:
-        """Genes told from control whose way is long enough to take a share of."""
-        return self.table[self.table["told_apart"] & self.table["share"].notna()]
+        """Genes separable from control whose distance is long enough to take a share of."""
+        return self.table[self.table["separable"] & self.table["share"].notna()]
 
-    def verdicts(self) -> dict[str, str]:
+    def results(self) -> dict[str, str]:
         """What the check says of each gene."""
-        return {str(line["gene_symbol"]): verdict(line) for line in self.table.to_dict("records")}
+        return {str(line["gene_symbol"]): phenotype_result(line) for line in self.table.to_dict("records")}
 
     def trusts(self) -> dict[str, Trust]:
         """How far to trust the restyled cells of each gene."""
@@ -85,12 +79,16 @@ def read_check(folder: Path, run_fingerprint: str, checkpoint: str) -> Phenotype
         raise GrapeOpsError(
             f"There is no phenotype check at {folder.name}; `grape-ops phenotype RUN STORE` makes it."
         ) from None
-    except (OSError, ValueError, KeyError) as error:
+    except KeyError as column:
+        raise GrapeOpsError(
+            f"The phenotype check in {folder} has no column {column}; `grape-ops phenotype` makes it again."
+        ) from None
+    except (OSError, ValueError) as error:
         raise GrapeOpsError(f"The phenotype check in {folder} cannot be read: {error}") from None
     if summary.get("store_fingerprint") != run_fingerprint or summary.get("checkpoint") != checkpoint:
         raise GrapeOpsError(
             f"The phenotype check in {folder.name} was made for another checkpoint or other cells; "
-            "`grape-ops phenotype` makes it anew."
+            "`grape-ops phenotype` makes it again."
         )
     return PhenotypeCheck(summary, table, features)
 
@@ -134,7 +132,7 @@ def top_features(check: PhenotypeCheck) -> dict[str, list[str]]:
 
 
 def gene_cells(check: PhenotypeCheck) -> dict[str, tuple[str, str, str]]:
-    """What the table of genes says of each gene: AUC, share covered or why there is none to tell, and trust."""
+    """What the table of genes says of each gene: AUC, share covered or why there is none, and trust."""
     found, trusts = {}, check.trusts()
     for line in check.table.to_dict("records"):
         auc = "–" if np.isnan(line["auc"]) else f"{line['auc']:.2f}"
@@ -142,7 +140,7 @@ def gene_cells(check: PhenotypeCheck) -> dict[str, tuple[str, str, str]]:
         share = "uncertain" if wide else f"{line['share']:.0%}".replace("-", "−")
         covered = str(line["note"]) if np.isnan(line["share"]) else share
         gene = str(line["gene_symbol"])
-        found[gene] = (auc, covered, IN_SHORT[trusts[gene].status])
+        found[gene] = (auc, covered, trusts[gene].status)
     return found
 
 

@@ -145,7 +145,7 @@ def page_title(run: Path) -> str:
 
 
 def _screen_name(inputs: ReportInputs) -> str:
-    """Name of the screen's folder, if the store tells one that says something."""
+    """Name of the screen's folder, if the store holds one that says something."""
     name = str(inputs.store.meta["provenance"].get("screen", "")) if inputs.store else ""
     return "" if name == "screen" else name
 
@@ -195,15 +195,15 @@ def _check(inputs: ReportInputs) -> dict[str, Any] | None:
         return None
     return {
         "n_genes": len(check.table),
-        "n_told": int(check.table["told_apart"].sum()),
+        "n_separable": int(check.table["separable"].sum()),
         "n_scored": len(check.scored),
         "n_features": len(check.summary["features"]),
         "cells": check.summary["settings"]["cells"],
         "content": content_rows(check),
         "recognised": recognised_rows(check),
-        "n_restyling": sum(part.status == "told" for part in check.trusts().values()),
+        "n_restyling": sum(part.status == "significant" for part in check.trusts().values()),
         "genes": gene_cells(check),
-        "verdicts": check.verdicts(),
+        "results": check.results(),
         "features": top_features(check),
     }
 
@@ -211,13 +211,13 @@ def _check(inputs: ReportInputs) -> dict[str, Any] | None:
 def _shares(inputs: ReportInputs) -> report_figures.Figure | None:
     if inputs.check is None or inputs.check.scored.empty:
         return None
-    scored, verdicts = inputs.check.scored, inputs.check.verdicts()
+    scored, results = inputs.check.scored, inputs.check.results()
     names = scored["gene_symbol"].tolist()
     share, low, high = (scored[name].to_numpy() for name in ("share", "share_low", "share_high"))
     trusts = inputs.check.trusts()
-    told = [f"{verdicts[gene]}<br>{trusts[gene].words}" for gene in names]
-    filled = [trusts[gene].status == "told" for gene in names]
-    return report_figures.phenotype_shares(names, scored["auc"].tolist(), share, low, high, told, filled)
+    words = [f"{results[gene]}<br>{trusts[gene].words}" for gene in names]
+    filled = [trusts[gene].status == "significant" for gene in names]
+    return report_figures.phenotype_shares(names, scored["auc"].tolist(), share, low, high, words, filled)
 
 
 def _gene_map(inputs: ReportInputs) -> dict[str, Any] | None:

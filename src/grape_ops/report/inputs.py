@@ -175,7 +175,7 @@ def _scores(file: Path | None, truth: GroundTruth | None, *, asked: bool, others
     entries = read_scores(file)
     if not asked and truth is not None and entries[0].truth_sha256 != truth.sha256:
         raise GrapeOpsError(
-            f"The scores in {file.name} beside the report or the run were judged by other complexes than those of "
+            f"The scores in {file.name} beside the report or the run were computed with other complexes than those of "
             f"{truth.name}, so they are left out; `--scores` takes them nevertheless."
         )
     return entries

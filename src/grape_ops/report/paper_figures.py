@@ -65,7 +65,7 @@ def write_figures(
     maps : gene vectors of the methods to show side by side; those of the run alone if none is given.
     scores, truth, store_path : as for the report.
     phenotype : folder written by ``grape-ops phenotype``.
-    genes : whose phenotypes are drawn; those best told from control if none is named.
+    genes : whose phenotypes are drawn; the most separable from control if none is named.
 
     Returns
     -------
@@ -162,8 +162,8 @@ def _pictures(inputs: ReportInputs, genes: Sequence[str]) -> dict[str, tuple[Any
     real = store.standardized(cells)
     knockouts = [store.standardized(draw_matching(store, row, cells, seed)) for row in rows]
     views = channel_views(store.channels, np.concatenate([real, *knockouts]))
-    unchanged, *painted = restyler.images(cells, restyler.styles([store.control_label, *rows]))
-    shown = zip(genes, painted, knockouts, strict=True)
+    unchanged, *restyled_to = restyler.images(cells, restyler.styles([store.control_label, *rows]))
+    shown = zip(genes, restyled_to, knockouts, strict=True)
     return {gene: ((real, unchanged, restyled, knockout), views) for gene, restyled, knockout in shown}
 
 

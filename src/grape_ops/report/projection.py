@@ -1,4 +1,4 @@
-"""Gene vectors on paper: two numbers a gene. Letters: P perturbations, V length of a vector."""
+"""Gene vectors on paper: two numbers per gene. Letters: P perturbations, V length of a vector."""
 
 import warnings
 from importlib.util import find_spec

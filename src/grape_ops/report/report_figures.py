@@ -38,7 +38,7 @@ def plain(text: str) -> str:
 
 
 def adversarial_losses(metrics: Sequence[Mapping[str, float]]) -> Figure | None:
-    """Adversarial losses of D and G over steps, with the level of a discriminator that cannot tell."""
+    """Adversarial losses of D and G over steps, with the level of a discriminator that cannot distinguish."""
     keys = {"d_adversarial": 0, "g_adversarial": 1}
     figure = _curves(metrics, {key: (LOSS_NAMES[key], index, "solid") for key, index in keys.items()}, "loss")
     if figure is not None:
@@ -126,7 +126,7 @@ def gene_map(
     plane : (P, 2) positions, the control row's included.
     groups : name in the legend -> rows; the group with an empty name holds genes of no known complex.
     control : rows of the control.
-    hover : what each row tells when pointed at; escaped already.
+    hover : what each row shows when pointed at; escaped already.
     """
     traces = []
     for index, (group, rows) in enumerate((name, rows) for name, rows in groups.items() if name):
@@ -183,7 +183,7 @@ def cells_per_batch(batches: Sequence[str], cells: Sequence[int], controls: Sequ
     ]
     figure = _figure(traces, "batch", "cells")
     figure["layout"]["barmode"] = "stack"
-    # Names of many batches would only overlap; pointing at a bar tells its name.
+    # Names of many batches would only overlap; pointing at a bar shows its name.
     figure["layout"]["xaxis"] |= {"type": "category", "showticklabels": len(batches) <= 24, "automargin": True}
     return figure
 
@@ -194,12 +194,12 @@ def phenotype_shares(
     share: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
-    told: Sequence[str],
+    words: Sequence[str],
     filled: Sequence[bool],
 ) -> Figure:
-    """How well each gene is told from control, and how much of the way to it restyling covers (as in Fig. 2).
+    """How separable each gene is from control, and how much of the way to it restyling covers (as in Fig. 2).
 
-    ``told`` is what stands beside a mark; ``filled`` are those of genes whose restyling is told from chance.
+    ``words`` stand beside a mark; ``filled`` are those of genes whose restyling is significant.
 
     Where the way is short any share of it is possible: what lies outside ``SHARES`` is drawn at the edge.
     """
@@ -219,7 +219,7 @@ def phenotype_shares(
             "thickness": 1.2,
             "width": 0,
         },
-        "hovertext": [f"<b>{plain(gene)}</b><br>{plain(text)}" for gene, text in zip(genes, told, strict=True)],
+        "hovertext": [f"<b>{plain(gene)}</b><br>{plain(text)}" for gene, text in zip(genes, words, strict=True)],
         "hovertemplate": "%{hovertext}<extra></extra>",
         "marker": {
             "size": 10,
@@ -228,7 +228,7 @@ def phenotype_shares(
             "line": {"width": 1.5},
         },
     }
-    figure = _figure([trace], "knock-out told from control cells (AUC)", "share of the way covered")
+    figure = _figure([trace], "separability of knock-out and control cells (AUC)", "share of the way covered")
     figure["layout"]["shapes"] += [_level(0.0, "var(--muted)"), _level(1.0, "var(--muted)")]
     figure["layout"]["yaxis"] |= {"range": [SHARES[0] - 0.1, SHARES[1] + 0.1], "zeroline": False}
     figure["layout"] |= {"showlegend": False, "hovermode": "closest", "height": 380}

@@ -31,7 +31,7 @@ class ScoreTable:
 
     Attributes
     ----------
-    caption : what was judged against what.
+    caption : what was evaluated against what.
     columns : headings after the method's.
     rows : method, whether it is the run's own, and its cells.
     definitions : (name, sentence).
@@ -74,7 +74,7 @@ def score_table(scores: Sequence[MethodScores], own: MethodScores | None) -> Sco
     first = scores[0]
     rows.append(("chance (random maps)", False, _chance_cells(first)))
     return ScoreTable(
-        caption=f"Judged against {first.truth}; k-means with k = {first.kmeans.k}, {first.kmeans.runs} random starts.",
+        caption=f"Evaluated with {first.truth}; k-means with k = {first.kmeans.k}, {first.kmeans.runs} random starts.",
         columns=["mAP", "chance", "p", *CLUSTERINGS.values(), "genes"],
         rows=rows,
         definitions=_definitions(first),

@@ -58,7 +58,7 @@ def _from_scores(own: MethodScores, inputs: ReportInputs, can: list[str], cannot
         can.append(f"{score} Genes that work together lie closer in this map than chance explains.")
     else:
         cannot.append(
-            f"{score} That is not told apart from chance (p < {SIGNIFICANT} is asked for), so neighbours in this map "
+            f"{score} That is not significant (p < {SIGNIFICANT} is asked for), so neighbours in this map "
             "are no evidence of shared function."
         )
     for entry in inputs.scores or ():
@@ -89,14 +89,14 @@ def _against(own: MethodScores, other: MethodScores, can: list[str], cannot: lis
     elif gap.high < 0:
         cannot.append(f"{ours} is not the best way to group these genes: {name} does better.")
     else:
-        cannot.append(f"{ours} cannot be told apart from {name}, given the spread over complexes.")
+        cannot.append(f"{ours} and {name} do not differ significantly, given the spread over complexes.")
 
 
 def _without_scores(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
     found = map_from_vectors(inputs)
     if found is None:
         cannot.append(
-            "Whether neighbours in this map share a function: nothing it could be judged by was given. "
+            "Whether neighbours in this map share a function: nothing to evaluate it with was given. "
             "`--truth` names known complexes, and `grape-ops evaluate` scores the map against them."
         )
         return
@@ -129,7 +129,7 @@ def _from_training(inputs: ReportInputs, can: list[str], cannot: list[str]) -> N
     start = inputs.run.config.train.init.kind
     if start != "noise":
         cannot.append(
-            f"M began with what a {start} saw, and this page does not tell its share from training's: "
+            f"M was initialised from a {start}, and this page does not separate its share from that of training: "
             f"`grape-ops evaluate` on the run's {INIT_FILE} does."
         )
     cannot.append("One training run says nothing about how much another seed would change the map.")
@@ -148,7 +148,7 @@ def _from_memory(inputs: ReportInputs, can: list[str], cannot: list[str]) -> Non
         )
     else:
         can.append(
-            "The discriminator judges cells it has never seen like those it has trained on (logits differ by "
+            "The discriminator scores cells it has never seen like those it has trained on (logits differ by "
             f"{_signed(gap)}): no sign that it memorises."
         )
 
@@ -159,14 +159,14 @@ def _from_check(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None
     if check is None:
         return
     table, scored = check.table, check.scored
-    untold = int((~table["told_apart"]).sum())
-    if untold:
+    inseparable = int((~table["separable"]).sum())
+    if inseparable:
         cannot.append(
-            f"The cells of {untold:,} of {len(table):,} genes cannot be told from control cells; neither their place "
-            "in the map nor their restyled cells say what their knock-out does."
+            f"The cells of {inseparable:,} of {len(table):,} genes do not differ significantly from control cells; "
+            "neither their place in the map nor their restyled cells say what their knock-out does."
         )
     nearer, no_nearer = int((scored["share_low"] > 0).sum()), int((scored["share_high"] <= 0).sum())
-    scope = f"of {len(scored):,} genes told from control"
+    scope = f"of {len(scored):,} genes that differ significantly from control"
     _from_trust([part.status for part in check.trusts().values()], can, cannot)
     if nearer:
         can.append(
@@ -188,14 +188,14 @@ def _from_check(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None
 
 def _from_trust(statuses: list[str], can: list[str], cannot: list[str]) -> None:
     """Whose restyled cells may be read as pictures of the phenotype."""
-    told, untold = statuses.count("told"), statuses.count("untold")
-    tested = told + untold
-    if told:
-        can.append(f"Restyling is told from chance for {told:,} of {tested:,} genes that could be tested.")
-    if untold:
+    significant, not_significant = statuses.count("significant"), statuses.count("not significant")
+    tested = significant + not_significant
+    if significant:
+        can.append(f"Restyling is significant for {significant:,} of {tested:,} genes that could be tested.")
+    if not_significant:
         cannot.append(
-            f"Restyling is not told from chance for {untold:,} of {tested:,} genes: do not read their restyled cells "
-            "as their phenotype."
+            f"Restyling is not significant for {not_significant:,} of {tested:,} genes: do not read their restyled "
+            "cells as their phenotype."
         )
 
 
@@ -217,7 +217,9 @@ def _from_data(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
     elif each:
         can.append(f"No gene's vector rests on fewer than {FEW_CELLS} cells ({each}).")
     if len(inputs.batches) == 1:
-        cannot.append("There is one batch only, so effects of the experiment cannot be told from effects of genes.")
+        cannot.append(
+            "There is one batch only, so effects of the experiment cannot be separated from effects of genes."
+        )
 
 
 def _s(count: int) -> str:

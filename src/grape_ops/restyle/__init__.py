@@ -1,1 +1,1 @@
-"""Cells that the model repaints, and how they compare with real ones (section 4.3)."""
+"""Cells that the model restyles, and how they compare with real ones (section 4.3)."""

@@ -1,4 +1,4 @@
-"""A gene's real and restyled cells beside the control cells: told apart or not, how far restyling goes, and where.
+"""A gene's real and restyled cells beside the control cells: separable or not, how far restyling goes, and where.
 
 Letters: n control cells, m knock-out cells, K features as measured, F features kept.
 """
@@ -55,7 +55,7 @@ class Comparison:
 
     Attributes
     ----------
-    recognition : the real cells of all these genes, by which restyled ones are named.
+    recognition : the real cells of all these genes, by which restyled ones are classified.
     """
 
     def __init__(

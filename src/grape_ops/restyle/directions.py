@@ -43,7 +43,7 @@ def write_directions(
     genes: Sequence[str],
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Draw the way from one perturbation to others, and tell which channels and radii change most.
+    """Draw the way from one perturbation to others, and report which channels and radii change most.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def write_directions(
 
     Returns
     -------
-    ``changes.tsv``: one row a gene, channel and ring, the largest changes of each gene first.
+    ``changes.tsv``: one row per gene, channel and ring, the largest changes of each gene first.
     """
     if not genes:
         raise GrapeOpsError("Name at least one gene with --genes A,B.")
@@ -127,7 +127,7 @@ def _one_way(
     settings: GenerateSettings,
     stem: Path,
 ) -> pd.DataFrame:
-    """Draw the way to one gene and tell its changes; ``matching`` are real cells of the gene."""
+    """Draw the way to one gene and report its changes; ``matching`` are real cells of the gene."""
     store, names = restyler.store, restyler.names
     real, knockouts = store.standardized(cells), store.standardized(matching)
     views = channel_views(store.channels, real)

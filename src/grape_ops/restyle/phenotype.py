@@ -1,6 +1,6 @@
 """Is a knock-out's phenotype there, and do restyled cells have it? (section 4.3, Fig. 2)
 
-Features are standardised by the control cells of each cell's batch, and of features that tell the same only one is
+Features are standardised by the control cells of each cell's batch, and of correlated features only one is
 kept. A random forest then separates real control from real knock-out cells; only where it can, on cells it has not
 seen, is the way that restyling covers a number with a meaning. Letters: N cells, n cells of a set, K features as
 measured, F features kept.
@@ -21,7 +21,7 @@ from grape_ops.errors import GrapeOpsError
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier
 
-FEWEST_CELLS = 20  # of a gene; fewer leave nothing to judge a forest on
+FEWEST_CELLS = 20  # of a gene; fewer leave nothing to evaluate a forest on
 MOST_MISSING = 0.05  # share of control cells in which a feature may be undefined
 _ROWS_AT_ONCE = 25_000  # cells sent through a forest together
 FURTHEST = 10.0  # standard deviations; one dying cell must not rule a distance
@@ -104,7 +104,7 @@ def distinct_features(values: np.ndarray, redundant: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Separation:
-    """How well real control and real knock-out cells are told apart.
+    """How separable real control and real knock-out cells are.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class Separation:
 
 
 def separate(control: np.ndarray, knockout: np.ndarray, settings: GenerateSettings, seed: int) -> Separation:
-    """Separate control (n, F) from knock-out cells (m, F) by a random forest, judged on cells it has not seen."""
+    """Separate control (n, F) from knock-out cells (m, F) by a random forest, evaluated on cells it has not seen."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import train_test_split
 

@@ -99,10 +99,10 @@ def _check(
     comparison = _measured(restyler, measurer, rows, settings, seed)
     cells = comparison.cells
     records, tops, values = [], [], []
-    painted = restyled_features(restyler, measurer, cells, [control_row, *rows], out / UNFINISHED_DIR)
-    unchanged, _ = next(painted)
+    measured_cells = restyled_features(restyler, measurer, cells, [control_row, *rows], out / UNFINISHED_DIR)
+    unchanged, _ = next(measured_cells)
     with progress("phenotypes", len(rows), "gene") as advance:
-        for row, (restyled, content) in zip(rows, painted, strict=True):
+        for row, (restyled, content) in zip(rows, measured_cells, strict=True):
             record, top, value = comparison.gene(row, restyled, unchanged)
             records.append(record | content | {"row": row})
             tops.extend(top)
@@ -153,7 +153,7 @@ def _summary(comparison: Comparison, measurer: Measurer, table: pd.DataFrame) ->
     """What ``phenotype.json`` holds: what was compared, and how."""
     run, cells = comparison.restyler.run, comparison.cells[:CONTENT_CELLS]
     unrelated = unrelated_content(comparison.restyler.store.read(cells), measurer.find).named()
-    told = table[table["told_apart"]]
+    separable = table[table["separable"]]
     return {
         "version": __version__,
         "run": run.path.name,
@@ -162,10 +162,10 @@ def _summary(comparison: Comparison, measurer: Measurer, table: pd.DataFrame) ->
         "store_fingerprint": run.record["store_fingerprint"],
         "seed": comparison.seed,
         "genes": len(table),
-        "told_apart": len(told),
-        "median_share": _median(told["share"]),
-        "median_direction": _median(told["direction"]),
-        "restyling_told": int(table["restyling_told"].sum()),
+        "separable": len(separable),
+        "median_share": _median(separable["share"]),
+        "median_direction": _median(separable["direction"]),
+        "restyling_significant": int(table["restyling_significant"].sum()),
         **recognised(table),
         "features_measured": len(measurer.names),
         "features": list(comparison.space.names),
@@ -183,7 +183,7 @@ def _write_figures(
     matching: dict[int, np.ndarray],
     folder: Path,
 ) -> None:
-    """One panel per gene, those told best first and not more than ``MOST_FIGURES``, and all genes' shares."""
+    """One panel per gene, the best separable first and not more than ``MOST_FIGURES``, and all genes' shares."""
     genes = table.loc[table["gene_symbol"].isin(values["gene_symbol"]), "gene_symbol"].tolist()[:MOST_FIGURES]
     store, rows = restyler.store, [restyler.names.index(gene) for gene in genes]
     folder.mkdir(parents=True, exist_ok=True)
@@ -193,10 +193,10 @@ def _write_figures(
     real = store.standardized(shown)
     knockouts = [store.standardized(matching[row][: len(shown)]) for row in rows]
     views = channel_views(store.channels, np.concatenate([real, *knockouts]))
-    unchanged, *painted = restyler.images(shown, restyler.styles([restyler.store.control_label, *rows]))
+    unchanged, *restyled_to = restyler.images(shown, restyler.styles([restyler.store.control_label, *rows]))
     files = shard_names((gene,) for gene in genes)
     lines = {line["gene_symbol"]: line for line in table.to_dict("records")}
-    for gene, restyled, knockout in zip(genes, painted, knockouts, strict=True):
+    for gene, restyled, knockout in zip(genes, restyled_to, knockouts, strict=True):
         own = values[values["gene_symbol"] == gene]
         cells = (real, unchanged, restyled, knockout)
         figure = phenotype_figure(gene, own, figure_note(lines[gene]), cells, views)

@@ -24,66 +24,69 @@ RECOGNISED = tuple(measure + ending for measure in MEASURES for ending in ("", *
 SCORED = ("share", "share_low", "share_high", "direction", *RECOGNISED)
 CHECK_COMMAND = "`grape-ops phenotype RUN STORE --out phenotype`"
 DO_NOT_READ = "do not read these pictures as its phenotype"
+NOT_SEPARABLE = "not significantly different from control"
 NO_PHENOTYPE = "there is no phenotype for these pictures to show"
 TESTED = ("p_along", "p_own")
+YES_OR_NO = ("separable", "restyling_significant")
 
 
 def scored(table: pd.DataFrame, q_value: float) -> pd.DataFrame:
-    """Add q-values, who is told apart, and whose restyling is told from chance.
+    """Add q-values, which genes are separable from control, and whose restyling is significant.
 
-    Genes that are not told from control lose their share of a way that is not there, and are not tested for restyling.
+    Genes that are not separable from control get no share of the distance, and are not tested for restyling.
     """
     table = table.copy()
     tested = table["p_value"].notna()
     table["q_value"] = np.nan
     if tested.any():
         table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"])
-    table["told_apart"] = table["q_value"] < q_value
-    unscored = ~table["told_apart"]
+    table["separable"] = table["q_value"] < q_value
+    unscored = ~table["separable"]
     wanted = ("ranked", *SCORED, *TESTED)
     table = table.reindex(columns=[*table.columns, *(name for name in wanted if name not in table)])
     table.loc[unscored, list(SCORED)] = np.nan
-    table.loc[unscored & (table["note"] == ""), "note"] = "not told from control"
+    table.loc[unscored & (table["note"] == ""), "note"] = NOT_SEPARABLE
     # Both tests must be passed, so that the larger p-value is the one of both.
-    table["restyling_p"] = table[list(TESTED)].max(axis=1, skipna=False).where(table["told_apart"])
+    table["restyling_p"] = table[list(TESTED)].max(axis=1, skipna=False).where(table["separable"])
     table["restyling_q"] = np.nan
-    judged = table["restyling_p"].notna()
-    if judged.any():
-        table.loc[judged, "restyling_q"] = false_discovery_control(table.loc[judged, "restyling_p"])
-    table["restyling_told"] = table["restyling_q"] < q_value
+    tested = table["restyling_p"].notna()
+    if tested.any():
+        table.loc[tested, "restyling_q"] = false_discovery_control(table.loc[tested, "restyling_p"])
+    table["restyling_significant"] = table["restyling_q"] < q_value
     nowhere = ~unscored & table["share"].isna() & (table["note"] == "")
     table.loc[nowhere, "note"] = "no single feature is further away than chance"
-    return table.sort_values(["told_apart", "auc"], ascending=False, kind="stable", ignore_index=True)
+    return table.sort_values(["separable", "auc"], ascending=False, kind="stable", ignore_index=True)
 
 
 def recognised(table: pd.DataFrame) -> dict[str, Any]:
-    """Summary over genes told from control: ``top1``, ``energy`` and ``classified``, each beside its references.
+    """Summary over genes separable from control: ``top1``, ``energy`` and ``classified``, each beside its references.
 
     Unrestyled cells change towards no gene: their ``top1`` is chance.
     """
-    told = table[table["told_apart"] & table["rank"].notna()]
-    if told.empty:
+    separable = table[table["separable"] & table["rank"].notna()]
+    if separable.empty:
         return {"top1": None, "energy": None, "classified": None}
-    genes = int(told["ranked"].max())
+    genes = int(separable["ranked"].max())
     found: dict[str, Any] = {"top1": {"chance": 1 / genes}, "energy": {}, "classified": {"chance": 1 / (genes + 1)}}
     for ending, name in {"": "restyled cells", **REFERENCES}.items():
-        rank = told["rank" + ending]
+        rank = separable["rank" + ending]
         found["top1"][name] = float((rank == 1).mean() if ending != "_unrestyled" else 1 / genes)
-        found["energy"][name] = float(told["energy" + ending].median())
-        found["classified"][name] = float(told["classified" + ending].mean())
+        found["energy"][name] = float(separable["energy" + ending].median())
+        found["classified"][name] = float(separable["classified" + ending].mean())
     return found
 
 
 def read_table(folder: Path) -> pd.DataFrame:
     """Read ``phenotype.tsv``: no gene symbol and no note is ever taken for a missing number.
 
-    A table of an earlier version has no verdict on restyling; its genes are not checked.
+    Raises
+    ------
+    KeyError : a column is missing.
     """
     table = pd.read_csv(folder / PHENOTYPE_TSV, sep="\t", keep_default_na=False, na_values={})
-    told = [name for name in ("told_apart", "restyling_told") if name in table]
-    numbers = [name for name in table.columns if name not in ("gene_symbol", "note", *told)]
+    numbers = [name for name in table.columns if name not in ("gene_symbol", "note", *YES_OR_NO)]
     table[numbers] = table[numbers].replace("", np.nan).astype(float)
-    for name in told:
+    for name in YES_OR_NO:
         table[name] = table[name].astype(str) == "True"
     return table
 
@@ -94,7 +97,7 @@ class Trust:
 
     Attributes
     ----------
-    status : "told" from chance, "untold", "nothing" where the knock-out has no phenotype to show, "unchecked".
+    status : "significant" or "not significant" restyling, "no phenotype" to show, or "not checked".
     words : the same for people.
     """
 
@@ -103,50 +106,48 @@ class Trust:
 
 
 def not_checked(why: str = "") -> Trust:
-    """Say that nobody knows whether a gene's restyled cells show its phenotype, and which command tells."""
-    return Trust("unchecked", f"not checked{f' ({why})' if why else ''}: {CHECK_COMMAND} tells how far to trust these")
+    """Say that nobody knows whether a gene's restyled cells show its phenotype, and which command checks it."""
+    return Trust("not checked", f"not checked{f' ({why})' if why else ''}: {CHECK_COMMAND} says how far to trust these")
 
 
 def trust(line: Mapping[Any, Any]) -> Trust:
     """How far to trust the restyled cells of a gene; ``line`` is its row of the table."""
     if np.isnan(line.get("auc", np.nan)):
-        return Trust("unchecked", f"not checked: {line['note'] or 'no cells to compare with'}")
-    if not line["told_apart"]:
-        return Trust("nothing", f"real cells are not told from control (q = {line['q_value']:.2g}): {NO_PHENOTYPE}")
-    q = line.get("restyling_q", np.nan)
-    if "restyling_told" not in line:
-        return not_checked("an earlier version made the check")
+        return Trust("not checked", f"not checked: {line['note'] or 'no cells to compare with'}")
+    if not line["separable"]:
+        return Trust("no phenotype", f"real cells are {NOT_SEPARABLE} (q = {line['q_value']:.2g}): {NO_PHENOTYPE}")
+    q = line["restyling_q"]
     if np.isnan(q):
         few = f"fewer than {FEWEST_OTHERS} genes of another phenotype were checked beside it"
         why = few if not np.isnan(line["p_along"]) else "too few of its cells could be measured"
         if line.get("n_unseen", np.inf) < FEWEST_UNSEEN:
             why = f"training held out {line['n_unseen']:.0f} of its cells, {FEWEST_UNSEEN} are wanted (train.holdout)"
-        return Trust("unchecked", f"not checked whether the restyling is told from chance: {why}")
-    if not line["restyling_told"]:
-        return Trust("untold", f"restyling not told from chance (q = {q:.2g}): {DO_NOT_READ}")
+        return Trust("not checked", f"not checked whether the restyling is significant: {why}")
+    if not line["restyling_significant"]:
+        return Trust("not significant", f"restyling not significant (q = {q:.2g}): {DO_NOT_READ}")
     named, real = line["classified"], line["classified_held_out"]
     return Trust(
-        "told",
-        f"restyling told from chance (q = {q:.2g}): its knock-out ranks {line['rank']:.0f} of {line['ranked']:.0f} by "
+        "significant",
+        f"restyling significant (q = {q:.2g}): its knock-out ranks {line['rank']:.0f} of {line['ranked']:.0f} by "
         f"nearness; {named:.0%} of the restyled cells are taken for it, {real:.0%} of real ones",
     )
 
 
-def verdict(line: Mapping[Any, Any]) -> str:
+def phenotype_result(line: Mapping[Any, Any]) -> str:
     """What the check says of a gene, in a few words; ``line`` is its row of the table."""
-    if not line["told_apart"] or np.isnan(line["share"]):
+    if not line["separable"] or np.isnan(line["share"]):
         return f"{line['note']} (AUC {line['auc']:.2f}, q = {line['q_value']:.2g})"
     interval = f"{line['share_low']:.0%} to {line['share_high']:.0%}".replace("-", "−")
     share = f"{line['share']:.0%}".replace("-", "−")
-    told = f"({share}, {interval}); AUC {line['auc']:.2f}"
+    numbers = f"({share}, {interval}); AUC {line['auc']:.2f}"
     if line["share_low"] > 0:
         return f"restyling covers {share} of the way to the knock-out ({interval}); AUC {line['auc']:.2f}"
     if line["share_high"] <= 0:
-        return f"restyled cells are no nearer to the knock-out than control cells {told}"
-    return f"whether restyling goes the way to the knock-out is uncertain {told}"
+        return f"restyled cells are no nearer to the knock-out than control cells {numbers}"
+    return f"whether restyling goes the way to the knock-out is uncertain {numbers}"
 
 
 def figure_note(line: Mapping[Any, Any]) -> str:
     """What stands above a gene's figure: how far restyling goes and, below it, how far to trust the pictures."""
     found = trust(line)
-    return f"{verdict(line)}\n{found.words}" if found.status != "nothing" else verdict(line)
+    return f"{phenotype_result(line)}\n{found.words}" if found.status != "no phenotype" else phenotype_result(line)

@@ -47,7 +47,7 @@ class Halves:
 
 @dataclass(frozen=True)
 class Unseen:
-    """Real cells that training has not seen, by which a restyling is told from chance.
+    """Real cells that training has not seen, on which the significance of restyling is tested.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Unseen:
 
 
 class Recognition:
-    """Real cells of all genes, by which the restyled ones of each are judged.
+    """Real cells of all genes, on which the restyled ones of each are evaluated.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Recognition:
     Attributes
     ----------
     rows : of the G genes.
-    learnt : (n,) bool, the half of the control cells from which is learnt; restyled copies of the others are judged.
+    learnt : (n,) bool, the half of the control cells from which is learnt; restyled copies of the others are evaluated.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Recognition:
 
     @property
     def possible(self) -> bool:
-        """True if there are at least two genes, and controls, to tell apart."""
+        """True if there are at least two genes, and controls, to classify."""
         return len(self.rows) > 1 and len(self._origin) >= FEWEST_CELLS // 2
 
     def gene(self, row: int, unchanged: np.ndarray, restyled: np.ndarray) -> dict[str, Any]:
@@ -115,15 +115,15 @@ class Recognition:
         """
         pairs = np.isfinite(self.control) & np.isfinite(unchanged) & np.isfinite(restyled)
         measured = pairs.all(axis=1)
-        judged = measured & ~self.learnt
-        if not self.possible or row not in self.halves or judged.sum() < FEWEST_CELLS // 2:
+        evaluated = measured & ~self.learnt
+        if not self.possible or row not in self.halves or evaluated.sum() < FEWEST_CELLS // 2:
             return {}
         own, halves = self.rows.index(row), self.halves[row]
         mean = np.delete(self.changes, own, axis=0).mean(axis=0)
-        start = self.control[judged]
+        start = self.control[evaluated]
         change = (restyled - unchanged)[measured].mean(axis=0)
         sets = {
-            "": (change, restyled[judged]),
+            "": (change, restyled[evaluated]),
             "_unrestyled": (np.zeros_like(mean), start),
             "_mean_knockout": (mean, start + mean),
             "_held_out": (halves.held_out.mean(axis=0) - self._origin.mean(axis=0), halves.held_out),
@@ -153,7 +153,7 @@ class Recognition:
 
     def _named(self, cells: np.ndarray, row: int) -> float:
         """Share of cells (k, F) that the classifier takes for the gene."""
-        assert self._names is not None, "asked only where there are genes to tell apart"
+        assert self._names is not None, "asked only where there are genes to classify"
         return float((self._names(cells) == row).mean())
 
 

@@ -1,4 +1,4 @@
-"""Is a gene's restyling told from chance? Two tests that no counterfactual is needed for; both must be passed.
+"""Is a gene's restyling significant? Two tests that no counterfactual is needed for; both must be passed.
 
 A generator may move cells towards a knock-out because it moves all cells so, whatever the gene; and it may move each
 gene's cells firmly somewhere else. The first test asks the knock-out cells whether they lie at all where restyling
@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 ALIKE = 0.5  # cosine from which on two knock-outs count as alike, and restyling to one may look like the other
-FEWEST_OTHERS = 5  # restylings of other genes, of which chance can be told
+FEWEST_OTHERS = 5  # restylings of other genes, from which chance can be estimated
 FEWEST_UNSEEN = 5  # knock-out cells that training has not seen, of which a mean can be taken
 ROUNDING = 1e-9  # what is smaller is no difference
 
@@ -37,7 +37,7 @@ def points_to_its_own(made: np.ndarray, real: np.ndarray, known: np.ndarray | No
     What all genes share is taken off both sides. Then each gene's restyling is compared, by its cosine with the
     gene's real change, with the restylings of those genes whose knock-outs are not like this one's. If restyling knows
     nothing of the gene, these cosines are draws of one distribution; how far a gene's own lies above the others is
-    judged by Student's t for one more draw.
+    tested by Student's t for one more draw.
 
     Parameters
     ----------

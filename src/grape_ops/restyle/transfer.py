@@ -97,7 +97,7 @@ def write_transfer(
 
 
 def _write_store(restyler: Restyler, cells: np.ndarray, rows: list[int], folder: Path) -> tuple[float, int]:
-    """Write the source cells and, a shard a gene, the restyled ones; seconds of restyling, and clipped pixels."""
+    """Write the source cells and, one shard per gene, the restyled ones; seconds of restyling, and clipped pixels."""
     store, names = restyler.store, restyler.names
     shape = (len(cells), len(store.channels), store.crop_size, store.crop_size)
     places = {-1: ("source", "cells"), **{row: (names[row],) for row in rows}}
@@ -157,15 +157,15 @@ def _write_figures(
     real = store.standardized(shown)
     knockouts = [store.standardized(draw_matching(store, row, shown, seed)) for row in rows]
     views = channel_views(store.channels, np.concatenate([real, *knockouts]))
-    unchanged, *painted = restyler.images(shown, restyler.styles([origin, *rows]))
+    unchanged, *restyled_to = restyler.images(shown, restyler.styles([origin, *rows]))
     folder.mkdir(parents=True, exist_ok=True)
     files = shard_names((names[row],) for row in rows)
     with progress("figures", len(rows) + 1, "figure") as advance:
-        for row, restyled, knockout in zip(rows, painted, knockouts, strict=True):
+        for row, restyled, knockout in zip(rows, restyled_to, knockouts, strict=True):
             figure = cells_figure(real, unchanged, restyled, knockout, views, gene=names[row], source=source)
             save_figure(figure, folder / files[(names[row],)])
             advance()
         genes = [names[row] for row in rows]
-        overview = overview_figure(real, unchanged, painted, knockouts, views, genes=genes, source=source)
+        overview = overview_figure(real, unchanged, restyled_to, knockouts, views, genes=genes, source=source)
         save_figure(overview, folder / "overview")
         advance()

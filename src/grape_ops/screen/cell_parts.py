@@ -23,7 +23,7 @@ class CellParts:
 
     Attributes
     ----------
-    folder : holds one file a well.
+    folder : holds one file per well.
     files : name of the file of each (plate, well).
     counts : cells of each (plate, well).
     """

@@ -130,7 +130,7 @@ class TableReader:
 
         Parameters
         ----------
-        parts : folder to keep the table in, a file a well; only one stretch or one well is then in memory.
+        parts : folder to keep the table in, one file per well; only one stretch or one well is then in memory.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Crops that other software has cut: a file a cell, one large array, an h5sc file, or an LMDB store.
+"""Crops that other software has cut: one file per cell, one large array, an h5sc file, or an LMDB store.
 
 Each reader takes rows of the cell table, whose column ``crop`` says where the crop lies: a path, a row of the
 array, or a key. Legend: N cells, C channels, S size of a crop.
@@ -45,7 +45,7 @@ def crop_screen(
 
 @dataclass(frozen=True)
 class FileCrops:
-    """One npy or TIFF file a cell, (C, S, S).
+    """One npy or TIFF file per cell, (C, S, S).
 
     Attributes
     ----------
@@ -262,7 +262,7 @@ class LmdbCrops:
 
 
 def lmdb_table(file: Path) -> pd.DataFrame:
-    """Read the cells of an LMDB store from its keys: one row a cell, and the key as ``crop``."""
+    """Read the cells of an LMDB store from its keys: one row per cell, and the key as ``crop``."""
     rows = []
     with _environment(file).begin() as transaction:
         for key in transaction.cursor().iternext(keys=True, values=False):

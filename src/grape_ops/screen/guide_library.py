@@ -26,7 +26,7 @@ class GuideLibrary:
     ----------
     genes : gene of each guide.
     controls : guides that are non-targeting.
-    quality : what the file itself has to be told about.
+    quality : what the file itself has to be reported about.
     blank : guides without a gene that are not called controls either.
     unknown : what becomes of cells whose guide is not in it, "keep" or "drop".
     """

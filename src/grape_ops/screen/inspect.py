@@ -44,7 +44,7 @@ class Inspection:
     genes, guides : cells of each; controls are not among the genes.
     quality : what reading the table met.
     size : height and width of a tile or a crop, if one could be read.
-    doubts : sentences about what may be wrong, and which setting mends it.
+    doubts : sentences about what may be wrong, and which setting fixes it.
     """
 
     layout: str
@@ -67,7 +67,7 @@ class Inspection:
         images = counted(self.tiles, "tiles") if self.screen.read_crops is None else "ready crops"
         size = f" of {self.size[0]:,} x {self.size[1]:,} px" if self.size else ""
         own = self.screen.pixel_size
-        pixel = f"{own:.4g} µm" if own else "of unknown size (screen.pixel_size tells it in µm, for scale bars)"
+        pixel = f"{own:.4g} µm" if own else "of unknown size (screen.pixel_size gives it in µm, for scale bars)"
         lines = [
             f"Layout: {self.layout} ({LAYOUTS[self.layout].sentence})",
             f"Images: {counted(self.plates, 'plates')}, {counted(self.wells, 'wells')}, {images}{size}",
@@ -221,9 +221,9 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
         )
     doubts += doubts_of_names([*found.genes, *found.guides])
     doubts += doubts_of_columns(screen.quality)
-    told, given = known_pixel_size(screen), settings.pixel_size
-    if told and given and not np.isclose(told, given, rtol=0.02):
-        doubts.append(f"screen.pixel_size is {given:.4g} µm, and the images say {told:.4g} µm; the setting wins.")
+    stated, given = known_pixel_size(screen), settings.pixel_size
+    if stated and given and not np.isclose(stated, given, rtol=0.02):
+        doubts.append(f"screen.pixel_size is {given:.4g} µm, and the images say {stated:.4g} µm; the setting wins.")
     if screen.channels == tuple(f"channel{index}" for index in range(len(screen.channels))):
         remedy = (
             f"Name them in {SCREEN_FILE}, by `channels: [DNA, …]`, beside `crops` and `cells`."

@@ -78,9 +78,9 @@ class Screen:
     ----------
     root : folder it was read from.
     channels : names, in the order of a tile's first axis.
-    cells : one row a cell: gene_symbol, sgRNA, plate, well, tile (strings), y, x (float, tile pixels), is_control.
+    cells : one row per cell: gene_symbol, sgRNA, plate, well, tile (strings), y, x (float, tile pixels), is_control.
         Empty if the table is too large to be held and lies in ``parts``; ``cells_of`` serves both.
-    tiles : one row a tile that the cell table or the folder names: plate, well, tile (strings), `path`
+    tiles : one row per tile that the cell table or the folder names: plate, well, tile (strings), `path`
         (missing files are listed too, so that they can be reported).
     read_tile : a row of ``tiles`` -> (channels, height, width) array of the file's own integer type; raises
         GrapeOpsError naming the file when it cannot be read. See ``WindowedReader`` for reading less.

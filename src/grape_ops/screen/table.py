@@ -3,11 +3,11 @@
 ``screen.yaml`` says where things are::
 
     cells: cells.parquet                     # csv, tsv, parquet or h5ad
-    tiles: tiles/{plate}/{well}_{tile}.tif   # any column of the table; {channel} for one file a channel
+    tiles: tiles/{plate}/{well}_{tile}.tif   # any column of the table; {channel} for one file per channel
     channels: [DNA, gammaH2AX, tubulin, actin]
     columns: {sgRNA: my_guide_column}        # ours: theirs; only where detection does not find them
 
-or, in place of ``tiles``, ``crops``: one file a cell (``crops/{path}``, with a column of the table in braces), one
+or, in place of ``tiles``, ``crops``: one file per cell (``crops/{path}``, with a column of the table in braces), one
 array of all cells (npz, npy, zarr, h5sc; in the order of the table, or by the rows that ``crops_row`` names), or an
 LMDB store. A file of crops that tells all by itself (h5sc, LMDB, npz with arrays of labels), or that lies alone beside
 one table, needs no ``screen.yaml``.
@@ -95,7 +95,7 @@ def read_table_layout(root: Path, settings: ScreenSettings, parts: Path | None =
 
     Raises
     ------
-    GrapeOpsError : the folder, the description or the cell table does not fit, with what mends it.
+    GrapeOpsError : the folder, the description or the cell table does not fit, with what fixes it.
     """
     description = _described(root)
     if description is None:
@@ -225,7 +225,7 @@ def _check_rows(place: object, table: CellTable, description: Description) -> No
         crops = open_array(file, description.get("crops_array") or "").shape[0]
         if crops != place.count:
             raise GrapeOpsError(
-                f"{file} has {crops} crops, and the cell table {place.count} rows; name the column that tells each "
+                f"{file} has {crops} crops, and the cell table {place.count} rows; name the column that gives each "
                 f"cell's row as crops_row in {SCREEN_FILE}."
             )
 
@@ -251,7 +251,7 @@ def _own_table(description: Description) -> Callable[[], pd.DataFrame] | None:
 
 
 def _npz_table(file: Path) -> pd.DataFrame:
-    """Take every array with one value a cell as a column."""
+    """Take every array with one value per cell as a column."""
     crops = open_array(file, "")
     with np.load(file, allow_pickle=False) as content:
         arrays = ((name, npz_array(file, content, name)) for name in content.files)

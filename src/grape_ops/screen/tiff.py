@@ -1,4 +1,4 @@
-"""Tiles in TIFF files: a file a tile, a file a channel, or a few channels a file; z-stacks are max-projected.
+"""Tiles in TIFF files: one file per tile, one file per channel, or a few channels per file; z-stacks are max-projected.
 
 Legend: C channels of a tile, Z planes of a stack, H x W tile.
 """
@@ -85,7 +85,7 @@ def read_tiff_crop(path: Path, name: str) -> np.ndarray:
 
 
 def planes_of_pattern(pattern: TilePattern, channels: tuple[str, ...]) -> tuple[Plane, ...]:
-    """Place the channels in one file a tile, or with ``{channel}`` in the pattern in one file each."""
+    """Place the channels in one file per tile, or with ``{channel}`` in the pattern in one file each."""
     if pattern.per_channel:
         return tuple(Plane(name) for name in channels)
     return tuple(Plane(name, index=i, of=len(channels)) for i, name in enumerate(channels))

@@ -17,7 +17,7 @@ from grape_ops.screen.walk import natural
 
 TILE_KEY = [PLATE, WELL, TILE]
 PATH = "path"
-CHANNEL_FIELD = "channel"  # in a pattern: one file a channel
+CHANNEL_FIELD = "channel"  # in a pattern: one file per channel
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def list_tiles(root: Path, pattern: TilePattern, table: CellTable) -> pd.DataFra
     if unknown:
         raise GrapeOpsError(
             f"The tile pattern {pattern.text!r} names {', '.join(unknown)}, which the cell table does not have. "
-            f"It has: {', '.join(map(str, table.cells.columns))}; {{channel}} stands for one file a channel."
+            f"It has: {', '.join(map(str, table.cells.columns))}; {{channel}} stands for one file per channel."
         )
     wanted = list(dict.fromkeys([*TILE_KEY, *fields]))
     named = table.distinct(wanted).astype(str)

@@ -51,7 +51,7 @@ def lone_gene_names(settings: SimulateSettings) -> tuple[str, ...]:
 
 
 def truth_table(complexes: dict[str, tuple[str, ...]]) -> pd.DataFrame:
-    """One row a gene in a complex: gene_symbol, complex."""
+    """One row per gene in a complex: gene_symbol, complex."""
     rows = [(gene, name) for name, genes in complexes.items() for gene in genes]
     return pd.DataFrame(rows, columns=[GENE, COMPLEX])
 

@@ -22,7 +22,7 @@ COUNTS_PER_PHOTON = 2.0
 
 @dataclass(frozen=True)
 class Camera:
-    """What the light of one (plate, well) goes through; arrays have one entry a channel."""
+    """What the light of one (plate, well) goes through; arrays have one entry per channel."""
 
     vignetting: float
     light_centre: np.ndarray  # (C, 2), in half tiles from the middle

@@ -69,7 +69,7 @@ def simulate_screen(out: Path, settings: SimulateSettings, workers: int = 0) -> 
     ----------
     out : folder to write; new, empty, or an earlier simulated screen.
     settings : sizes, strength of the effects, optics and seed.
-    workers : processes; 0 takes one a core. The result does not depend on it.
+    workers : processes; 0 takes one per core. The result does not depend on it.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def _rng(settings: SimulateSettings, *key: int) -> np.random.Generator:
 
 
 def _tile_jobs(root: Path, cells: pd.DataFrame, shifts: np.ndarray, settings: SimulateSettings) -> Iterator[TileJob]:
-    """One job a tile, in the order of the cell table, which is sorted by plate, well and tile."""
+    """One job per tile, in the order of the cell table, which is sorted by plate, well and tile."""
     rng = _rng(settings, _STREAM_CAMERA)
     light_centres = draw_light_centres(len(CHANNELS), rng)
     index = 0

@@ -149,7 +149,7 @@ def print_estimate(store_path: Path, config: Config) -> None:
 
     cost = estimate(store_path, config)
     settings = config.train
-    table = Table("network", "parameters", "GMAC a crop")
+    table = Table("network", "parameters", "GMAC per crop")
     for name, count in cost.parameters.items():
         gmac = cost.gmac.get(name)
         table.add_row(name, f"{count:,}", f"{gmac:.4f}" if gmac is not None else "")
@@ -161,7 +161,7 @@ def print_estimate(store_path: Path, config: Config) -> None:
         f"{in_gib(cost.memory.activations)} of activations ({crops_at_a_time(config):,} crops at a time); "
         f"{in_gib(cost.memory_free)} are free"
         + ("" if cost.memory.total <= cost.memory_free else ", which is TOO LITTLE: `train` will say what helps"),
-        f"time: {cost.seconds_per_step:.3g} s a step ({rate:.0f} images/s), from {TIMED_STEPS} steps of "
+        f"time: {cost.seconds_per_step:.3g} s per step ({rate:.0f} images/s), from {TIMED_STEPS} steps of "
         f"{cost.crops_timed} crops; {settings.steps:,} steps take about {_duration(cost.hours)}",
         *_on_initialization(cost, config),
         "Nothing was written.",

@@ -1,8 +1,8 @@
 """A weakly supervised network: which gene was knocked out in this cell?
 
 The network never learns that well, since most knock-outs leave most cells as they were; but its layers are where it
-has to tell phenotypes apart. Every gene is drawn equally often. Some cells are set aside: once it has long been
-worse at them, it overfits the others, and stops. A moving average of its weights is what is judged and kept, so that
+has to classify phenotypes. Every gene is drawn equally often. Some cells are set aside: once it has long been
+worse at them, it overfits the others, and stops. A moving average of its weights is what is evaluated and kept, so that
 any moment is a good one to stop at. It is a baseline of its own, and can initialise M.
 Letters: n cells, B crops of an iteration, P perturbations, V length of the hidden layer.
 """
@@ -44,7 +44,7 @@ def train_classifier(
     device: torch.device | None = None,
     precision: str = "32-true",
 ) -> CellClassifier:
-    """Train a network that tells the perturbations of a store apart, the controls being one of them.
+    """Train a network that classifies the perturbations of a store, the controls being one of them.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def train_classifier(
     cells = np.arange(len(store)) if cells is None else cells
     held = held_cells(store.labels[cells], settings.holdout, seed)
     crops = StandardizedCrops(store, device, "auto")
-    judge = EarlyStopping(crops, cells[held], store.labels)
+    stopping = EarlyStopping(crops, cells[held], store.labels)
     fit = ClassifierFit(store, settings, seed, device, precision)
     loader = _loader(crops, settings, seed, cells[~held])
     recent = float("nan")
@@ -73,7 +73,7 @@ def train_classifier(
             if step % 20 == 1:
                 recent = float(loss)
             advance(note=f"loss {recent:.3f}")
-            if step % LOOK_EVERY == 0 and judge.has_seen_enough(fit.average, step):
+            if step % LOOK_EVERY == 0 and stopping.has_seen_enough(fit.average, step):
                 break
     if not math.isfinite(recent):
         raise GrapeOpsError("The classifier's loss is no longer finite: lower the classifier's learning_rate.")
@@ -152,7 +152,7 @@ class EarlyStopping:
 
 
 def held_cells(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Draw which of these cells a network is judged by: (n,) labels -> (n,) bool; no more than it takes to judge."""
+    """Draw which of these cells a network is evaluated on: (n,) labels -> (n,) bool; no more than that takes."""
     held = hold_out(labels, share, seed)
     spare = np.random.default_rng([seed, len(labels)]).permutation(np.flatnonzero(held))[MOST_HELD:]
     held[spare] = False

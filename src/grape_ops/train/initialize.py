@@ -1,7 +1,7 @@
 """What the networks begin with besides noise (docs/training.md).
 
-Few and noisy updates reach M, and the noise it begins as never leaves it when cells are few. A classifier that learns
-for minutes which gene was knocked out sees most of what tells genes apart. Its shrunken gene effects, turned into M's
+Few and noisy updates reach M, and its initial noise never leaves it when cells are few. A classifier that learns
+for minutes which gene was knocked out sees most of what distinguishes genes. Its shrunken gene effects, turned into M's
 space without changing any angle, initialise M, and adversarial training has to better them.
 """
 
@@ -25,7 +25,7 @@ from grape_ops.schema import INIT_FILE
 from grape_ops.train.fit_classifier import features_of, train_classifier
 from grape_ops.train.run import Run
 
-INITIALISATION = "GRAPE initialisation"  # name of the map that M begins as
+INITIALISATION = "GRAPE initialisation"  # name of the map that M is initialised with
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Initialization:
 
     Attributes
     ----------
-    rows : (P, V) of M; None where it begins as noise.
+    rows : (P, V) of M; None where it is initialised with noise.
     classifier : that D or a loss looks through, if one does.
     whitening, effects : what genes change in its layers (``nn/classifier.py``).
     """
@@ -58,7 +58,7 @@ class Initialization:
 def find_initialization(run: Run, store: CropStore) -> Initialization:
     """Train what the networks begin with, if anything.
 
-    Rows of M are written to the run folder as gene vectors too, so that what training adds to them can be judged.
+    Rows of M are written to the run folder as gene vectors too, so that what training adds to them can be evaluated.
     """
     config, found = run.config, Initialization()
     count = classifiers_to_train(config)
@@ -66,7 +66,9 @@ def find_initialization(run: Run, store: CropStore) -> Initialization:
         return found
     from_noise, looks = config.train.init.kind == "noise", config.seen_through is not None
     if from_noise:
-        typer.echo("M begins as noise; a classifier is trained first, since D or a loss looks through it.", err=True)
+        typer.echo(
+            "M is initialised with noise; a classifier is trained first, since D or a loss looks through it.", err=True
+        )
     networks, cells = init_classifiers(store, config, count)
     of_layers, of_centred = sum_layers(networks, store, cells, layers=not from_noise, centred=looks)
     if of_layers is not None:
@@ -109,7 +111,7 @@ def classifier_gene_effects(store: CropStore, config: Config) -> np.ndarray:
 
 
 def init_classifiers(store: CropStore, config: Config, count: int) -> tuple[list[CellClassifier], np.ndarray]:
-    """Train so many classifiers, each from a seed of its own, and tell which cells training sees: (n,)."""
+    """Train so many classifiers, each from a seed of its own, and return which cells training sees: (n,)."""
     train = config.train
     cells = np.flatnonzero(~hold_out(store.labels, train.holdout, config.seed))
     device = torch.device("cpu") if train.accelerator == "cpu" else None

@@ -26,7 +26,7 @@ class MetricsLog:
 
     def __init__(self, run: Path, step: int, tensorboard: bool = False):
         self.file = run / METRICS_FILE
-        # From step 0 on, what the start took is written down again.
+        # From step 0 on, what initialisation took is written down again.
         earlier = read_metrics(self.file) if step and self.file.exists() else ()
         kept = [line for line in earlier if line["step"] <= step]
         write_text(self.file, "".join(json.dumps(line) + "\n" for line in kept))
@@ -105,5 +105,5 @@ def check_finite(means: dict[str, float], step: int, last_good: Path | None) -> 
         way_on = f"the last good checkpoint is {last_good.name}" if last_good else "there is no checkpoint yet"
         raise GrapeOpsError(
             f"Training broke down before step {step}: {', '.join(broken)} no longer finite; {way_on}. "
-            "A lower train.optimizer.learning_rate, a higher train.loss.r1 or train.precision=32-true may mend it."
+            "A lower train.optimizer.learning_rate, a higher train.loss.r1 or train.precision=32-true may fix it."
         )

@@ -188,7 +188,7 @@ def _step(fabric: Fabric, optimizer: torch.optim.Optimizer) -> None:
 
 
 def start_engine(settings: TrainSettings) -> Fabric:
-    """Start the processes, one a device, and choose threads and arithmetic."""
+    """Start the processes, one per device, and choose threads and arithmetic."""
     share = settings.devices * settings.nodes * settings.accumulate
     if settings.batch_size % share:
         raise GrapeOpsError(

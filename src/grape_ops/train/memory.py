@@ -167,7 +167,7 @@ def _ways_out(need: Need, config: Config, free: int) -> str:
         ways.append("train.precision=bf16-mixed keeps many of them in half the space")
     if need.crops:
         ways.append("train.resident=never leaves the crops on disk")
-    ways.append("a smaller train.batch_size learns from fewer crops a step")
+    ways.append("a smaller train.batch_size learns from fewer crops per step")
     return "What helps: " + "; ".join(ways) + "."
 
 

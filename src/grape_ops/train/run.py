@@ -59,7 +59,7 @@ class Run:
     path : the folder.
     config : the resolved configuration.
     record : the content of run.json.
-    genes : one row a perturbation, in the order of the rows of M.
+    genes : one row per perturbation, in the order of the rows of M.
     """
 
     path: Path

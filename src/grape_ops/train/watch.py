@@ -30,7 +30,7 @@ class MapMonitor:
 
     @classmethod
     def of(cls, genes: Sequence[str], truth: str) -> "MapMonitor":
-        """Make a judge of these genes, the rows of M.
+        """Make a monitor of these genes, the rows of M.
 
         Raises
         ------
@@ -114,14 +114,14 @@ class Watch:
 
     Attributes
     ----------
-    judge : scores M, if a truth was given.
+    monitor : scores M, if a truth was given.
     memory : compares seen and unseen cells, if some are held out.
     """
 
-    judge: MapMonitor | None
+    monitor: MapMonitor | None
     memory: Memory | None
 
     def look(self, state: TrainingState) -> dict[str, float]:
         """All scores there are."""
-        scores = self.judge.score(state) if self.judge else {}
+        scores = self.monitor.score(state) if self.monitor else {}
         return scores | (self.memory.score(state.nets) if self.memory else {})

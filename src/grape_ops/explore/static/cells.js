@@ -1,11 +1,11 @@
-// Real cells beside repainted ones: the control row pinned on top, the same cells restyled to the gene, a row a guide.
+// Real cells beside restyled ones: the control row pinned on top, the same cells restyled to the gene, one row per guide.
 
 import * as explorer from "./explorer.js";
 import { json, picture } from "./data.js";
 import { $, count, el, empty } from "./dom.js";
 import { heading, trust } from "./gene.js";
 import { channelChips, crop, enlarge, scaleBar } from "./pictures.js";
-import * as repaint from "./repaint.js";
+import * as restyle from "./restyle.js";
 import * as state from "./state.js";
 
 let round = 0;
@@ -25,7 +25,7 @@ function rowOf(row, view, place, symbol) {
   const cells = Array.from({ length: n }, (_, column) => {
     const cell = row.cells[column];
     if (!cell) return el("span", { class: "nocell" });
-    const told =
+    const label =
       row.kind === "restyled"
         ? `control cell ${column + 1} restyled to ${symbol}`
         : row.kind === "control"
@@ -37,17 +37,17 @@ function rowOf(row, view, place, symbol) {
       "button",
       {
         class: "cell",
-        title: `${told}\n${cell.where}\nClick: full size`,
-        onclick: () => enlarge(view, place, column, told[0].toUpperCase() + told.slice(1), cell.where),
+        title: `${label}\n${cell.where}\nClick: full size`,
+        onclick: () => enlarge(view, place, column, label[0].toUpperCase() + label.slice(1), cell.where),
       },
-      crop(view, place, column, told),
+      crop(view, place, column, label),
     );
     if (row.kind !== "control") return button;
     const pick = el("button", {
       class: "pick",
       "aria-pressed": String(column === s.cell),
-      title: "Repaint this cell below",
-      text: "repaint",
+      title: "Restyle this cell below",
+      text: "restyle",
       onclick: () => state.set({ cell: column }),
     });
     return el(
@@ -77,7 +77,7 @@ export async function draw() {
     return void panel.replaceChildren(
       empty(
         "Pick a gene",
-        "Click a dot or type a symbol: its knock-out cells appear here, beside control cells and the same cells repainted.",
+        "Click a dot or type a symbol: its knock-out cells appear here, beside control cells and the same cells restyled.",
       ),
     );
   if (!explorer.overview.has_cells[s.gene])
@@ -126,12 +126,12 @@ export async function draw() {
     const note = restyled
       ? `Columns of the three upper rows are the same cells; the second is what the generator does to every cell; knock-outs are from the control's batch where possible. Drawn at random, all at the same contrast.`
       : "Drawn at random, all at the same contrast.";
-    const painting = repaint.panel();
+    const restyling = restyle.panel();
     const doubt = restyled ? [trust(card)] : [];
     if (card.trust) grid.dataset.trust = card.trust.status;
-    panel.replaceChildren(heading(s.gene, card), tools, ...doubt, grid, el("p", { class: "quiet", text: note }), painting);
+    panel.replaceChildren(heading(s.gene, card), tools, ...doubt, grid, el("p", { class: "quiet", text: note }), restyling);
     panel.dataset.gene = symbol;
-    repaint.draw(control.rows[0].cells, controlSheet, card.trust?.status === "untold");
+    restyle.draw(control.rows[0].cells, controlSheet, card.trust?.status === "not significant");
   } catch (error) {
     if (mine === round) panel.replaceChildren(empty("The cells cannot be shown", error.message));
   }
@@ -140,6 +140,6 @@ export async function draw() {
 export function begin() {
   state.listen((_, changed) => {
     if (["gene", "tab", "channels", "draw", "cell", "selection"].some((key) => changed.has(key))) draw();
-    else if (changed.has("from") || changed.has("mix")) repaint.again();
+    else if (changed.has("from") || changed.has("mix")) restyle.again();
   });
 }

@@ -5,8 +5,8 @@ const KEPT = 400;
 
 async function problem(response) {
   const type = response.headers.get("content-type") || "";
-  const told = type.includes("json") ? (await response.json()).error : null;
-  if (told) return new Error(told);
+  const message = type.includes("json") ? (await response.json()).error : null;
+  if (message) return new Error(message);
   if (response.status === 404)
     return new Error("This page has no such data. A static page may hold fewer genes than its map.");
   return new Error(`The server answered ${response.status}; its terminal says why.`);

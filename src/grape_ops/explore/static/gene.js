@@ -63,7 +63,7 @@ function neighbourTable(found, shared, runs, narrow) {
     ["gene"],
     ["cosine"],
     narrow ? null : ["mutual rank", "Geometric mean of both genes' ranks for each other; 1 is mutual first"],
-    runs > 1 ? ["support", "How often the gene is among the nearest when the runs are drawn anew"] : null,
+    runs > 1 ? ["support", "How often the gene is among the nearest when the runs are resampled"] : null,
     narrow ? ["known"] : ["known relation"],
   ];
   const rows = found.neighbours.map((n) =>
@@ -148,7 +148,7 @@ function neighbourhood(card, s) {
 }
 
 /** How far the gene's restyled cells may be trusted. */
-export const trust = (card) => el("p", { class: `trust ${card.trust.status}`, text: `${card.symbol}: ${card.trust.words}.` });
+export const trust = (card) => el("p", { class: `trust ${card.trust.status.replace(" ", "-")}`, text: `${card.symbol}: ${card.trust.words}.` });
 
 const warning = (text) => el("p", { class: "warning", text });
 

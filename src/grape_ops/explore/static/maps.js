@@ -29,9 +29,9 @@ export async function columnOf(map, s) {
 function hover(view, column, gene) {
   const row = view.row.get(gene);
   const known = explorer.complexesOf(gene);
-  const told = (key) => view.columns.find((other) => other.key === key)?.values?.[row] ?? null;
-  const cells = told("n_cells"),
-    guides = told("n_guides");
+  const value = (key) => view.columns.find((other) => other.key === key)?.values?.[row] ?? null;
+  const cells = value("n_cells"),
+    guides = value("n_guides");
   const lines = [`<b>${plain(explorer.name(gene))}</b> KO`];
   if (known.length) lines.push(plain(known.join("; ")));
   if (cells !== null)
@@ -57,9 +57,9 @@ async function drawOne(plot, map, s, mine) {
   const number = Math.min(map === s.map ? s.plane : 0, view.planes.length - 1);
   const plane = view.planes[number];
   const look = colouring(column, view.genes.length);
-  const told = (view.told ??= new Map());
-  if (!told.has(column))
-    told.set(
+  const hovers = (view.hovers ??= new Map());
+  if (!hovers.has(column))
+    hovers.set(
       column,
       view.genes.map((gene) => hover(view, column, gene)),
     );
@@ -68,7 +68,7 @@ async function drawOne(plot, map, s, mine) {
     x: plane.x,
     y: plane.y,
     marker: look.marker,
-    hover: told.get(column),
+    hover: hovers.get(column),
     names: view.genes.map(explorer.name),
     controls: view.controls.map((control) => ({ name: control.name, x: control.x[number], y: control.y[number] })),
     focus: s.gene,

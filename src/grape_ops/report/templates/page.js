@@ -205,18 +205,19 @@
       button.addEventListener("click", () => { shownIn[c] = !shownIn[c]; show(); });
       return button;
     };
+    const styleOf = (part) => part.status.replace(" ", "-");
     const group = (which, gene) => {
       const isMix = which === "composite";
       const heading = isMix ? element("h3", {}, "Composite", ...cells.channels.map(chip)) : element("h3", {}, cells.channels[which].name);
-      const mark = gene.trust.status === "untold" ? " (not told from chance)" : "";
+      const mark = gene.trust.status === "not significant" ? " (not significant)" : "";
       const rows = [
         ["control", cells.control, "real control cells"],
         ["restyled to control", cells.unchanged, "the same control cells restyled to control"],
         ["restyled to " + gene.name + mark, gene.restyled, "the same control cells restyled to " + gene.name + mark],
         [gene.name + " knock-out", gene.knockout, "real cells with a knock-out of " + gene.name],
-      ].map(([label, uris, told], i) => {
-        const alt = told + ", " + (isMix ? "composite" : cells.channels[which].name);
-        return element("div", { className: i === 2 ? "row middle " + gene.trust.status : "row" },
+      ].map(([label, uris, words], i) => {
+        const alt = words + ", " + (isMix ? "composite" : cells.channels[which].name);
+        return element("div", { className: i === 2 ? "row middle " + styleOf(gene.trust) : "row" },
           element("span", { className: "label", textContent: label }), isMix ? composite(uris, alt) : single(uris[which], alt));
       });
       return element("div", { className: "group" }, heading, ...rows);
@@ -227,13 +228,13 @@
       panels.classList.toggle("one", view !== "all");
       panels.replaceChildren(...(view === "all" ? all : [view]).map((which) => group(which, gene)));
       views.querySelectorAll("button").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.view === String(view))));
-      trust.className = "trust " + gene.trust.status;
+      trust.className = "trust " + styleOf(gene.trust);
       trust.replaceChildren(element("strong", { textContent: gene.name }), ": ", ...withCommands(gene.trust.words), ".");
       caption.textContent = gene.name + (gene.complexes.length ? " (" + gene.complexes.join(", ") + ")" : "") + ", "
         + gene.n_cells.toLocaleString("en") + " cells in the screen. Columns of the three upper rows are the same cells."
-        + (check && check.verdicts[gene.name] ? " Phenotype check: " + check.verdicts[gene.name] + "." : "");
+        + (check && check.results[gene.name] ? " Phenotype check: " + check.results[gene.name] + "." : "");
       const top = (check && check.features[gene.name]) || [];
-      if (top.length) caption.textContent += " Features that tell its cells from control: " + top.join(", ").replace(/_/g, " ") + ".";
+      if (top.length) caption.textContent += " Features that separate its cells from control: " + top.join(", ").replace(/_/g, " ") + ".";
     };
     showGene = (at) => { picker.value = String((at + cells.genes.length) % cells.genes.length); show(); };
     picker.addEventListener("change", show);

@@ -1,4 +1,4 @@
-"""Restyling told from chance: a generator that knows nothing of the gene is not told, a perfect one is."""
+"""Significant restyling: a generator that knows nothing of the gene is not significant, a perfect one is."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def p_values(rng, real, made):
     return np.array([along, points_to_its_own(change, unseen.mean(axis=1), known)])
 
 
-def told(found):
+def significant(found):
     return false_discovery_control(found.max(axis=0)) < LEVEL
 
 
@@ -50,12 +50,12 @@ def of_another_complex(rng, real):
 @pytest.mark.parametrize(
     "generator", [the_same_for_every_gene, anything_of_any_size, up_or_down_one_axis, of_another_complex]
 )
-def test_a_generator_that_knows_nothing_of_the_gene_is_not_told(generator):
+def test_a_generator_that_knows_nothing_of_the_gene_is_not_significant(generator):
     false = []
     for seed in range(25):
         rng = np.random.default_rng(seed)
         real = screen(rng)
-        false.append(told(p_values(rng, real, generator(rng, real))))
+        false.append(significant(p_values(rng, real, generator(rng, real))))
     # A false call in any screen is what the false discovery rate bounds where nothing is true.
     assert np.mean([found.any() for found in false]) <= 3 * LEVEL
     assert np.mean(false) <= LEVEL / 2
@@ -67,17 +67,17 @@ def test_without_knowledge_p_values_are_not_smaller_than_uniform():
         rng = np.random.default_rng(seed)
         real = screen(rng)
         made = rng.normal(size=real.shape)
-        found.append(points_to_its_own(made, real)[0])  # one a screen: those of one screen are not independent
+        found.append(points_to_its_own(made, real)[0])  # one per screen: those of one screen are not independent
     assert kstest(found, "uniform", alternative="greater").pvalue > 0.01
 
 
-def test_a_perfect_generator_is_told_and_so_is_a_faint_one():
+def test_a_perfect_generator_is_significant_and_so_is_a_faint_one():
     for seed in range(5):
         rng = np.random.default_rng(seed)
         real = screen(rng)
-        assert told(p_values(rng, real, real)).mean() > 0.85
+        assert significant(p_values(rng, real, real)).mean() > 0.85
         artefact = rng.normal(size=FEATURES) / 5
-        assert told(p_values(rng, real, real / 2 + artefact)).mean() > 0.5
+        assert significant(p_values(rng, real, real / 2 + artefact)).mean() > 0.5
 
 
 def test_cells_must_go_towards_the_knock_out_at_all():
@@ -88,7 +88,7 @@ def test_cells_must_go_towards_the_knock_out_at_all():
     assert (own < LEVEL).mean() > 0.5 and (np.maximum(along, own) < LEVEL).mean() < (own < LEVEL).mean()
 
 
-def test_a_generator_that_knows_the_chance_of_its_cells_by_heart_is_not_told_from_cells_it_has_not_seen():
+def test_a_generator_that_memorises_the_noise_of_its_cells_is_not_significant_on_cells_it_has_not_seen():
     false = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
@@ -109,7 +109,7 @@ def test_the_test_along_is_welch_s_and_no_movement_is_no_evidence():
     assert lie_along(knockouts, controls, np.zeros(3)) == 1
 
 
-def test_too_few_unlike_genes_are_not_judged():
+def test_too_few_unlike_genes_are_not_tested():
     few = np.eye(FEWEST_OTHERS)
     assert np.isnan(points_to_its_own(few, few)).all()
     enough = np.eye(FEWEST_OTHERS + 2)

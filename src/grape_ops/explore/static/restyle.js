@@ -1,4 +1,4 @@
-// One control cell repainted: by the network while the slider moves, or from a strip computed beforehand.
+// One control cell restyled: by the network while the slider moves, or from a strip computed beforehand.
 
 import * as explorer from "./explorer.js";
 import { picture } from "./data.js";
@@ -19,8 +19,8 @@ export function panel() {
   if (missing.restyler)
     return el(
       "section",
-      { class: "repaint" },
-      el("h3", { text: "Repaint a control cell" }),
+      { class: "restyle" },
+      el("h3", { text: "Restyle a control cell" }),
       el("p", { class: "quiet", text: missing.restyler }),
     );
   const symbol = explorer.name(s.gene);
@@ -36,18 +36,18 @@ export function panel() {
     : el("output", { text: "control" });
   return el(
     "section",
-    { class: "repaint" },
-    el("h3", { text: "Repaint a control cell" }),
+    { class: "restyle" },
+    el("h3", { text: "Restyle a control cell" }),
     el(
       "div",
-      { class: "painting" },
+      { class: "before-after" },
       el(
         "figure",
         {},
-        el("div", { class: "big", id: "paint-real" }),
+        el("div", { class: "big", id: "restyle-real" }),
         el("figcaption", { text: `control cell ${s.cell + 1}, as it is` }),
       ),
-      el("figure", {}, el("div", { class: "big", id: "paint-made" }), el("figcaption", { id: "paint-words" })),
+      el("figure", {}, el("div", { class: "big", id: "restyle-made" }), el("figcaption", { id: "restyle-words" })),
     ),
     el(
       "div",
@@ -78,17 +78,17 @@ function start(event) {
   } else state.set({ from: gene });
 }
 
-export async function draw(row, view, untold) {
-  [cells, real, unsure] = [row, view, untold];
-  if (!$("paint-real")) return;
+export async function draw(row, view, notSignificant) {
+  [cells, real, unsure] = [row, view, notSignificant];
+  if (!$("restyle-real")) return;
   const s = state.get();
   const at = Math.min(s.cell, cells.length - 1);
-  $("paint-real").replaceChildren(crop(real, 0, at, `control cell ${at + 1}, as it is`), scaleBar() ?? "");
+  $("restyle-real").replaceChildren(crop(real, 0, at, `control cell ${at + 1}, as it is`), scaleBar() ?? "");
   await Promise.all([made(), strip()]);
 }
 
 export async function again() {
-  if (!$("paint-made")) return;
+  if (!$("restyle-made")) return;
   $("mix").value = state.get().mix;
   await made();
   if ($("strip").dataset.key !== key()) await strip();
@@ -102,7 +102,7 @@ const key = () => {
 function address(s, mix) {
   const parts = [`cell=${cells[Math.min(s.cell, cells.length - 1)].cell}`, `gene=${s.gene}`, `mix=${mix}`];
   if (s.from !== null) parts.push(`start=${s.from}`);
-  return `live/paint.png?${parts.join("&")}`;
+  return `live/restyled.png?${parts.join("&")}`;
 }
 
 const said = (s) => {
@@ -116,7 +116,7 @@ const said = (s) => {
 };
 
 /** What must stand beside a picture of a phenotype that nobody has found in it. */
-const doubted = () => (unsure && state.get().mix > 0 ? " (not told from chance)" : "");
+const doubted = () => (unsure && state.get().mix > 0 ? " (not significant)" : "");
 
 /** The cell at the slider's place. While one picture is asked for, the newest wish waits and older ones are dropped. */
 async function made() {
@@ -127,7 +127,7 @@ async function made() {
   asking = new AbortController();
   try {
     const view = await picture(address(s, s.mix), asking.signal);
-    if (mine === round && $("paint-made")) put(crop(view, 0, 0, said(s)), s);
+    if (mine === round && $("restyle-made")) put(crop(view, 0, 0, said(s)), s);
   } catch (error) {
     if (error.name !== "AbortError") tell(error.message);
   }
@@ -135,9 +135,9 @@ async function made() {
 }
 
 function put(canvas, s) {
-  $("paint-made").replaceChildren(canvas, scaleBar() ?? "");
-  $("paint-made").dataset.shown = `${s.gene}/${s.cell}/${s.from}/${s.mix}`;
-  $("paint-words").textContent = said(s) + doubted();
+  $("restyle-made").replaceChildren(canvas, scaleBar() ?? "");
+  $("restyle-made").dataset.shown = `${s.gene}/${s.cell}/${s.from}/${s.mix}`;
+  $("restyle-words").textContent = said(s) + doubted();
 }
 
 async function fromStrip(s) {
@@ -146,9 +146,9 @@ async function fromStrip(s) {
   const rows = view.height / size / channels.length;
   const step = steps.reduce((best, mix, i) => (Math.abs(mix - s.mix) < Math.abs(steps[best] - s.mix) ? i : best), 0);
   const row = Math.min(s.cell, rows - 1);
-  if ($("paint-made")) put(crop(view, row, step, said(s)), { ...s, cell: row, mix: steps[step] });
+  if ($("restyle-made")) put(crop(view, row, step, said(s)), { ...s, cell: row, mix: steps[step] });
   if (s.cell >= rows)
-    $("paint-words").textContent = `This static page repaints control cells 1 to ${rows}; this is cell ${rows}.`;
+    $("restyle-words").textContent = `This static page restyles control cells 1 to ${rows}; this is cell ${rows}.`;
 }
 
 /** Thumbnails of the way; clicking one moves the slider there. */
@@ -160,7 +160,7 @@ async function strip() {
   let view, row;
   try {
     view = explorer.live()
-      ? await picture(address(s, 1).replace("paint.png", "strip.png").replace("&mix=1", ""))
+      ? await picture(address(s, 1).replace("restyled.png", "strip.png").replace("&mix=1", ""))
       : await picture(`data/strip/${s.gene}.png`);
     row = explorer.live() ? 0 : Math.min(s.cell, view.height / size / channels.length - 1);
   } catch (error) {

@@ -81,14 +81,14 @@ def test_a_second_call_does_nothing(done: Path, capsys: pytest.CaptureFixture[st
     times = {p: p.stat().st_mtime_ns for p in done.rglob("*") if p.is_file()}
     run_pipeline(done / "pipeline.yaml")
     said = capsys.readouterr().out
-    assert said.count("up to date") == 9
+    assert said.count("up to date") == 10
     assert {p: p.stat().st_mtime_ns for p in done.rglob("*") if p.is_file()} == times
 
 
 def test_another_folder_or_truth_trains_nothing_anew(done: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.chdir(done)
     run_pipeline(Path("pipeline.yaml"))
-    assert capsys.readouterr().out.count("up to date") == 9
+    assert capsys.readouterr().out.count("up to date") == 10
     truth = (done / "screen" / "truth.tsv").read_text().splitlines()
     (done / "other.tsv").write_text("\n".join([truth[0], *(f"{line} by another name" for line in truth[1:])]) + "\n")
     run_pipeline(write_plan(done, truth="other.tsv"))
@@ -120,6 +120,25 @@ def test_changed_settings_redo_what_depends_on_them_and_lose_nothing(done: Path,
     run_pipeline(write_plan(done))
     assert "working" not in capsys.readouterr().out
     assert len(list((done / "outdated").glob("train-*"))) == 1
+
+
+def test_genes_with_a_phenotype_are_told_unless_nobody_asks(done: Path, capsys: pytest.CaptureFixture[str]):
+    genes = pd.read_csv(done / "hits" / "genes.tsv", sep="\t")
+    assert len(genes) == 4 and genes["p_value"].between(0, 1).all()
+    run_pipeline(write_plan(done, hits=False))
+    assert "hits:" not in capsys.readouterr().out
+    run_pipeline(write_plan(done))
+
+
+def test_cells_that_cannot_be_tested_stop_no_pipeline(done: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    def refuse(*_: object) -> None:
+        raise GrapeOpsError("The cells name no guides.")
+
+    monkeypatch.setattr("grape_ops.hits.write_hits.write_hits", refuse)
+    run_pipeline(write_plan(done, settings=SETTINGS | {"hits": {"pseudo_genes": 7}}))
+    heard = capsys.readouterr()
+    assert "Hits are left out: The cells name no guides." in heard.err + heard.out and "report: up to date" in heard.out
+    run_pipeline(write_plan(done))
 
 
 def test_trust_compares_maps_of_both_halves_of_the_cells(done: Path, capsys: pytest.CaptureFixture[str]):

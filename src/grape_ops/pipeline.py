@@ -40,6 +40,7 @@ class PipelineFile(Settings):
         (1, 2), min_length=1, description="Positions of gene vectors, the main one, which the report shows, first."
     )
     baselines: tuple[str, ...] = Field(("random", "statistics"), description="Baselines scored on the same cells.")
+    hits: bool = Field(True, description="Say which genes have a phenotype, where the cells name guides.")
     phenotype: bool = Field(
         False, description="Check whether restyled cells show the phenotypes of the knock-outs (minutes to hours)."
     )
@@ -172,6 +173,8 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
         lambda resume: _preprocess(screen, store, config, resume),
     )
     yield cut
+    if plan.hits:
+        yield _hits_step(store, out / "hits", config, cut)
     yield (trained := _train_step(store, run, config, truth, cut))
 
     vectors = []
@@ -229,6 +232,21 @@ def _train_step(store: Path, run: Path, config: Config, truth: str | None, cut: 
     # Not the truth: training is only watched by it.
     inputs = [cut.fingerprint, decisive_settings(config)]
     return Step("train", inputs, (run,), act, goal=config.train.steps, reached=steps_done)
+
+
+def _hits_step(store: Path, folder: Path, config: Config, cut: Step) -> Step:
+    def act(_: bool) -> None:
+        from grape_ops.hits.write_hits import write_hits
+
+        try:
+            typer.echo(write_hits(store, folder, config))
+        except GrapeOpsError as error:  # cells without guides, a single control guide: no reason to stop the rest
+            note(f"Hits are left out: {error}")
+
+    decisive: list[Any] = [config.seed, config.hits.decisive(), config.features.decisive()]
+    if config.hits.features == "learned":
+        decisive.append(config.train.init.classifier.decisive())
+    return Step("hits", [cut.fingerprint, decisive], (folder,), act)
 
 
 def _embed_step(run: Path, file: Path, position: int, config: Config, trained: Step) -> Step:

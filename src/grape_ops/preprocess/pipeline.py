@@ -18,7 +18,7 @@ from grape_ops.preprocess.cluster import task_runner
 from grape_ops.preprocess.flat_field import FIELDS_FILE
 from grape_ops.preprocess.measurement import Measurement, measure
 from grape_ops.preprocess.problems import Problems
-from grape_ops.preprocess.quality_table import check_not_empty, quality_records, write_quality_table
+from grape_ops.preprocess.quality_table import check_not_empty, dead_channels, quality_records, write_quality_table
 from grape_ops.preprocess.ready_crops import store_ready_crops
 from grape_ops.preprocess.selection import Selector
 from grape_ops.preprocess.shards import Cutter
@@ -159,7 +159,10 @@ def _make(
     quality = choice.quality()
     quality |= {"tiles_in_screen": len(screen.tiles), "tiles_missing": len(tables.missing_tiles)}
     quality |= {"tiles_unreadable": len(failed), "problems": problems.listed()}
-    quality |= {"table": quality_records(screen, choice.dropped, problems)}
+    dead = dead_channels(cutter.records, screen.channels, settings.pixel_type)
+    quality |= {"table": quality_records(screen, choice.dropped, problems, dead)} | (
+        {"dead_channels": dead} if dead else {}
+    )
     write_quality_table(folder, quality["table"])
     quality |= {"flat_field": _agreement(screen, measurement, settings)}
     finish_store(

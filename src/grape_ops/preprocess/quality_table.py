@@ -1,16 +1,21 @@
 """The quality table of a store: what was met, how many, kept or dropped, and by which setting."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from grape_ops.artifacts.atomic import write_text
+from grape_ops.cells.standardize import PixelSums, merge_sums
+from grape_ops.cells.store import PIXEL_TYPES
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.problems import Problems
 from grape_ops.schema import QUALITY_TABLE
 from grape_ops.screen.quality import Tally, as_records, as_tsv, counted
 from grape_ops.screen.screen import Screen
 
+SATURATED = 0.95  # mean of a channel, as a share of the brightest value
+SHOWN = 5  # dead channels named in a message
 # Reason a cell is left out while it is cropped -> what to call such cells, and the setting that decides.
 _REASONS = {
     "no gene symbol": ("cells without a gene symbol", "preprocess.on_problem"),
@@ -22,15 +27,57 @@ _REASONS = {
 }
 
 
-def quality_records(screen: Screen, dropped: Mapping[str, int], problems: Problems) -> list[dict[str, Any]]:
-    """Join what the tables showed, the cells that were left out later, and the tiles and batches behind that."""
+def dead_channels(shards: Mapping[str, Mapping[str, Any]], channels: Sequence[str], pixel_type: str) -> list[str]:
+    """Find channels that show nothing among the control cells of a batch: "BATCH CHANNEL: constant at 0", for example.
+
+    Crops are standardised by these cells: where they are constant or saturated, any other pixel is huge beside them.
+
+    Parameters
+    ----------
+    shards : what ``finish_shard`` noted of each shard.
+    channels : names of the channels, in the order of the sums.
+    pixel_type : of the store.
+    """
+    largest = PIXEL_TYPES[pixel_type]
+    parts = [{name: PixelSums(**sums) for name, sums in record["controls"].items()} for record in shards.values()]
+    found = []
+    for batch, sums in sorted(merge_sums(parts).items()):
+        for channel, mean, sd in zip(channels, *sums.mean_and_sd(largest), strict=True):
+            if sd * largest <= 1:  # one grey level, the least that the deviation is taken for
+                found.append(f"{batch} {channel}: constant at {mean * largest:.0f}")
+            elif mean > SATURATED:
+                found.append(f"{batch} {channel}: saturated, {mean:.1%} of the brightest value on average")
+    return found
+
+
+def warn_dead_channels(dead: Sequence[str]) -> list[Tally]:
+    """Say which channels show nothing among control cells; -> their line of the quality table."""
+    if not dead:
+        return []
+    more = f", and {len(dead) - SHOWN} more" if len(dead) > SHOWN else ""
+    warnings.warn(
+        f"Channels that show nothing among the control cells of a batch: {'; '.join(dead[:SHOWN])}{more}. Crops are "
+        "standardised by these cells, so the channel says nothing there, or far too much. Check the images, or leave "
+        "the channel out (screen.channels).",
+        stacklevel=2,
+    )
+    return [Tally("channels of a batch that show nothing among its control cells", len(dead), "noted")]
+
+
+def quality_records(
+    screen: Screen, dropped: Mapping[str, int], problems: Problems, dead: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Join what the tables showed, the cells that were left out later, and the tiles and batches behind that.
+
+    ``dead`` are the channels that show nothing among control cells.
+    """
     cells = [Tally(*named(reason, count)) for reason, count in dropped.items()]
     causes = [
         Tally(problem.what, problem.count, "dropped", "preprocess.on_problem")
         for problem in problems.found
         if not problem.what.startswith("cells")  # these are counted as cells already
     ]
-    return as_records([*screen.quality, *cells, *causes])
+    return as_records([*screen.quality, *cells, *causes, *warn_dead_channels(dead)])
 
 
 def check_not_empty(kept: int, of: int, dropped: Mapping[str, int]) -> None:

@@ -32,7 +32,7 @@ from grape_ops.preprocess.crop_wells import (
 )
 from grape_ops.preprocess.groups import batch_of_cells, each_well
 from grape_ops.preprocess.problems import Problems
-from grape_ops.preprocess.quality_table import check_not_empty, quality_records, write_quality_table
+from grape_ops.preprocess.quality_table import check_not_empty, dead_channels, quality_records, write_quality_table
 from grape_ops.preprocess.selection import Choice
 from grape_ops.preprocess.store_folder import Plan, claim, provenance, tidy
 from grape_ops.preprocess.workers import Task, TaskRunner
@@ -89,7 +89,10 @@ def store_ready_crops(
         records = wells.finish(workers, choice)
     quality = choice.quality() | {"problems": problems.listed()}
     quality |= {"flat_field": {"groups": 0, "applied": {}, "not_applied": []}}
-    quality |= {"table": quality_records(screen, choice.dropped, problems)}
+    dead = dead_channels(records, screen.channels, settings.pixel_type)
+    quality |= {"table": quality_records(screen, choice.dropped, problems, dead)} | (
+        {"dead_channels": dead} if dead else {}
+    )
     write_quality_table(out, quality["table"])
     finish_store(
         out,

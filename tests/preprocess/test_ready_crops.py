@@ -14,6 +14,7 @@ from tiny_screen import contents
 from grape_ops.cells.store import CropStore
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.preprocess.crop_wells import fitting
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.preprocess.workers import Workers
 from grape_ops.screen.cell_parts import CellParts
@@ -232,3 +233,11 @@ def test_a_cluster_gives_the_same_store(tmp_path):
     ) as two:
         preprocess(ready(tmp_path / "two", parts=True), tmp_path / "there", settings(), scheduler=two.scheduler_address)
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
+
+
+@pytest.mark.parametrize("kind", ["int16", "int32", "int64", "uint32"])
+def test_integers_whose_range_says_nothing_are_refused_and_not_cut_off_or_black(kind: str) -> None:
+    crops = np.full((2, 1, 8, 8), 300, dtype=kind)
+    with pytest.raises(GrapeOpsError, match=f"The crops hold {kind} pixels, whose largest possible value"):
+        fitting(crops, 8, rescaled=False)
+    assert fitting(crops.astype(np.uint16), 8, rescaled=False).shape == crops.shape

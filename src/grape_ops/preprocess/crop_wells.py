@@ -215,6 +215,11 @@ def fitting(crops: np.ndarray, size: int, rescaled: bool) -> np.ndarray:
             f"The crops are floats from {crops.min():g} to {crops.max():g}. Floats are taken as they are if they lie "
             "within 0 and 1; rescale them, or store the raw counts as integers (see screen.crop_scaling)."
         )
+    if kind.kind == "i" or (kind.kind == "u" and kind.itemsize > 2):
+        raise GrapeOpsError(
+            f"The crops hold {kind} pixels, whose largest possible value says nothing of how bright they are: as they "
+            "are, all of them would be black. Store them as uint8 or uint16, or as floats from 0 to 1."
+        )
     top, left = (height - size) // 2, (width - size) // 2
     return crops[..., top : top + size, left : left + size]
 

@@ -363,8 +363,8 @@ def test_the_readmes_commands_can_be_done_one_after_the_other(done: Path, tmp_pa
     blocks = (ROOT / "README.md").read_text().split("```")[1::2]
     block = next(block for block in blocks if "grape-ops preprocess" in block)
     lines = [line.split("#")[0].split() for line in block.splitlines() if line.startswith("grape-ops")]
-    assert [line[1] for line in lines] == ["preprocess", "train", "embed", "baseline", "evaluate", "report"]
-    for _, command, *arguments in lines[2:]:
+    assert [line[1] for line in lines] == ["preprocess", "hits", "train", "embed", "baseline", "evaluate", "report"]
+    for _, command, *arguments in (line for line in lines if line[1] not in ("preprocess", "train")):
         arguments = [str(done / "screen" / "truth.tsv") if a == "complexes-14x106" else a for a in arguments]
         quick = ["--set", "evaluate.permutations=100"] if command == "evaluate" else []
         result = CliRunner().invoke(app, [command, *arguments, *quick])

@@ -21,7 +21,7 @@ from grape_ops.artifacts.atomic import locked
 from grape_ops.artifacts.steps import Step
 from grape_ops.cli import app, main
 from grape_ops.config import load_config, preset_names
-from grape_ops.errors import GrapeOpsError
+from grape_ops.errors import GrapeOpsError, NothingToTest
 from grape_ops.pipeline import _baseline_step, read_pipeline, run_demo, run_pipeline
 
 ROOT = Path(__file__).parent.parent
@@ -132,7 +132,7 @@ def test_genes_with_a_phenotype_are_told_unless_nobody_asks(done: Path, capsys: 
 
 def test_cells_that_cannot_be_tested_stop_no_pipeline(done: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
     def refuse(*_: object) -> None:
-        raise GrapeOpsError("The cells name no guides.")
+        raise NothingToTest("The cells name no guides.")
 
     monkeypatch.setattr("grape_ops.hits.write_hits.write_hits", refuse)
     run_pipeline(write_plan(done, settings=SETTINGS | {"hits": {"pseudo_genes": 7}}))

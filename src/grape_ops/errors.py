@@ -14,6 +14,10 @@ class GrapeOpsError(Exception):
     exit_code = 1
 
 
+class NothingToTest(GrapeOpsError):
+    """The cells' guides cannot tell which genes have a phenotype: a pipeline leaves that step out, and goes on."""
+
+
 class Interrupted(GrapeOpsError):
     """A signal asked the job to stop; what was done is saved, and the message says how to go on."""
 

@@ -18,7 +18,7 @@ from grape_ops.artifacts.identity import identity_of
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.artifacts.steps import OUTDATED_DIR, Step, do
 from grape_ops.config import Config, Settings, lay_over, merged, misfits, parse_config, read_yaml
-from grape_ops.errors import LEFT_OUT, GrapeOpsError
+from grape_ops.errors import LEFT_OUT, GrapeOpsError, NothingToTest
 from grape_ops.progress import note
 from grape_ops.schema import QUALITY_FILE, QUALITY_TABLE, SCORES_CSV, SCORES_JSON, SCREEN_FILE, TRUTH_FILE, VECTORS_FILE
 
@@ -240,7 +240,7 @@ def _hits_step(store: Path, folder: Path, config: Config, cut: Step) -> Step:
 
         try:
             typer.echo(write_hits(store, folder, config))
-        except GrapeOpsError as error:  # cells without guides, a single control guide: no reason to stop the rest
+        except NothingToTest as error:  # cells without guides, a single control guide: no reason to stop the rest
             note(f"Hits are left out: {error}")
 
     decisive: list[Any] = [config.seed, config.hits.decisive(), config.features.decisive()]

@@ -13,7 +13,7 @@ from scipy.stats import false_discovery_control
 
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
-from grape_ops.errors import GrapeOpsError
+from grape_ops.errors import NothingToTest
 from grape_ops.hits.calibration import pseudo_gene_p_values
 from grape_ops.hits.cell_features import CellFeatures, cell_features, feature_channels
 from grape_ops.hits.cell_scores import cell_scores
@@ -58,14 +58,14 @@ def find_hits(store: CropStore, config: Config) -> Hits:
 
     Raises
     ------
-    GrapeOpsError : the cells name no guides, there are fewer than two control guides, no gene has cells, or no
+    NothingToTest : the cells name no guides, there are fewer than two control guides, no gene has cells, or no
         feature can be tested.
     """
     guides = Guides.of(store)
     parts = [_tested(store, guides, features, config) for features in cell_features(store, config)]
     names = [name for name in parts[0].rows if all(name in part.rows for part in parts)]
     if not names:
-        raise GrapeOpsError("No gene has a guide with two cells or more: there is nothing to test.")
+        raise NothingToTest("No gene has a guide with two cells or more: there is nothing to test.")
     genes = _gene_table(store, guides, parts, names, config.hits.q_value)
     pseudo = combined(np.array([part.pseudo_genes for part in parts]))
     return Hits(genes, _guide_table(guides, parts, config.hits.q_value), pseudo)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from grape_ops.cells.gene_effects import CellSums
-from grape_ops.errors import GrapeOpsError
+from grape_ops.errors import NothingToTest
 
 RIDGE = 0.1  # of the mean variance, added to that of every direction: the faintest ones are not to count most
 # Batches count as fixed, since features differ in how far batches move them: what shrinks one too much would pass for
@@ -58,18 +58,18 @@ class GuideProfiles:
 
         Raises
         ------
-        GrapeOpsError : fewer than two control guides have cells, or no feature varies within guides.
+        NothingToTest : fewer than two control guides have cells, or no feature varies within guides.
         """
         cells = sums.counts.sum(axis=1)
         present = controls & (cells > 0)
         if present.sum() < FEWEST_GUIDES:
-            raise GrapeOpsError(
+            raise NothingToTest(
                 f"{present.sum()} non-targeting guides have cells, {FEWEST_GUIDES} at least are needed: without them "
                 "nothing shows how far guides without a target differ (screen.control_pattern)."
             )
         scaled, kept, deviation = sums.scaled()
         if not scaled.products.size:
-            raise GrapeOpsError("No feature differs between the cells of one guide, so that nothing can be tested.")
+            raise NothingToTest("No feature differs between the cells of one guide, so that nothing can be tested.")
         fit = scaled.effects(BATCH_PRIOR)
         variance, axes = np.linalg.eigh(fit.scatter)
         whitening = axes / np.sqrt(np.maximum(variance, 0) + RIDGE * variance.mean())

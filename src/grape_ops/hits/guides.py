@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.cells.store import CropStore
-from grape_ops.errors import GrapeOpsError
+from grape_ops.errors import NothingToTest
 from grape_ops.schema import GUIDE
 
 
@@ -32,12 +32,12 @@ class Guides:
 
         Raises
         ------
-        GrapeOpsError : the cells name no guides, or control cells have a single one.
+        NothingToTest : the cells name no guides, or control cells have a single one.
         """
         names = store.cells[GUIDE].fillna("").astype(str).to_numpy()
         control = store.control_label
         if (names == "").mean() > 0.5:
-            raise GrapeOpsError(
+            raise NothingToTest(
                 "The cells name no guides, and the test compares guides of one gene with each other and with "
                 "non-targeting guides: cells of one guide are no replicates. Name the column of guides "
                 "(screen.columns) or give a guide library (screen.library). "
@@ -48,7 +48,7 @@ class Guides:
         labels = np.array([label for label, _ in unique])
         controls = labels == control
         if controls.sum() < 2:
-            raise GrapeOpsError(
+            raise NothingToTest(
                 f"The control cells have {controls.sum()} guide, and 2 at least are needed to see how far guides "
                 "without a target differ. Name more non-targeting guides (screen.control_pattern)."
             )

@@ -11,10 +11,11 @@ from grape_ops.cells.gene_effects import CellSums
 from grape_ops.config import load_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.hits.calibration import in_words, pseudo_gene_p_values
-from grape_ops.hits.cell_features import BETWEEN, feature_channels
+from grape_ops.hits.cell_features import BETWEEN, cell_features, feature_channels
 from grape_ops.hits.gene_test import combined, gene_metric, gene_test, gene_tests
 from grape_ops.hits.guide_profiles import GuideProfiles
-from grape_ops.hits.write_hits import read_facts, read_genes, write_hits
+from grape_ops.hits.write_hits import write_hits
+from grape_ops.train import fit_classifier
 
 FEATURES, BATCHES, GUIDES, CONTROL_GUIDES = 15, 4, 4, 30
 
@@ -114,7 +115,8 @@ def test_features_of_channels():
 
 def test_the_command_writes_tables_and_figures(tiny_store, tmp_path):
     words = write_hits(tiny_store.path, tmp_path / "hits", load_config(overrides=["hits.pseudo_genes=5"]))
-    genes, facts = read_genes(tmp_path / "hits"), read_facts(tmp_path / "hits")
+    genes = pd.read_csv(tmp_path / "hits" / "genes.tsv", sep="\t", keep_default_na=False)
+    facts = json.loads((tmp_path / "hits" / "hits.json").read_text())
     assert facts["hits"] == genes["is_hit"].sum() and f"of {len(genes)} genes" in words
     assert set(genes["gene_symbol"]) == set(tiny_store.perturbations[:-1])
     guides = pd.read_csv(tmp_path / "hits" / "guides.tsv", sep="\t")
@@ -126,4 +128,23 @@ def test_the_command_writes_tables_and_figures(tiny_store, tmp_path):
     (tmp_path / "other" / "mine.txt").write_text("mine")
     with pytest.raises(GrapeOpsError, match="other things than hits"):
         write_hits(tiny_store.path, tmp_path / "other", load_config())
-    json.loads((tmp_path / "hits" / "hits.json").read_text())
+
+
+def test_learned_features_are_read_on_cells_that_the_network_has_not_seen(tiny_store, tmp_path, monkeypatch):
+    seen = []
+    plain = fit_classifier.train_classifier
+
+    def noted(store, settings, seed, cells, **more):
+        seen.append(cells)
+        return plain(store, settings, seed, cells, **more)
+
+    monkeypatch.setattr(fit_classifier, "train_classifier", noted)
+    few = ("init.classifier={width: 4, max_width: 8, steps: 2, batch_size: 8}", "accelerator=cpu")
+    config = load_config(overrides=["hits.features=learned", *(f"train.{setting}" for setting in few)])
+    first, second = cell_features(tiny_store, config)
+    for cells, features in zip(seen, (first, second), strict=True):
+        assert not np.isin(features.cells, cells).any() and len(cells) + len(features.cells) == len(tiny_store)
+    assert np.array_equal(np.sort(np.concatenate([first.cells, second.cells])), np.arange(len(tiny_store)))
+    write_hits(tiny_store.path, tmp_path / "hits", config)
+    genes = pd.read_csv(tmp_path / "hits" / "genes.tsv", sep="\t")
+    assert genes["p_value"].between(0, 1).all() and "top_channel" not in genes

@@ -93,7 +93,8 @@ def test_inspect_tells_what_is_doubtful(tmp_path: Path) -> None:
 
 def test_inspect_tells_the_size_of_a_pixel_and_a_setting_that_contradicts_it(tmp_path: Path) -> None:
     write_table(tmp_path, draw_screen())
-    assert "Pixel: of unknown size (screen.pixel_size" in str(inspect_screen(tmp_path, PLAIN))
+    unknown = "Pixel: of unknown size (screen.pixel_size gives it in µm, for scale bars)"
+    assert unknown in str(inspect_screen(tmp_path, PLAIN))
     for file in tmp_path.glob("tiles/*/*.tif"):
         pixels = tifffile.imread(file)
         metadata = {"axes": "CYX", "PhysicalSizeX": 0.325, "PhysicalSizeXUnit": "µm"}

@@ -81,7 +81,7 @@ def _statistics(store: CropStore) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _learned(store: CropStore, config: Config) -> Iterator[CellFeatures]:
-    """Hidden layer of two classifiers, each read on the half of every guide's cells that it has not seen."""
+    """Hidden layer of two classifiers, each read on the half of every gene's cells that it has not seen."""
     import torch
 
     from grape_ops.cells.batches import StandardizedCrops

@@ -9,12 +9,8 @@ out/
   channels.png, .pdf  significance of the hits by channel, where features name channels
 """
 
-import json
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from grape_ops import __version__
 from grape_ops.artifacts.atomic import draft_of, write_json
@@ -96,19 +92,3 @@ def write_hits(store_path: Path, out: Path, config: Config) -> str:
         f"{len(hits)} of {len(found.genes)} genes have a phenotype (q < {config.hits.q_value:g})"
         f"{': ' + first if len(hits) else ''}.\n{calibration}\nTables and figures: {out}"
     )
-
-
-def read_genes(folder: Path) -> pd.DataFrame:
-    """Read ``genes.tsv``: no gene symbol is ever taken for a missing number."""
-    table = pd.read_csv(folder / GENES_TSV, sep="\t", keep_default_na=False, na_values={})
-    words = ("gene_symbol", "is_hit", "top_channel")
-    numbers = [name for name in table.columns if name not in words]
-    table[numbers] = table[numbers].replace("", np.nan).astype(float)
-    table["is_hit"] = table["is_hit"].astype(str) == "True"
-    return table
-
-
-def read_facts(folder: Path) -> dict[str, Any]:
-    """Read ``hits.json``."""
-    found: dict[str, Any] = json.loads((folder / HITS_JSON).read_text())
-    return found

@@ -6,7 +6,6 @@ cells do not count. Rows that are guides, or cells of another segmentation, coun
 """
 
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.methods.cell_matching import LEAST_FOUND, key_columns, match_rows
 from grape_ops.methods.gene_profiles import Blocks, CellProfiles, gene_profiles, in_words
 from grape_ops.methods.method import NOTES, Method, Task
+from grape_ops.methods.vector_files import DAMAGE
 from grape_ops.schema import CONTROL_LABEL, GENE, PLATE, WELL
 from grape_ops.screen.columns import CANDIDATES, COORDINATES
 from grape_ops.screen.controls import MARKS, find_controls
@@ -31,18 +31,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _ROWS_AT_ONCE = 65_536
-# What reading a damaged parquet or text file raises.
-_DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    NotImplementedError,
-    OverflowError,
-    MemoryError,
-    zlib.error,
-)
 LEAST_GENES = 0.5  # share of the store's genes; with fewer, it is a table of another screen
 # Numbers that say which cell it is, where it lies, or how well it was read.
 _NO_FEATURE = re.compile(
@@ -235,7 +223,7 @@ def _parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]:
             if len(twice):
                 raise ValueError(f"it has the column {twice[0]} more than once")
             yield part
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise GrapeOpsError(f"{file} cannot be read as a table of features: {error}") from None
 
 

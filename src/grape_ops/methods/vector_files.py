@@ -110,7 +110,7 @@ def _npz(path: Path) -> tuple[list[str], np.ndarray]:
                 _check_announced(packed, member.filename, member.file_size)
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise GrapeOpsError(f"{path} cannot be read as .npz: {error}") from None
     names = [a for a in arrays.values() if a.ndim == 1 and a.dtype.kind in "US"]
     tables = [a for a in arrays.values() if a.ndim == 2 and a.dtype.kind in "fiu"]
@@ -138,14 +138,15 @@ def _h5ad(path: Path) -> tuple[list[str], np.ndarray]:
     return [str(name) for name in adata.obs_names], matrix.astype(np.float32)
 
 
-# What reading a damaged zip of arrays raises.
-_DAMAGE = (
+# What reading damaged arrays, tables and archives raises.
+DAMAGE = (
     OSError,
     EOFError,
     ValueError,
     TypeError,
     LookupError,
     NotImplementedError,
+    OverflowError,
     MemoryError,
     SyntaxError,
     RuntimeError,

@@ -243,9 +243,12 @@ def _hits_step(store: Path, folder: Path, config: Config, cut: Step) -> Step:
         except NothingToTest as error:  # cells without guides, a single control guide: no reason to stop the rest
             note(f"Hits are left out: {error}")
 
-    decisive: list[Any] = [config.seed, config.hits.decisive(), config.features.decisive()]
-    if config.hits.features == "learned":
-        decisive.append(config.train.init.classifier.decisive())
+    read = {
+        "statistics": [],
+        "engineered": [config.features.decisive()],
+        "learned": [config.train.init.classifier.decisive(), config.train.precision],
+    }
+    decisive = [config.seed, config.hits.decisive(), read[config.hits.features]]
     return Step("hits", [cut.fingerprint, decisive], (folder,), act)
 
 

@@ -65,11 +65,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=lambda text: [int(word) for word in text.split(",")], default=[0, 1, 2, 3, 4])
     parser.add_argument("--recipe", default="recommended", help="a preset without its ending, or an ablation")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="one setting; repeatable")
     parser.add_argument("--quick", action="store_true", help="one seed, a few steps: shows that it runs")
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep stores and runs; what is there is kept")
     parser.add_argument("--out", required=True, help="JSON file to write")
     options = parser.parse_args()
     seeds = options.seeds[:1] if options.quick else options.seeds
+    overrides = [*options.set, *(QUICK if options.quick else [])]
     scores: dict[str, list] = {}
     with tempfile.TemporaryDirectory() as scratch:
         work = options.work or Path(scratch)
@@ -77,7 +79,7 @@ def main() -> None:
         pool = Pool(work)
         for seed in seeds:
             store = pool.store(seed, work / f"seed{seed}" / "store")
-            config = read_recipe(options.recipe, QUICK if options.quick else [], seed)
+            config = read_recipe(options.recipe, overrides, seed)
             run, _ = trained(store, recipe_folder(work, seed, options.recipe, config, store), config)
             restyler = Restyler.open(run, store.path, ema=config.generate.ema)
             truth = load_truth(str(store.path / TRUTH_FILE))
@@ -94,7 +96,7 @@ def main() -> None:
         gap = against.get(name)
         text = f"{gap['map']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})" if gap else ""
         print(f"{name:18}" + "".join(f"{row[metric]:10.3f}" for metric in METRICS) + f"{text:>32}")
-    chosen = {"seeds": seeds, "recipe": options.recipe}
+    chosen = {"seeds": seeds, "recipe": options.recipe, "settings": overrides}
     write_record(options.out, "read_outs", figures | {"against_initialisation": against} | chosen)
 
 

@@ -17,7 +17,10 @@ import torch
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.config import Config, load_config
+from grape_ops.errors import GrapeOpsError
+from grape_ops.runner.jobs import Job
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
+from grape_ops.train import memory
 
 TINY_GENES = ("AAA", "BBB", "CCC", "DDD")
 
@@ -112,6 +115,44 @@ def signal_when(happened: Callable[[], bool], number: int) -> Iterator[None]:
 @pytest.fixture(name="signal_when")
 def _signal_when() -> Callable[[Callable[[], bool], int], AbstractContextManager[None]]:
     return signal_when
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _count_memory_once() -> Iterator[None]:
+    """Count what a training takes once for networks and batches of the same size: it is half of a tiny training."""
+    count, counted = memory.memory_needed, {}
+    steps = {"steps", "checkpoint_every", "keep_checkpoints", "keep_every", "log_every", "evaluate_every"}
+
+    def remembered(store: CropStore, config: Config) -> memory.Need:
+        cells = (len(store), len(store.perturbations), store.channels, store.crop_size, store.pixel_type)
+        key = (*cells, config.model.model_dump_json(), config.train.model_dump_json(exclude=steps))
+        if key not in counted:
+            counted[key] = count(store, config)
+        return counted[key]
+
+    memory.memory_needed = remembered
+    yield
+    memory.memory_needed = count
+
+
+@pytest.fixture
+def jobs_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do the jobs of a command here, one after the other: starting a process for each takes seconds.
+
+    That jobs run in processes of their own is tested in tests/runner and tests/benchmark.
+    """
+    from grape_ops.runner import processes
+    from grape_ops.runner.worker import work
+
+    def run(_: object, job: Job, __: object) -> str:
+        try:
+            work(job.folder)
+        except GrapeOpsError as error:
+            return str(error)
+        return ""
+
+    monkeypatch.setattr(processes, "core_count", lambda: 1)
+    monkeypatch.setattr(processes._Processes, "_run", run)
 
 
 @pytest.fixture(autouse=True, scope="session")

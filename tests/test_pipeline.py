@@ -141,6 +141,7 @@ def test_cells_that_cannot_be_tested_stop_no_pipeline(done: Path, monkeypatch, c
     run_pipeline(write_plan(done))
 
 
+@pytest.mark.usefixtures("jobs_in_this_process")
 def test_trust_compares_maps_of_both_halves_of_the_cells(done: Path, capsys: pytest.CaptureFixture[str]):
     plan = write_plan(done, trust=True)
     run_pipeline(plan)

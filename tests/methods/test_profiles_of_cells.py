@@ -73,6 +73,7 @@ def test_a_half_is_made_from_its_own_cells_however_the_table_is_ordered(store, t
     assert other.shape != first.shape or not np.allclose(np.abs(other.X), np.abs(first), atol=1e-2)
 
 
+@pytest.mark.usefixtures("jobs_in_this_process")
 def test_pure_noise_is_not_reproduced_by_trust(store, tmp_path):
     config = task(store, tmp_path, table_of(store)).config
     said = split_half(store.path, tmp_path / "trust", ["profiles"], config, at_a_time=1)

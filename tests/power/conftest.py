@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
+from grape_ops.power.planted_store import Source, read_source
 
 SIZE, CHANNELS = 40, ("DNA", "actin")
 
@@ -43,6 +44,12 @@ def write_controls(folder: Path, n: int) -> CropStore:
 @pytest.fixture(scope="session")
 def controls(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
     return write_controls(tmp_path_factory.mktemp("controls") / "store", 240)
+
+
+@pytest.fixture(scope="session")
+def source(controls: CropStore) -> Source:
+    """The control cells with their nuclei found and their traits measured, which takes a second."""
+    return read_source(controls)
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ def words(settings: list[str]) -> list[str]:
     return [word for setting in settings for word in ("--set", setting)]
 
 
+@pytest.mark.usefixtures("jobs_in_this_process")
 def test_the_command_writes_curves_and_limits_and_goes_on(controls: CropStore, tmp_path: Path) -> None:
     out = tmp_path / "calibration"
     call = ["calibrate", str(controls.path), "--out", str(out), *words(SMALL)]
@@ -56,6 +57,7 @@ def test_the_command_writes_curves_and_limits_and_goes_on(controls: CropStore, t
     assert all(file.stat().st_mtime_ns == time for file, time in made.items())
 
 
+@pytest.mark.usefixtures("jobs_in_this_process")
 def test_other_settings_in_the_same_folder_mix_with_nothing(controls: CropStore, tmp_path: Path) -> None:
     few = [*SMALL, "calibrate.effect_sizes=[4]", "calibrate.cells_tried=[25]"]
     few += ["calibrate.screens=1"]

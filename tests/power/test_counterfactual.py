@@ -15,7 +15,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.power import closeness
 from grape_ops.power.counterfactual import Counterfactuals, choose_cells, plant_counterfactuals
 from grape_ops.power.design import draw_design
-from grape_ops.power.planted_store import SOURCE, read_source, write_planted_store
+from grape_ops.power.planted_store import SOURCE, Source, write_planted_store
 
 FEW = {"complexes": 3, "genes_per_complex": 2, "cells_per_gene": 20, "control_cells": 60, "effect_size": 4.0}
 SETTINGS = CalibrateSettings(**FEW)
@@ -83,8 +83,9 @@ def test_strength_counts_only_traits_that_the_gene_changes() -> None:
     assert strengths == {"size": pytest.approx(0.5), "foci": pytest.approx(0.5)}
 
 
-def test_restyled_cells_are_in_no_store_and_the_seed_draws_them(controls: CropStore, tmp_path: Path) -> None:
-    source = read_source(controls)
+def test_restyled_cells_are_in_no_store_and_the_seed_draws_them(
+    controls: CropStore, source: Source, tmp_path: Path
+) -> None:
     design = write_planted_store(source, SETTINGS, 0, tmp_path / "store")
     store = CropStore.open(tmp_path / "store")
     made = plant_counterfactuals(source, design, store, 8)
@@ -99,8 +100,7 @@ def test_restyled_cells_are_in_no_store_and_the_seed_draws_them(controls: CropSt
     np.testing.assert_array_equal(again.planted, plant_counterfactuals(source, design, store, 8).planted)
 
 
-def test_too_few_cells_are_said_with_the_settings_that_mend_it(controls: CropStore) -> None:
-    source = read_source(controls)
+def test_too_few_cells_are_said_with_the_settings_that_mend_it(source: Source) -> None:
     design = draw_design(source.batch_codes, len(source.traits), SETTINGS, 0)
     free = len(source.cells) - len(design.source)
     with pytest.raises(GrapeOpsError, match=rf"leaves {free} to be restyled; calibrate.restyled_cells asks for 500"):

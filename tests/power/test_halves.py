@@ -8,17 +8,17 @@ from typer.testing import CliRunner
 from grape_ops.cells.store import CropStore
 from grape_ops.cli import app
 from grape_ops.config import CalibrateSettings
-from grape_ops.power.planted_store import read_source, write_planted_store
+from grape_ops.power.planted_store import Source, write_planted_store
 from grape_ops.power.split_half import draw_halves, write_half
 
 
 @pytest.fixture(scope="module")
-def planted(controls: CropStore, tmp_path_factory: pytest.TempPathFactory) -> CropStore:
+def planted(source: Source, tmp_path_factory: pytest.TempPathFactory) -> CropStore:
     settings = CalibrateSettings(
         complexes=3, genes_per_complex=2, cells_per_gene=25, control_cells=60, effect_size=4, penetrance=1
     )
     out = tmp_path_factory.mktemp("planted") / "store"
-    write_planted_store(read_source(controls), settings, 0, out)
+    write_planted_store(source, settings, 0, out)
     return CropStore.open(out)
 
 
@@ -37,6 +37,7 @@ def test_halves_are_disjoint_whole_and_alike(planted: CropStore, tmp_path: Path)
         assert store.batches == planted.batches
 
 
+@pytest.mark.usefixtures("jobs_in_this_process")
 def test_strong_effects_are_reproduced_and_noise_is_not(planted: CropStore, tmp_path: Path) -> None:
     call = ["trust", str(planted.path), "--out", str(tmp_path / "trust"), "--methods", "statistics,random"]
     answer = CliRunner().invoke(app, call)

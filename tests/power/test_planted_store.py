@@ -9,13 +9,14 @@ from grape_ops.config import CalibrateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth import load_truth
 from grape_ops.power.design import draw_design, draw_shifts
-from grape_ops.power.planted_store import read_source, write_planted_store
+from grape_ops.power.planted_store import Source, write_planted_store
 
 SMALL = CalibrateSettings(complexes=3, genes_per_complex=2, cells_per_gene=20, control_cells=40)
 
 
-def test_a_planted_store_is_an_ordinary_store_with_its_truth(controls: CropStore, tmp_path: Path) -> None:
-    source = read_source(controls)
+def test_a_planted_store_is_an_ordinary_store_with_its_truth(
+    controls: CropStore, source: Source, tmp_path: Path
+) -> None:
     design = write_planted_store(source, SMALL, 0, tmp_path / "planted")
     store = CropStore.open(tmp_path / "planted")
     store.verify()
@@ -29,8 +30,7 @@ def test_a_planted_store_is_an_ordinary_store_with_its_truth(controls: CropStore
     np.testing.assert_array_equal(changed, store.cells["shows_effect"])
 
 
-def test_the_same_seed_gives_the_same_pixels(controls: CropStore, tmp_path: Path) -> None:
-    source = read_source(controls)
+def test_the_same_seed_gives_the_same_pixels(source: Source, tmp_path: Path) -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         write_planted_store(source, SMALL, seed, tmp_path / name)
     pixels = [CropStore.open(tmp_path / name).read(np.arange(100)) for name in "abc"]
@@ -80,7 +80,7 @@ def test_too_few_cells_name_the_settings() -> None:
         draw_design(np.zeros(5000, np.int64), 4, CalibrateSettings(), 0)
 
 
-def test_a_folder_in_use_is_refused(controls: CropStore, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_refused(source: Source, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("x")
     with pytest.raises(GrapeOpsError, match="not an empty folder"):
-        write_planted_store(read_source(controls), SMALL, 0, tmp_path)
+        write_planted_store(source, SMALL, 0, tmp_path)

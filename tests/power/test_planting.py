@@ -3,16 +3,11 @@ import pytest
 
 from grape_ops.cells.store import CropStore
 from grape_ops.power.anatomy import find_anatomy
-from grape_ops.power.planted_store import Source, read_source
+from grape_ops.power.planted_store import Source
 from grape_ops.power.planting import plant
 from grape_ops.power.traits import list_traits, measure
 
 NAMES = [trait.name for trait in list_traits(("DNA", "actin"), 0)]
-
-
-@pytest.fixture(scope="module")
-def source(controls: CropStore) -> Source:
-    return read_source(controls)
 
 
 def moved_by(source: Source, name: str, units: float) -> np.ndarray:

@@ -183,7 +183,7 @@ def checked(tmp_path_factory):
     cells[IS_CONTROL], cells[ROW] = cells[GENE] == CONTROL_LABEL, range(len(cells))
     write_store(folder / "store", {"s": crops}, cells, ["DNA", "actin"])
     train(folder / "store", folder / "run", load_config(overrides=TINY))
-    found = write_check(folder / "run", folder / "store", folder / "out", QUICK, FeatureSettings(), seed=1)
+    found = write_check(folder / "run", folder / "store", folder / "out", QUICK, FeatureSettings(workers=1), seed=1)
     return folder, found
 
 
@@ -222,7 +222,7 @@ def test_values_and_figures_of_the_check(checked):
 
 def test_an_interrupted_check_goes_on_to_the_same_result(checked, tmp_path, monkeypatch):
     folder, _ = checked
-    arguments = (folder / "run", folder / "store", tmp_path / "out", QUICK, FeatureSettings())
+    arguments = (folder / "run", folder / "store", tmp_path / "out", QUICK, FeatureSettings(workers=1))
     seen = []
 
     def stop(control, *rest):
@@ -248,11 +248,11 @@ def test_an_interrupted_check_goes_on_to_the_same_result(checked, tmp_path, monk
 def test_the_command_says_how_many(checked):
     folder, _ = checked
     arguments = [folder / "run", folder / "store", "--out", folder / "again", "--genes", "PLAIN", "--cells", 24]
-    quick = ["--set", "generate.trees=20", "--set", "generate.bootstrap=5"]
+    quick = [w for name in ("generate.trees=20", "generate.bootstrap=5", "features.workers=1") for w in ("--set", name)]
     result = CliRunner().invoke(app, ["phenotype", *map(str, arguments), *quick])
     assert result.exit_code == 0 and "0 of 1 genes differ significantly from control" in result.output
 
 
 def test_the_control_has_no_phenotype(tiny_run, tiny_store, tmp_path):
     with pytest.raises(GrapeOpsError, match="control has no phenotype"):
-        write_check(tiny_run.path, tiny_store.path, tmp_path, QUICK, FeatureSettings(), genes=["control"])
+        write_check(tiny_run.path, tiny_store.path, tmp_path, QUICK, FeatureSettings(workers=1), genes=["control"])

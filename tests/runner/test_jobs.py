@@ -61,6 +61,7 @@ def job_of(method: str, config: Config, store, work: Path) -> Job:
     return Job.of(method, 0, config, store.path, store_fingerprint(store), work)
 
 
+@pytest.mark.usefixtures("jobs_in_this_process")
 def test_a_job_is_found_again_by_all_that_decides_it(tiny_store, tmp_path):
     do_jobs([job_of("random", load_config(), tiny_store, tmp_path)], "test", 1)
     assert job_of("random", load_config(None, ["train.steps=7"]), tiny_store, tmp_path).finished
@@ -77,6 +78,7 @@ def test_a_file_that_a_method_reads_counts(tiny_store, tmp_path):
     assert job_of("gene2vec", config, tiny_store, tmp_path).identity != before
 
 
+@pytest.mark.usefixtures("jobs_in_this_process")
 @pytest.mark.parametrize("torn", ["", "null", '{"identity": ', "[1]"])
 def test_a_torn_note_of_what_is_done_means_not_done(tiny_store, tmp_path, torn):
     job = job_of("random", load_config(), tiny_store, tmp_path)
@@ -95,6 +97,7 @@ def test_a_job_that_another_process_does_is_said_to_be(tiny_store, tmp_path):
     assert job.finished
 
 
+@pytest.mark.usefixtures("jobs_in_this_process")
 def test_maps_that_the_settings_ask_for_come_main_one_first(tiny_store, tiny_config, tmp_path):
     tree = tiny_config.model_dump()
     start = {"kind": "classifier", "classifier": {"steps": 3, "width": 4, "max_width": 8, "batch_size": 8}}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_fabric import Fabric
+from one_step import main as one_step
 from safetensors.torch import load_file
 
 from grape_ops.cells.batches import BatchLoader, Sampler, StandardizedCrops, hold_out
@@ -85,9 +86,9 @@ def test_two_processes_have_the_gradient_of_one_on_the_joined_batch(tiny_store, 
     file = tmp_path / "config.yaml"
     file.write_text(dump_config(tiny_config))
     script = Path(__file__).parent / "one_step.py"
-    for processes in ("1", "2"):
-        run(sys.executable, script, tiny_store.path, file, processes, tmp_path / processes)
-    one, two = (load_file(tmp_path / processes) for processes in ("1", "2"))
+    one_step(tiny_store.path, file, 1, tmp_path / "1")
+    run(sys.executable, script, tiny_store.path, file, 2, tmp_path / "2")
+    one, two = (load_file(tmp_path / name) for name in ("1", "2"))
     assert one.keys() == two.keys()
     for name, gradient in one.items():
         torch.testing.assert_close(two[name], gradient, rtol=1e-6, atol=1e-12, msg=name)
@@ -96,10 +97,11 @@ def test_two_processes_have_the_gradient_of_one_on_the_joined_batch(tiny_store, 
 def test_two_processes_train_like_one(tiny_store, tiny_config, tmp_path):
     file = tmp_path / "config.yaml"
     settings = ("train.steps=3", "train.accelerator=cpu", "train.log_every=1")
-    file.write_text(dump_config(changed(tiny_config, *settings)))
-    for devices in (1, 2):
-        command = ("-m", "grape_ops", "train", tiny_store.path, "--out", tmp_path / f"{devices}", "--config", file)
-        run(sys.executable, *command, "--set", f"train.devices={devices}")
+    config = changed(tiny_config, *settings)
+    file.write_text(dump_config(config))
+    train(tiny_store.path, tmp_path / "1", config)
+    command = ("-m", "grape_ops", "train", tiny_store.path, "--out", tmp_path / "2", "--config", file)
+    run(sys.executable, *command, "--set", "train.devices=2")
     one, two = (list(read_metrics(tmp_path / name / METRICS_FILE)) for name in ("1", "2"))
     # Adam turns gradients near zero into full steps of either sign, so that weights drift apart from the first update.
     for name in ("d_adversarial", "d_r1", "g_adversarial", "cycle", "style"):

@@ -235,8 +235,9 @@ def test_rates_fall_evenly_to_the_end_and_the_end_is_then_settled(tiny_store, ti
 
 
 def test_a_run_that_looks_through_a_classifier_goes_on_bit_for_bit(tiny_store, tiny_config, tmp_path, monkeypatch):
-    model = "model.generator={paints: change, gain: true, warp: 2, upsampling: bilinear}"
-    config = looking(tiny_config, model, "train.optimizer.falling=0.5")
+    changes = ("paints=change", "gain=true", "warp=2", "upsampling=bilinear")
+    model = [f"model.generator.{change}" for change in changes]
+    config = looking(tiny_config, *model, "train.optimizer.falling=0.5")
     whole = train(tiny_store.path, tmp_path / "whole", config)
     parts = stopped_and_resumed(tiny_store, config, tmp_path / "parts", 4, monkeypatch)
     for name in ("nets.safetensors", "average.safetensors", "optimizers.safetensors"):

@@ -208,7 +208,7 @@ def test_the_cycle_alone_learns_to_give_a_cell_back():
     parameters = [*nets.generator.parameters(), *nets.style_encoder.parameters(), *nets.mapping.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=3e-3)
     losses = []
-    for _ in range(120):
+    for _ in range(60):
         optimizer.zero_grad()
         fake = restyle(nets, batch).fake
         loss = (images - nets.generator(fake, nets.style_encoder(images))).abs().mean()

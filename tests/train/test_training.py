@@ -111,7 +111,7 @@ def test_kill_9_at_any_moment_then_resume_gives_the_same_bits(tiny_store, tiny_c
     file = tmp_path / "config.yaml"
     file.write_text(dump_config(config))
     killed = start_training(tiny_store.path, tmp_path / "killed", file)
-    moment = int(rng.integers(5, 60))
+    moment = int(rng.integers(5, 25))
     wait_for_step(killed, tmp_path / "killed", moment)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
@@ -256,7 +256,8 @@ def test_an_interruption_is_a_user_error_with_the_shells_code():
 
 def test_the_networks_learn_what_distinguishes_the_genes(tiny_store, tiny_config, tmp_path):
     """With bright and dim genes, D's margin between right and wrong gene grows above zero on real crops."""
-    run = train(tiny_store.path, tmp_path, changed(tiny_config, "train.steps=150", "train.ema.enabled=false"))
+    off = ("train.ema.enabled=false", "train.evaluate_every=0")
+    run = train(tiny_store.path, tmp_path, changed(tiny_config, "train.steps=150", "train.checkpoint_every=150", *off))
     store = CropStore.open(tiny_store.path)
     nets = run.build()
     restore_nets(checkpoints(run.path)[-1], nets, averaged=False)

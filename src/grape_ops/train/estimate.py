@@ -1,12 +1,14 @@
 """What a training will cost, before anyone commits days: sizes, multiply-adds, memory, and time from a few steps."""
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -20,6 +22,9 @@ from grape_ops.train.initialize import classifiers_to_train
 from grape_ops.train.loop import fresh_state, iterate, start_engine
 from grape_ops.train.memory import Need, crops_at_a_time, free_on, in_gib, memory_needed, networks_of
 from grape_ops.train.step import Objectives
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 TIMED_STEPS = 3
 # A batch of the paper's takes minutes and tens of GiB on a CPU. Time is proportional to the batch, so that fewer

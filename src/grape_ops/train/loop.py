@@ -1,14 +1,15 @@
 """Training (section 3.5), as labelled stages. The only file that knows the engine, lightning-fabric."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from grape_ops.artifacts.atomic import locked
@@ -29,6 +30,9 @@ from grape_ops.train.recipe import GRAPE, Recipe
 from grape_ops.train.run import Run, open_run, prepare_run
 from grape_ops.train.step import Objectives, Terms, frozen
 from grape_ops.train.watch import MapMonitor, Memory, Watch
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Result = TypeVar("Result")
 
@@ -198,6 +202,8 @@ def start_engine(settings: TrainSettings) -> Fabric:
     if settings.accelerator == "cuda" and not torch.cuda.is_available():
         raise GrapeOpsError("train.accelerator=cuda, but torch sees no GPU here. Set it to auto or cpu.")
     torch.set_num_threads(settings.threads or max(core_count() // settings.devices, 1))
+    from lightning_fabric import Fabric  # takes seconds, and only training needs it
+
     fabric = Fabric(
         accelerator=settings.accelerator,
         devices=settings.devices,

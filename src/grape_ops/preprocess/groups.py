@@ -4,33 +4,15 @@ All three are lists of table columns; a group is one combination of their values
 Legend: N cells of a well, T tiles of the screen.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL
-from grape_ops.screen.screen import Screen
 
 TILE_KEY = [PLATE, WELL, TILE]
-
-
-def each_well(screen: Screen) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """Go through the cell table a (plate, well) at a time, so that it need not be in memory as a whole."""
-    if screen.parts is not None:
-        for place in screen.parts.wells:
-            yield place, screen.parts.read(*place)
-        return
-    for place, rows in rows_of_wells(screen.cells).items():
-        yield place, screen.cells.iloc[rows]
-
-
-def rows_of_wells(cells: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
-    """Rows of each (plate, well) in a table in memory, sorted by well."""
-    indices: dict[Any, Any] = dict(cells.groupby([PLATE, WELL], sort=True).indices)
-    return {(str(plate), str(well)): rows for (plate, well), rows in indices.items()}
 
 
 class TilePlaces:

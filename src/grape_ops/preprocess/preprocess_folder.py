@@ -20,7 +20,7 @@ def preprocess_folder(
 ) -> PreprocessReport:
     """Read a screen and cut it into a store, see ``preprocess``; a well of the cell table is in memory at a time."""
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps for itself what was freed, stretch after stretch
-    with tempfile.TemporaryDirectory(prefix="grape-ops-") as parts:
+    with tempfile.TemporaryDirectory(prefix="grape-ops-") as folder:
         # Workers elsewhere have other working folders.
-        screen = open_screen(root.resolve() if scheduler else root, config.screen, parts=Path(parts) / "cells")
+        screen = open_screen(root.resolve() if scheduler else root, config.screen, Path(folder) / "cells")
         return preprocess(screen, out.resolve() if scheduler else out, config.preprocess, resume, overwrite, scheduler)

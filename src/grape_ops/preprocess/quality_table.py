@@ -77,7 +77,7 @@ def quality_records(
         for problem in problems.found
         if not problem.what.startswith("cells")  # these are counted as cells already
     ]
-    return as_records([*screen.quality, *cells, *causes, *warn_dead_channels(dead)])
+    return as_records([*screen.cells.quality, *cells, *causes, *warn_dead_channels(dead)])
 
 
 def check_not_empty(kept: int, of: int, dropped: Mapping[str, int]) -> None:

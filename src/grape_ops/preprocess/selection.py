@@ -14,7 +14,7 @@ import pandas as pd
 from grape_ops.cells.writer import shard_names
 from grape_ops.config import PreprocessSettings
 from grape_ops.preprocess.crops import corner, near_edge, outside
-from grape_ops.preprocess.groups import TilePlaces, batch_of_cells, each_well, rows_of_wells
+from grape_ops.preprocess.groups import TilePlaces, batch_of_cells
 from grape_ops.preprocess.measurement import LARGEST_TILE, WINDOW
 from grape_ops.preprocess.problems import Problems
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
@@ -113,7 +113,7 @@ class Selector:
     def choose(self, problems: Problems) -> Choice:
         """Count what will be kept; notes cells outside their tile and batches without controls as problems."""
         choice, astray = Choice(), []
-        for place, cells in each_well(self.screen):
+        for place, cells in self.screen.cells:
             _, batch, reason = self._judge(place, cells)
             astray += name_places(cells[reason == "outside its tile"])
             choice.dropped.update(reason[reason != ""].tolist())
@@ -128,21 +128,12 @@ class Selector:
     def wells(self, choice: Choice) -> Iterator[Well]:
         """Arrange the kept cells of each well, in the order of shards."""
         names = {(plate, well): name for (plate, well), name in shard_names(choice.wells).items()}
-        for place, cells in self._in_order(names):
+        for place in sorted(names, key=names.__getitem__):
+            cells = self.screen.cells.of(*place)
             tile, batch, reason = self._judge(place, cells)
             kept = (reason == "") & ~np.isin(batch, list(choice.bare))
             if kept.any():
                 yield self._arranged(cells[kept], tile[kept], batch[kept], names[place])
-
-    def _in_order(self, names: dict[tuple[str, str], str]) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-        places = sorted(names, key=names.__getitem__)
-        if self.screen.parts is not None:
-            for place in places:
-                yield place, self.screen.parts.read(*place)
-            return
-        rows = rows_of_wells(self.screen.cells)
-        for place in places:
-            yield place, self.screen.cells.iloc[rows[place]]
 
     def _judge(self, place: tuple[str, str], cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tile, batch and reason to leave it out ("" for none) of each cell: (N,), (N,), (N,)."""

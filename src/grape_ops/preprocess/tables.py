@@ -13,7 +13,7 @@ import pyarrow as pa
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.crops import outside
-from grape_ops.preprocess.groups import TILE_KEY, TileGrouping, TilePlaces, batch_of_cells, each_well
+from grape_ops.preprocess.groups import TILE_KEY, TileGrouping, TilePlaces, batch_of_cells
 from grape_ops.preprocess.measurement import TileGroups
 from grape_ops.preprocess.problems import Problems
 from grape_ops.preprocess.selection import name_places
@@ -103,6 +103,9 @@ def look_over(screen: Screen, settings: PreprocessSettings) -> Tables:
     ------
     GrapeOpsError : a column is missing, or cannot be what a setting wants of it.
     """
+    missing = [column for column in NEEDED if column not in screen.cells.columns]
+    if missing:
+        raise GrapeOpsError(f"The screen's cell table lacks the columns {', '.join(missing)}.")
     tables = Tables(TilePlaces(screen.tiles))
     groupings = [
         TileGrouping(screen.tiles, part.columns, f"preprocess.{name}.columns")
@@ -115,8 +118,8 @@ def look_over(screen: Screen, settings: PreprocessSettings) -> Tables:
     used = np.zeros(len(screen.tiles), bool)
     with_cells: set[str] = set()
     with_controls: set[str] = set()
-    for place, cells in each_well(screen):
-        _refuse(cells)
+    for place, cells in screen.cells:
+        _check_kinds(cells)
         tables.n_cells += len(cells)
         _take_down(digest, cells, decisive)
         tile = tables.places.of(place, cells)
@@ -126,14 +129,13 @@ def look_over(screen: Screen, settings: PreprocessSettings) -> Tables:
         batch = batch_of_cells(screen.tiles, cells, tile, settings.batch_columns)
         with_cells |= set(batch)
         with_controls |= set(batch[cells[IS_CONTROL].to_numpy(bool)])
-        tables.nameless += [f"row {row}" for row in cells.index[cells[GENE].isna()]]
+        tables.nameless += [f"row {row} of {' '.join(place)}" for row in cells.index[cells[GENE].isna()]]
         lost = cells.loc[tile < 0, TILE_KEY].drop_duplicates()
         tables.unlisted |= dict.fromkeys(" ".join(map(str, row)) for row in lost.to_numpy())
         if tables.first is None and (tile >= 0).any():
             first = int(tile[tile >= 0][0])
             tables.first = first, cells[tile == first]
     if not tables.n_cells:
-        _refuse(screen.cells)
         raise GrapeOpsError("The screen's cell table has no cells.")
     tables.groups = TileGroups(*(grouping.names(used) for grouping in groupings))
     tables.fingerprint = digest.hexdigest()
@@ -144,10 +146,7 @@ def look_over(screen: Screen, settings: PreprocessSettings) -> Tables:
     return tables
 
 
-def _refuse(cells: pd.DataFrame) -> None:
-    missing = [column for column in NEEDED if column not in cells]
-    if missing:
-        raise GrapeOpsError(f"The screen's cell table lacks the columns {', '.join(missing)}.")
+def _check_kinds(cells: pd.DataFrame) -> None:
     try:
         pa.Table.from_pandas(cells, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:

@@ -112,20 +112,19 @@ def inspect_screen(root: Path, settings: ScreenSettings, batch_columns: Sequence
     GrapeOpsError : the folder is of no layout, or its tables do not fit.
     """
     name = settings.layout if settings.layout != "auto" else recognise_layout(root) or "auto"
-    with tempfile.TemporaryDirectory() as parts:
-        screen = open_screen(root, settings, Path(parts))
-        found = Inspection(name, screen, tiles=len(screen.tiles), quality=screen.quality)
+    with tempfile.TemporaryDirectory() as folder:
+        screen = open_screen(root, settings, Path(folder))
+        found = Inspection(name, screen, tiles=len(screen.tiles), quality=screen.cells.quality)
         heads = _look_at_heads(screen, found) if screen.read_crops is None else {}
         batches, with_controls, astray = set(), set(), 0
-        for place in screen.wells:
-            cells = screen.cells_of(*place)
+        for _, cells in screen.cells:
             astray += _count_well(cells, heads, found)
             names = _batches(cells, batch_columns)
             batches |= set(names)
             with_controls |= set(names[cells[IS_CONTROL].to_numpy(bool)])
         if screen.read_crops is not None:
             found.size = _crop_size(screen, found)
-    found.plates, found.wells = len({plate for plate, _ in screen.wells}), len(screen.wells)
+    found.plates, found.wells = len({plate for plate, _ in screen.cells.wells}), len(screen.cells.wells)
     bare = sorted(batches - with_controls)
     if bare:
         found.doubts.append(
@@ -193,7 +192,7 @@ def _look_at_heads(screen: Screen, found: Inspection) -> dict[tuple[str, str, st
 
 
 def _crop_size(screen: Screen, found: Inspection) -> tuple[int, int] | None:
-    cells = screen.cells_of(*screen.wells[0]).head(1)
+    cells = screen.cells.of(*screen.cells.wells[0]).head(1)
     assert screen.read_crops is not None
     try:
         crop = screen.read_crops(cells)
@@ -220,7 +219,7 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
             f"guide ({cells:,} cells): {_listed(sorted(ghosts))}. To leave them out: --set screen.ghost_guides=drop."
         )
     doubts += doubts_of_names([*found.genes, *found.guides])
-    doubts += doubts_of_columns(screen.quality)
+    doubts += doubts_of_columns(found.quality)
     stated, given = known_pixel_size(screen), settings.pixel_size
     if stated and given and not np.isclose(stated, given, rtol=0.02):
         doubts.append(f"screen.pixel_size is {given:.4g} µm, and the images say {stated:.4g} µm; the setting wins.")

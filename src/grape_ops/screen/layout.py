@@ -18,7 +18,7 @@ class Layout:
     ----------
     sentence : what it is, for lists and messages.
     recognise : folder -> whether it is of this kind; looks at names only, so that it is quick.
-    read : folder, settings, folder for the parts of the cell table (None: it is held in memory) -> Screen.
+    read : folder, settings, folder to keep the cell table in (None: memory) -> Screen.
     """
 
     sentence: str

@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.screen.cell_parts import CellParts
-from grape_ops.screen.quality import Tally
+from grape_ops.screen.cell_table import CellTable
 
 _ASKED = 8  # tiles, of which the first may be missing
 # A row of the tile table -> (C, H, W). What a function as plain as this lacks, ``tile_header`` and
@@ -79,13 +78,10 @@ class Screen:
     root : folder it was read from.
     channels : names, in the order of a tile's first axis.
     cells : one row per cell: gene_symbol, sgRNA, plate, well, tile (strings), y, x (float, tile pixels), is_control.
-        Empty if the table is too large to be held and lies in ``parts``; ``cells_of`` serves both.
     tiles : one row per tile that the cell table or the folder names: plate, well, tile (strings), `path`
         (missing files are listed too, so that they can be reported).
     read_tile : a row of ``tiles`` -> (channels, height, width) array of the file's own integer type; raises
         GrapeOpsError naming the file when it cannot be read. See ``WindowedReader`` for reading less.
-    quality : what reading the tables met: how many cells, kept or dropped, by which setting.
-    parts : the cell table in files, one a (plate, well), if it was asked to be kept there.
     corrected : whether the tiles are flat-fielded already.
     crop_scaling : as the setting ``screen.crop_scaling``.
     read_crops : rows of the cell table -> ready crops, if the screen has those in place of tiles.
@@ -94,29 +90,13 @@ class Screen:
 
     root: Path
     channels: tuple[str, ...]
-    cells: pd.DataFrame
+    cells: CellTable
     tiles: pd.DataFrame
     read_tile: TileReader
-    quality: tuple[Tally, ...] = ()
-    parts: CellParts | None = None
     corrected: bool = False
     crop_scaling: str = "auto"
     read_crops: CropReader | None = None
     pixel_size: float | None = None
-
-    @property
-    def wells(self) -> list[tuple[str, str]]:
-        """Every (plate, well) that has cells, sorted."""
-        return (
-            self.parts.wells if self.parts else sorted(set(zip(self.cells["plate"], self.cells["well"], strict=True)))
-        )
-
-    def cells_of(self, plate: str, well: str) -> pd.DataFrame:
-        """Return the cells of one well, in the order of the table; only these are in memory if there are parts."""
-        if self.parts:
-            return self.parts.read(plate, well)
-        own = (self.cells["plate"] == plate) & (self.cells["well"] == well)
-        return self.cells[own].reset_index(drop=True)
 
 
 def known_pixel_size(screen: Screen) -> float | None:

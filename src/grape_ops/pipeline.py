@@ -293,7 +293,7 @@ def _simulate(screen: Path, config: Config) -> None:
 
 
 def _preprocess(screen: Path, store: Path, config: Config, resume: bool) -> None:
-    from grape_ops.preprocess.preprocess_folder import preprocess_folder
+    from grape_ops.preprocess.pipeline import preprocess_folder
 
     preprocess_folder(screen, store, config, resume=resume)
 

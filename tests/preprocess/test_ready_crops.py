@@ -118,7 +118,7 @@ def test_groups_smaller_than_a_well_have_their_own_percentiles_and_workers_send_
                 yield result
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("grape_ops.preprocess.cluster.Workers", Listening)
+        patch.setattr("grape_ops.preprocess.workers.Workers", Listening)
         preprocess(screen, tmp_path / "store", chosen)
     assert sent and max(sent) < 10_000
     store = CropStore.open(tmp_path / "store")

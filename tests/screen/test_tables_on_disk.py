@@ -10,12 +10,12 @@ from layout_writers import draw_screen, write_table
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.inspect import inspect_screen
+from grape_ops.screen.layout import walk
 from grape_ops.screen.layouts import open_screen
 from grape_ops.screen.screen import Screen
 from grape_ops.screen.spelling import is_ruined, loose
 from grape_ops.screen.table_files import read_whole
 from grape_ops.screen.table_reader import TableReader
-from grape_ops.screen.walk import walk
 
 PLAIN = ScreenSettings()
 DRAWN = draw_screen()

@@ -23,8 +23,7 @@ from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.truth import GroundTruth, load_pairs, load_truth
 from grape_ops.methods import Method, check_methods, find_methods, method_names
 from grape_ops.progress import note
-from grape_ops.runner.cost import mean_cost
-from grape_ops.runner.jobs import Job
+from grape_ops.runner.jobs import Job, mean_cost
 from grape_ops.runner.processes import do_jobs
 from grape_ops.schema import SCORES_CSV, SCORES_JSON
 from grape_ops.train.preflight import announce_trainings

@@ -53,17 +53,8 @@ UNITS = {"gene": GENE, "guide": GUIDE}  # what a perturbation is -> the column t
 PIXEL_TYPES = {"uint16": 65535, "uint8": 255}
 CELL_COLUMNS = (GENE, GUIDE, PLATE, WELL, IS_CONTROL, BATCH, SHARD, ROW)
 _KEYS = (
-    "version",
-    "channels",
-    "crop_size",
-    "pixel_type",
-    "n_cells",
-    "batches",
-    "shards",
-    "files",
-    "scaling",
-    "provenance",
-    "checksum",
+    *("version", "channels", "crop_size", "pixel_type", "n_cells", "scaling", "provenance"),
+    *("batches", "shards", "files", "checksum"),
 )
 
 Index = np.ndarray | Sequence[int] | slice
@@ -103,7 +94,6 @@ class CropStore:
         self.perturbations = places.perturbations
         self.control_label = len(places.perturbations) - 1
         self.labels = places.label
-        self.control_label = len(places.perturbations) - 1
         self.batches: tuple[str, ...] = tuple(batch["name"] for batch in meta["batches"])
         self.batch_codes = places.batch
         self.control_mean = np.array([batch["mean"] for batch in meta["batches"]], dtype=np.float32)

@@ -25,16 +25,7 @@ from grape_ops.artifacts.atomic import draft_of, output_errors, write_json
 from grape_ops.cells.standardize import PixelSums, control_sums, merge_sums
 from grape_ops.cells.store import CELL_COLUMNS, FORMAT, PIXEL_TYPES, VERSION, meta_checksum, sha256_of
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import (
-    BATCH,
-    CELLS_FILE,
-    IS_CONTROL,
-    QUALITY_FILE,
-    ROW,
-    SHARD,
-    SHARDS_DIR,
-    STORE_FILE,
-)
+from grape_ops.schema import BATCH, CELLS_FILE, IS_CONTROL, QUALITY_FILE, ROW, SHARD, SHARDS_DIR, STORE_FILE
 
 PARTIAL = ".partial"
 _RECORDED_PACKAGES = ("grape-ops", "numpy", "pandas", "pyarrow", "scipy", "scikit-image", "tifffile")

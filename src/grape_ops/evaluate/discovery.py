@@ -16,8 +16,7 @@ from grape_ops.evaluate.clustering import kmeans
 from grape_ops.evaluate.enrichment import enrichment
 from grape_ops.evaluate.leiden import consensus, leiden
 from grape_ops.evaluate.maps import GeneMap
-from grape_ops.evaluate.neighbourhood import nearest, neighbour_count
-from grape_ops.evaluate.retrieval import unit_rows
+from grape_ops.evaluate.retrieval import nearest, neighbour_count, unit_rows
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, membership
 from grape_ops.schema import COMPLEX, GENE
 

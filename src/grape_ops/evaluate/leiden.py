@@ -16,8 +16,8 @@ from scipy.sparse import triu
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.agreement import adjusted_rand, agreement, contingency
 from grape_ops.evaluate.clustering import over_runs, spreads
-from grape_ops.evaluate.neighbourhood import neighbour_graph
 from grape_ops.evaluate.records import ChanceAgreement, LeftOut, LeidenScores
+from grape_ops.evaluate.retrieval import neighbour_graph
 
 if TYPE_CHECKING:
     from grape_ops.evaluate.context import EvaluationContext, MethodRuns

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from grape_ops.evaluate.neighbourhood import nearest, neighbour_count
-from grape_ops.evaluate.retrieval import unit_rows
+from grape_ops.evaluate.retrieval import nearest, neighbour_count, unit_rows
 from grape_ops.evaluate.significance import add_one_p
 
 

@@ -20,7 +20,6 @@ import pandas as pd
 from grape_ops.cells.writer import finish_store, shard_names, write_part
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.preprocess.cluster import task_runner
 from grape_ops.preprocess.crop_wells import (
     WellJob,
     finish_well,
@@ -31,11 +30,16 @@ from grape_ops.preprocess.crop_wells import (
     write_well,
 )
 from grape_ops.preprocess.groups import batch_of_cells
-from grape_ops.preprocess.problems import Problems
-from grape_ops.preprocess.quality_table import check_not_empty, dead_channels, quality_records, write_quality_table
+from grape_ops.preprocess.quality_table import (
+    Problems,
+    check_not_empty,
+    dead_channels,
+    quality_records,
+    write_quality_table,
+)
 from grape_ops.preprocess.selection import Choice
 from grape_ops.preprocess.store_folder import Plan, claim, provenance, tidy
-from grape_ops.preprocess.workers import Task, TaskRunner
+from grape_ops.preprocess.workers import Task, TaskRunner, task_runner
 from grape_ops.progress import progress
 from grape_ops.schema import (
     BATCH,

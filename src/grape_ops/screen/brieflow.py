@@ -12,10 +12,9 @@ import pandas as pd
 from grape_ops.config import ScreenSettings, read_yaml
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import GENE, GUIDE, PLATE, TILE, WELL, X, Y
-from grape_ops.screen.channels import chosen_channels
 from grape_ops.screen.columns import CANDIDATES
 from grape_ops.screen.layout import Layout, found_tables
-from grape_ops.screen.screen import Screen
+from grape_ops.screen.screen import Screen, chosen_channels
 from grape_ops.screen.table_files import column_names
 from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tiff import Plane, TiffTiles, count_channels_of

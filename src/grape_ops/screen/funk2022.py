@@ -13,13 +13,11 @@ import pandas as pd
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import CLASS, PLATE, TILE, WELL
-from grape_ops.screen.channels import chosen_channels
-from grape_ops.screen.layout import Layout, found_tables
-from grape_ops.screen.screen import Screen
+from grape_ops.screen.layout import Layout, found_tables, walk
+from grape_ops.screen.screen import Screen, chosen_channels
 from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tiff import Plane, TiffTiles
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.walk import walk
 
 _NAME = re.compile(r"20X_(?P<set>[^_]+)_(?P<well>[A-Z]\d+)_(?P<stain>DAPI-GFP|A594|AF750)_Site-(?P<tile>\d+)\.tif")
 _FILES = "20X_*_Site-*.tif"

@@ -15,14 +15,12 @@ import pandas as pd
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL, X, Y
-from grape_ops.screen.channels import chosen_channels
 from grape_ops.screen.columns import WELL_PARTS
 from grape_ops.screen.guide_library import read_library
-from grape_ops.screen.layout import Layout
-from grape_ops.screen.screen import Screen
+from grape_ops.screen.layout import Layout, visible
+from grape_ops.screen.screen import Screen, chosen_channels
 from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.walk import visible
 from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, open_image, scales_of_floats
 
 CELL_DATA, LIBRARY = "cell_data.parquet", "metadata/perturbation_library.csv"

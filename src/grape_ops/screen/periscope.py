@@ -16,15 +16,13 @@ from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL, X, Y
 from grape_ops.screen.cell_table import CellTable
-from grape_ops.screen.channels import chosen_channels
-from grape_ops.screen.layout import Layout, found_tables
+from grape_ops.screen.layout import Layout, found_tables, visible, walk
 from grape_ops.screen.quality import Tally
-from grape_ops.screen.screen import Screen, TileHeader, Window
+from grape_ops.screen.screen import Screen, TileHeader, Window, chosen_channels
 from grape_ops.screen.table_files import column_names
 from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tiff import Plane, TiffTiles
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.walk import visible, walk
 
 # Channel -> whose shift it goes with.
 SHIFTED_WITH = {"DNA": "DAPI_Painting", "ER": "ConA", "Mito": "Mito", "Phalloidin": "Phalloidin", "WGA": "WGA"}

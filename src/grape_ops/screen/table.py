@@ -25,7 +25,6 @@ from grape_ops.config import ScreenSettings, read_yaml
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_table import CellTable
-from grape_ops.screen.channels import chosen_channels
 from grape_ops.screen.crop_files import (
     CROP,
     ArrayCrops,
@@ -38,12 +37,11 @@ from grape_ops.screen.crop_files import (
     npz_array,
     open_array,
 )
-from grape_ops.screen.layout import Layout
-from grape_ops.screen.screen import CropReader, Screen
+from grape_ops.screen.layout import Layout, visible
+from grape_ops.screen.screen import CropReader, Screen, chosen_channels
 from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tiff import TiffTiles, planes_of_pattern
 from grape_ops.screen.tile_pattern import TilePattern, list_tiles
-from grape_ops.screen.walk import visible
 
 _KNOWN = ("cells", "tiles", "channels", "columns", "crops", "crops_array", "crops_row", "z_stack", "simulated")
 _TEXTS = ("cells", "tiles", "crops", "crops_array", "crops_row")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.screen.walk import walk
+from grape_ops.screen.layout import walk
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _PARQUET = (".parquet", ".pq")

@@ -12,8 +12,8 @@ import pandas as pd
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL
 from grape_ops.screen.cell_table import CellTable
+from grape_ops.screen.layout import natural
 from grape_ops.screen.spelling import loose
-from grape_ops.screen.walk import natural
 
 TILE_KEY = [PLATE, WELL, TILE]
 PATH = "path"

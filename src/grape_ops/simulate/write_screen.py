@@ -35,10 +35,8 @@ from grape_ops.schema import (
     Y,
 )
 from grape_ops.simulate.drawing import CHANNELS
-from grape_ops.simulate.library import draw_library, lone_gene_names, planted_complexes, truth_table
-from grape_ops.simulate.optics import Camera, draw_camera, draw_light_centres, photograph
-from grape_ops.simulate.population import draw_population
-from grape_ops.simulate.scene import draw_scene, most_cells
+from grape_ops.simulate.population import draw_library, draw_population, lone_gene_names, planted_complexes, truth_table
+from grape_ops.simulate.scene import Camera, draw_camera, draw_light_centres, draw_scene, most_cells, photograph
 from grape_ops.simulate.simulated_phenotype import gene_shifts
 
 TILE_PATTERN = "tiles/{plate}/{well}_{tile}.tif"

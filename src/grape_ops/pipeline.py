@@ -1,4 +1,4 @@
-"""All steps from one file: each is skipped while its inputs and settings are the ones it was done with.
+"""All steps from one file: a step is skipped while its inputs and settings are unchanged.
 
 ``grape_ops.artifacts.steps`` decides what is up to date; here stands which steps there are, and what each depends on.
 """

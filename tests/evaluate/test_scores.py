@@ -315,7 +315,7 @@ LONELY = GroundTruth.of("lonely", {f"C{i}": [gene] for i, gene in enumerate(GENE
     [
         ({}, TRUTH, "no gene map"),
         ({"m": []}, TRUTH, "no run"),
-        ({"m": as_map(NAN, GENES)}, TRUTH, "1 of 40 genes are not finite .G003"),
+        ({"m": as_map(NAN, GENES)}, TRUTH, "not finite: 1 of 40 genes .G003"),
         ({"m": as_map(VECTORS[:1], GENES[:1])}, TRUTH, "1 gene besides controls"),
         ({"m": as_map(VECTORS[:0], [])}, TRUTH, "0 genes besides controls"),
         ({"m": as_map(VECTORS, [*GENES[:39], GENES[0]])}, TRUTH, "1 gene symbol more than once .G000"),

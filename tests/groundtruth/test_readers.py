@@ -182,7 +182,7 @@ def test_rows_of_complextab_are_kept_or_counted(tmp_path, capsys):
     rows = "\nCPX-1\tAlpha\t-\tHomo sapiens\t-\tP84022(1)|Q15796(2)\nCPX-2\tBeta\t-\t9606\t-\tCHEBI:29105(1)\n"
     (tmp_path / "9606.tsv").write_text(COMPLEXTAB_HEADER + rows)
     assert read_complexes(tmp_path / "9606.tsv") == {"Alpha": ["P84022", "Q15796"]}
-    assert "1 of 2 complexes name no gene (Beta)" in capsys.readouterr().err
+    assert "1 of 2 complexes left out, which name no gene (Beta)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["NA", "nan", "None", "na", "#N/A", "NULL", "-", " "])

@@ -132,7 +132,7 @@ def test_unknown_columns_are_errors_that_name_the_setting(screen, tmp_path):
     with pytest.raises(GrapeOpsError, match="lacks the columns sgRNA"):
         preprocess(with_cells(screen, cells.drop(columns="sgRNA")), tmp_path / "store", settings())
     partly = with_cells(screen, cells.assign(day=["mon"] * (len(cells) - 3) + [None] * 3))
-    with pytest.raises(GrapeOpsError, match="3 cells have no value in column 'day'"):
+    with pytest.raises(GrapeOpsError, match="3 cells without a value in column 'day'"):
         preprocess(partly, tmp_path / "store", settings(batch_columns=["day"]), resume=True, overwrite=True)
 
 

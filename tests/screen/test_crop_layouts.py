@@ -240,7 +240,7 @@ def test_crops_that_could_not_be_read_are_tried_again_and_never_kept_as_black(tm
         (40, {}, "smaller than preprocess.crop_size"),
         (CROP, {"channels": ["a", "b"]}, "have 4 channels, and screen.yaml names 2"),
         (CROP, {"crops_row": "place"}, "crops_row in screen.yaml names 'place'"),
-        (CROP, {"crops_row": "tile"}, "64 cells name only 4 different crops by 'tile'"),
+        (CROP, {"crops_row": "tile"}, "4 different crops for 64 cells by 'tile'"),
         (CROP, {"crops_array": "few"}, "has 9 crops, and the cell table 64 rows"),
         (CROP, {"crops_array": "pictures"}, "no array 'pictures'"),
         (CROP, {"crops": "others.npz"}, "no file of crops"),

@@ -149,5 +149,5 @@ def test_a_missing_column_of_places_is_a_doubt(tmp_path: Path) -> None:
     np.save(tmp_path / "crops.npy", np.random.default_rng(0).random((64, 2, 32, 32)).astype(np.float32))
     CELLS.rename(columns={"plate": "plte"}).drop(columns="tile").to_csv(tmp_path / "cells.csv", index=False)
     doubts = inspect_screen(tmp_path, PLAIN).doubts
-    assert any("without a column plate (is it plte?): they count as of one" in doubt for doubt in doubts)
-    assert any("64 cells of a table without a column tile: " in doubt for doubt in doubts)
+    assert any("without a column plate (is it plte?): plate is taken as 1" in doubt for doubt in doubts)
+    assert any("64 cells without a column tile: " in doubt for doubt in doubts)

@@ -92,7 +92,7 @@ def run_benchmark(
     announce_trainings([job.config for job in jobs if job.to_train], store)
     do_jobs(jobs, "Benchmark", at_a_time)
     entrants = gathered(jobs) | {name: MethodResult([adata]) for name, adata in given.items()}
-    # The first is what the others are compared with: GRAPE if it is there, and chance only for want of others.
+    # The first is what the others are compared with: GRAPE if it is there, and chance only if there are no others.
     entrants = dict(sorted(entrants.items(), key=lambda item: item[1].order))
     return _evaluated(entrants, known, out, config, pairs, names)
 
@@ -226,6 +226,6 @@ def split_by_coverage(
     }
     every = set().union(*genes.values())
     whole = {name: entrant for name, entrant in entrants.items() if genes[name] == every}
-    if not whole:  # nobody has all: evaluate everybody on what is common
+    if not whole:  # no method has all genes: evaluate all methods on the common ones
         return entrants, {}
     return whole, {name: entrant for name, entrant in entrants.items() if name not in whole}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PixelSums:
-    """Count, sum and sum of squares of pixels, a channel each.
+    """Count, sum and sum of squares of pixels, per channel.
 
     They are whole numbers of any size, so that adding them up gives the same result in every order: however
     the crops are spread over shards and worker processes, the statistics agree to the last bit.
@@ -46,7 +46,7 @@ class PixelSums:
         )
 
     def mean_and_sd(self, pixel_max: int) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of pixel / ``pixel_max``, a channel each.
+        """Mean and standard deviation of pixel / ``pixel_max``, per channel.
 
         The deviation is never below one grey level: a channel that is constant over the controls must not
         blow up whatever little the other cells show.

@@ -1,4 +1,4 @@
-"""What a user looks up in a map: the neighbours of a gene, and clusters of genes, with how firmly they stand.
+"""What a user looks up in a map: the neighbours of a gene, and clusters of genes, with how well each is supported.
 
 Several runs of one method give support: how often a neighbour is found again when runs are drawn anew (a bootstrap),
 or the share of runs and seeds in which a gene stays with its cluster.

@@ -71,7 +71,7 @@ def evaluate_files(
     aliases: Path | None = None,
     details: Path | None = None,
 ) -> list[MethodScores]:
-    """Evaluate files of gene vectors and write everything there is to know.
+    """Evaluate files of gene vectors and write all tables and figures.
 
     Parameters
     ----------

@@ -87,7 +87,7 @@ def stability(partitions: np.ndarray) -> np.ndarray:
 
 
 def consensus(partitions: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Take the partition most like all others, and how firmly each gene belongs: (R, N) -> (N,) int, (N,) float.
+    """The partition most like all others, and the support of each gene in it: (R, N) -> (N,) int, (N,) float.
 
     A gene's support is the mean, over the other genes of its cluster and over all partitions, of how often they
     are found in one cluster; NaN for a gene alone.

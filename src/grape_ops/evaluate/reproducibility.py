@@ -1,4 +1,4 @@
-"""Do two maps of the same genes agree? It takes no truth to ask.
+"""Do two maps of the same genes agree? This needs no truth.
 
 Axes of two maps have nothing to do with each other, so similarities are compared: the correlation of all pairs'
 cosines, and the share of nearest genes that both maps name. Maps made from disjoint halves of the cells agree in what

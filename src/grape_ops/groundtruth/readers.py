@@ -12,7 +12,7 @@ from pathlib import Path
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.text_tables import Rows, check_widths, find_column, is_missing, read_rows, warn_ruined
-from grape_ops.progress import note
+from grape_ops.progress import counted, note
 from grape_ops.schema import COMPLEX, GENE
 
 Complexes = dict[str, list[str]]
@@ -61,7 +61,7 @@ def read_complexes(path: str | Path) -> Complexes:
         raise GrapeOpsError(f"{file} was read as {name} and holds no gene.")
     if empty := [key for key in read if key not in complexes]:
         shown = ", ".join(empty[:3]) + (", …" if len(empty) > 3 else "")
-        note(f"{file}: {len(empty)} of {len(read)} complexes name no gene ({shown}) and are left out.")
+        note(f"{file}: {len(empty)} of {counted(len(read), 'complexes')} left out, which name no gene ({shown}).")
     warn_ruined(file, (gene for genes in complexes.values() for gene in genes))
     return complexes
 
@@ -78,7 +78,7 @@ def _human(file: Path, header: Sequence[str], rows: Rows) -> Rows:
         note(f"{file}: all rows are of {', '.join(list(others)[:3])}; they are taken as they are.")
         return rows
     shown = ", ".join(f"{count} of {name}" for name, count in others.most_common(3))
-    note(f"{file}: {others.total()} of {len(rows) - 1} rows are not of human genes ({shown}) and are left out.")
+    note(f"{file}: {others.total()} of {counted(len(rows) - 1, 'rows')} left out, of other organisms ({shown}).")
     return [rows[0], *(row for row in rows[1:] if HUMAN.fullmatch(row[organism]))]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.progress import counted
 from grape_ops.schema import PLATE, TILE, WELL
 
 TILE_KEY = [PLATE, WELL, TILE]
@@ -55,7 +56,9 @@ def batch_of_cells(
             raise no_column(tiles, cells, column, setting)
         empty = int(values.isna().sum())
         if empty:
-            raise GrapeOpsError(f"{empty} cells have no value in column {column!r}, which {setting} names.")
+            raise GrapeOpsError(
+                f"{counted(empty, 'cells')} without a value in column {column!r}, which {setting} names."
+            )
         parts.append(values.astype(str).to_numpy(object))
     return _joined(parts, len(cells))
 
@@ -89,7 +92,7 @@ class TileGrouping:
                 tile = " ".join(self.tiles[TILE_KEY].iloc[several.index[0]].astype(str))
                 raise GrapeOpsError(
                     f"{self.setting} names column {column!r}, but it takes {several.iloc[0]} values within tile {tile} "
-                    f"and varies within {len(several)} tiles of this well; a tile has to belong to one group."
+                    f"and varies within {counted(len(several), 'tiles')} of this well; a tile must belong to one group."
                 )
             first = values.first()
             first = first[first.index >= 0]
@@ -112,7 +115,8 @@ class TileGrouping:
         if len(bare):
             tile = " ".join(self.tiles[TILE_KEY].iloc[bare[0]].astype(str))
             raise GrapeOpsError(
-                f"{len(bare)} tiles, among them {tile}, have no value in a column that {self.setting} names."
+                f"{counted(len(bare), 'tiles')}, for example {tile}, without a value in a column that {self.setting} "
+                "names."
             )
         names = _joined(parts, len(self.tiles))
         names[empty] = ""

@@ -10,8 +10,9 @@ from grape_ops.artifacts.atomic import write_text
 from grape_ops.cells.standardize import PixelSums, merge_sums
 from grape_ops.cells.store import PIXEL_TYPES
 from grape_ops.errors import GrapeOpsError
+from grape_ops.progress import counted
 from grape_ops.schema import QUALITY_TABLE
-from grape_ops.screen.quality import Tally, as_records, as_tsv, counted
+from grape_ops.screen.quality import Tally, as_records, as_tsv
 from grape_ops.screen.screen import Screen
 
 _SHOWN = 5

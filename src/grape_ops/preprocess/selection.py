@@ -1,6 +1,6 @@
 """Which cells are cropped, where their crops lie in the store, and why the others are left out.
 
-The cell table is gone through a well at a time. Legend: N cells of a well, T tiles of the screen.
+The cell table is read one well at a time. Legend: N cells of a well, T tiles of the screen.
 """
 
 from collections import Counter
@@ -168,7 +168,7 @@ class Selector:
 
 
 def name_places(cells: pd.DataFrame) -> list[str]:
-    """Say where each cell lies, for messages."""
+    """Describe where each cell lies, for messages."""
     return [
         f"({y:g}, {x:g}) in tile {plate} {well} {tile}"
         for y, x, plate, well, tile in zip(cells[Y], cells[X], cells[PLATE], cells[WELL], cells[TILE], strict=True)

@@ -91,7 +91,7 @@ class Workers:
                     yield future.result()
         except BrokenProcessPool:
             raise GrapeOpsError(
-                "A worker process was ended from outside, often for want of memory: go on with --resume and "
+                "A worker process was ended from outside, often because memory ran out: go on with --resume and "
                 "fewer workers (--set preprocess.workers=1)."
             ) from None
 
@@ -175,6 +175,6 @@ class ClusterWorkers:
                 yield future.result()
             except KilledWorker:
                 raise GrapeOpsError(
-                    "A task was lost with several workers of the cluster, often for want of memory: give them more, "
+                    "A task was lost with several workers of the cluster, often because memory ran out: give them more "
                     "and go on with --resume."
                 ) from None

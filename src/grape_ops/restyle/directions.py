@@ -26,10 +26,9 @@ from grape_ops.plotting.cell_figures import called, strip_figure
 from grape_ops.plotting.figure import FORMATS, save_figure
 from grape_ops.plotting.phenotype_figures import change_figure
 from grape_ops.plotting.pictures import channel_views
-from grape_ops.progress import progress
+from grape_ops.progress import counted, progress
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row
-from grape_ops.screen.quality import counted
 
 CHANGES_TSV = "changes.tsv"
 DIRECTIONS_JSON = "directions.json"

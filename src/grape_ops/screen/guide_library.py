@@ -54,7 +54,7 @@ def find_controls(table: pd.DataFrame, genes: pd.Series, pattern: str) -> pd.Ser
 
 
 def no_controls(genes: Collection[str], pattern: str, table: str = "", blank: int = 0) -> GrapeOpsError:
-    """Say that there is no control; nothing can be scaled without them.
+    """The error that a screen has no controls; nothing can be scaled without them.
 
     Parameters
     ----------

@@ -16,11 +16,11 @@ from grape_ops.artifacts.atomic import write_text
 from grape_ops.artifacts.ownership import check_file
 from grape_ops.config import ScreenSettings, lay_over
 from grape_ops.errors import GrapeOpsError
-from grape_ops.progress import note, progress
+from grape_ops.progress import counted, note, progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_rules import ghost_guides
 from grape_ops.screen.layouts import LAYOUTS, open_screen, recognise_layout
-from grape_ops.screen.quality import Tally, counted, doubts_of_columns
+from grape_ops.screen.quality import Tally, doubts_of_columns
 from grape_ops.screen.screen import Screen, TileHeader, known_pixel_size, tile_header
 from grape_ops.screen.spelling import doubts_of_names
 from grape_ops.screen.zarr_tiles import ZarrTiles
@@ -62,7 +62,7 @@ class Inspection:
     doubts: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """Say all of it in lines."""
+        """Write the findings as lines of text."""
         channels = ", ".join(self.screen.channels)
         images = counted(self.tiles, "tiles") if self.screen.read_crops is None else "ready crops"
         size = f" of {self.size[0]:,} x {self.size[1]:,} px" if self.size else ""
@@ -101,7 +101,7 @@ def _names(counts: Counter[str]) -> str:
 
 
 def inspect_screen(root: Path, settings: ScreenSettings, batch_columns: Sequence[str] = (PLATE, WELL)) -> Inspection:
-    """Look a screen over: its table as a whole, the heads of its tiles, no pixels.
+    """Inspect a screen: the whole cell table and the headers of tiles, no pixels.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def _count_well(cells: pd.DataFrame, heads: dict[tuple[str, str, str], TileHeade
 
 
 def _look_at_heads(screen: Screen, found: Inspection) -> dict[tuple[str, str, str], TileHeader]:
-    """Read the heads of tiles, and note those that fail."""
+    """Read the headers of tiles, and note those that fail."""
     step = -(-len(screen.tiles) // HEADS)
     heads, failed = {}, []
     with progress("Looking at tiles", -(-len(screen.tiles) // step), "tile") as advance:
@@ -210,7 +210,7 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
         doubts.append(f"{counted(len(few), 'genes')} with fewer than {FEW_CELLS} cells: {_listed(few)}.")
     alike = [gene for gene in found.genes if any(part in gene.lower() for part in _LIKE_CONTROLS)]
     if alike:
-        doubts.append(f"{_listed(alike)} count as genes; if they are controls, set screen.control_pattern.")
+        doubts.append(f"Named like controls, but counted as genes: {_listed(alike)}; see screen.control_pattern.")
     ghosts = ghost_guides(pd.Series(found.guides), settings.ghost_factor)
     if ghosts:
         cells = sum(found.guides[guide] for guide in ghosts)
@@ -293,7 +293,7 @@ def write_pipeline(
         "# Known complexes to score by, such as truth: complexes-14x106, may be added.",
         f"# {'recommended.yaml is for two CPU cores' if small else 'large.yaml has networks for a GPU'}.",
     ]
-    if out.exists():  # it may hold what somebody added
+    if out.exists():  # it may hold the user's own changes
         earlier = out.with_name(f"{out.name}.old")
         out.replace(earlier)
         note(f"the earlier {out} is kept as {earlier}.")

@@ -1,7 +1,7 @@
 """A screen as every layout hands it over: tiles that are read on demand, and a cell table in our columns.
 
-Two kinds there are. A screen of tiles has ``tiles`` and ``read_tile``; one of ready crops, cut by other
-software, has ``read_crops``, and its ``tiles`` are empty.
+There are two kinds of screens: screens of tiles have ``tiles`` and ``read_tile``; screens of ready crops, cut by
+other software, have ``read_crops`` and an empty list of tiles.
 Legend: C channels, H x W tile, N cells, S size of a crop.
 """
 
@@ -19,13 +19,13 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.cell_table import CellTable
 
 _ASKED = 8  # tiles, of which the first may be missing
-# A row of the tile table -> (C, H, W). What a function as plain as this lacks, ``tile_header`` and
-# ``read_window`` make up for by reading the whole tile.
+# A row of the tile table -> (C, H, W). For readers that are such plain functions, ``tile_header`` and ``read_window``
+# read the whole tile.
 TileReader = Callable[[pd.Series], np.ndarray]
 
 
 class TileHeader(NamedTuple):
-    """What the head of a tile's files says, before any pixel is read."""
+    """Shape and type of a tile, from the headers of its files."""
 
     channels: int
     height: int
@@ -44,13 +44,13 @@ class Window(NamedTuple):
 
 @runtime_checkable
 class WindowedReader(Protocol):
-    """A tile reader that can also read heads and windows; those of all layouts can."""
+    """A tile reader that can also read headers and windows, as those of all layouts can."""
 
     def __call__(self, tile: pd.Series) -> np.ndarray:
         """Read the whole tile: -> (C, H, W)."""
 
     def header(self, tile: pd.Series) -> TileHeader:
-        """Read the head of a tile's files, without its pixels."""
+        """Read the headers of a tile's files, without its pixels."""
 
     def read(self, tile: pd.Series, channels: tuple[int, ...] | None, window: Window | None) -> np.ndarray:
         """Read some channels (None: all) of a window (None: the whole tile): -> (c, h, w)."""
@@ -102,7 +102,7 @@ class Screen:
 
 
 def known_pixel_size(screen: Screen) -> float | None:
-    """Ask the first tiles of a screen for the size of a pixel, in micrometres."""
+    """Size of a pixel in micrometres, from the metadata of the first tiles."""
     if not isinstance(screen.read_tile, MeasuredReader):
         return None
     sizes = (screen.read_tile.pixel_size(tile) for _, tile in screen.tiles.head(_ASKED).iterrows())
@@ -115,12 +115,12 @@ def no_tiles() -> pd.DataFrame:
 
 
 def no_tile(tile: pd.Series) -> np.ndarray:
-    """Stand for the tile reader of a screen of ready crops."""
+    """Tile reader of a screen of ready crops, which has no tiles: always an error."""
     raise GrapeOpsError("This screen has ready crops and no tiles.")
 
 
 def tile_header(reader: TileReader, tile: pd.Series) -> TileHeader:
-    """Read the head of a tile's files; of a plain function, the whole tile."""
+    """Read the headers of a tile's files; with a plain function, the whole tile."""
     if isinstance(reader, WindowedReader):
         return reader.header(tile)
     image = reader(tile)
@@ -161,5 +161,5 @@ def chosen_channels(present: tuple[str, ...], settings: ScreenSettings) -> tuple
 
 
 def shows_nuclei(channel: str) -> bool:
-    """Tell by a channel's name whether it shows nuclei."""
+    """Whether a channel shows nuclei, by its name."""
     return _DNA_NAME.search(channel) is not None

@@ -23,6 +23,7 @@ import pandas as pd
 
 from grape_ops.config import ScreenSettings, read_yaml
 from grape_ops.errors import GrapeOpsError
+from grape_ops.progress import counted
 from grape_ops.schema import PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_table import CellTable
 from grape_ops.screen.crop_files import (
@@ -52,7 +53,7 @@ _OPTIONAL_WITH_CROPS = (PLATE, WELL, TILE, Y, X)
 
 @dataclass(frozen=True)
 class Description:
-    """What ``screen.yaml`` says, or what the folder alone tells."""
+    """The content of ``screen.yaml``, or what the folder's files alone tell."""
 
     root: Path
     keys: Mapping[str, Any] = field(default_factory=dict)
@@ -67,7 +68,7 @@ def _recognise(root: Path) -> bool:
 
 
 def _described(root: Path) -> Description | None:
-    """Take the description from ``screen.yaml``, or from what else there is; None if nothing tells."""
+    """Take the description from ``screen.yaml``, or infer it from the folder's files; None if neither is possible."""
     if root.name == SCREEN_FILE and root.is_file():
         return Description(root.parent, _checked(root))
     if (root / SCREEN_FILE).is_file():
@@ -85,7 +86,7 @@ def _described(root: Path) -> Description | None:
 
 
 def read_table_layout(root: Path, settings: ScreenSettings, table_folder: Path | None = None) -> Screen:
-    """Open what a ``screen.yaml`` describes, or a file of crops that tells all by itself.
+    """Open what a ``screen.yaml`` describes, or a file of crops that needs no description.
 
     Parameters
     ----------
@@ -213,8 +214,8 @@ def _check_rows(place: object, table: CellTable, description: Description) -> No
     if different < len(table):
         source = description.get("crops_row") or description.get("crops")
         raise GrapeOpsError(
-            f"{len(table)} cells name only {different} different crops by {source!r}: several cells cannot share one. "
-            "Is it the right column? Without crops_row, crops are taken in the order of the table."
+            f"{counted(different, 'different crops')} for {counted(len(table), 'cells')} by {source!r}: "
+            "cells cannot share one. Is it the right column? Without crops_row, crops are taken in the table's order."
         )
     if isinstance(place, _Rows) and place.column is None:
         file = description.root / description.get("crops")
@@ -231,7 +232,7 @@ def _is_lmdb(path: Path) -> bool:
 
 
 def _own_table(description: Description) -> Callable[[], pd.DataFrame] | None:
-    """Tell how a file of crops gives the table of its cells, for want of another one."""
+    """Tell how a file of crops gives the table of its cells where no other table is named."""
     crops = description.get("crops")
     file = description.root / crops
     if "{" in crops:

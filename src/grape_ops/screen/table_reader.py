@@ -1,4 +1,4 @@
-"""Reading users' cell tables, putting them into our columns, and leaving out what is no good cell."""
+"""Reading users' cell tables: our column names, gene symbols and controls; cells that fail a rule are left out."""
 
 import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -10,17 +10,18 @@ import pandas as pd
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import load_aliases
+from grape_ops.progress import counted
 from grape_ops.schema import CLASS, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, TILE, WELL, X, Y
 from grape_ops.screen.cell_rules import READ_BY_RULES, ghost_guides, sift, sift_well
 from grape_ops.screen.cell_table import CellTable, collect_cells
 from grape_ops.screen.columns import OPTIONAL, OUR_COLUMNS, detect_columns
 from grape_ops.screen.guide_library import MARKS, GuideLibrary, find_controls, no_controls, read_library
-from grape_ops.screen.quality import Tally, counted, merge_tallies
+from grape_ops.screen.quality import Tally, merge_tallies
 from grape_ops.screen.spelling import without_missing
 from grape_ops.screen.table_files import column_names, read_stretches
 
 _NAMES = (GENE, GUIDE, PLATE, WELL, TILE)
-MANY_COLUMNS = 50  # more than this are measurements, which a crop store has no use for
+MANY_COLUMNS = 50  # more than this are measurements, which a crop store does not need
 
 # What a layout does to the rows of one of its tables before ours looks at them.
 Prepare = Callable[[pd.DataFrame, Path], pd.DataFrame]
@@ -85,7 +86,7 @@ class TableReader:
         return replace(cells, quality=merge_tallies(self._found))
 
     def _find_partial(self) -> frozenset[object]:
-        """Find the columns that only some of the files have; the rules heed them, but they are not kept."""
+        """Find the columns that only some of the files have; the rules read them, but they are not kept."""
         if len(self.files) < 2:
             return frozenset()
         present = [set[object](column_names(file)) for file in self.files]
@@ -94,7 +95,7 @@ class TableReader:
         return partial
 
     def _stretches(self, guides: dict[str, int]) -> Iterator[pd.DataFrame]:
-        """Read all files a stretch at a time: in our columns, sifted by row; counts the cells of each guide."""
+        """Read all files one stretch at a time, without the cells that fail a rule; counts the cells of each guide."""
         for file in self.files:
             for table, found in self._tables(file):
                 self._rows += len(table)
@@ -121,7 +122,7 @@ class TableReader:
             yield (self.prepare(table, file) if self.prepare else table), found
 
     def _ours(self, table: pd.DataFrame, found: dict[str, tuple[str, ...]], file: Path) -> pd.DataFrame:
-        """Put rows into our columns, their gene looked up and its symbol brought up to date."""
+        """Put rows into our columns; genes are looked up in the library and retired symbols replaced."""
         ours = pd.DataFrame(index=table.index)
         for name in (*_NAMES, CLASS):
             if name in found:
@@ -214,10 +215,10 @@ def texts_of(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
 
 
 def without_column(name: str, table: pd.DataFrame) -> Tally:
-    """Say that all cells count as of one plate, well or tile, and which column may be meant."""
+    """Note that the table has no plate, well or tile, and which column may be meant."""
     close = difflib.get_close_matches(name, [str(column).lower() for column in table], 1, 0.75)
     hint = f" (is it {close[0]}?)" if close else ""
-    return Tally(f"cells of a table without a column {name}{hint}", len(table), "noted", f"screen.columns.{name}")
+    return Tally(f"cells without a column {name}{hint}", len(table), "noted", f"screen.columns.{name}")
 
 
 def column_is_number(text: pd.Series) -> bool:

@@ -127,7 +127,7 @@ def draw_population(
     shifts : (cells, traits) what the knock-out adds to each cell's traits.
     """
     guide, well = _draw_guides_and_wells(library, genes, settings, rng)
-    # A cell nobody read the barcode of carries a guide like any other.
+    # A cell whose barcode was not read carries a guide like any other.
     hidden_share = settings.unidentified_share
     n_hidden = round(len(guide) * hidden_share / (1 - hidden_share))
     copied = rng.integers(0, len(guide), n_hidden)

@@ -94,7 +94,7 @@ _MOST_TRIES = 400
 
 
 def most_cells(size: int, cell_diameter: float) -> int:
-    """Cells that can be thrown on a tile one by one (random packing jams at 0.547 of the area)."""
+    """Number of cells that can be placed on a tile one by one (random packing jams at 0.547 of the area)."""
     radius = LEAST_DISTANCE * cell_diameter / 2
     return int(0.5 * size**2 / (np.pi * radius**2))
 
@@ -126,7 +126,7 @@ def draw_scene(
 
 
 def throw_positions(n: int, size: int, cell_diameter: float, rng: np.random.Generator) -> np.ndarray:
-    """Throw nuclei on a tile, none too close to another: -> (n, 2) y, x.
+    """Place nuclei on a tile, none too close to another: -> (n, 2) y, x.
 
     Raises
     ------

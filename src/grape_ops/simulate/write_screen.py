@@ -75,7 +75,7 @@ def simulate_screen(out: Path, settings: SimulateSettings, workers: int = 0) -> 
     """
     out = Path(out)
     check_possible(settings)
-    _refuse_foreign_folder(out)
+    _check_folder(out)
     with draft_folder_of(out) as draft:
         _write_screen(draft, settings, workers)
 
@@ -112,7 +112,7 @@ def _write_screen(out: Path, settings: SimulateSettings, workers: int) -> None:
 
 
 def check_possible(settings: SimulateSettings) -> None:
-    """Say which settings contradict each other.
+    """Check that the settings do not contradict each other.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def check_possible(settings: SimulateSettings) -> None:
         )
 
 
-def _refuse_foreign_folder(out: Path) -> None:
+def _check_folder(out: Path) -> None:
     if not out.exists():
         return
     if not out.is_dir():

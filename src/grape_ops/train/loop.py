@@ -114,7 +114,7 @@ def prepare(store: CropStore, out: Path, config: Config, truth: str | None, resu
 
 @dataclass(frozen=True)
 class Records:
-    """What is written down along training: metrics, looks and checkpoints.
+    """What is written during training: metrics, monitored scores and checkpoints.
 
     Attributes
     ----------

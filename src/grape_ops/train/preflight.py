@@ -22,7 +22,7 @@ from grape_ops.config import Config, ModelSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.machine import free_memory
 from grape_ops.nn.grape import Grape, build_grape
-from grape_ops.progress import note
+from grape_ops.progress import counted, note
 from grape_ops.schema import COMPLEX, GENE, GUIDE, IS_CONTROL
 from grape_ops.train.step import Objectives, Terms, frozen
 
@@ -130,7 +130,7 @@ def free_on(device: torch.device) -> int:
 
 
 def check_not_too_large(store: CropStore, config: Config, device: torch.device) -> Need:
-    """Stop before a training that cannot fit; the system would kill it without a word.
+    """Stop before a training that cannot fit the memory; the system would kill it without a message.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def in_gib(count: float) -> str:
 
 
 def announce_trainings(trainings: Sequence[Config], store: CropStore) -> None:
-    """Say which trainings a command is about to begin, so that nobody waits for days by mistake."""
+    """Announce the trainings that a command is about to begin, since they may take days."""
     if not trainings:
         return
     sizes = Counter((config.train.steps, config.train.batch_size) for config in trainings)
@@ -203,7 +203,7 @@ def announce_trainings(trainings: Sequence[Config], store: CropStore) -> None:
 
 
 def warn_mismatches(store: CropStore, config: Config) -> None:
-    """Say what will train but hardly was meant."""
+    """Warn of settings that will train, but were hardly meant."""
     for sentence in mismatches(store, config):
         note(sentence)
 
@@ -247,14 +247,14 @@ def guide_groups(store: CropStore) -> pd.DataFrame:
     twice = pairs[GUIDE][pairs[GUIDE].duplicated()].unique()
     if len(twice):
         raise GrapeOpsError(
-            f"{len(twice)} guides stand for more than one gene, among them {', '.join(map(str, twice[:3]))}: training "
-            "by guide needs a name of its own for each. Look at the sgRNA column of the cell table."
+            f"{counted(len(twice), 'guides')} of more than one gene, such as {', '.join(map(str, twice[:3]))}: "
+            "training by guide needs a name of its own for each. Look at the sgRNA column of the cell table."
         )
     return pairs.rename(columns={GUIDE: GENE, GENE: COMPLEX})
 
 
 def check_truth_not_genes(store: CropStore, truth: str | None) -> None:
-    """Complexes of genes say nothing of a map of guides."""
+    """Check that a truth of genes is not used for a map of guides."""
     if store.unit == "guide" and truth:
         raise GrapeOpsError(
             f"--truth {truth} names genes, but with train.unit=guide the map is of guides. Leave it out; the run "

@@ -162,7 +162,7 @@ def test_what_is_asked_for_is_checked_first(config, tiny_store):
         chosen_methods(["grap"], config)
     with pytest.raises(GrapeOpsError, match="the name GRAPE M is taken"):
         named_files(["GRAPE M=x.h5ad"])
-    with pytest.raises(GrapeOpsError, match="wants NAME=FILE.h5ad"):
+    with pytest.raises(GrapeOpsError, match="needs NAME=FILE.h5ad"):
         named_files(["x.h5ad"])
     with pytest.raises(GrapeOpsError, match="no ablation nothing; there are: attention"):
         read_ablation("nothing", config)

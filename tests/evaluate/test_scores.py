@@ -334,10 +334,10 @@ def test_bad_input_is_refused_in_the_users_words(maps, truth, message):
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        ("n_cells", ["many"] * 41, "m: obs..n_cells.. .* wants numbers"),
+        ("n_cells", ["many"] * 41, "m: obs..n_cells.. .* needs numbers"),
         ("n_cells", [np.nan, *range(40)], "1 of 40 genes have none"),
         ("n_cells", [-1, *range(40)], "1 of 40 genes have none"),
-        ("is_control", ["perhaps"] * 41, "is_control.* wants true or false"),
+        ("is_control", ["perhaps"] * 41, "is_control.* needs true or false"),
     ],
 )
 def test_columns_that_mean_something_are_not_read_loosely(column, values, message):

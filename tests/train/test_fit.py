@@ -127,7 +127,7 @@ def test_what_begins_without_a_configuration_is_said(tiny_store, tiny_config, ca
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     announce_trainings([Config()], tiny_store)
-    assert "which wants a GPU" not in capsys.readouterr().err
+    assert "which needs a GPU" not in capsys.readouterr().err
 
 
 def test_a_batch_of_more_cells_than_there_are_is_said(tiny_store, tiny_config):

@@ -103,7 +103,7 @@ def named_files(given: Sequence[str]) -> dict[str, Path]:
     for word in given:
         name, equals, file = (part.strip() for part in word.partition("="))
         if not (name and equals and file):
-            raise GrapeOpsError(f"--map wants NAME=FILE.h5ad; got {word!r}.")
+            raise GrapeOpsError(f"--map needs NAME=FILE.h5ad; got {word!r}.")
         if name in named or name in map_names() or name in method_names():
             raise GrapeOpsError(f"--map {word}: the name {name} is taken; choose another.")
         named[name] = Path(file)

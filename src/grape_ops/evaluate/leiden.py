@@ -107,7 +107,7 @@ def consensus(partitions: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray
 
 
 def leiden_agreement(method: "MethodRuns") -> tuple[LeidenScores, ...] | LeftOut:
-    """Agreement of Leiden clusters at each resolution, beside the same clusters with their genes dealt out anew."""
+    """Agreement of Leiden clusters at each resolution, beside the same clusters with their genes shuffled."""
     if not available():
         return LeftOut(MISSING)
     context, task = method.context, method.context.task
@@ -129,7 +129,7 @@ def leiden_agreement(method: "MethodRuns") -> tuple[LeidenScores, ...] | LeftOut
 
 
 def _shuffled(partitions: Sequence[np.ndarray], context: "EvaluationContext") -> dict[str, np.ndarray]:
-    """Scores of the same clusters with their genes dealt out anew: (R, genes of one complex) of each run."""
+    """Scores of the same clusters with their genes shuffled: (R, genes of one complex) of each run."""
     every = np.concatenate(partitions)
     copies = every[np.arange(max(context.settings.shuffles, len(every))) % len(every)]
     return agreement(context.stream("shuffles").permuted(copies, axis=1), context.task.single_complex)

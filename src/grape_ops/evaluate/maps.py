@@ -88,7 +88,7 @@ def _marked(column: "pd.Series", method: str) -> np.ndarray:
     """Rows marked as controls: booleans, 0 and 1, or the words true and false."""
     words = column.astype(str).str.lower()
     if not words.isin(["true", "false", "1", "0", "1.0", "0.0"]).all():
-        raise GrapeOpsError(f'{method}: obs["{OBS_IS_CONTROL}"] wants true or false in every row.')
+        raise GrapeOpsError(f'{method}: obs["{OBS_IS_CONTROL}"] needs true or false in every row.')
     return words.isin(["true", "1", "1.0"]).to_numpy()
 
 

@@ -211,7 +211,7 @@ def screened_genes(path: Path) -> list[str]:
     column = find_column(rows[0], GENE_COLUMNS)
     if column is None and max(len(row) for row in rows) > 1:
         raise GrapeOpsError(
-            f"{path} wants a column for genes ({', '.join(GENE_COLUMNS)}); it has {', '.join(rows[0])}."
+            f"{path} needs a column for genes ({', '.join(GENE_COLUMNS)}); it has {', '.join(rows[0])}."
         )
     control = re.compile(ScreenSettings().control_pattern, re.IGNORECASE)
     named = [row[0] for row in rows] if column is None else [row[column] for row in rows[1:] if len(row) > column]

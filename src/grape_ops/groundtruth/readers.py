@@ -99,7 +99,7 @@ def recognise(path: Path, rows: Rows) -> str:
         # Without a header: second fields that name a group come again, lists of genes hardly ever do.
         return "table" if 2 * len({row[1] for row in rows}) <= len(rows) else "names"
     raise GrapeOpsError(
-        f"{path} is none of the known truth formats. It wants CORUM's column {SUBUNIT_COLUMNS[0]}, ComplexTAB's first "
+        f"{path} is none of the known truth formats. It needs CORUM's column {SUBUNIT_COLUMNS[0]}, ComplexTAB's first "
         f"line, GMT, lines name<TAB>genes, or columns for gene ({', '.join(GENE_COLUMNS)}) and complex "
         f"({', '.join(COMPLEX_COLUMNS)}); its columns are: {', '.join(header)[:300]}. A list of pairs goes to --pairs."
     )
@@ -119,7 +119,7 @@ def _corum(rows: Rows) -> Complexes:
     name, genes = find_column(header, CORUM_NAMES), find_column(header, SUBUNIT_COLUMNS)
     if name is None or genes is None:
         raise GrapeOpsError(
-            f"A CORUM table wants one of the columns {', '.join(CORUM_NAMES)}; it has {', '.join(header)}."
+            f"A CORUM table needs one of the columns {', '.join(CORUM_NAMES)}; it has {', '.join(header)}."
         )
     complexes: Complexes = {}
     for row in rows[1:]:
@@ -134,7 +134,7 @@ def _complextab(rows: Rows) -> Complexes:
     columns = [place for column in COMPLEXTAB_MEMBERS if (place := find_column(header, (column,))) is not None]
     if name is None or not columns:
         raise GrapeOpsError(
-            f"A ComplexTAB wants the columns {COMPLEXTAB_NAME} and one of {', '.join(COMPLEXTAB_MEMBERS)}; it has "
+            f"A ComplexTAB needs the columns {COMPLEXTAB_NAME} and one of {', '.join(COMPLEXTAB_MEMBERS)}; it has "
             f"{', '.join(header)}."
         )
     complexes: Complexes = {}

@@ -227,7 +227,7 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
         remedy = (
             f"Name them in {SCREEN_FILE}, by `channels: [DNA, …]`, beside `crops` and `cells`."
             if found.layout == "table"
-            else "Where a setting wants a channel, such as features.nucleus_channel, give that name."
+            else "Where a setting needs a channel, such as features.nucleus_channel, give that name."
         )
         doubts.append(f"Nothing names the channels; they are called by their number, channel0 the first. {remedy}")
     if isinstance(screen.read_tile, ZarrTiles):

@@ -100,7 +100,7 @@ def read_table_layout(root: Path, settings: ScreenSettings, table_folder: Path |
     description = _described(root)
     if description is None:
         raise GrapeOpsError(
-            f"There is no {SCREEN_FILE} in {root}. The layout `table` wants one with the keys cells, tiles, channels "
+            f"There is no {SCREEN_FILE} in {root}. The layout `table` needs one with the keys cells, tiles, channels "
             "(or crops in place of tiles); another kind of folder needs another screen.layout."
         )
     if settings.cells:

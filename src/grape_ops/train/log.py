@@ -48,7 +48,7 @@ def _tensorboard(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise GrapeOpsError(
-            "train.tensorboard wants the extra `tensorboard`: pip install 'grape-ops[tensorboard]'."
+            "train.tensorboard needs the extra `tensorboard`: pip install 'grape-ops[tensorboard]'."
         ) from None
     return SummaryWriter(str(folder), purge_step=step + 1)
 

@@ -119,7 +119,7 @@ def test_the_commands(folder, monkeypatch, capsys):
         monkeypatch, "truth", "curate", folder / "truth.tsv", "--library", folder / "library.csv",
         "--out", folder / "curated.tsv", "--set", "curate.most_genes=5",
     )  # fmt: skip
-    assert "5 are chosen" in capsys.readouterr().out
+    assert "chosen: 5" in capsys.readouterr().out
     assert membership(load_truth(folder / "curated.tsv"), GENES).sum() == 25
 
 

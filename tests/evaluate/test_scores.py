@@ -335,8 +335,8 @@ def test_bad_input_is_refused_in_the_users_words(maps, truth, message):
     ("column", "values", "message"),
     [
         ("n_cells", ["many"] * 41, "m: obs..n_cells.. .* needs numbers"),
-        ("n_cells", [np.nan, *range(40)], "1 of 40 genes have none"),
-        ("n_cells", [-1, *range(40)], "1 of 40 genes have none"),
+        ("n_cells", [np.nan, *range(40)], "missing for 1 of 40 genes"),
+        ("n_cells", [-1, *range(40)], "missing for 1 of 40 genes"),
         ("is_control", ["perhaps"] * 41, "is_control.* needs true or false"),
     ],
 )
@@ -356,7 +356,7 @@ def test_controls_may_be_marked_by_words_and_lack_numbers():
 
 
 def test_symbols_in_another_case_are_reported():
-    with pytest.raises(GrapeOpsError, match="40 genes would be, were upper and lower case the same"):
+    with pytest.raises(GrapeOpsError, match="40 genes would be if case did not count"):
         evaluate({"m": as_map(VECTORS, [gene.lower() for gene in GENES])})
 
 

@@ -5,7 +5,7 @@ Legend: N crops, C channels, S crop size, B batches.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -77,6 +77,11 @@ def merge_sums(parts: Iterable[Mapping[str, PixelSums]]) -> dict[str, PixelSums]
         for name, sums in part.items():
             merged[name] = merged[name] + sums if name in merged else sums
     return dict(sorted(merged.items()))
+
+
+def recorded_sums(records: Iterable[Mapping[str, Any]]) -> dict[str, PixelSums]:
+    """Sums over the controls of each batch, from what ``finish_shard`` noted of each shard."""
+    return merge_sums({name: PixelSums(**sums) for name, sums in record["controls"].items()} for record in records)
 
 
 def standardize(crops: np.ndarray, pixel_max: int, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grape_ops.artifacts.atomic import draft_of, output_errors, write_json
-from grape_ops.cells.standardize import PixelSums, control_sums, merge_sums
+from grape_ops.cells.standardize import control_sums, recorded_sums
 from grape_ops.cells.store import CELL_COLUMNS, FORMAT, PIXEL_TYPES, VERSION, meta_checksum, sha256_of
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import counted
@@ -265,8 +265,7 @@ def _write_cells(table: Path, cells: pd.DataFrame | Sequence[Path]) -> tuple[int
 def _control_statistics(
     counts: Counter[tuple[str, bool]], shards: dict[str, dict[str, Any]], pixel_max: int
 ) -> list[dict[str, Any]]:
-    parts = [{name: PixelSums(**sums) for name, sums in record["controls"].items()} for record in shards.values()]
-    sums = merge_sums(parts)
+    sums = recorded_sums(shards.values())
     bare = sorted({batch for batch, _ in counts} - set(sums))
     if bare:
         raise GrapeOpsError(f"{counted(len(bare), 'batches')} without control cells: {', '.join(bare[:5])}.")

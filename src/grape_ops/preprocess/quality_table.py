@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from grape_ops.artifacts.atomic import write_text
-from grape_ops.cells.standardize import PixelSums, merge_sums
+from grape_ops.cells.standardize import recorded_sums
 from grape_ops.cells.store import PIXEL_TYPES
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import counted
@@ -15,7 +15,7 @@ from grape_ops.schema import QUALITY_TABLE
 from grape_ops.screen.quality import Tally, as_records, as_tsv
 from grape_ops.screen.screen import Screen
 
-_SHOWN = 5
+SHOWN = 5  # examples of a problem, and dead channels, named in a message
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Problems:
     def add(self, what: str, where: list[str], count: int | None = None) -> None:
         """Note a kind of problem, if there are any places it was found at; one may stand for several."""
         if where:
-            self.found.append(Problem(what, count or len(where), tuple(where[:_SHOWN])))
+            self.found.append(Problem(what, count or len(where), tuple(where[:SHOWN])))
 
     def settle(self) -> None:
         """Stop with everything found so far, unless the setting says to go on without what is affected."""
@@ -50,7 +50,7 @@ class Problems:
             return
         lines = []
         for problem in self.found:
-            more = ", ..." if problem.count > _SHOWN else ""
+            more = ", ..." if problem.count > SHOWN else ""
             lines.append(f"  {counted(problem.count, problem.what)}: {', '.join(problem.examples)}{more}")
         raise GrapeOpsError(
             "The screen has problems:\n" + "\n".join(lines) + "\nMend them, or leave out what is affected with "
@@ -74,7 +74,6 @@ class Problems:
 
 
 SATURATED = 0.95  # mean of a channel, as a share of the brightest value
-SHOWN = 5  # dead channels named in a message
 # Reason a cell is left out while it is cropped -> what to call such cells, and the setting that decides.
 _REASONS = {
     "no gene symbol": ("cells without a gene symbol", "preprocess.on_problem"),
@@ -98,9 +97,8 @@ def dead_channels(shards: Mapping[str, Mapping[str, Any]], channels: Sequence[st
     pixel_type : of the store.
     """
     largest = PIXEL_TYPES[pixel_type]
-    parts = [{name: PixelSums(**sums) for name, sums in record["controls"].items()} for record in shards.values()]
     found = []
-    for batch, sums in sorted(merge_sums(parts).items()):
+    for batch, sums in recorded_sums(shards.values()).items():
         for channel, mean, sd in zip(channels, *sums.mean_and_sd(largest), strict=True):
             if sd * largest <= 1:  # one grey level, the least that the deviation is taken for
                 found.append(f"{batch} {channel}: constant at {mean * largest:.0f}")

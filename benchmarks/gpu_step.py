@@ -28,7 +28,7 @@ from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLAT
 from grape_ops.train.checkpoint import TrainingState
 from grape_ops.train.estimate import multiply_adds
 from grape_ops.train.loop import fresh_state, iterate
-from grape_ops.train.memory import memory_needed
+from grape_ops.train.preflight import memory_needed
 from grape_ops.train.step import Objectives
 from record import write_record
 

@@ -19,11 +19,10 @@ from compare import over_screens, paired_differences, print_figures
 from grape_ops.cells.gene_effects import CellSums, shrunken_gene_effects
 from grape_ops.config import EvaluateSettings, InitSettings
 from grape_ops.groundtruth import load_truth
-from grape_ops.power.anatomy import find_anatomy
 from grape_ops.power.design import Design, draw_design
 from grape_ops.power.planted_store import Source, planted_crop
 from grape_ops.power.recovery import recovery
-from grape_ops.power.traits import measure
+from grape_ops.power.traits import find_anatomy, measure
 from grape_ops.schema import CONTROL_LABEL
 from planted_bbbc021 import read_pool, settings
 from record import write_record

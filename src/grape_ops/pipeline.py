@@ -1,4 +1,4 @@
-"""All steps from one file: each is skipped while its inputs and settings are the ones it was done with.
+"""All steps from one file: a step is skipped while its inputs and settings are unchanged.
 
 ``grape_ops.artifacts.steps`` decides what is up to date; here stands which steps there are, and what each depends on.
 """
@@ -293,7 +293,7 @@ def _simulate(screen: Path, config: Config) -> None:
 
 
 def _preprocess(screen: Path, store: Path, config: Config, resume: bool) -> None:
-    from grape_ops.preprocess.preprocess_folder import preprocess_folder
+    from grape_ops.preprocess.pipeline import preprocess_folder
 
     preprocess_folder(screen, store, config, resume=resume)
 

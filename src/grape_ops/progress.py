@@ -1,17 +1,29 @@
-"""Progress with rate and remaining time: a bar on a terminal, plain lines elsewhere."""
+"""What a command says while it works: progress with rate and remaining time, notes, and counts in words.
 
+Progress is a bar on a terminal and plain lines elsewhere.
+"""
+
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PLAIN_LINE_SECONDS = 10.0
+_PLURAL = re.compile(r"\b([\w-]+?)(?:(?<=ch)es|(?<=ss)es|(?<=x)es|(?<=[^su])s)\b")
 
 
 def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
+
+
+def counted(count: int, what: str) -> str:
+    """Write a count with its plural, or for one with the singular: (1, "cells outside their tile") -> "1 cell ..."."""
+    if count == 1:
+        what = _PLURAL.sub(r"\1", what, count=1).replace(" their ", " its ", 1)
+    return f"{count:,} {what}"
 
 
 def note(sentence: str) -> None:

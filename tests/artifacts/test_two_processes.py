@@ -47,7 +47,7 @@ train(Path(sys.argv[1]), Path(sys.argv[2]), load_config(sys.argv[3]))
 """
 PREPROCESS = """
 from grape_ops.config import load_config
-from grape_ops.preprocess.preprocess_folder import preprocess_folder
+from grape_ops.preprocess.pipeline import preprocess_folder
 stop_at("grape_ops.preprocess.pipeline", "finish_store")
 preprocess_folder(Path(sys.argv[1]), Path(sys.argv[2]), load_config(sys.argv[3]))
 """

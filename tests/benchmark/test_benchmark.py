@@ -18,8 +18,7 @@ from grape_ops.cli import main
 from grape_ops.config import Config, FeatureSettings, dump_config, flatten, load_config, parse_config
 from grape_ops.errors import GrapeOpsError, Interrupted
 from grape_ops.methods import METHODS, check_methods
-from grape_ops.runner.cost import mean_cost, total_cost
-from grape_ops.runner.jobs import Job
+from grape_ops.runner.jobs import Job, mean_cost, total_cost
 from grape_ops.runner.processes import do_jobs, one_gpu
 from grape_ops.runner.worker import work
 from grape_ops.train.run import store_fingerprint
@@ -163,7 +162,7 @@ def test_what_is_asked_for_is_checked_first(config, tiny_store):
         chosen_methods(["grap"], config)
     with pytest.raises(GrapeOpsError, match="the name GRAPE M is taken"):
         named_files(["GRAPE M=x.h5ad"])
-    with pytest.raises(GrapeOpsError, match="wants NAME=FILE.h5ad"):
+    with pytest.raises(GrapeOpsError, match="needs NAME=FILE.h5ad"):
         named_files(["x.h5ad"])
     with pytest.raises(GrapeOpsError, match="no ablation nothing; there are: attention"):
         read_ablation("nothing", config)

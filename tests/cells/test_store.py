@@ -180,7 +180,7 @@ def test_writer_refuses_what_does_not_fit(tmp_path):
         "one of": (crops | {"P1_A1": crops["P1_A1"].astype(float)}, table(), "ab"),
         "do not fit 3 names": (crops, table(), "abc"),
         "does not name each once": (crops | {"P1_A1": crops["P1_A1"][:4]}, table(), "ab"),
-        "batches have no control cells": (crops, table().assign(is_control=False), "ab"),
+        "3 batches without control cells": (crops, table().assign(is_control=False), "ab"),
     }
     for number, (message, (some, cells, names)) in enumerate(bad.items()):
         with pytest.raises(GrapeOpsError, match=message):

@@ -69,7 +69,7 @@ def test_names_of_maps(folder):
     with pytest.raises(GrapeOpsError, match="Two maps are named ours"):
         named_maps([folder / "run0.h5ad"], [f"ours={folder / 'run1.h5ad'}"])
     for group in ("runs", "=a.h5ad", "runs="):
-        with pytest.raises(GrapeOpsError, match="--group wants"):
+        with pytest.raises(GrapeOpsError, match="--group needs"):
             named_maps([], [group])
     with pytest.raises(GrapeOpsError, match="there is nothing"):
         named_maps([folder / "absent.h5ad"], [])
@@ -87,7 +87,7 @@ def test_neighbours_and_clusters_as_tsv(folder):
     write_clusters(runs, folder / "c.tsv", kmeans, 0, truth=str(folder / "truth.tsv"))
     assert list(pd.read_csv(folder / "c.tsv", sep="\t")) == ["gene_symbol", "cluster", "support"]
     assert pd.read_csv(folder / "c.enrichment.tsv", sep="\t")["q_value"].min() < 0.01
-    with pytest.raises(GrapeOpsError, match="--truth wants --out"):
+    with pytest.raises(GrapeOpsError, match="--truth needs --out"):
         write_clusters(runs, None, kmeans, 0, truth=str(folder / "truth.tsv"))
 
 
@@ -119,7 +119,7 @@ def test_the_commands(folder, monkeypatch, capsys):
         monkeypatch, "truth", "curate", folder / "truth.tsv", "--library", folder / "library.csv",
         "--out", folder / "curated.tsv", "--set", "curate.most_genes=5",
     )  # fmt: skip
-    assert "5 are chosen" in capsys.readouterr().out
+    assert "chosen: 5" in capsys.readouterr().out
     assert membership(load_truth(folder / "curated.tsv"), GENES).sum() == 25
 
 

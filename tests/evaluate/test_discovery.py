@@ -13,9 +13,8 @@ from grape_ops.evaluate.confounding import nuisance_score
 from grape_ops.evaluate.discovery import cluster_enrichment, clusters, neighbours
 from grape_ops.evaluate.enrichment import enrichment, enrichment_scores
 from grape_ops.evaluate.maps import GeneMap, gene_map
-from grape_ops.evaluate.neighbourhood import nearest, neighbour_count, neighbour_graph
 from grape_ops.evaluate.recall import known_pairs, pair_similarities, recall_scores
-from grape_ops.evaluate.retrieval import unit_rows
+from grape_ops.evaluate.retrieval import nearest, neighbour_count, neighbour_graph, unit_rows
 from grape_ops.groundtruth.truth import KnownPairs
 
 

@@ -315,7 +315,7 @@ LONELY = GroundTruth.of("lonely", {f"C{i}": [gene] for i, gene in enumerate(GENE
     [
         ({}, TRUTH, "no gene map"),
         ({"m": []}, TRUTH, "no run"),
-        ({"m": as_map(NAN, GENES)}, TRUTH, "1 of 40 genes are not finite .G003"),
+        ({"m": as_map(NAN, GENES)}, TRUTH, "not finite: 1 of 40 genes .G003"),
         ({"m": as_map(VECTORS[:1], GENES[:1])}, TRUTH, "1 gene besides controls"),
         ({"m": as_map(VECTORS[:0], [])}, TRUTH, "0 genes besides controls"),
         ({"m": as_map(VECTORS, [*GENES[:39], GENES[0]])}, TRUTH, "1 gene symbol more than once .G000"),
@@ -334,10 +334,10 @@ def test_bad_input_is_refused_in_the_users_words(maps, truth, message):
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        ("n_cells", ["many"] * 41, "m: obs..n_cells.. .* wants numbers"),
-        ("n_cells", [np.nan, *range(40)], "1 of 40 genes have none"),
-        ("n_cells", [-1, *range(40)], "1 of 40 genes have none"),
-        ("is_control", ["perhaps"] * 41, "is_control.* wants true or false"),
+        ("n_cells", ["many"] * 41, "m: obs..n_cells.. .* needs numbers"),
+        ("n_cells", [np.nan, *range(40)], "missing for 1 of 40 genes"),
+        ("n_cells", [-1, *range(40)], "missing for 1 of 40 genes"),
+        ("is_control", ["perhaps"] * 41, "is_control.* needs true or false"),
     ],
 )
 def test_columns_that_mean_something_are_not_read_loosely(column, values, message):
@@ -356,7 +356,7 @@ def test_controls_may_be_marked_by_words_and_lack_numbers():
 
 
 def test_symbols_in_another_case_are_reported():
-    with pytest.raises(GrapeOpsError, match="40 genes would be, were upper and lower case the same"):
+    with pytest.raises(GrapeOpsError, match="40 genes would be if case did not count"):
         evaluate({"m": as_map(VECTORS, [gene.lower() for gene in GENES])})
 
 

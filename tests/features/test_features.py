@@ -177,7 +177,7 @@ def test_other_settings_or_masks_have_a_table_of_their_own(store, tmp_path):
     own = store_features(store, settings.model_copy(update={"masks": tmp_path / "masks.npy"}))
     assert own.path != plain.path and own.without_nucleus == 0
     np.save(tmp_path / "few.npy", masks[:3])
-    with pytest.raises(GrapeOpsError, match="few.npy are .3, 2.*want .30, 2"):
+    with pytest.raises(GrapeOpsError, match="few.npy are .3, 2.*need .30, 2"):
         store_features(store, settings.model_copy(update={"masks": tmp_path / "few.npy"}))
     with pytest.raises(GrapeOpsError, match="no file of masks"):
         store_features(store, settings.model_copy(update={"masks": tmp_path / "none.npy"}))

@@ -79,10 +79,10 @@ def test_files_with_controls_aliases_and_logs(tmp_path):
         str(tmp_path / "source.gmt"), tmp_path / "library.tsv", out, CurateSettings(), tmp_path / "aliases.tsv"
     )
     assert load_truth(out).complexes == {"one": tuple(genes("A", 5))}
-    assert "two\t\t1 genes screened" in out.with_suffix(".dropped.tsv").read_text()
+    assert "two\t\t1 gene screened" in out.with_suffix(".dropped.tsv").read_text()
     unmatched = out.with_suffix(".unmatched.tsv").read_text()
     assert "X2\tnot in" in unmatched and "AMB\talias of several genes: X1, X2" in unmatched
-    assert summary(curation).startswith("1 complexes cover the screen")
+    assert summary(curation).startswith("Complexes that cover the screen: 1; of these do not overlap: 1")
 
 
 def test_clear_refusals(tmp_path):
@@ -90,7 +90,7 @@ def test_clear_refusals(tmp_path):
     source.write_text("one\t-\tA1\tA2\tA3\n")
     library.write_text("A1\nA2\nA3\n")
     with pytest.raises(
-        GrapeOpsError, match="No complex is left: of 1, 1 cover the screen and 1 do not overlap; 0 genes"
+        GrapeOpsError, match="No complex is left: of 1, 1 cover the screen and 1 do not overlap. Not in .*: 0 genes"
     ):
         curate_files(str(source), library, tmp_path / "t.tsv", CurateSettings())
     with pytest.raises(GrapeOpsError, match="covered, distinct, chosen"):

@@ -175,14 +175,14 @@ def test_human_rows_count_by_any_name_and_others_are_told(tmp_path, capsys, huma
     rows = f"1\tAlpha\t{human}\t\tA;B\n2\tBeta\tMouse\t\tC;D\n"
     (tmp_path / "corum.txt").write_text(CORUM + rows)
     assert read_complexes(tmp_path / "corum.txt") == {"Alpha": ["A", "B"]}
-    assert "1 of 2 rows are not of human genes (1 of Mouse)" in capsys.readouterr().err
+    assert "1 of 2 rows left out, of other organisms (1 of Mouse)" in capsys.readouterr().err
 
 
 def test_rows_of_complextab_are_kept_or_counted(tmp_path, capsys):
     rows = "\nCPX-1\tAlpha\t-\tHomo sapiens\t-\tP84022(1)|Q15796(2)\nCPX-2\tBeta\t-\t9606\t-\tCHEBI:29105(1)\n"
     (tmp_path / "9606.tsv").write_text(COMPLEXTAB_HEADER + rows)
     assert read_complexes(tmp_path / "9606.tsv") == {"Alpha": ["P84022", "Q15796"]}
-    assert "1 of 2 complexes name no gene (Beta)" in capsys.readouterr().err
+    assert "1 of 2 complexes left out, which name no gene (Beta)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["NA", "nan", "None", "na", "#N/A", "NULL", "-", " "])

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 
 from grape_ops.cells.store import CropStore
-from grape_ops.power.anatomy import find_anatomy
 from grape_ops.power.planted_store import Source
 from grape_ops.power.planting import plant
-from grape_ops.power.traits import list_traits, measure
+from grape_ops.power.traits import find_anatomy, list_traits, measure
 
 NAMES = [trait.name for trait in list_traits(("DNA", "actin"), 0)]
 

@@ -35,7 +35,7 @@ def test_a_killed_worker_of_a_cluster_changes_nothing(cluster, tmp_path, at_read
 
 
 def test_nobody_at_the_address_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("grape_ops.preprocess.cluster.WAIT_SECONDS", 1)
+    monkeypatch.setattr("grape_ops.preprocess.workers.WAIT_SECONDS", 1)
     with pytest.raises(GrapeOpsError, match="No Dask scheduler with workers answers at tcp://127.0.0.1:9: "):
         preprocess(
             make_screen(tmp_path / "s"),

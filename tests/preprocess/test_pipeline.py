@@ -12,6 +12,7 @@ from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.flat_field import read_fields
 from grape_ops.preprocess.pipeline import preprocess
+from grape_ops.screen.cell_table import collect_cells
 from grape_ops.screen.screen import Screen
 
 
@@ -25,18 +26,19 @@ def screen(tmp_path) -> Screen:
 
 
 def with_cells(screen: Screen, cells: pd.DataFrame) -> Screen:
-    return replace(screen, cells=cells.reset_index(drop=True))
+    return replace(screen, cells=collect_cells([cells]))
 
 
 def test_store_holds_every_cell_away_from_the_edge(screen, tmp_path):
+    cells = screen.cells.to_pandas()
     report = preprocess(screen, tmp_path / "store", settings())
     store = CropStore.open(tmp_path / "store")
     store.verify()
-    near = ~screen.cells[["y", "x"]].add(0.5).apply(np.floor).isin(range(12, 85)).all(axis=1)
+    near = ~cells[["y", "x"]].add(0.5).apply(np.floor).isin(range(12, 85)).all(axis=1)
     assert len(store) == report.cells_kept == (~near).sum()
     assert report.cells_dropped == {"too close to the tile's edge": near.sum()}
     assert (report.genes, report.batches) == (3, 3) and store.batches == ("P1|A1", "P1|A2", "P2|A1")
-    merged = store.cells.merge(screen.cells, on=["plate", "well", "tile", "y", "x", "sgRNA"])
+    merged = store.cells.merge(cells, on=["plate", "well", "tile", "y", "x", "sgRNA"])
     assert len(merged) == len(store)
     assert sorted(entry.name for entry in (tmp_path / "store").iterdir()) == [
         "cells.parquet",
@@ -77,8 +79,9 @@ def test_two_workers_write_the_same_bytes_as_one(screen, tmp_path):
 
 
 def test_crops_do_not_depend_on_other_cells(screen, tmp_path):
+    cells = screen.cells.to_pandas()
     preprocess(screen, tmp_path / "all", settings())
-    some = screen.cells[screen.cells["is_control"] | (np.arange(len(screen.cells)) % 2 == 0)]
+    some = cells[cells["is_control"] | (np.arange(len(cells)) % 2 == 0)]
     preprocess(with_cells(screen, some.sample(frac=1, random_state=0)), tmp_path / "some", settings())
     whole, part = CropStore.open(tmp_path / "all"), CropStore.open(tmp_path / "some")
     keys = ["plate", "well", "tile", "y", "x"]
@@ -99,7 +102,8 @@ def test_edge_margin_drops_more(screen, tmp_path):
 
 
 def test_batches_and_groups_are_columns_of_the_table(screen, tmp_path):
-    cells = screen.cells.assign(day=np.where(screen.cells["plate"] == "P1", "mon", "tue"), lot=1)
+    cells = screen.cells.to_pandas()
+    cells = cells.assign(day=np.where(cells["plate"] == "P1", "mon", "tue"), lot=1)
     groups = {"batch_columns": ["day", "lot"], "flat_field": {"columns": []}, "intensity": {"columns": ["day"]}}
     preprocess(with_cells(screen, cells), tmp_path / "store", settings(**groups))
     store = CropStore.open(tmp_path / "store")
@@ -110,7 +114,7 @@ def test_batches_and_groups_are_columns_of_the_table(screen, tmp_path):
 
 
 def test_a_group_that_varies_within_a_tile_is_an_error(screen, tmp_path):
-    cells = screen.cells.assign(half=np.arange(len(screen.cells)) % 2)
+    cells = screen.cells.to_pandas().assign(half=np.arange(len(screen.cells)) % 2)
     with pytest.raises(GrapeOpsError, match="'half', but it takes 2 values within tile P1 A1 0"):
         preprocess(with_cells(screen, cells), tmp_path / "s", settings(intensity={"columns": ["half"]}))
     report = preprocess(with_cells(screen, cells), tmp_path / "b", settings(batch_columns=["half"], on_problem="drop"))
@@ -118,6 +122,7 @@ def test_a_group_that_varies_within_a_tile_is_an_error(screen, tmp_path):
 
 
 def test_unknown_columns_are_errors_that_name_the_setting(screen, tmp_path):
+    cells = screen.cells.to_pandas()
     for changes, setting in (
         ({"batch_columns": ["day"]}, r"preprocess\.batch_columns"),
         ({"flat_field": {"columns": ["day"]}}, r"preprocess\.flat_field\.columns"),
@@ -125,14 +130,14 @@ def test_unknown_columns_are_errors_that_name_the_setting(screen, tmp_path):
         with pytest.raises(GrapeOpsError, match=setting + " names column 'day'; the tables have: gene_symbol"):
             preprocess(screen, tmp_path / "store", settings(**changes), resume=True, overwrite=True)
     with pytest.raises(GrapeOpsError, match="lacks the columns sgRNA"):
-        preprocess(with_cells(screen, screen.cells.drop(columns="sgRNA")), tmp_path / "store", settings())
-    partly = with_cells(screen, screen.cells.assign(day=["mon"] * (len(screen.cells) - 3) + [None] * 3))
-    with pytest.raises(GrapeOpsError, match="3 cells have no value in column 'day'"):
+        preprocess(with_cells(screen, cells.drop(columns="sgRNA")), tmp_path / "store", settings())
+    partly = with_cells(screen, cells.assign(day=["mon"] * (len(cells) - 3) + [None] * 3))
+    with pytest.raises(GrapeOpsError, match="3 cells without a value in column 'day'"):
         preprocess(partly, tmp_path / "store", settings(batch_columns=["day"]), resume=True, overwrite=True)
 
 
 def test_a_table_that_cannot_be_kept_is_refused_at_once(screen, tmp_path):
-    mixed = with_cells(screen, screen.cells.assign(score=[1, "high"] * (len(screen.cells) // 2)))
+    mixed = with_cells(screen, screen.cells.to_pandas().assign(score=[1, "high"] * (len(screen.cells) // 2)))
     with pytest.raises(GrapeOpsError, match="several kinds: .*column score"):
         preprocess(mixed, tmp_path / "store", settings())
     assert not reads(screen.root)
@@ -150,19 +155,22 @@ def _cut_tile(screen: Screen) -> Screen:
 
 
 def _astray(screen: Screen) -> Screen:
-    here = (screen.cells.index % 10 == 5) & (screen.cells["well"] == "A2")
-    y = screen.cells["y"].where(~here, 4000.0)
-    return with_cells(screen, screen.cells.assign(y=y))
+    cells = screen.cells.to_pandas()
+    here = (cells.index % 10 == 5) & (cells["well"] == "A2")
+    y = cells["y"].where(~here, 4000.0)
+    return with_cells(screen, cells.assign(y=y))
 
 
 def _no_controls(screen: Screen) -> Screen:
-    here = (screen.cells["well"] == "A2") & screen.cells["is_control"]
-    return with_cells(screen, screen.cells.assign(is_control=screen.cells["is_control"] & ~here))
+    cells = screen.cells.to_pandas()
+    here = (cells["well"] == "A2") & cells["is_control"]
+    return with_cells(screen, cells.assign(is_control=cells["is_control"] & ~here))
 
 
 def _controls_at_the_edge(screen: Screen) -> Screen:
-    here = (screen.cells["well"] == "A2") & screen.cells["is_control"]
-    return with_cells(screen, screen.cells.assign(y=screen.cells["y"].where(~here, 2.0)))
+    cells = screen.cells.to_pandas()
+    here = (cells["well"] == "A2") & cells["is_control"]
+    return with_cells(screen, cells.assign(y=cells["y"].where(~here, 2.0)))
 
 
 def _unlisted(screen: Screen) -> Screen:
@@ -170,9 +178,8 @@ def _unlisted(screen: Screen) -> Screen:
 
 
 def _no_gene(screen: Screen) -> Screen:
-    return with_cells(
-        screen, screen.cells.assign(gene_symbol=screen.cells["gene_symbol"].where(screen.cells.index > 1))
-    )
+    cells = screen.cells.to_pandas()
+    return with_cells(screen, cells.assign(gene_symbol=cells["gene_symbol"].where(cells.index > 1)))
 
 
 PROBLEMS = {
@@ -192,7 +199,7 @@ PROBLEMS = {
         "batch without controls",
         27,
     ),
-    "no gene": (_no_gene, "2 cells without a gene symbol: row 0, row 1", "no gene symbol", 2),
+    "no gene": (_no_gene, "2 cells without a gene symbol: row 0 of P1 A1, row 1 of P1 A1", "no gene symbol", 2),
 }
 
 
@@ -222,7 +229,8 @@ def test_problems_stop_or_drop(screen, tmp_path, name):
 
 
 def test_wrong_coordinates_show_before_anything_is_computed(screen, tmp_path):
-    stitched = with_cells(screen, screen.cells.assign(x=screen.cells["x"] + 5000))
+    cells = screen.cells.to_pandas()
+    stitched = with_cells(screen, cells.assign(x=cells["x"] + 5000))
     with pytest.raises(GrapeOpsError, match=r"12 cells outside their tile, in the first tile of 96 x 96 pixels alone"):
         preprocess(stitched, tmp_path / "store", settings())
     assert len(reads(screen.root)) == 1
@@ -260,7 +268,7 @@ def test_a_finished_store_is_left_alone_or_replaced_on_demand(screen, tmp_path):
         assert "preprocess.flat_field.percentile: 2.0 there, 5.0 now" in str(error.value)
         assert "--overwrite" in str(error.value)
     with pytest.raises(GrapeOpsError, match="of another screen, or its tables changed"):
-        preprocess(with_cells(screen, screen.cells.iloc[1:]), out, settings())
+        preprocess(with_cells(screen, screen.cells.to_pandas().iloc[1:]), out, settings())
     assert contents(out) == before
     preprocess(screen, out, changed, overwrite=True)
     assert CropStore.open(out).crop_size == 20

@@ -17,7 +17,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.crop_wells import fitting
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.preprocess.workers import Workers
-from grape_ops.screen.cell_parts import CellParts
+from grape_ops.screen.cell_table import collect_cells
 from grape_ops.screen.screen import Screen, no_tile, no_tiles
 
 
@@ -57,7 +57,7 @@ class Crops:
         return np.stack(noise).astype(np.uint16)
 
 
-def ready(root: Path, parts: bool, scaling: str = "auto", **crops: Any) -> Screen:
+def ready(root: Path, in_files: bool, scaling: str = "auto", **crops: Any) -> Screen:
     root.mkdir(parents=True, exist_ok=True)
     number = np.arange(90)
     cells = pd.DataFrame(
@@ -66,14 +66,12 @@ def ready(root: Path, parts: bool, scaling: str = "auto", **crops: Any) -> Scree
     cells["sgRNA"], cells["plate"], cells["tile"] = cells["gene_symbol"] + "_1", "P1", "1"
     cells["well"] = np.array(["A1", "A2", "B1"])[number % 3]
     cells["is_control"], cells["crop"] = number % 5 == 0, number
-    kept = CellParts.write([cells[:50], cells[50:]], root / "cells") if parts else None
     return Screen(
         Path("ready"),
         ("a", "b"),
-        cells[:0] if parts else cells,
+        collect_cells([cells[:50], cells[50:]], root / "cells" if in_files else None),
         no_tiles(),
         no_tile,
-        parts=kept,
         read_crops=Crops(root, **crops),
         crop_scaling=scaling,
     )
@@ -83,9 +81,9 @@ def settings(**changes: object) -> PreprocessSettings:
     return PreprocessSettings.model_validate({"crop_size": 32, "workers": 1} | changes)
 
 
-def test_a_table_in_parts_gives_the_same_store_and_no_read_takes_more_than_a_well(tmp_path):
-    preprocess(ready(tmp_path / "one", parts=False), tmp_path / "held", settings())
-    preprocess(ready(tmp_path / "two", parts=True), tmp_path / "parted", settings(workers=2))
+def test_a_table_in_files_gives_the_same_store_and_no_read_takes_more_than_a_well(tmp_path):
+    preprocess(ready(tmp_path / "one", in_files=False), tmp_path / "held", settings())
+    preprocess(ready(tmp_path / "two", in_files=True), tmp_path / "parted", settings(workers=2))
     assert contents(tmp_path / "held") == contents(tmp_path / "parted")
     assert all(len(line.split()) == 1 for line in (tmp_path / "two" / "reads.log").read_text().splitlines())
     store = CropStore.open(tmp_path / "parted")
@@ -96,7 +94,7 @@ def test_a_table_in_parts_gives_the_same_store_and_no_read_takes_more_than_a_wel
 
 def test_groups_wider_than_a_well_share_their_percentiles(tmp_path):
     chosen = settings(intensity={"columns": ["plate"]})
-    preprocess(ready(tmp_path / "s", parts=True), tmp_path / "store", chosen)
+    preprocess(ready(tmp_path / "s", in_files=True), tmp_path / "store", chosen)
     store = CropStore.open(tmp_path / "store")
     raw = Crops(tmp_path)(pd.DataFrame({"well": "A1", "crop": np.arange(90)}))
     low, high = np.percentile(raw[:, 0], [0.1, 99.9])
@@ -106,8 +104,10 @@ def test_groups_wider_than_a_well_share_their_percentiles(tmp_path):
 
 
 def test_groups_smaller_than_a_well_have_their_own_percentiles_and_workers_send_little(tmp_path):
-    screen = ready(tmp_path / "s", parts=False)
-    screen.cells["tile"] = np.where(screen.cells["crop"] < 45, "1", "2")
+    screen = ready(tmp_path / "s", in_files=False)
+    cells = screen.cells.to_pandas()
+    cells["tile"] = np.where(cells["crop"] < 45, "1", "2")
+    screen = replace(screen, cells=collect_cells([cells]))
     chosen = settings(intensity={"columns": ["plate", "well", "tile"]})
     sent = []
 
@@ -118,7 +118,7 @@ def test_groups_smaller_than_a_well_have_their_own_percentiles_and_workers_send_
                 yield result
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("grape_ops.preprocess.cluster.Workers", Listening)
+        patch.setattr("grape_ops.preprocess.workers.Workers", Listening)
         preprocess(screen, tmp_path / "store", chosen)
     assert sent and max(sent) < 10_000
     store = CropStore.open(tmp_path / "store")
@@ -132,24 +132,24 @@ def test_groups_smaller_than_a_well_have_their_own_percentiles_and_workers_send_
 def test_broken_crops_are_tried_again_and_once_mended_leave_no_trace(tmp_path, columns):
     chosen = settings(most_lost=0.001, intensity={"columns": columns})
     with pytest.raises(GrapeOpsError, match="would cost 2 cells"):
-        preprocess(ready(tmp_path / "s", parts=True, broken=(4, 20)), tmp_path / "store", chosen)
-    preprocess(ready(tmp_path / "s", parts=True), tmp_path / "store", chosen, resume=True)
-    preprocess(ready(tmp_path / "s", parts=True), tmp_path / "whole", chosen)
+        preprocess(ready(tmp_path / "s", in_files=True, broken=(4, 20)), tmp_path / "store", chosen)
+    preprocess(ready(tmp_path / "s", in_files=True), tmp_path / "store", chosen, resume=True)
+    preprocess(ready(tmp_path / "s", in_files=True), tmp_path / "whole", chosen)
     assert contents(tmp_path / "store") == contents(tmp_path / "whole")
 
 
 def test_broken_crops_leave_the_others_as_they_are(tmp_path):
     chosen = settings(most_lost=0.001)
     with pytest.raises(GrapeOpsError, match="would cost 2 cells"):
-        preprocess(ready(tmp_path / "s", parts=True, broken=(4, 20)), tmp_path / "store", chosen)
+        preprocess(ready(tmp_path / "s", in_files=True, broken=(4, 20)), tmp_path / "store", chosen)
     (tmp_path / "s" / "reads.log").unlink()
     lost = preprocess(
-        ready(tmp_path / "s", parts=True, broken=(4, 20)), tmp_path / "store", settings(most_lost=0.5), resume=True
+        ready(tmp_path / "s", in_files=True, broken=(4, 20)), tmp_path / "store", settings(most_lost=0.5), resume=True
     )
     assert lost.cells_dropped == {"crop missing or unreadable": 2} and lost.cells_kept == 88
     reads = (tmp_path / "s" / "reads.log").read_text().splitlines()
     assert reads.count("A1") == 1  # to look at the first; it had been measured and written in full
-    preprocess(ready(tmp_path / "s", parts=True), tmp_path / "whole", settings())
+    preprocess(ready(tmp_path / "s", in_files=True), tmp_path / "whole", settings())
     some, whole = CropStore.open(tmp_path / "store"), CropStore.open(tmp_path / "whole")
     some.verify()
     for well in ("A1", "A2", "B1"):
@@ -162,7 +162,7 @@ def test_broken_crops_leave_the_others_as_they_are(tmp_path):
 
 
 def test_what_was_measured_in_full_is_not_measured_again(tmp_path):
-    screen, chosen = ready(tmp_path / "s", parts=True), settings()
+    screen, chosen = ready(tmp_path / "s", in_files=True), settings()
     preprocess(screen, tmp_path / "whole", chosen)
     reads = len((tmp_path / "s" / "reads.log").read_text().splitlines())
     assert reads == 1 + 3 + 3
@@ -182,7 +182,7 @@ def test_what_was_measured_in_full_is_not_measured_again(tmp_path):
 
 def test_a_well_that_could_not_be_measured_is_no_well_without_scale(tmp_path):
     late = 30 + 1 + 30  # looking for a first crop, then measuring
-    lost = preprocess(ready(tmp_path / "s", parts=True, late=late), tmp_path / "store", settings())
+    lost = preprocess(ready(tmp_path / "s", in_files=True, late=late), tmp_path / "store", settings())
     assert lost.cells_dropped == {"crop missing or unreadable": 30}
     assert "no crop of P1|A1 could be read" in lost.quality["problems"][0]["examples"][0]
 
@@ -190,31 +190,31 @@ def test_a_well_that_could_not_be_measured_is_no_well_without_scale(tmp_path):
 def test_crops_smaller_than_wanted_are_told_before_all_are_read(tmp_path):
     chosen = settings(crop_size=96)
     with pytest.raises(GrapeOpsError, match="32 x 32 px, smaller than preprocess.crop_size"):
-        preprocess(ready(tmp_path / "s", parts=True), tmp_path / "store", chosen)
+        preprocess(ready(tmp_path / "s", in_files=True), tmp_path / "store", chosen)
     with pytest.raises(GrapeOpsError, match="32 x 32 px, smaller than preprocess.crop_size"):
-        preprocess(ready(tmp_path / "t", parts=True), tmp_path / "other", settings(crop_size=96, on_problem="stop"))
+        preprocess(ready(tmp_path / "t", in_files=True), tmp_path / "other", settings(crop_size=96, on_problem="stop"))
     assert len((tmp_path / "t" / "reads.log").read_text().splitlines()) == 1
 
 
 def test_a_single_small_crop_is_left_out_wherever_it_is(tmp_path):
     for place in (0, 6):
-        lost = preprocess(ready(tmp_path / "s", parts=True, small=(place,)), tmp_path / f"store{place}", settings())
+        lost = preprocess(ready(tmp_path / "s", in_files=True, small=(place,)), tmp_path / f"store{place}", settings())
         assert lost.cells_dropped == {"crop missing or unreadable": 1}
 
 
 def test_floats_beyond_one_are_left_out_and_cannot_be_rescaled(tmp_path):
-    screen = ready(tmp_path / "s", parts=True, floats=True, bright=(40,))
+    screen = ready(tmp_path / "s", in_files=True, floats=True, bright=(40,))
     lost = preprocess(screen, tmp_path / "store", settings())
     assert lost.cells_dropped == {"crop missing or unreadable": 1}
     assert "floats from" in lost.quality["problems"][0]["examples"][0]
     with pytest.raises(GrapeOpsError, match="screen.crop_scaling=full"):
         preprocess(
-            ready(tmp_path / "s", parts=True, floats=True, scaling="percentiles"), tmp_path / "other", settings()
+            ready(tmp_path / "s", in_files=True, floats=True, scaling="percentiles"), tmp_path / "other", settings()
         )
 
 
 def test_a_finished_store_keeps_its_pixel_size_and_says_so(tmp_path):
-    screen = replace(ready(tmp_path / "s", parts=True), pixel_size=0.5)
+    screen = replace(ready(tmp_path / "s", in_files=True), pixel_size=0.5)
     first = preprocess(screen, tmp_path / "store", settings())
     before = contents(tmp_path / "store")
     with warnings.catch_warnings():
@@ -227,11 +227,12 @@ def test_a_finished_store_keeps_its_pixel_size_and_says_so(tmp_path):
 
 def test_a_cluster_gives_the_same_store(tmp_path):
     distributed = pytest.importorskip("distributed")
-    preprocess(ready(tmp_path / "one", parts=False), tmp_path / "here", settings())
+    preprocess(ready(tmp_path / "one", in_files=False), tmp_path / "here", settings())
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
     ) as two:
-        preprocess(ready(tmp_path / "two", parts=True), tmp_path / "there", settings(), scheduler=two.scheduler_address)
+        screen = ready(tmp_path / "two", in_files=True)
+        preprocess(screen, tmp_path / "there", settings(), scheduler=two.scheduler_address)
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
 
 

@@ -15,7 +15,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess import measurement, selection
 from grape_ops.preprocess.flat_field import read_fields
 from grape_ops.preprocess.pipeline import preprocess
-from grape_ops.screen.cell_parts import CellParts
+from grape_ops.screen.cell_table import collect_cells
 from grape_ops.screen.screen import TileHeader, Window
 
 
@@ -68,12 +68,12 @@ def test_large_wells_are_read_in_windows_only(tmp_path, monkeypatch, dtype):
     assert sizes.max() <= 70 + 2 * 32
 
 
-def test_a_table_in_parts_gives_the_same_store(tmp_path):
+def test_a_table_in_files_gives_the_same_store(tmp_path):
     screen = make_screen(tmp_path / "screen")
     preprocess(screen, tmp_path / "held", settings())
-    stretches = [screen.cells.iloc[n : n + 25] for n in range(0, len(screen.cells), 25)]
-    parts = CellParts.write(stretches, tmp_path / "parts")
-    kept = replace(screen, cells=screen.cells.iloc[:0], parts=parts)
+    cells = screen.cells.to_pandas()
+    stretches = [cells.iloc[n : n + 25] for n in range(0, len(cells), 25)]
+    kept = replace(screen, cells=collect_cells(stretches, tmp_path / "cells"))
     preprocess(kept, tmp_path / "parted", settings())
     assert contents(tmp_path / "held") == contents(tmp_path / "parted")
 

@@ -9,6 +9,7 @@ import pandas as pd
 import tifffile
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.cell_table import collect_cells
 from grape_ops.screen.screen import Screen
 
 
@@ -93,7 +94,7 @@ def make_screen(
             image = rng.poisson(image * vignette(size)).astype(np.uint16)
             tifffile.imwrite(root / path, image, photometric="minisblack")
     names = tuple(f"channel{c}" for c in range(channels))
-    return Screen(root, names, pd.DataFrame(rows), pd.DataFrame(listed), TiffReader(root))
+    return Screen(root, names, collect_cells([pd.DataFrame(rows)]), pd.DataFrame(listed), TiffReader(root))
 
 
 def signalling(screen: Screen, victim: int, signal: int, at_read: int) -> Screen:

@@ -6,9 +6,15 @@ from scipy import ndimage
 
 from grape_ops.config import GenerateSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.restyle.changes import paired_change, ring_index, ring_means, styles_between, unpaired_change
 from grape_ops.restyle.content import compare_content, correlation, nucleus_shape, unrelated_content
-from grape_ops.restyle.directions import write_directions
+from grape_ops.restyle.directions import (
+    paired_change,
+    ring_index,
+    ring_means,
+    styles_between,
+    unpaired_change,
+    write_directions,
+)
 
 SIZE = 48
 

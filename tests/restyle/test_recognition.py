@@ -6,8 +6,7 @@ import pytest
 
 from grape_ops.restyle.distances import energy_distance
 from grape_ops.restyle.phenotype_results import RECOGNISED, not_checked, recognised, scored, trust
-from grape_ops.restyle.recognition import REFERENCES, Recognition, Unseen, own_rank
-from grape_ops.restyle.restyling_tests import FEWEST_UNSEEN
+from grape_ops.restyle.recognition import FEWEST_UNSEEN, REFERENCES, Recognition, Unseen, own_rank
 
 GENES, FEATURES, CELLS = 8, 10, 120
 

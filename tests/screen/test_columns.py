@@ -10,7 +10,7 @@ import pytest
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.columns import detect_columns
-from grape_ops.screen.controls import find_controls, is_control, no_controls
+from grape_ops.screen.guide_library import find_controls, is_control, no_controls
 
 PATTERN = ScreenSettings().control_pattern
 DATA = Path(os.environ.get("GRAPE_OPS_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))

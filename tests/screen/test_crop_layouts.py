@@ -175,14 +175,14 @@ def test_the_first_crop_may_be_missing_but_not_all(tmp_path: Path) -> None:
     drawn, root = draw_screen(), tmp_path / "screen"
     root.mkdir()
     write_tiff_files(root, drawn, cut_crops(drawn))
-    first = open_screen(root, PLAIN).cells["crop"].iloc[0]
+    first = open_screen(root, PLAIN).cells.to_pandas()["crop"].iloc[0]
     (root / first).unlink()
     screen = open_screen(root, PLAIN)
     assert len(screen.channels) == 4
     assert preprocess(screen, tmp_path / "store", SETTINGS).cells_dropped == {"crop missing or unreadable": 1}
     for crop in root.glob("*.tif"):
         crop.unlink()
-    with pytest.raises(GrapeOpsError, match=f"None of the first 64 crops .* no crop {first}. Are they all there"):
+    with pytest.raises(GrapeOpsError, match=f"None of the first 32 crops .* no crop {first}. Are they all there"):
         open_screen(root, PLAIN)
 
 
@@ -200,7 +200,7 @@ def test_a_batch_whose_controls_are_all_unreadable_is_left_out(tmp_path: Path) -
     drawn, root = draw_screen(), tmp_path / "screen"
     root.mkdir()
     write_tiff_files(root, drawn, cut_crops(drawn))
-    whole = open_screen(root, PLAIN).cells
+    whole = open_screen(root, PLAIN).cells.to_pandas()
     well = whole["well"].iloc[0]
     spoilt = whole[(whole["well"] == well) & whole["is_control"]]
     for name in spoilt["crop"]:
@@ -240,7 +240,7 @@ def test_crops_that_could_not_be_read_are_tried_again_and_never_kept_as_black(tm
         (40, {}, "smaller than preprocess.crop_size"),
         (CROP, {"channels": ["a", "b"]}, "have 4 channels, and screen.yaml names 2"),
         (CROP, {"crops_row": "place"}, "crops_row in screen.yaml names 'place'"),
-        (CROP, {"crops_row": "tile"}, "64 cells name only 4 different crops by 'tile'"),
+        (CROP, {"crops_row": "tile"}, "4 different crops for 64 cells by 'tile'"),
         (CROP, {"crops_array": "few"}, "has 9 crops, and the cell table 64 rows"),
         (CROP, {"crops_array": "pictures"}, "no array 'pictures'"),
         (CROP, {"crops": "others.npz"}, "no file of crops"),

@@ -14,16 +14,16 @@ from grape_ops.screen.layouts import open_screen
 from grape_ops.screen.screen import Screen
 
 
-def opened(root: Path, table: pd.DataFrame, parts: Path | None = None, **settings: object) -> Screen:
+def opened(root: Path, table: pd.DataFrame, table_folder: Path | None = None, **settings: object) -> Screen:
     drawn = draw_screen()
     if not root.exists():
         write_table(root, drawn)
     table.to_parquet(root / "cells.parquet", index=False)
-    return open_screen(root, ScreenSettings(**settings), parts)
+    return open_screen(root, ScreenSettings(**settings), table_folder)
 
 
 def found(screen: Screen, what: str) -> tuple[int, str, str]:
-    tally = next(tally for tally in screen.quality if tally.what == what)
+    tally = next(tally for tally in screen.cells.quality if tally.what == what)
     return tally.count, tally.fate, tally.setting
 
 
@@ -56,10 +56,10 @@ def test_each_kind_is_dropped_or_kept(
 def test_rows_that_a_join_multiplied_come_once(tmp_path: Path) -> None:
     table = pd.concat([CELLS, CELLS[CELLS.gene_symbol == "nontargeting"]] + [CELLS[FIRST]] * 3, ignore_index=True)
     screen = opened(tmp_path / "screen", table)
-    assert screen.cells.drop(columns="is_control").equals(CELLS)
+    assert screen.cells.to_pandas().drop(columns="is_control").equals(CELLS)
     assert found(screen, "rows that repeat a cell") == (31, "dropped", "screen.repeated_cells")
-    parted = opened(tmp_path / "screen", table, parts=tmp_path / "parts")
-    assert parted.quality == screen.quality and len(parted.parts or ()) == 64
+    parted = opened(tmp_path / "screen", table, table_folder=tmp_path / "cells")
+    assert parted.cells.quality == screen.cells.quality and len(parted.cells) == 64
 
 
 def test_one_place_with_two_genes_has_two_barcodes(tmp_path: Path) -> None:
@@ -94,14 +94,14 @@ def test_a_library_names_genes_once_and_counts_what_it_lacks(tmp_path: Path) -> 
     assert found(screen, "guides that the library gives to several genes")[0] == 1
     assert found(screen, "cells of unknown genes") == (16, "dropped", "screen.unknown_genes")
     expected = CELLS[CELLS.gene_symbol != "TP53"].reset_index(drop=True)
-    assert screen.cells.gene_symbol.tolist() == expected.gene_symbol.tolist()
+    assert screen.cells.to_pandas().gene_symbol.tolist() == expected.gene_symbol.tolist()
 
 
 def test_retired_symbols_are_renamed_and_counted(tmp_path: Path) -> None:
     (tmp_path / "aliases.tsv").write_text("alias\tsymbol\nNONO\tNRB54\n")
     screen = opened(tmp_path / "screen", CELLS, aliases=str(tmp_path / "aliases.tsv"))
     assert found(screen, "cells of retired gene symbols") == (16, "renamed", "screen.aliases")
-    assert set(screen.cells.gene_symbol) == {"KRAS", "NRB54", "TP53", "nontargeting"}
+    assert set(screen.cells.to_pandas().gene_symbol) == {"KRAS", "NRB54", "TP53", "nontargeting"}
 
 
 def test_everything_dropped_says_why(tmp_path: Path) -> None:
@@ -109,11 +109,11 @@ def test_everything_dropped_says_why(tmp_path: Path) -> None:
         opened(tmp_path / "screen", CELLS.assign(gene_symbol="unknown"))
 
 
-@pytest.mark.parametrize("parts", [False, True])
-def test_everything_dropped_by_what_compares_rows_says_why(tmp_path: Path, parts: bool) -> None:
+@pytest.mark.parametrize("in_files", [False, True])
+def test_everything_dropped_by_what_compares_rows_says_why(tmp_path: Path, in_files: bool) -> None:
     twice = pd.concat([CELLS, CELLS.assign(gene_symbol="EZH2", sgRNA="T" * 20)], ignore_index=True)
     with pytest.raises(GrapeOpsError, match=r"is left: 128 cells with two barcodes \(screen.double_barcodes\)"):
-        opened(tmp_path / "screen", twice, parts=tmp_path / "parts" if parts else None)
+        opened(tmp_path / "screen", twice, table_folder=tmp_path / "cells" if in_files else None)
 
 
 def test_wide_tables_bring_only_the_columns_that_count(tmp_path: Path) -> None:
@@ -121,7 +121,8 @@ def test_wide_tables_bring_only_the_columns_that_count(tmp_path: Path) -> None:
     table = pd.concat([CELLS.assign(day="d1"), features], axis=1)
     assert "day" not in opened(tmp_path / "screen", table).cells
     screen = opened(tmp_path / "screen", table, keep_columns=("day",))
-    assert "day" in screen.cells and "nucleus_dapi_3" not in screen.cells
+    cells = screen.cells.to_pandas()
+    assert "day" in cells and "nucleus_dapi_3" not in cells
 
 
 def test_the_counts_reach_the_store(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_inspect_tells_what_is_doubtful(tmp_path: Path) -> None:
     assert not any("batch" in doubt for doubt in inspect_screen(tmp_path, PLAIN, ["plate"]).doubts)
     for said in (
         "1 batch without controls: P1|A2",
-        "AAVS1 count as genes",
+        "counted as genes: AAVS1",
         "1 guide with more than 30 times",
         "2 tiles missing or unreadable: There is no tile tiles/P1/A1_0.tif",
         "genes with fewer than 50 cells",

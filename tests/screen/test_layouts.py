@@ -108,13 +108,13 @@ def test_every_layout_reads_windows_and_heads_of_tiles(name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_every_layout_keeps_large_tables_in_parts(name: str, tmp_path: Path) -> None:
+def test_every_layout_keeps_large_tables_in_files(name: str, tmp_path: Path) -> None:
     whole = opened(tmp_path, name, draw_screen())
-    parted = open_screen(tmp_path / "screen", PLAIN, parts=tmp_path / "parts")
-    assert parted.cells.empty and parted.wells == whole.wells and parted.quality == whole.quality
+    parted = open_screen(tmp_path / "screen", PLAIN, table_folder=tmp_path / "cells")
+    assert parted.cells.wells == whole.cells.wells and parted.cells.quality == whole.cells.quality
     assert parted.tiles.equals(whole.tiles)
-    for place in whole.wells:
-        assert parted.cells_of(*place).equals(whole.cells_of(*place))
+    for place in whole.cells.wells:
+        assert parted.cells.of(*place).equals(whole.cells.of(*place))
 
 
 def test_layout_funk2022_finds_stains_in_other_folders_and_divides_by_table(tmp_path: Path) -> None:
@@ -125,8 +125,8 @@ def test_layout_funk2022_finds_stains_in_other_folders_and_divides_by_table(tmp_
     table.assign(cell_i=table.y + 5, cell_j=table.x).drop(columns=["y", "x"]).to_parquet(mitotic)
     screen = open_screen(tmp_path, PLAIN)
     assert len(screen.tiles) == 16 and len(screen.cells) == len(drawn.cells) + 3
-    assert screen.cells["class"].value_counts().to_dict() == {"interphase": len(drawn.cells), "mitotic": 3}
-    assert any(tally.what == "mitotic cells" and tally.fate == "kept" for tally in screen.quality)
+    assert screen.cells.to_pandas()["class"].value_counts().to_dict() == {"interphase": len(drawn.cells), "mitotic": 3}
+    assert any(tally.what == "mitotic cells" and tally.fate == "kept" for tally in screen.cells.quality)
     last = screen.tiles.iloc[-1]
     np.testing.assert_array_equal(screen.read_tile(last), drawn.tiles[last.plate, last.well, last.tile])
     without = open_screen(tmp_path, ScreenSettings(mitotic="drop"))
@@ -156,7 +156,7 @@ def test_layout_brieflow_takes_one_combination_and_the_configured_controls(tmp_p
     (tmp_path / "config.yml").write_text(config.replace("nontargeting", "scramble"))
     screen = open_screen(tmp_path, PLAIN)
     assert len(screen.cells) == len(drawn.cells)
-    assert screen.cells.is_control.sum() == (drawn.cells.gene_symbol == "nontargeting").sum()
+    assert screen.cells.to_pandas().is_control.sum() == (drawn.cells.gene_symbol == "nontargeting").sum()
     assert screen.corrected
 
 
@@ -174,7 +174,7 @@ def test_layout_brieflow_falls_back_to_merged_tables(tmp_path: Path) -> None:
 
 def test_layout_scallops_keeps_good_cells_only(tmp_path: Path) -> None:
     screen = opened(tmp_path, "scallops", draw_screen())
-    counts = {tally.what: (tally.count, tally.fate) for tally in screen.quality}
+    counts = {tally.what: (tally.count, tally.fate) for tally in screen.cells.quality}
     assert counts["cells with reads of other barcodes"] == (2, "dropped")
     assert counts["cells whose barcode and phenotype images do not match"] == (2, "dropped")
     keeping = open_screen(tmp_path / "screen", ScreenSettings(low_quality="keep"))
@@ -188,7 +188,8 @@ def test_layout_periscope_shifts_each_channel(tmp_path: Path) -> None:
     tile = screen.tiles.iloc[0]
     assert (tile.y_shift_DNA, tile.x_shift_DNA, tile.y_shift_ER) == (2, -3, -4)
     np.testing.assert_array_equal(screen.read_tile(tile)[:4], drawn.tiles["P1", "A1", "0"])
-    assert any(tally.what == "cells whose call is not Perfect or Great" and tally.count for tally in screen.quality)
+    counts = {tally.what: tally.count for tally in screen.cells.quality}
+    assert counts["cells whose call is not Perfect or Great"]
 
 
 def test_layout_periscope_takes_the_shift_of_most_cells_where_they_disagree(tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def test_layout_periscope_takes_the_shift_of_most_cells_where_they_disagree(tmp_
     for parts in (None, tmp_path / "parts"):
         screen = open_screen(tmp_path, PLAIN, parts)
         assert (screen.tiles["y_shift_DNA"] == 2).all()
-        assert Tally("tiles whose cells name different channel shifts", 1, "noted") in screen.quality
+        assert Tally("tiles whose cells name different channel shifts", 1, "noted") in screen.cells.quality
 
 
 def test_layout_periscope_takes_sites_written_as_floats_and_the_channels_there_are(tmp_path: Path) -> None:
@@ -215,7 +216,7 @@ def test_layout_periscope_takes_sites_written_as_floats_and_the_channels_there_a
         table.astype({"Metadata_Foci_site_location": float}).to_csv(file, index=False)
     screen = open_screen(tmp_path, PLAIN)
     assert screen.channels == PERISCOPE_CHANNELS
-    assert set(screen.cells.tile) == {"0", "1", "2", "3"} and len(screen.tiles) == 8
+    assert set(screen.cells.to_pandas().tile) == {"0", "1", "2", "3"} and len(screen.tiles) == 8
     assert tile_header(screen.read_tile, screen.tiles.iloc[0]).channels == 4
 
 
@@ -223,8 +224,8 @@ def test_layout_ops_standard_joins_the_library_without_multiplying_cells(tmp_pat
     drawn = draw_screen()
     screen = opened(tmp_path, "ops-standard", drawn)
     assert len(screen.cells) == len(drawn.cells)
-    assert set(screen.cells.gene_symbol) == {"KRAS", "NONO", "TP53", "non-targeting"}
-    repeated = next(tally for tally in screen.quality if tally.what == "rows of the library that repeat a guide")
+    assert set(screen.cells.to_pandas().gene_symbol) == {"KRAS", "NONO", "TP53", "non-targeting"}
+    repeated = next(tally for tally in screen.cells.quality if tally.what == "rows of the library that repeat a guide")
     assert repeated.count == 8 and repeated.fate == "merged"
 
 
@@ -244,10 +245,10 @@ def test_layouts_of_whole_screens_leave_out_wells_that_were_not_fetched(name: st
     for folder in sorted(tmp_path.rglob("P1_A2/**"), reverse=True):
         folder.rmdir()
     whole = open_screen(tmp_path, PLAIN)
-    assert whole.wells == [("P1", "A1")] and len(whole.cells) == 32
-    assert Tally("cells of wells without images", 32, "dropped") in whole.quality
-    parted = open_screen(tmp_path, PLAIN, parts=tmp_path / "parts")
-    assert parted.wells == whole.wells and parted.quality == whole.quality
+    assert whole.cells.wells == [("P1", "A1")] and len(whole.cells) == 32
+    assert Tally("cells of wells without images", 32, "dropped") in whole.cells.quality
+    parted = open_screen(tmp_path, PLAIN, table_folder=tmp_path / "cells")
+    assert parted.cells.wells == whole.cells.wells and parted.cells.quality == whole.cells.quality
     for path in tmp_path.rglob("*.tif*"):
         path.rename(path.with_name(path.name.replace("_A1_", "_B1_")))
     for folder in tmp_path.rglob("P1_A1"):
@@ -269,7 +270,7 @@ def test_layout_ops_standard_takes_a_zarr_a_plate(tmp_path: Path) -> None:
             # Fields may be padded with zeros where the table is not.
             write_image(plate.create_group(f"{well[0]}/{well[1:]}/00{tile}"), image, "TCZYX", "0.4")
     screen = open_screen(tmp_path, PLAIN)
-    assert screen.wells == [("P1", "A1"), ("P1", "A2"), ("P2", "A1"), ("P2", "A2")] and len(screen.tiles) == 16
+    assert screen.cells.wells == [("P1", "A1"), ("P1", "A2"), ("P2", "A1"), ("P2", "A2")] and len(screen.tiles) == 16
     for _, tile in screen.tiles.iterrows():
         np.testing.assert_array_equal(screen.read_tile(tile), drawn.tiles[tile.plate, tile.well, tile.tile])
 

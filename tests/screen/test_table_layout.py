@@ -61,11 +61,12 @@ def test_round_trip(tmp_path: Path, name: str) -> None:
     screen = open_screen(write(tmp_path, cell_table(), name), PLAIN)
     assert screen.channels == tuple(CHANNELS)
     first = ["gene_symbol", "sgRNA", "plate", "well", "tile", "y", "x"]
-    assert list(screen.cells.columns) == [*first, "confidence", "is_control"]
-    assert screen.cells.tile.tolist() == ["2", "2", "2", "10", "10", "10"]
-    assert screen.cells.plate.eq("1").all()
-    assert screen.cells.y.dtype == float and screen.cells.confidence.astype(float).iloc[5] == 0.4
-    assert screen.cells.is_control.tolist() == [False, True, False, False, True, False]
+    cells = screen.cells.to_pandas()
+    assert list(cells.columns) == [*first, "confidence", "is_control"]
+    assert cells.tile.tolist() == ["2", "2", "2", "10", "10", "10"]
+    assert cells.plate.eq("1").all()
+    assert cells.y.dtype == float and cells.confidence.astype(float).iloc[5] == 0.4
+    assert cells.is_control.tolist() == [False, True, False, False, True, False]
     assert screen.tiles.path.tolist() == ["tiles/1/A1_2.tif", "tiles/1/A1_10.tif"]
     reader = pickle.loads(pickle.dumps(screen)).read_tile
     for tile, row in zip((2, 10), screen.tiles.iterrows(), strict=True):
@@ -76,22 +77,25 @@ def test_the_settings_win_over_screen_yaml_and_both_over_detection(tmp_path: Pat
     table = cell_table().assign(a="from_yaml", b="from_settings")
     table.loc[0, ["a", "b"]] = "nontargeting"
     root = write(tmp_path, table, columns={"gene_symbol": "a", "sgRNA": "a"})
-    assert open_screen(root, PLAIN).cells.gene_symbol.tolist()[1] == "from_yaml"
+    assert open_screen(root, PLAIN).cells.to_pandas().gene_symbol.tolist()[1] == "from_yaml"
     settings = ScreenSettings(columns={"gene_symbol": "b"})
     screen = open_screen(root, settings)
-    assert screen.cells.gene_symbol.tolist()[1] == "from_settings"
-    assert screen.cells.sgRNA.tolist()[1] == "from_yaml"
+    cells = screen.cells.to_pandas()
+    assert cells.gene_symbol.tolist()[1] == "from_settings"
+    assert cells.sgRNA.tolist()[1] == "from_yaml"
 
 
 def test_text_stays_text(tmp_path: Path) -> None:
     table = cell_table().assign(tile=["002"] * 3 + ["010"] * 3, gene_symbol=["1E3", *cell_table().gene_symbol[1:]])
     screen = open_screen(write(tmp_path, table), PLAIN)
-    assert screen.cells.tile.tolist()[0] == "002" and screen.cells.gene_symbol.tolist()[0] == "1E3"
+    cells = screen.cells.to_pandas()
+    assert cells.tile.tolist()[0] == "002" and cells.gene_symbol.tolist()[0] == "1E3"
 
 
 def test_an_index_that_carries_the_guide_is_a_column(tmp_path: Path) -> None:
     table = cell_table().rename(columns={"sgRNA": "sgRNA_0"}).set_index("sgRNA_0")
-    assert open_screen(write(tmp_path, table, "cells.parquet"), PLAIN).cells.sgRNA.tolist() == list("ABCDEF")
+    screen = open_screen(write(tmp_path, table, "cells.parquet"), PLAIN)
+    assert screen.cells.to_pandas().sgRNA.tolist() == list("ABCDEF")
 
 
 def test_whole_numbers_written_as_floats_name_the_same_tile(tmp_path: Path) -> None:
@@ -172,8 +176,8 @@ def test_unidentified_cells_are_left_out_with_their_count(tmp_path: Path) -> Non
     table.loc[[0, 2], "gene_symbol"] = np.nan
     table.loc[2, "sgRNA"] = ""
     screen = open_screen(write(tmp_path, table), PLAIN)
-    assert Tally("cells without a gene or a guide", 2, "dropped") in screen.quality
-    assert len(screen.cells) == 4 and screen.cells.index.tolist() == [0, 1, 2, 3]
+    assert Tally("cells without a gene or a guide", 2, "dropped") in screen.cells.quality
+    assert len(screen.cells) == 4 and screen.cells.to_pandas().index.tolist() == [0, 1, 2, 3]
 
 
 def broken(column: str, value: object) -> pd.DataFrame:
@@ -258,7 +262,8 @@ def test_damaged_and_ill_fitting_tiles_are_named(tmp_path: Path) -> None:
 def test_columns_in_any_case_and_guides_by_other_names(tmp_path: Path) -> None:
     table = cell_table().rename(columns={"gene_symbol": "Gene", "sgRNA": "Guide", "plate": "Plate", "y": "Y", "x": "X"})
     screen = open_screen(write(tmp_path, table), PLAIN)
-    assert screen.cells.sgRNA.tolist() == list("ABCDEF") and screen.cells.x.tolist() == [6.0, 5, 4, 3, 2, 1]
+    cells = screen.cells.to_pandas()
+    assert cells.sgRNA.tolist() == list("ABCDEF") and cells.x.tolist() == [6.0, 5, 4, 3, 2, 1]
 
 
 def test_the_message_on_columns_shows_which_way_round_they_go(tmp_path: Path) -> None:
@@ -274,7 +279,7 @@ def test_an_h5ad_is_a_table_and_under_another_name_it_is_named(tmp_path: Path) -
     obs = cell_table().drop(columns="sgRNA").set_axis(pd.Index(list("ABCDEF"), name="sgRNA"))
     AnnData(obs=obs.astype({"gene_symbol": "category"})).write_h5ad(tmp_path / "cells.h5ad")
     root = write(tmp_path, cell_table(), cells="cells.h5ad")
-    assert open_screen(root, PLAIN).cells.sgRNA.tolist() == list("ABCDEF")
+    assert open_screen(root, PLAIN).cells.to_pandas().sgRNA.tolist() == list("ABCDEF")
     (tmp_path / "cells.h5ad").rename(tmp_path / "cells.csv")
     with pytest.raises(GrapeOpsError, match="says that it is text, but it is not"):
         open_screen(write_description(tmp_path), PLAIN)

@@ -9,13 +9,13 @@ from layout_writers import draw_screen, write_table
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.screen.cell_table import TableReader
 from grape_ops.screen.inspect import inspect_screen
+from grape_ops.screen.layout import walk
 from grape_ops.screen.layouts import open_screen
 from grape_ops.screen.screen import Screen
 from grape_ops.screen.spelling import is_ruined, loose
 from grape_ops.screen.table_files import read_whole
-from grape_ops.screen.walk import walk
+from grape_ops.screen.table_reader import TableReader
 
 PLAIN = ScreenSettings()
 DRAWN = draw_screen()
@@ -32,7 +32,7 @@ def with_csv(root: Path, table: pd.DataFrame, name: str = "cells.csv", **options
 
 
 def count(screen: Screen, what: str) -> int:
-    return sum(tally.count for tally in screen.quality if tally.what == what)
+    return sum(tally.count for tally in screen.cells.quality if tally.what == what)
 
 
 @pytest.mark.parametrize("word", ["NA", "nan", "NaN", "None", "na", "#N/A", "NULL", "-", " ", "n/a", "<NA>"])
@@ -42,7 +42,8 @@ def test_words_for_a_missing_value_are_no_gene(tmp_path: Path, word: str) -> Non
     table.loc[1::8, "sgRNA"] = word
     screen = open_screen(with_csv(tmp_path / "screen", table), PLAIN)
     assert len(screen.cells) == 40 and count(screen, "cells without a gene or a guide") == 24
-    assert word not in {*screen.cells.gene_symbol, *screen.cells.sgRNA}
+    cells = screen.cells.to_pandas()
+    assert word not in {*cells.gene_symbol, *cells.sgRNA}
 
 
 def test_controls_without_a_gene_are_told_or_named(tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_controls_without_a_gene_are_told_or_named(tmp_path: Path) -> None:
         open_screen(root, settings)
     role = library.gene_symbol.map({"NA": "control"}).fillna("targeting")
     library.assign(role=role).to_csv(tmp_path / "library.csv", index=False)
-    cells = open_screen(root, settings).cells
+    cells = open_screen(root, settings).cells.to_pandas()
     assert cells.gene_symbol.tolist() == CELLS.gene_symbol.tolist() and cells.is_control.sum() == 16
 
 
@@ -87,17 +88,17 @@ def test_links_are_followed_and_cycles_end(tmp_path: Path) -> None:
     assert names == ["here/a.txt", "here/linked/b.txt"]
 
 
-@pytest.mark.parametrize("parts", [False, True])
-def test_a_column_of_some_tables_only_costs_no_cells(tmp_path: Path, parts: bool) -> None:
+@pytest.mark.parametrize("in_files", [False, True])
+def test_a_column_of_some_tables_only_costs_no_cells(tmp_path: Path, in_files: bool) -> None:
     root = tmp_path / "screen"
     write_table(root, DRAWN)
-    folder = tmp_path / "parts" if parts else None
+    folder = tmp_path / "cells" if in_files else None
     files = [root / f"cells_{well}.parquet" for well in ("A1", "A2")]
     first, second = (own.reset_index(drop=True) for _, own in CELLS.groupby("well"))
     first.assign(cell_1=1).to_parquet(files[0])
     second.to_parquet(files[1])
     table = TableReader(files, PLAIN).read(folder)
-    assert table.counts(["well"]).cells.tolist() == [32, 32]
+    assert table.count_by(["well"]).cells.tolist() == [32, 32]
     tally = next(t for t in table.quality if t.what == "columns that only some of the tables have")
     assert tally.count == 1 and tally.fate == "dropped"
     second.assign(cell_1="x").to_parquet(files[1])
@@ -148,5 +149,5 @@ def test_a_missing_column_of_places_is_a_doubt(tmp_path: Path) -> None:
     np.save(tmp_path / "crops.npy", np.random.default_rng(0).random((64, 2, 32, 32)).astype(np.float32))
     CELLS.rename(columns={"plate": "plte"}).drop(columns="tile").to_csv(tmp_path / "cells.csv", index=False)
     doubts = inspect_screen(tmp_path, PLAIN).doubts
-    assert any("without a column plate (is it plte?): they count as of one" in doubt for doubt in doubts)
-    assert any("64 cells of a table without a column tile: " in doubt for doubt in doubts)
+    assert any("without a column plate (is it plte?): plate is taken as 1" in doubt for doubt in doubts)
+    assert any("64 cells without a column tile: " in doubt for doubt in doubts)

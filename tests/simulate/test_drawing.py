@@ -5,8 +5,15 @@ import pytest
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.simulate.drawing import CHANNELS, draw_cell, draw_textures
-from grape_ops.simulate.optics import draw_camera, draw_light_centres, light_field, photograph
-from grape_ops.simulate.scene import LEAST_DISTANCE, draw_scene, throw_positions
+from grape_ops.simulate.scene import (
+    LEAST_DISTANCE,
+    draw_camera,
+    draw_light_centres,
+    draw_scene,
+    light_field,
+    photograph,
+    throw_positions,
+)
 from grape_ops.simulate.simulated_phenotype import (
     TRAIT_NAMES,
     gene_shifts,

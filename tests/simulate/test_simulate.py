@@ -85,11 +85,12 @@ def test_tiles_are_raw_multichannel(screen: Path) -> None:
 
 def test_positions_are_on_nuclei(strong: Path) -> None:
     opened = open_screen(strong, ScreenSettings())
+    cells = opened.cells.to_pandas()
     on_nucleus, elsewhere = [], []
     rng = np.random.default_rng(0)
     for _, row in opened.tiles.iterrows():
         dna = opened.read_tile(row)[0].astype(float)
-        here = opened.cells[opened.cells.tile == row.tile]
+        here = cells[cells.tile == row.tile]
         on_nucleus.extend(dna[here.y.round().astype(int), here.x.round().astype(int)] / np.median(dna))
         elsewhere.extend(rng.choice(dna.ravel(), 200) / np.median(dna))
     assert np.quantile(on_nucleus, 0.05) > np.median(elsewhere) * 2
@@ -109,10 +110,10 @@ def test_unidentified_cells_are_in_the_tiles_only(tmp_path: Path) -> None:
 def guide_shift(screen: Path) -> pd.Series:
     """How far the mean crop statistics of each guide lie from the controls', in standard errors (root mean square)."""
     opened = open_screen(screen, ScreenSettings())
-    rows = []
+    cells, rows = opened.cells.to_pandas(), []
     for _, tile in opened.tiles.iterrows():
         image = opened.read_tile(tile).astype(float)
-        here = opened.cells[opened.cells.tile == tile.tile]
+        here = cells[cells.tile == tile.tile]
         for guide, control, y, x in zip(here.sgRNA, here.is_control, here.y.round(), here.x.round(), strict=True):
             crop = image[:, max(int(y) - 12, 0) : int(y) + 12, max(int(x) - 12, 0) : int(x) + 12]
             flat = crop.reshape(4, -1)

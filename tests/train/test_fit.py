@@ -15,10 +15,9 @@ from grape_ops.cells.writer import write_store
 from grape_ops.config import Config, lay_over, parse_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import build_grape
-from grape_ops.train import memory
+from grape_ops.train import preflight
 from grape_ops.train.loop import train
-from grape_ops.train.memory import memory_needed
-from grape_ops.train.preflight import announce_trainings, mismatches
+from grape_ops.train.preflight import announce_trainings, memory_needed, mismatches
 from grape_ops.train.run import open_run
 from grape_ops.train.step import Objectives, frozen
 
@@ -80,7 +79,7 @@ def test_what_saves_memory_is_counted(tiny_store, tiny_config):
 
 def test_a_batch_beyond_memory_is_refused_and_the_way_out_works(tiny_store, tiny_config, tmp_path, monkeypatch):
     need = memory_needed(tiny_store, tiny_config)
-    monkeypatch.setattr(memory, "free_memory", lambda: need.state + int(need.activations / 3))
+    monkeypatch.setattr(preflight, "free_memory", lambda: need.state + int(need.activations / 3))
     with pytest.raises(GrapeOpsError) as refused:
         train(tiny_store.path, tmp_path / "run", tiny_config)
     for setting in ("train.batch_size=8", "accumulate=4", "activation_checkpointing=true", "precision=bf16-mixed"):
@@ -128,7 +127,7 @@ def test_what_begins_without_a_configuration_is_said(tiny_store, tiny_config, ca
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     announce_trainings([Config()], tiny_store)
-    assert "which wants a GPU" not in capsys.readouterr().err
+    assert "which needs a GPU" not in capsys.readouterr().err
 
 
 def test_a_batch_of_more_cells_than_there_are_is_said(tiny_store, tiny_config):

@@ -26,8 +26,8 @@ from grape_ops.train.checkpoint import restore_nets
 from grape_ops.train.estimate import multiply_adds
 from grape_ops.train.loop import train
 from grape_ops.train.losses import matching_loss
-from grape_ops.train.memory import memory_needed
 from grape_ops.train.optimizers import make_optimizers, set_rates
+from grape_ops.train.preflight import memory_needed
 from grape_ops.train.run import Run, decisive_settings, open_run
 from grape_ops.train.step import discriminator_objective, matching_objective, restyle, viewed
 

@@ -23,8 +23,7 @@ from grape_ops.evaluate.evaluate_files import write_details
 from grape_ops.evaluate.scores import write_scores
 from grape_ops.groundtruth.truth import load_truth
 from grape_ops.progress import note
-from grape_ops.runner.cost import mean_cost
-from grape_ops.runner.jobs import Job
+from grape_ops.runner.jobs import Job, mean_cost
 from grape_ops.runner.processes import do_jobs
 from grape_ops.train.preflight import announce_trainings
 from grape_ops.train.run import store_fingerprint

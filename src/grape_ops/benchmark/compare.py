@@ -23,8 +23,7 @@ from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.truth import GroundTruth, load_pairs, load_truth
 from grape_ops.methods import Method, check_methods, find_methods, method_names
 from grape_ops.progress import note
-from grape_ops.runner.cost import mean_cost
-from grape_ops.runner.jobs import Job
+from grape_ops.runner.jobs import Job, mean_cost
 from grape_ops.runner.processes import do_jobs
 from grape_ops.schema import SCORES_CSV, SCORES_JSON
 from grape_ops.train.preflight import announce_trainings
@@ -93,7 +92,7 @@ def run_benchmark(
     announce_trainings([job.config for job in jobs if job.to_train], store)
     do_jobs(jobs, "Benchmark", at_a_time)
     entrants = gathered(jobs) | {name: MethodResult([adata]) for name, adata in given.items()}
-    # The first is what the others are compared with: GRAPE if it is there, and chance only for want of others.
+    # The first is what the others are compared with: GRAPE if it is there, and chance only if there are no others.
     entrants = dict(sorted(entrants.items(), key=lambda item: item[1].order))
     return _evaluated(entrants, known, out, config, pairs, names)
 
@@ -104,7 +103,7 @@ def named_files(given: Sequence[str]) -> dict[str, Path]:
     for word in given:
         name, equals, file = (part.strip() for part in word.partition("="))
         if not (name and equals and file):
-            raise GrapeOpsError(f"--map wants NAME=FILE.h5ad; got {word!r}.")
+            raise GrapeOpsError(f"--map needs NAME=FILE.h5ad; got {word!r}.")
         if name in named or name in map_names() or name in method_names():
             raise GrapeOpsError(f"--map {word}: the name {name} is taken; choose another.")
         named[name] = Path(file)
@@ -227,6 +226,6 @@ def split_by_coverage(
     }
     every = set().union(*genes.values())
     whole = {name: entrant for name, entrant in entrants.items() if genes[name] == every}
-    if not whole:  # nobody has all: evaluate everybody on what is common
+    if not whole:  # no method has all genes: evaluate all methods on the common ones
         return entrants, {}
     return whole, {name: entrant for name, entrant in entrants.items() if name not in whole}

@@ -5,7 +5,7 @@ Legend: N crops, C channels, S crop size, B batches.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PixelSums:
-    """Count, sum and sum of squares of pixels, a channel each.
+    """Count, sum and sum of squares of pixels, per channel.
 
     They are whole numbers of any size, so that adding them up gives the same result in every order: however
     the crops are spread over shards and worker processes, the statistics agree to the last bit.
@@ -46,7 +46,7 @@ class PixelSums:
         )
 
     def mean_and_sd(self, pixel_max: int) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of pixel / ``pixel_max``, a channel each.
+        """Mean and standard deviation of pixel / ``pixel_max``, per channel.
 
         The deviation is never below one grey level: a channel that is constant over the controls must not
         blow up whatever little the other cells show.
@@ -77,6 +77,11 @@ def merge_sums(parts: Iterable[Mapping[str, PixelSums]]) -> dict[str, PixelSums]
         for name, sums in part.items():
             merged[name] = merged[name] + sums if name in merged else sums
     return dict(sorted(merged.items()))
+
+
+def recorded_sums(records: Iterable[Mapping[str, Any]]) -> dict[str, PixelSums]:
+    """Sums over the controls of each batch, from what ``finish_shard`` noted of each shard."""
+    return merge_sums({name: PixelSums(**sums) for name, sums in record["controls"].items()} for record in records)
 
 
 def standardize(crops: np.ndarray, pixel_max: int, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:

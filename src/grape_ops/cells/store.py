@@ -53,17 +53,8 @@ UNITS = {"gene": GENE, "guide": GUIDE}  # what a perturbation is -> the column t
 PIXEL_TYPES = {"uint16": 65535, "uint8": 255}
 CELL_COLUMNS = (GENE, GUIDE, PLATE, WELL, IS_CONTROL, BATCH, SHARD, ROW)
 _KEYS = (
-    "version",
-    "channels",
-    "crop_size",
-    "pixel_type",
-    "n_cells",
-    "batches",
-    "shards",
-    "files",
-    "scaling",
-    "provenance",
-    "checksum",
+    *("version", "channels", "crop_size", "pixel_type", "n_cells", "scaling", "provenance"),
+    *("batches", "shards", "files", "checksum"),
 )
 
 Index = np.ndarray | Sequence[int] | slice
@@ -103,7 +94,6 @@ class CropStore:
         self.perturbations = places.perturbations
         self.control_label = len(places.perturbations) - 1
         self.labels = places.label
-        self.control_label = len(places.perturbations) - 1
         self.batches: tuple[str, ...] = tuple(batch["name"] for batch in meta["batches"])
         self.batch_codes = places.batch
         self.control_mean = np.array([batch["mean"] for batch in meta["batches"]], dtype=np.float32)
@@ -142,7 +132,7 @@ class CropStore:
         """Read stored pixels: (n,) indices in any order -> (n, C, S, S) integers in that order."""
         codes, rows = self._shard_codes[indices], self._rows[indices]
         crops = np.empty((len(codes), len(self.channels), self.crop_size, self.crop_size), dtype=self.pixel_type)
-        # Crop by crop is faster than one fancy index a shard, which copies everything twice. Shard by shard
+        # Crop by crop is faster than one fancy index per shard, which copies everything twice. Shard by shard
         # and downwards within it is kind to a disk whose pages are not in memory yet.
         order = np.lexsort((rows, codes))
         for place, code, row in zip(order.tolist(), codes[order].tolist(), rows[order].tolist(), strict=True):
@@ -247,7 +237,7 @@ class _Places:
 
 
 def _read_places(folder: Path, meta: dict[str, Any], column: str) -> _Places:
-    """Go through the table of cells a stretch at a time; ``column`` names the perturbations."""
+    """Go through the table of cells one stretch of rows at a time; ``column`` names the perturbations."""
     for name, entry in meta["files"].items():
         if sha256_of(folder / name) != entry["sha256"]:
             raise _damaged(folder, f"{name} is missing or changed since it was written")

@@ -22,19 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grape_ops.artifacts.atomic import draft_of, output_errors, write_json
-from grape_ops.cells.standardize import PixelSums, control_sums, merge_sums
+from grape_ops.cells.standardize import control_sums, recorded_sums
 from grape_ops.cells.store import CELL_COLUMNS, FORMAT, PIXEL_TYPES, VERSION, meta_checksum, sha256_of
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import (
-    BATCH,
-    CELLS_FILE,
-    IS_CONTROL,
-    QUALITY_FILE,
-    ROW,
-    SHARD,
-    SHARDS_DIR,
-    STORE_FILE,
-)
+from grape_ops.progress import counted
+from grape_ops.schema import BATCH, CELLS_FILE, IS_CONTROL, QUALITY_FILE, ROW, SHARD, SHARDS_DIR, STORE_FILE
 
 PARTIAL = ".partial"
 _RECORDED_PACKAGES = ("grape-ops", "numpy", "pandas", "pyarrow", "scipy", "scikit-image", "tifffile")
@@ -54,7 +46,7 @@ def write_store(
     Parameters
     ----------
     out : folder, new or empty.
-    crops_by_shard : one (N, C, S, S) array a shard, uint16 or uint8; the type's largest value stands for 1.0.
+    crops_by_shard : one (N, C, S, S) array per shard, uint16 or uint8; the type's largest value stands for 1.0.
     cells : columns gene_symbol, sgRNA, plate, well, is_control, batch, shard and row, the last two saying
         where a cell's crop lies; every batch needs control cells.
     channels : names of the C channels.
@@ -79,7 +71,9 @@ def write_store(
     for name, crops in crops_by_shard.items():
         own = cells[cells[SHARD] == name].sort_values(ROW)
         if own[ROW].tolist() != list(range(len(crops))):
-            raise GrapeOpsError(f"Shard {name} has {len(crops)} crops, but the cell table does not name each once.")
+            raise GrapeOpsError(
+                f"Shard {name} has {counted(len(crops), 'crops')}, but the cell table does not name each once."
+            )
         file, offset = start_shard(folder, name, crops.shape, pixel_type)
         put_crops(file, offset, 0, crops)
         records[name] = finish_shard(folder, name, own, {})
@@ -176,7 +170,7 @@ def seal_shard(folder: Path, name: str, record: dict[str, Any]) -> None:
 
 
 def write_part(folder: Path, name: str, cells: pd.DataFrame) -> Path:
-    """Lay down a part of the cell table for ``finish_store``, and return where it lies."""
+    """Write a part of the cell table for ``finish_store``, and return its file."""
     file = folder / f"cells-{name}.parquet"
     with draft_of(file, forced=False) as draft:
         cells.to_parquet(draft, index=False)
@@ -210,7 +204,7 @@ def finish_store(
 
     Parameters
     ----------
-    cells : the cell table, or files that ``write_part`` wrote, one behind the other.
+    cells : the cell table, or the files that ``write_part`` wrote, in order.
     beside : files that lie in the store's folder already and belong to it.
     statistics : the batches of the store that the cells were taken from, whose controls they are to be standardised
         by; without them, the controls among the cells give the statistics.
@@ -271,11 +265,10 @@ def _write_cells(table: Path, cells: pd.DataFrame | Sequence[Path]) -> tuple[int
 def _control_statistics(
     counts: Counter[tuple[str, bool]], shards: dict[str, dict[str, Any]], pixel_max: int
 ) -> list[dict[str, Any]]:
-    parts = [{name: PixelSums(**sums) for name, sums in record["controls"].items()} for record in shards.values()]
-    sums = merge_sums(parts)
+    sums = recorded_sums(shards.values())
     bare = sorted({batch for batch, _ in counts} - set(sums))
     if bare:
-        raise GrapeOpsError(f"{len(bare)} batches have no control cells, among them {', '.join(bare[:5])}.")
+        raise GrapeOpsError(f"{counted(len(bare), 'batches')} without control cells: {', '.join(bare[:5])}.")
     found = ((name, *part.mean_and_sd(pixel_max)) for name, part in sums.items())
     return [{"name": name, "mean": mean, "sd": sd} for name, mean, sd in found]
 

@@ -41,8 +41,8 @@ def transfer(
     overrides: Overrides = None,
 ) -> None:
     """Restyle the same cells to genes; write a crop store, and figures beside real knock-out cells."""
+    from grape_ops.progress import counted
     from grape_ops.restyle.transfer import write_transfer
-    from grape_ops.screen.quality import counted
 
     tree = settings_of(config, overrides, cells)
     made = write_transfer(run, store, out, tree.generate, source=source, genes=listed(genes), seed=tree.seed)

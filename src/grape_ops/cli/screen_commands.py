@@ -49,7 +49,7 @@ def preprocess(
 ) -> None:
     """Correct, rescale and crop the tiles of a screen; write a crop store."""
     from grape_ops.config import load_config
-    from grape_ops.preprocess.preprocess_folder import preprocess_folder
+    from grape_ops.preprocess.pipeline import preprocess_folder
 
     chosen = [f"screen.layout={layout}"] if layout else []
     settings = load_config(config, [*(overrides or ()), *chosen])

@@ -147,7 +147,7 @@ def lay_over(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise GrapeOpsError(
-            f"--set wants key=value with dots between levels, for example train.steps=500; got {override!r}."
+            f"--set needs key=value with dots between levels, for example train.steps=500; got {override!r}."
         )
     *branch, leaf = key.strip().split(".")
     node = tree

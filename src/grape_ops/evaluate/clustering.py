@@ -36,7 +36,7 @@ def kmeans(vectors: np.ndarray, k: int, runs: int, rng: np.random.Generator) -> 
     vectors = np.asarray(vectors, dtype=np.float64)
     genes = len(vectors)
     if not 1 <= k <= genes:
-        raise GrapeOpsError(f"k-means wants between 1 and {genes} clusters for {genes} genes; evaluate.k is {k}.")
+        raise GrapeOpsError(f"k-means needs between 1 and {genes} clusters for {genes} genes; evaluate.k is {k}.")
     if genes > GRAM_GENES:
         return _kmeans_one_by_one(vectors, k, runs, rng)
     centred = vectors - vectors.mean(axis=0)

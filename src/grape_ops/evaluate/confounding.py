@@ -1,4 +1,4 @@
-"""Confounding: how well do gene vectors predict what they should know nothing of?
+"""Confounding: how well do gene vectors predict nuisances, which they should not contain?
 
 A gene's nuisance (its cells' shares over batches; the logarithm of its cell number) is predicted by the mean of
 its nearest genes (cosine, the same geometry as retrieval). The score is the share of variance explained,
@@ -62,7 +62,7 @@ def _explained(means: Sequence[csr_array], target: np.ndarray, total: float) -> 
 
 
 def nuisance(method: "MethodRuns") -> NuisanceScores:
-    """Score what the vectors should not know.
+    """Score the nuisances.
 
     Batches and cell numbers belong to the screen, so a map that does not hold them borrows from the first that does.
     """

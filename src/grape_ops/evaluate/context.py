@@ -13,7 +13,7 @@ from grape_ops.evaluate import leiden
 from grape_ops.evaluate.agreement import agreement
 from grape_ops.evaluate.clustering import REFERENCE_DIMENSIONS, REFERENCE_MAPS, kmeans, random_scores
 from grape_ops.evaluate.maps import GeneMap, Task
-from grape_ops.evaluate.neighbourhood import nearest, neighbour_count
+from grape_ops.evaluate.retrieval import nearest, neighbour_count
 from grape_ops.evaluate.significance import Significance, permute_labels
 from grape_ops.groundtruth.truth import KnownPairs
 

@@ -1,4 +1,4 @@
-"""What a user looks up in a map: the neighbours of a gene, and clusters of genes, with how firmly they stand.
+"""What a user looks up in a map: the neighbours of a gene, and clusters of genes, with how well each is supported.
 
 Several runs of one method give support: how often a neighbour is found again when runs are drawn anew (a bootstrap),
 or the share of runs and seeds in which a gene stays with its cluster.
@@ -16,8 +16,7 @@ from grape_ops.evaluate.clustering import kmeans
 from grape_ops.evaluate.enrichment import enrichment
 from grape_ops.evaluate.leiden import consensus, leiden
 from grape_ops.evaluate.maps import GeneMap
-from grape_ops.evaluate.neighbourhood import nearest, neighbour_count
-from grape_ops.evaluate.retrieval import unit_rows
+from grape_ops.evaluate.retrieval import nearest, neighbour_count, unit_rows
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, membership
 from grape_ops.schema import COMPLEX, GENE
 

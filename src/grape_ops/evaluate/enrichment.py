@@ -1,4 +1,4 @@
-"""Which complexes do discovered clusters hold more of than chance would put there?
+"""Which complexes are enriched in the clusters, compared with chance?
 
 Hypergeometric test of every cluster with every complex it shares at least two genes with; Benjamini-Hochberg over
 all cluster-complex pairs that could have shared two. The control deals the cluster labels out anew and counts

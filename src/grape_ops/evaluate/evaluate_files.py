@@ -71,7 +71,7 @@ def evaluate_files(
     aliases: Path | None = None,
     details: Path | None = None,
 ) -> list[MethodScores]:
-    """Evaluate files of gene vectors and write everything there is to know.
+    """Evaluate files of gene vectors and write all tables and figures.
 
     Parameters
     ----------
@@ -111,19 +111,19 @@ def named_maps(maps: Sequence[Path], groups: Sequence[str]) -> "dict[str, AnnDat
         method = str(adata.uns.get(UNS_METHOD, Path(path).stem))
         if method in named:
             method = f"{method} ({Path(path).stem})"
-        _refuse_twice(method, named)
+        _check_named_once(method, named)
         named[method] = adata
     for group in groups:
         method, equals, files = group.partition("=")
         runs = [Path(file.strip()) for file in files.split(",") if file.strip()]
         if not equals or not method.strip() or not runs:
-            raise GrapeOpsError(f"--group wants NAME=A.h5ad,B.h5ad, the runs of one method; got {group!r}.")
-        _refuse_twice(method.strip(), named)
+            raise GrapeOpsError(f"--group needs NAME=A.h5ad,B.h5ad, the runs of one method; got {group!r}.")
+        _check_named_once(method.strip(), named)
         named[method.strip()] = [read_map(run) for run in runs]
     return named
 
 
-def _refuse_twice(method: str, named: dict[str, Any]) -> None:
+def _check_named_once(method: str, named: dict[str, Any]) -> None:
     if method in named:
         raise GrapeOpsError(f"Two maps are named {method}; rename a file, or make runs of one method a --group.")
 
@@ -179,7 +179,7 @@ def write_clusters(
     enriched for goes to ``NAME.enrichment.tsv`` beside ``out``.
     """
     if truth is not None and out is None:
-        raise GrapeOpsError("--truth wants --out FILE: what the clusters are enriched for is a table beside it.")
+        raise GrapeOpsError("--truth needs --out FILE: what the clusters are enriched for is a table beside it.")
     names = load_aliases(aliases) if aliases is not None else Aliases()
     known = _renamed(load_truth(truth), names) if truth is not None else None
     table = discovery.clusters(_runs(maps, names), settings, resolution, settings.k, np.random.default_rng(seed))

@@ -16,8 +16,8 @@ from scipy.sparse import triu
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.agreement import adjusted_rand, agreement, contingency
 from grape_ops.evaluate.clustering import over_runs, spreads
-from grape_ops.evaluate.neighbourhood import neighbour_graph
 from grape_ops.evaluate.records import ChanceAgreement, LeftOut, LeidenScores
+from grape_ops.evaluate.retrieval import neighbour_graph
 
 if TYPE_CHECKING:
     from grape_ops.evaluate.context import EvaluationContext, MethodRuns
@@ -87,7 +87,7 @@ def stability(partitions: np.ndarray) -> np.ndarray:
 
 
 def consensus(partitions: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Take the partition most like all others, and how firmly each gene belongs: (R, N) -> (N,) int, (N,) float.
+    """The partition most like all others, and the support of each gene in it: (R, N) -> (N,) int, (N,) float.
 
     A gene's support is the mean, over the other genes of its cluster and over all partitions, of how often they
     are found in one cluster; NaN for a gene alone.
@@ -107,7 +107,7 @@ def consensus(partitions: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray
 
 
 def leiden_agreement(method: "MethodRuns") -> tuple[LeidenScores, ...] | LeftOut:
-    """Agreement of Leiden clusters at each resolution, beside the same clusters with their genes dealt out anew."""
+    """Agreement of Leiden clusters at each resolution, beside the same clusters with their genes shuffled."""
     if not available():
         return LeftOut(MISSING)
     context, task = method.context, method.context.task
@@ -129,7 +129,7 @@ def leiden_agreement(method: "MethodRuns") -> tuple[LeidenScores, ...] | LeftOut
 
 
 def _shuffled(partitions: Sequence[np.ndarray], context: "EvaluationContext") -> dict[str, np.ndarray]:
-    """Scores of the same clusters with their genes dealt out anew: (R, genes of one complex) of each run."""
+    """Scores of the same clusters with their genes shuffled: (R, genes of one complex) of each run."""
     every = np.concatenate(partitions)
     copies = every[np.arange(max(context.settings.shuffles, len(every))) % len(every)]
     return agreement(context.stream("shuffles").permuted(copies, axis=1), context.task.single_complex)

@@ -1,4 +1,4 @@
-"""The rim between tables and arrays: gene vectors of several methods and runs, brought to one set of genes."""
+"""From tables to arrays: gene vectors of several methods and runs, brought to one set of genes."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.truth import GroundTruth, membership
+from grape_ops.progress import counted
 from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS
 
 if TYPE_CHECKING:
@@ -55,20 +56,20 @@ def gene_map(adata: "AnnData", method: str, aliases: Aliases | None = None) -> G
     names = [str(name) for name in adata.obs_names]
     kept = np.flatnonzero(~control_rows(adata, method))
     genes = [names[row] for row in kept]
-    _refuse_duplicates(genes, method)
+    _check_unique(genes, method)
     if adata.X is None or adata.shape[1] == 0:
         raise GrapeOpsError(f"{method} holds no vectors: they belong into X of the AnnData, one row per gene.")
     matrix = adata.X.toarray() if hasattr(adata.X, "toarray") else np.asarray(adata.X)
     vectors = matrix[kept].astype(np.float64)
     if len(genes) < 2:
         raise GrapeOpsError(
-            f"{method} holds {_count(len(genes), 'gene')} besides controls; evaluating a map takes at least two."
+            f"{method} holds {counted(len(genes), 'genes')} besides controls; evaluating a map takes at least two."
         )
     broken = [genes[row] for row in np.flatnonzero(~np.isfinite(vectors).all(axis=1))]
     if broken:
         raise GrapeOpsError(
-            f"{method}: the vectors of {len(broken)} of {len(genes)} genes are not finite ({_few(broken)}). "
-            "Leave these genes out or fill the gaps before evaluating."
+            f"{method}: vectors with numbers that are not finite: {len(broken)} of {counted(len(genes), 'genes')} "
+            f"({_few(broken)}). Leave these out or fill the gaps before evaluating."
         )
     renamed = (aliases or Aliases()).rename(genes)
     nuisance = _nuisance(adata, kept, method)
@@ -87,7 +88,7 @@ def _marked(column: "pd.Series", method: str) -> np.ndarray:
     """Rows marked as controls: booleans, 0 and 1, or the words true and false."""
     words = column.astype(str).str.lower()
     if not words.isin(["true", "false", "1", "0", "1.0", "0.0"]).all():
-        raise GrapeOpsError(f'{method}: obs["{OBS_IS_CONTROL}"] wants true or false in every row.')
+        raise GrapeOpsError(f'{method}: obs["{OBS_IS_CONTROL}"] needs true or false in every row.')
     return words.isin(["true", "1", "1.0"]).to_numpy()
 
 
@@ -114,26 +115,22 @@ def _numbers(table: Any, kept: np.ndarray, name: str) -> np.ndarray:
     try:
         numbers = np.asarray(table.toarray() if hasattr(table, "toarray") else table, dtype=np.float64)[kept]
     except (TypeError, ValueError):
-        raise GrapeOpsError(f"{name} wants numbers.") from None
+        raise GrapeOpsError(f"{name} needs numbers.") from None
     wrong = int((~(np.isfinite(numbers) & (numbers >= 0)).all(axis=1)).sum())
     if wrong:
         raise GrapeOpsError(
-            f"{name} wants a number from 0 on for every gene; {wrong} of {len(kept)} genes have none. "
+            f"{name} needs a number from 0 on for every gene; missing for {wrong} of {counted(len(kept), 'genes')}. "
             "Fill the gaps or remove it."
         )
     return numbers
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def _refuse_duplicates(genes: Sequence[str], method: str) -> None:
+def _check_unique(genes: Sequence[str], method: str) -> None:
     seen: set[str] = set()
     twice = sorted({gene for gene in genes if gene in seen or seen.add(gene)})  # type: ignore[func-returns-value]
     if twice:
         raise GrapeOpsError(
-            f"{method} holds {_count(len(twice), 'gene symbol')} more than once ({_few(twice)}); "
+            f"{method} holds {counted(len(twice), 'gene symbols')} more than once ({_few(twice)}); "
             "average or drop the extra rows."
         )
 
@@ -142,7 +139,7 @@ def _case_hint(genes: Sequence[str], truth: GroundTruth) -> str:
     folded = {gene.casefold() for gene in truth.genes}
     alike = sum(gene.casefold() in folded for gene in genes)
     if alike:
-        return f"{_count(alike, 'gene')} would be, were upper and lower case the same: write symbols as the truth does."
+        return f"{counted(alike, 'genes')} would be if case did not count: write symbols as the truth does."
     return "If they name genes differently, give an alias table."
 
 

@@ -48,7 +48,7 @@ def pair_similarities(vectors: np.ndarray) -> np.ndarray:
 
 
 def recall_scores(vectors: np.ndarray, pairs: np.ndarray, tails: tuple[float, ...]) -> list[dict]:
-    """Recall of known pairs at each tail: (N, d), (Q, 2) int -> one record a tail and side.
+    """Recall of known pairs at each tail: (N, d), (Q, 2) int -> one record per tail and side.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Do two maps of the same genes agree? It takes no truth to ask.
+"""Do two maps of the same genes agree? This needs no truth.
 
 Axes of two maps have nothing to do with each other, so similarities are compared: the correlation of all pairs'
 cosines, and the share of nearest genes that both maps name. Maps made from disjoint halves of the cells agree in what
@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from grape_ops.evaluate.neighbourhood import nearest, neighbour_count
-from grape_ops.evaluate.retrieval import unit_rows
+from grape_ops.evaluate.retrieval import nearest, neighbour_count, unit_rows
 from grape_ops.evaluate.significance import add_one_p
 
 

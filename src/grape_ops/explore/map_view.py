@@ -20,7 +20,7 @@ from grape_ops.evaluate.confounding import nuisance_score
 from grape_ops.evaluate.discovery import cluster_enrichment, clusters, common_vectors, neighbours
 from grape_ops.evaluate.leiden import available
 from grape_ops.evaluate.maps import control_rows, gene_map
-from grape_ops.evaluate.neighbourhood import nearest, neighbour_count
+from grape_ops.evaluate.retrieval import nearest, neighbour_count
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs
 from grape_ops.report.projection import principal_components, projections

@@ -17,7 +17,7 @@ from skimage.morphology import h_maxima
 from skimage.segmentation import watershed
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.screen.channels import shows_nuclei
+from grape_ops.screen.screen import shows_nuclei
 
 SMOOTHING = 1.0  # px; takes camera noise off before a threshold
 LEAST_AREA = 12  # px; smaller pieces are specks

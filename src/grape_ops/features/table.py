@@ -190,7 +190,7 @@ def _check_masks(store: CropStore, settings: FeatureSettings) -> None:
     wanted = (len(store), len(REGIONS), store.crop_size, store.crop_size)
     if shape != wanted:
         raise GrapeOpsError(
-            f"The masks {settings.masks} are {shape}, but this store's cells want {wanted}: nucleus and cell of each "
+            f"The masks {settings.masks} are {shape}, but this store's cells need {wanted}: nucleus and cell of each "
             "crop, in the order of cells.parquet."
         )
 

@@ -69,7 +69,7 @@ def load_aliases(path: str | Path) -> Aliases:
     alias_columns = [place for c in ALIAS_COLUMNS if (place := find_column(header, (c,))) is not None]
     if symbol_column is None or not alias_columns:
         raise GrapeOpsError(
-            f"The alias table {path} wants a column for symbols ({', '.join(SYMBOL_COLUMNS)}) and at least one for "
+            f"The alias table {path} needs a column for symbols ({', '.join(SYMBOL_COLUMNS)}) and at least one for "
             f"aliases ({', '.join(ALIAS_COLUMNS)}); it has {', '.join(header)}."
         )
     meant: dict[str, set[str]] = defaultdict(set)

@@ -24,6 +24,7 @@ from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.readers import GENE_COLUMNS
 from grape_ops.groundtruth.text_tables import find_column, is_missing, read_rows
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
+from grape_ops.progress import counted
 from grape_ops.schema import COMPLEX, GENE
 
 Complexes = dict[str, tuple[str, ...]]
@@ -83,7 +84,8 @@ def _covered(
     for name, genes in complexes.items():
         found = tuple(gene for gene in genes if gene in library)
         if len(found) < rule.least_screened:
-            log.append(Dropped("coverage", name, "", f"{len(found)} genes screened, fewer than {rule.least_screened}"))
+            few = f"{counted(len(found), 'genes')} screened, fewer than {rule.least_screened}"
+            log.append(Dropped("coverage", name, "", few))
         # Whole numbers against the share, so that 2 of 3 members count as two thirds.
         elif len(found) < rule.least_share * len(genes) - 1e-9:
             share = f"{len(found)} of {len(genes)} members screened, below {rule.least_share:.3g}"
@@ -170,8 +172,8 @@ def curate_files(
     if not complexes:
         raise GrapeOpsError(
             f"No complex is left: of {len(truth.complexes)}, {len(curation.covered)} cover the screen and "
-            f"{len(curation.distinct)} do not overlap; {len(curation.unmatched)} genes of {source} (such as "
-            f"{', '.join(curation.unmatched[:3]) or 'none'}) are not in {library}. Loosen the thresholds; if the two "
+            f"{len(curation.distinct)} do not overlap. Not in {library}: {counted(len(curation.unmatched), 'genes')} "
+            f"of {source} (such as {', '.join(curation.unmatched[:3]) or 'none'}). Loosen the thresholds; if the two "
             "name genes differently, as ComplexTAB does by UniProt accessions, give --aliases."
         )
     dropped = out.with_suffix(".dropped.tsv")
@@ -195,21 +197,21 @@ def summary(curation: Curation) -> str:
     """Count the complexes at each stage, in a sentence."""
     large = sum(len(genes) >= 5 for genes in curation.distinct.values())
     return (
-        f"{len(curation.covered)} complexes cover the screen, {len(curation.distinct)} of them do not overlap "
-        f"({large} with five genes or more), {len(curation.chosen)} are chosen; "
-        f"{len(curation.unmatched)} genes of the source are not in the library."
+        f"Complexes that cover the screen: {len(curation.covered)}; of these do not overlap: {len(curation.distinct)} "
+        f"({large} with five genes or more), chosen: {len(curation.chosen)}; "
+        f"genes of the source that are not in the library: {len(curation.unmatched)}."
     )
 
 
 def screened_genes(path: Path) -> list[str]:
-    """Read the genes of a screen's library: a table with a gene column, or one gene a line; controls left out."""
+    """Read the genes of a screen's library: a table with a gene column, or one gene per line; controls are left out."""
     if not path.is_file():
         raise GrapeOpsError(f"There is no library {path}.")
     rows = read_rows(path)
     column = find_column(rows[0], GENE_COLUMNS)
     if column is None and max(len(row) for row in rows) > 1:
         raise GrapeOpsError(
-            f"{path} wants a column for genes ({', '.join(GENE_COLUMNS)}); it has {', '.join(rows[0])}."
+            f"{path} needs a column for genes ({', '.join(GENE_COLUMNS)}); it has {', '.join(rows[0])}."
         )
     control = re.compile(ScreenSettings().control_pattern, re.IGNORECASE)
     named = [row[0] for row in rows] if column is None else [row[column] for row in rows[1:] if len(row) > column]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.text_tables import Rows, check_widths, find_column, is_missing, read_rows, warn_ruined
-from grape_ops.progress import note
+from grape_ops.progress import counted, note
 from grape_ops.schema import COMPLEX, GENE
 
 Complexes = dict[str, list[str]]
@@ -61,7 +61,7 @@ def read_complexes(path: str | Path) -> Complexes:
         raise GrapeOpsError(f"{file} was read as {name} and holds no gene.")
     if empty := [key for key in read if key not in complexes]:
         shown = ", ".join(empty[:3]) + (", …" if len(empty) > 3 else "")
-        note(f"{file}: {len(empty)} of {len(read)} complexes name no gene ({shown}) and are left out.")
+        note(f"{file}: {len(empty)} of {counted(len(read), 'complexes')} left out, which name no gene ({shown}).")
     warn_ruined(file, (gene for genes in complexes.values() for gene in genes))
     return complexes
 
@@ -78,7 +78,7 @@ def _human(file: Path, header: Sequence[str], rows: Rows) -> Rows:
         note(f"{file}: all rows are of {', '.join(list(others)[:3])}; they are taken as they are.")
         return rows
     shown = ", ".join(f"{count} of {name}" for name, count in others.most_common(3))
-    note(f"{file}: {others.total()} of {len(rows) - 1} rows are not of human genes ({shown}) and are left out.")
+    note(f"{file}: {others.total()} of {counted(len(rows) - 1, 'rows')} left out, of other organisms ({shown}).")
     return [rows[0], *(row for row in rows[1:] if HUMAN.fullmatch(row[organism]))]
 
 
@@ -99,7 +99,7 @@ def recognise(path: Path, rows: Rows) -> str:
         # Without a header: second fields that name a group come again, lists of genes hardly ever do.
         return "table" if 2 * len({row[1] for row in rows}) <= len(rows) else "names"
     raise GrapeOpsError(
-        f"{path} is none of the known truth formats. It wants CORUM's column {SUBUNIT_COLUMNS[0]}, ComplexTAB's first "
+        f"{path} is none of the known truth formats. It needs CORUM's column {SUBUNIT_COLUMNS[0]}, ComplexTAB's first "
         f"line, GMT, lines name<TAB>genes, or columns for gene ({', '.join(GENE_COLUMNS)}) and complex "
         f"({', '.join(COMPLEX_COLUMNS)}); its columns are: {', '.join(header)[:300]}. A list of pairs goes to --pairs."
     )
@@ -119,7 +119,7 @@ def _corum(rows: Rows) -> Complexes:
     name, genes = find_column(header, CORUM_NAMES), find_column(header, SUBUNIT_COLUMNS)
     if name is None or genes is None:
         raise GrapeOpsError(
-            f"A CORUM table wants one of the columns {', '.join(CORUM_NAMES)}; it has {', '.join(header)}."
+            f"A CORUM table needs one of the columns {', '.join(CORUM_NAMES)}; it has {', '.join(header)}."
         )
     complexes: Complexes = {}
     for row in rows[1:]:
@@ -134,7 +134,7 @@ def _complextab(rows: Rows) -> Complexes:
     columns = [place for column in COMPLEXTAB_MEMBERS if (place := find_column(header, (column,))) is not None]
     if name is None or not columns:
         raise GrapeOpsError(
-            f"A ComplexTAB wants the columns {COMPLEXTAB_NAME} and one of {', '.join(COMPLEXTAB_MEMBERS)}; it has "
+            f"A ComplexTAB needs the columns {COMPLEXTAB_NAME} and one of {', '.join(COMPLEXTAB_MEMBERS)}; it has "
             f"{', '.join(header)}."
         )
     complexes: Complexes = {}

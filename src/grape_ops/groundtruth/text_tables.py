@@ -12,7 +12,7 @@ from pathlib import Path
 
 from grape_ops.artifacts.spreadsheet import without_mark
 from grape_ops.errors import GrapeOpsError
-from grape_ops.progress import note
+from grape_ops.progress import counted, note
 
 MOST_BYTES = 1 << 28  # of unpacked text: the largest public tables of genes hold a tenth of it
 MISSING_WORDS = frozenset(
@@ -212,7 +212,7 @@ def check_widths(path: Path, rows: Rows, needed: int) -> None:
     for row in rows[1:]:
         if len(row) < needed or any(row[width:]):
             raise GrapeOpsError(
-                f"{path}: line {row.line} has {len(row)} fields, where the header has {width} "
+                f"{path}: line {row.line} has {counted(len(row), 'fields')}, where the header has {width} "
                 "(a stray quote or separator?)."
             )
         row += [""] * (width - len(row))
@@ -228,8 +228,8 @@ def warn_ruined(path: Path, names: Iterable[str]) -> None:
     ruined = sorted({name for name in names if _RUINED.fullmatch(name)})
     if ruined:
         note(
-            f"{path} names {len(ruined)} genes that a spreadsheet seems to have turned into dates or numbers "
-            f"({', '.join(ruined[:3])}); they match no gene. Restore the symbols, as SEPTIN2 for 2-Sep."
+            f"{path} names {counted(len(ruined), 'genes')} that a spreadsheet seems to have turned into dates or "
+            f"numbers ({', '.join(ruined[:3])}); such names match no gene. Restore the symbols, as SEPTIN2 for 2-Sep."
         )
 
 

@@ -25,7 +25,7 @@ from grape_ops.methods.method import NOTES, Method, Task
 from grape_ops.methods.vector_files import DAMAGE
 from grape_ops.schema import CONTROL_LABEL, GENE, PLATE, WELL
 from grape_ops.screen.columns import CANDIDATES, COORDINATES
-from grape_ops.screen.controls import MARKS, find_controls
+from grape_ops.screen.guide_library import MARKS, find_controls
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CELL_INCHES = 0.62  # width of a cell in print
-# Okabe and Ito: what most colour-blind readers tell apart.
+# Okabe and Ito: colours that most colour-blind readers can distinguish.
 SOURCE_COLOUR, RESTYLED_COLOUR, REAL_COLOUR = "#7f7f7f", "#D55E00", "#0072B2"
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Figure
 
 FORMATS = ("pdf", "png")
-# Okabe and Ito's colours, which most colour-blind readers tell apart; grey is kept for chance.
+# Okabe and Ito's colours, which most colour-blind readers can distinguish; grey is kept for chance.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 CHANCE = "#888888"
 

@@ -63,7 +63,7 @@ def phenotype_figure(
 
 
 def _distributions(axis: "Axes", values: pd.DataFrame) -> None:
-    """A violin a set, with quartiles; cut where a thousandth of all cells lies beyond."""
+    """One violin per set, with quartiles; cut where a thousandth of all cells lies beyond."""
     low, high = np.quantile(values["value"], [0.001, 0.999])
     for place, (name, colour) in enumerate(SET_COLOURS.items()):
         part = values.loc[values["set"] == name, "value"].to_numpy()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grape_ops.screen.channels import shows_nuclei
+from grape_ops.screen.screen import shows_nuclei
 
 # Black and white points: these percentiles of each cell, such that this share of the cells is not clipped. Over all
 # pixels at once, a few bright dying cells would leave the others dark.

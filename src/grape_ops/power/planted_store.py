@@ -18,10 +18,9 @@ from grape_ops.cells.writer import finish_shard, finish_store, put_crops, shard_
 from grape_ops.config import CalibrateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.features import nucleus_channel
-from grape_ops.power.anatomy import Anatomy, find_anatomy
 from grape_ops.power.design import Design, draw_design
 from grape_ops.power.planting import plant
-from grape_ops.power.traits import Trait, list_traits, measure, natural_spread
+from grape_ops.power.traits import Anatomy, Trait, find_anatomy, list_traits, measure, natural_spread
 from grape_ops.progress import progress
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, TRUTH_FILE, WELL
 

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from grape_ops.power.anatomy import Anatomy
-from grape_ops.power.traits import TINY, Trait, bright_spots, fine_structure, outwardness, region
+from grape_ops.power.traits import TINY, Anatomy, Trait, bright_spots, fine_structure, outwardness, region
 
 LARGEST_STRETCH = 0.8  # of the logarithm of an area or of an axis ratio: beyond it the warp would fold
 WARP_ENDS = 2.2  # radii from the centre where the warp has died out

@@ -34,7 +34,7 @@ from grape_ops.evaluate.reproducibility import map_agreement
 from grape_ops.methods import METHODS, Method, check_methods, find_methods
 from grape_ops.plotting.calibration_figures import similarities_figure
 from grape_ops.plotting.figure import save_figure
-from grape_ops.progress import progress
+from grape_ops.progress import counted, progress
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs
 from grape_ops.schema import GENE, OBS_N_CELLS, ROW, SHARD
@@ -211,7 +211,7 @@ def compare_halves(
     maps = [gene_map(adata, name) for adata, name in zip((first, second), HALVES, strict=True)]
     genes = sorted(set(maps[0].genes) & set(maps[1].genes))
     if len(genes) < 4:
-        raise GrapeOpsError(f"The two halves share {len(genes)} genes; comparing maps takes at least four.")
+        raise GrapeOpsError(f"The two halves share {counted(len(genes), 'genes')}; comparing maps needs at least four.")
     vectors = [part.vectors[part.rows(genes)] for part in maps]
     rng = np.random.default_rng(config.seed)
     figures, of_genes = map_agreement(vectors[0], vectors[1], config.evaluate.neighbours, PERMUTATIONS, rng)

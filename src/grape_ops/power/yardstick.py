@@ -16,10 +16,9 @@ import numpy as np
 from grape_ops import __version__
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, FeatureSettings
-from grape_ops.power.anatomy import find_anatomy
 from grape_ops.power.closeness import mean_change
 from grape_ops.power.counterfactual import Counterfactuals
-from grape_ops.power.traits import TINY, Trait, list_traits, measure, natural_spread
+from grape_ops.power.traits import TINY, Trait, find_anatomy, list_traits, measure, natural_spread
 from grape_ops.progress import progress
 from grape_ops.restyle.measure import Measurer
 from grape_ops.restyle.phenotype import FURTHEST, FeatureSpace

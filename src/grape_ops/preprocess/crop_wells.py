@@ -50,12 +50,12 @@ class WellJob:
 
     @property
     def mark(self) -> Path:
-        """Is there once all of its crops were read: holds the scales they were written with."""
+        """File that exists once all crops were read: the scales they were written with."""
         return self.file.with_suffix(".scales")
 
     @property
     def levels(self) -> Path:
-        """Is there once it was measured: what its crops tell about the intensities of their groups."""
+        """File that exists once the well was measured: the intensities of its groups."""
         return self.file.with_suffix(".levels.npz")
 
     def measured(self) -> bool:
@@ -66,7 +66,7 @@ class WellJob:
             return int(found["failed"]) == 0
 
     def take_back(self, out: Path) -> None:
-        """Undo what a call that was killed later than here had done: make the well's shard its file again."""
+        """Turn the well's shard back into its file, if a call that was killed later had made it a shard."""
         if self.mark.is_file() and not self.file.is_file():
             release_shard(out, self.shard, self.file)
 

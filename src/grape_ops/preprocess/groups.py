@@ -4,33 +4,16 @@ All three are lists of table columns; a group is one combination of their values
 Legend: N cells of a well, T tiles of the screen.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.progress import counted
 from grape_ops.schema import PLATE, TILE, WELL
-from grape_ops.screen.screen import Screen
 
 TILE_KEY = [PLATE, WELL, TILE]
-
-
-def each_well(screen: Screen) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """Go through the cell table a (plate, well) at a time, so that it need not be in memory as a whole."""
-    if screen.parts is not None:
-        for place in screen.parts.wells:
-            yield place, screen.parts.read(*place)
-        return
-    for place, rows in rows_of_wells(screen.cells).items():
-        yield place, screen.cells.iloc[rows]
-
-
-def rows_of_wells(cells: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
-    """Rows of each (plate, well) in a table in memory, sorted by well."""
-    indices: dict[Any, Any] = dict(cells.groupby([PLATE, WELL], sort=True).indices)
-    return {(str(plate), str(well)): rows for (plate, well), rows in indices.items()}
 
 
 class TilePlaces:
@@ -73,7 +56,9 @@ def batch_of_cells(
             raise no_column(tiles, cells, column, setting)
         empty = int(values.isna().sum())
         if empty:
-            raise GrapeOpsError(f"{empty} cells have no value in column {column!r}, which {setting} names.")
+            raise GrapeOpsError(
+                f"{counted(empty, 'cells')} without a value in column {column!r}, which {setting} names."
+            )
         parts.append(values.astype(str).to_numpy(object))
     return _joined(parts, len(cells))
 
@@ -107,7 +92,7 @@ class TileGrouping:
                 tile = " ".join(self.tiles[TILE_KEY].iloc[several.index[0]].astype(str))
                 raise GrapeOpsError(
                     f"{self.setting} names column {column!r}, but it takes {several.iloc[0]} values within tile {tile} "
-                    f"and varies within {len(several)} tiles of this well; a tile has to belong to one group."
+                    f"and varies within {counted(len(several), 'tiles')} of this well; a tile must belong to one group."
                 )
             first = values.first()
             first = first[first.index >= 0]
@@ -130,7 +115,8 @@ class TileGrouping:
         if len(bare):
             tile = " ".join(self.tiles[TILE_KEY].iloc[bare[0]].astype(str))
             raise GrapeOpsError(
-                f"{len(bare)} tiles, among them {tile}, have no value in a column that {self.setting} names."
+                f"{counted(len(bare), 'tiles')}, for example {tile}, without a value in a column that {self.setting} "
+                "names."
             )
         names = _joined(parts, len(self.tiles))
         names[empty] = ""

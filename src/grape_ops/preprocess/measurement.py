@@ -37,7 +37,7 @@ LARGEST_TILE, WINDOW = 1 << 25, 2048
 
 @dataclass(frozen=True)
 class TileGroups:
-    """Groups of each tile, (T,) names each; "" for a tile whose group nobody knows."""
+    """Groups of each tile, (T,) names each; "" for a tile whose group is unknown."""
 
     field: np.ndarray
     scale: np.ndarray

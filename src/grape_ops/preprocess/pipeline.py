@@ -5,28 +5,36 @@ both read one tile at a time in each of several processes. What is finished is k
 """
 
 import json
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from grape_ops.artifacts.atomic import locked
 from grape_ops.cells.writer import finish_store
-from grape_ops.config import PreprocessSettings
+from grape_ops.config import Config, PreprocessSettings
 from grape_ops.errors import LEFT_OUT
-from grape_ops.preprocess.cluster import task_runner
 from grape_ops.preprocess.flat_field import FIELDS_FILE
 from grape_ops.preprocess.measurement import Measurement, measure
-from grape_ops.preprocess.problems import Problems
-from grape_ops.preprocess.quality_table import check_not_empty, dead_channels, quality_records, write_quality_table
+from grape_ops.preprocess.quality_table import (
+    Problems,
+    check_not_empty,
+    dead_channels,
+    quality_records,
+    write_quality_table,
+)
 from grape_ops.preprocess.ready_crops import store_ready_crops
 from grape_ops.preprocess.selection import Selector
 from grape_ops.preprocess.shards import Cutter
 from grape_ops.preprocess.store_folder import Plan, claim, provenance, tidy
 from grape_ops.preprocess.tables import Tables, look_over
-from grape_ops.preprocess.workers import TaskRunner
+from grape_ops.preprocess.workers import TaskRunner, task_runner
+from grape_ops.progress import counted
 from grape_ops.schema import QUALITY_FILE, UNFINISHED_DIR
-from grape_ops.screen.quality import counted
+from grape_ops.screen.layouts import open_screen
 from grape_ops.screen.screen import Screen
 
 LEAST_CROP, CROP_UNIT = 32, 8  # what the networks take
@@ -45,21 +53,22 @@ class PreprocessReport:
 
     def __str__(self) -> str:
         """Say in a few lines what was kept, what was dropped and why, and where light was corrected."""
+        controls = sum(self.quality["controls_per_batch"].values())
         lines = [
-            f"Kept {self.cells_kept:,} of {self.cells_in_table:,} cells: {self.genes:,} genes and "
-            f"{sum(self.quality['controls_per_batch'].values()):,} control cells in {self.batches:,} batches."
+            f"Kept {self.cells_kept:,} of {counted(self.cells_in_table, 'cells')}: {counted(self.genes, 'genes')} and "
+            f"{counted(controls, 'control cells')} in {counted(self.batches, 'batches')}."
         ]
         lines += [f"Dropped {counted(count, 'cells')}: {why}." for why, count in self.cells_dropped.items()]
         lines += [f"Left out: {counted(problem['count'], problem['what'])}." for problem in self.quality["problems"]]
         lines += [
-            f"The table had {counted(entry['count'], entry['what'])}: {entry['fate']}."
+            f"In the table: {counted(entry['count'], entry['what'])} ({entry['fate']})."
             for entry in self.quality.get("table", [])
             if entry["setting"].startswith("screen.")
         ]
         fields = self.quality["flat_field"]
         if fields["groups"]:
             applied = ", ".join(f"{name} in {count}" for name, count in fields["applied"].items())
-            lines.append(f"Flat field applied, of {fields['groups']} groups of tiles: {applied}.")
+            lines.append(f"Flat field applied, of {counted(fields['groups'], 'groups of tiles')}: {applied}.")
         else:
             lines.append("No flat field applied.")
         return "\n".join(lines)
@@ -181,7 +190,7 @@ def _make(
 
 
 def _agreement(screen: Screen, measurement: Measurement, settings: PreprocessSettings) -> dict[str, Any]:
-    """Tell in how many groups each channel's field was taken, and where it was not to be trusted."""
+    """Tell in how many groups each channel's field was taken, and where it was not reliable."""
     if not settings.flat_field.enabled:
         return {"groups": 0, "applied": {}, "not_applied": []}
     threshold = settings.flat_field.min_agreement
@@ -211,3 +220,19 @@ def _scaling(measurement: Measurement, settings: PreprocessSettings) -> dict[str
         "groups": scales,
         "flat_fields": fields,
     }
+
+
+def preprocess_folder(
+    root: Path,
+    out: Path,
+    config: Config,
+    resume: bool = False,
+    overwrite: bool = False,
+    scheduler: str | None = None,
+) -> PreprocessReport:
+    """Read a screen and cut it into a store, see ``preprocess``; one well of the cell table is in memory at a time."""
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps for itself what was freed, stretch after stretch
+    with tempfile.TemporaryDirectory(prefix="grape-ops-") as folder:
+        # Workers elsewhere have other working folders.
+        screen = open_screen(root.resolve() if scheduler else root, config.screen, Path(folder) / "cells")
+        return preprocess(screen, out.resolve() if scheduler else out, config.preprocess, resume, overwrite, scheduler)

@@ -1,21 +1,79 @@
-"""The quality table of a store: what was met, how many, kept or dropped, and by which setting."""
+"""What is wrong with a screen, reported all at once, and the quality table of its store: what was kept or left out."""
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from grape_ops.artifacts.atomic import write_text
-from grape_ops.cells.standardize import PixelSums, merge_sums
+from grape_ops.cells.standardize import recorded_sums
 from grape_ops.cells.store import PIXEL_TYPES
 from grape_ops.errors import GrapeOpsError
-from grape_ops.preprocess.problems import Problems
+from grape_ops.progress import counted
 from grape_ops.schema import QUALITY_TABLE
-from grape_ops.screen.quality import Tally, as_records, as_tsv, counted
+from grape_ops.screen.quality import Tally, as_records, as_tsv
 from grape_ops.screen.screen import Screen
 
+SHOWN = 5  # examples of a problem, and dead channels, named in a message
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One kind of problem: how often, and where for example."""
+
+    what: str
+    count: int
+    examples: tuple[str, ...]
+
+
+@dataclass
+class Problems:
+    """Everything found so far.
+
+    Parameters
+    ----------
+    on_problem : "stop" or "drop", as the setting of this name.
+    """
+
+    on_problem: str
+    found: list[Problem] = field(default_factory=list)
+
+    def add(self, what: str, where: list[str], count: int | None = None) -> None:
+        """Note a kind of problem, if there are any places it was found at; one may stand for several."""
+        if where:
+            self.found.append(Problem(what, count or len(where), tuple(where[:SHOWN])))
+
+    def settle(self) -> None:
+        """Stop with everything found so far, unless the setting says to go on without what is affected."""
+        if not self.found or self.on_problem == "drop":
+            return
+        lines = []
+        for problem in self.found:
+            more = ", ..." if problem.count > SHOWN else ""
+            lines.append(f"  {counted(problem.count, problem.what)}: {', '.join(problem.examples)}{more}")
+        raise GrapeOpsError(
+            "The screen has problems:\n" + "\n".join(lines) + "\nMend them, or leave out what is affected with "
+            "--set preprocess.on_problem=drop; with --resume nothing is computed twice."
+        )
+
+    def check_keeps_inputs(self, lost: int, of: int, most: float) -> None:
+        """Stop even if set to drop what is affected, when that costs more than a share of the cells."""
+        if self.on_problem == "drop" and self.found and lost > most * of:
+            found = ", ".join(counted(problem.count, problem.what) for problem in self.found)
+            example = self.found[0].examples[0].rstrip(".")
+            raise GrapeOpsError(
+                f"The screen has problems that would cost {counted(lost, 'cells')} of {of:,}: {found}; for example "
+                f"{example}. Mend them, or allow it with --set preprocess.most_lost=1; with --resume nothing is "
+                "computed twice."
+            )
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Give all problems in the form they are written to the quality counts."""
+        return [asdict(problem) | {"examples": list(problem.examples)} for problem in self.found]
+
+
 SATURATED = 0.95  # mean of a channel, as a share of the brightest value
-SHOWN = 5  # dead channels named in a message
 # Reason a cell is left out while it is cropped -> what to call such cells, and the setting that decides.
 _REASONS = {
     "no gene symbol": ("cells without a gene symbol", "preprocess.on_problem"),
@@ -39,9 +97,8 @@ def dead_channels(shards: Mapping[str, Mapping[str, Any]], channels: Sequence[st
     pixel_type : of the store.
     """
     largest = PIXEL_TYPES[pixel_type]
-    parts = [{name: PixelSums(**sums) for name, sums in record["controls"].items()} for record in shards.values()]
     found = []
-    for batch, sums in sorted(merge_sums(parts).items()):
+    for batch, sums in recorded_sums(shards.values()).items():
         for channel, mean, sd in zip(channels, *sums.mean_and_sd(largest), strict=True):
             if sd * largest <= 1:  # one grey level, the least that the deviation is taken for
                 found.append(f"{batch} {channel}: constant at {mean * largest:.0f}")
@@ -77,7 +134,7 @@ def quality_records(
         for problem in problems.found
         if not problem.what.startswith("cells")  # these are counted as cells already
     ]
-    return as_records([*screen.quality, *cells, *causes, *warn_dead_channels(dead)])
+    return as_records([*screen.cells.quality, *cells, *causes, *warn_dead_channels(dead)])
 
 
 def check_not_empty(kept: int, of: int, dropped: Mapping[str, int]) -> None:

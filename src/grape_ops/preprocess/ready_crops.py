@@ -20,7 +20,6 @@ import pandas as pd
 from grape_ops.cells.writer import finish_store, shard_names, write_part
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.preprocess.cluster import task_runner
 from grape_ops.preprocess.crop_wells import (
     WellJob,
     finish_well,
@@ -30,12 +29,17 @@ from grape_ops.preprocess.crop_wells import (
     readable,
     write_well,
 )
-from grape_ops.preprocess.groups import batch_of_cells, each_well
-from grape_ops.preprocess.problems import Problems
-from grape_ops.preprocess.quality_table import check_not_empty, dead_channels, quality_records, write_quality_table
+from grape_ops.preprocess.groups import batch_of_cells
+from grape_ops.preprocess.quality_table import (
+    Problems,
+    check_not_empty,
+    dead_channels,
+    quality_records,
+    write_quality_table,
+)
 from grape_ops.preprocess.selection import Choice
 from grape_ops.preprocess.store_folder import Plan, claim, provenance, tidy
-from grape_ops.preprocess.workers import Task, TaskRunner
+from grape_ops.preprocess.workers import Task, TaskRunner, task_runner
 from grape_ops.progress import progress
 from grape_ops.schema import (
     BATCH,
@@ -126,14 +130,14 @@ class _Wells:
     parts: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._names = shard_names(self.screen.wells)
+        self._names = shard_names(self.screen.cells.wells)
         self._work = self.out / UNFINISHED_DIR / "crops"
 
     def _each(self) -> Iterator[tuple[str, pd.DataFrame, np.ndarray]]:
         """Go through the wells: shard, cells, and the batch of each."""
-        for place, cells in each_well(self.screen):
-            own = cells.reset_index(drop=True)
-            yield self._names[place], own, self._grouped(own, self.settings.batch_columns, "preprocess.batch_columns")
+        for place, cells in self.screen.cells:
+            batch = self._grouped(cells, self.settings.batch_columns, "preprocess.batch_columns")
+            yield self._names[place], cells, batch
 
     def _grouped(self, cells: pd.DataFrame, columns: tuple[str, ...], setting: str) -> np.ndarray:
         return batch_of_cells(self.screen.tiles, cells, np.full(len(cells), -1), columns, setting)

@@ -1,6 +1,6 @@
 """Which cells are cropped, where their crops lie in the store, and why the others are left out.
 
-The cell table is gone through a well at a time. Legend: N cells of a well, T tiles of the screen.
+The cell table is read one well at a time. Legend: N cells of a well, T tiles of the screen.
 """
 
 from collections import Counter
@@ -14,9 +14,9 @@ import pandas as pd
 from grape_ops.cells.writer import shard_names
 from grape_ops.config import PreprocessSettings
 from grape_ops.preprocess.crops import corner, near_edge, outside
-from grape_ops.preprocess.groups import TilePlaces, batch_of_cells, each_well, rows_of_wells
+from grape_ops.preprocess.groups import TilePlaces, batch_of_cells
 from grape_ops.preprocess.measurement import LARGEST_TILE, WINDOW
-from grape_ops.preprocess.problems import Problems
+from grape_ops.preprocess.quality_table import Problems
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
 from grape_ops.screen.screen import Screen
 
@@ -113,7 +113,7 @@ class Selector:
     def choose(self, problems: Problems) -> Choice:
         """Count what will be kept; notes cells outside their tile and batches without controls as problems."""
         choice, astray = Choice(), []
-        for place, cells in each_well(self.screen):
+        for place, cells in self.screen.cells:
             _, batch, reason = self._judge(place, cells)
             astray += name_places(cells[reason == "outside its tile"])
             choice.dropped.update(reason[reason != ""].tolist())
@@ -128,21 +128,12 @@ class Selector:
     def wells(self, choice: Choice) -> Iterator[Well]:
         """Arrange the kept cells of each well, in the order of shards."""
         names = {(plate, well): name for (plate, well), name in shard_names(choice.wells).items()}
-        for place, cells in self._in_order(names):
+        for place in sorted(names, key=names.__getitem__):
+            cells = self.screen.cells.of(*place)
             tile, batch, reason = self._judge(place, cells)
             kept = (reason == "") & ~np.isin(batch, list(choice.bare))
             if kept.any():
                 yield self._arranged(cells[kept], tile[kept], batch[kept], names[place])
-
-    def _in_order(self, names: dict[tuple[str, str], str]) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-        places = sorted(names, key=names.__getitem__)
-        if self.screen.parts is not None:
-            for place in places:
-                yield place, self.screen.parts.read(*place)
-            return
-        rows = rows_of_wells(self.screen.cells)
-        for place in places:
-            yield place, self.screen.cells.iloc[rows[place]]
 
     def _judge(self, place: tuple[str, str], cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tile, batch and reason to leave it out ("" for none) of each cell: (N,), (N,), (N,)."""
@@ -177,7 +168,7 @@ class Selector:
 
 
 def name_places(cells: pd.DataFrame) -> list[str]:
-    """Say where each cell lies, for messages."""
+    """Describe where each cell lies, for messages."""
     return [
         f"({y:g}, {x:g}) in tile {plate} {well} {tile}"
         for y, x, plate, well, tile in zip(cells[Y], cells[X], cells[PLATE], cells[WELL], cells[TILE], strict=True)

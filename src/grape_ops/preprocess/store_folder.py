@@ -28,7 +28,7 @@ class Plan:
 
     @classmethod
     def of(cls, screen: str, settings: PreprocessSettings) -> "Plan":
-        """Take down everything that the result depends on, besides the pixels themselves."""
+        """Record everything that the result depends on, besides the pixels themselves."""
         return cls(settings.decisive(), screen)
 
     def differences(self, other: "Plan") -> list[str]:
@@ -102,7 +102,7 @@ def tidy(out: Path) -> None:
 
 
 def _begun(out: Path) -> bool:
-    """Whether there is a half-written store: a plan by which nothing was computed yet binds nobody."""
+    """Whether there is a half-written store: a plan by which nothing was computed yet does not count."""
     unfinished = out / UNFINISHED_DIR
     if not (unfinished / PLAN_FILE).is_file():
         return False

@@ -1,6 +1,6 @@
 """What a screen's tables alone tell, before anything is computed: groups, batches, problems, a fingerprint.
 
-The cell table is gone through a well at a time. Legend: T tiles of the screen.
+The cell table is read one well at a time. Legend: T tiles of the screen.
 """
 
 import hashlib
@@ -13,9 +13,9 @@ import pyarrow as pa
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.crops import outside
-from grape_ops.preprocess.groups import TILE_KEY, TileGrouping, TilePlaces, batch_of_cells, each_well
+from grape_ops.preprocess.groups import TILE_KEY, TileGrouping, TilePlaces, batch_of_cells
 from grape_ops.preprocess.measurement import TileGroups
-from grape_ops.preprocess.problems import Problems
+from grape_ops.preprocess.quality_table import Problems
 from grape_ops.preprocess.selection import name_places
 from grape_ops.progress import progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, X, Y
@@ -50,7 +50,7 @@ class Tables:
     first: tuple[int, pd.DataFrame] | None = None
 
     def report(self, screen: Screen, problems: Problems) -> None:
-        """Note all that is wrong."""
+        """Add everything that is wrong to the problems."""
         problems.add("cells without a gene symbol", self.nameless)
         problems.add("tiles that only the cell table names", list(self.unlisted))
         problems.add("missing tiles", [str(screen.tiles["path"].iloc[tile]) for tile in sorted(self.missing_tiles)])
@@ -58,7 +58,7 @@ class Tables:
             problems.add("batches without control cells", self.bare)
 
     def look_at_heads(self, screen: Screen, problems: Problems, settings: PreprocessSettings) -> None:
-        """Read the heads of all tiles, no pixels: what fits nowhere must not show after hours of reading only."""
+        """Read the headers of all tiles, no pixels: a tile that does not fit must show before hours of reading."""
         if isinstance(screen.read_tile, WindowedReader):
             failed: dict[str, list[str]] = {}
             looked_at = [tile for tile in range(len(screen.tiles)) if tile not in self.missing_tiles]
@@ -103,6 +103,9 @@ def look_over(screen: Screen, settings: PreprocessSettings) -> Tables:
     ------
     GrapeOpsError : a column is missing, or cannot be what a setting wants of it.
     """
+    missing = [column for column in NEEDED if column not in screen.cells.columns]
+    if missing:
+        raise GrapeOpsError(f"The screen's cell table lacks the columns {', '.join(missing)}.")
     tables = Tables(TilePlaces(screen.tiles))
     groupings = [
         TileGrouping(screen.tiles, part.columns, f"preprocess.{name}.columns")
@@ -111,14 +114,14 @@ def look_over(screen: Screen, settings: PreprocessSettings) -> Tables:
     digest = hashlib.sha256("|".join(screen.channels).encode())
     grouped = [*settings.batch_columns, *settings.flat_field.columns, *settings.intensity.columns]
     decisive = [*dict.fromkeys([*NEEDED, *grouped])]
-    _take_down(digest, screen.tiles, decisive)
+    _add_to(digest, screen.tiles, decisive)
     used = np.zeros(len(screen.tiles), bool)
     with_cells: set[str] = set()
     with_controls: set[str] = set()
-    for place, cells in each_well(screen):
-        _refuse(cells)
+    for place, cells in screen.cells:
+        _check_kinds(cells)
         tables.n_cells += len(cells)
-        _take_down(digest, cells, decisive)
+        _add_to(digest, cells, decisive)
         tile = tables.places.of(place, cells)
         used[tile[tile >= 0]] = True
         for grouping in groupings:
@@ -126,14 +129,13 @@ def look_over(screen: Screen, settings: PreprocessSettings) -> Tables:
         batch = batch_of_cells(screen.tiles, cells, tile, settings.batch_columns)
         with_cells |= set(batch)
         with_controls |= set(batch[cells[IS_CONTROL].to_numpy(bool)])
-        tables.nameless += [f"row {row}" for row in cells.index[cells[GENE].isna()]]
+        tables.nameless += [f"row {row} of {' '.join(place)}" for row in cells.index[cells[GENE].isna()]]
         lost = cells.loc[tile < 0, TILE_KEY].drop_duplicates()
         tables.unlisted |= dict.fromkeys(" ".join(map(str, row)) for row in lost.to_numpy())
         if tables.first is None and (tile >= 0).any():
             first = int(tile[tile >= 0][0])
             tables.first = first, cells[tile == first]
     if not tables.n_cells:
-        _refuse(screen.cells)
         raise GrapeOpsError("The screen's cell table has no cells.")
     tables.groups = TileGroups(*(grouping.names(used) for grouping in groupings))
     tables.fingerprint = digest.hexdigest()
@@ -144,10 +146,7 @@ def look_over(screen: Screen, settings: PreprocessSettings) -> Tables:
     return tables
 
 
-def _refuse(cells: pd.DataFrame) -> None:
-    missing = [column for column in NEEDED if column not in cells]
-    if missing:
-        raise GrapeOpsError(f"The screen's cell table lacks the columns {', '.join(missing)}.")
+def _check_kinds(cells: pd.DataFrame) -> None:
     try:
         pa.Table.from_pandas(cells, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -155,6 +154,6 @@ def _refuse(cells: pd.DataFrame) -> None:
         raise GrapeOpsError(f"A column of the cell table holds values of several kinds: {error.args[-1]}.") from None
 
 
-def _take_down(digest: "hashlib._Hash", table: pd.DataFrame, columns: list[str]) -> None:
+def _add_to(digest: "hashlib._Hash", table: pd.DataFrame, columns: list[str]) -> None:
     present = table[[name for name in columns if name in table]]
     digest.update(pd.util.hash_pandas_object(present, index=False).to_numpy(np.uint64).tobytes())

@@ -5,8 +5,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from grape_ops.evaluate.neighbourhood import nearest
-from grape_ops.evaluate.retrieval import unit_rows
+from grape_ops.evaluate.retrieval import nearest, unit_rows
 from grape_ops.progress import waiting
 
 # With fewer points a neighbour graph says nothing that principal components do not say better.

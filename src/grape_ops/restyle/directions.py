@@ -1,15 +1,18 @@
-"""What sets a gene apart, in pictures: the command ``directions`` writes strips, difference maps and their numbers.
+"""What changes on the way from one perturbation to another: strips, difference maps and their numbers.
 
-Letters: n cells, K points on the way, C channels, H crop size.
+Letters: K points on the way, V length of a row of M, n cells, C channels, H crop size, R rings.
 """
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from grape_ops import __version__
 from grape_ops.artifacts.atomic import drafts_of
@@ -23,14 +26,77 @@ from grape_ops.plotting.cell_figures import called, strip_figure
 from grape_ops.plotting.figure import FORMATS, save_figure
 from grape_ops.plotting.phenotype_figures import change_figure
 from grape_ops.plotting.pictures import channel_views
-from grape_ops.progress import progress
-from grape_ops.restyle.changes import Change, paired_change, ring_edges, styles_between, unpaired_change
+from grape_ops.progress import counted, progress
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row
 
 CHANGES_TSV = "changes.tsv"
 DIRECTIONS_JSON = "directions.json"
 CHANGES, STRIP = "changes", "strip"  # the two figures of a gene
+
+
+def styles_between(restyler: Restyler, start: int, end: int, steps: int) -> Tensor:
+    """Style codes of points on the straight line between two gene vectors, both ends included: (K, S)."""
+    vectors = restyler.nets.vectors()
+    share = torch.linspace(0, 1, steps, device=vectors.device, dtype=vectors.dtype)[:, None]
+    return restyler.nets.mapping((1 - share) * vectors[start] + share * vectors[end])
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change averaged over cells that are aligned at their centres.
+
+    Attributes
+    ----------
+    map : (C, H, H) mean difference, in standard deviations of control pixels.
+    profile : (C, R) the same, averaged over rings around the centre.
+    error : (C, R) standard error of the profile over cells.
+    """
+
+    map: np.ndarray
+    profile: np.ndarray
+    error: np.ndarray
+
+    @property
+    def significance(self) -> np.ndarray:
+        """Profile in its standard errors: (C, R)."""
+        return np.divide(self.profile, self.error, out=np.zeros_like(self.profile), where=self.error > 0)
+
+
+def paired_change(before: np.ndarray, after: np.ndarray, rings: int) -> Change:
+    """Change of the same cells: (n, C, H, H) twice, n at least 2."""
+    difference = after - before
+    profiles = ring_means(difference, rings)
+    return Change(difference.mean(axis=0), profiles.mean(axis=0), profiles.std(axis=0, ddof=1) / len(profiles) ** 0.5)
+
+
+def unpaired_change(first: np.ndarray, second: np.ndarray, rings: int) -> Change:
+    """Difference between two sets of cells: (n, C, H, H), (m, C, H, H), two of each at least."""
+    profiles = [ring_means(part, rings) for part in (first, second)]
+    variance = sum(part.var(axis=0, ddof=1) / len(part) for part in profiles)
+    means = [part.mean(axis=0) for part in profiles]
+    return Change(second.mean(axis=0) - first.mean(axis=0), means[1] - means[0], np.sqrt(variance))
+
+
+def ring_means(images: np.ndarray, rings: int) -> np.ndarray:
+    """Means over rings of equal width around the centre, up to the crop's edge: (n, C, H, H) -> (n, C, R).
+
+    Rings narrower than a pixel would be empty: R is at most H // 2.
+    """
+    rings = min(rings, images.shape[-1] // 2)
+    index = ring_index(images.shape[-1], rings)
+    return np.stack([images[:, :, index == ring].mean(axis=2) for ring in range(rings)], axis=2)
+
+
+def ring_index(size: int, rings: int) -> np.ndarray:
+    """Which ring each pixel lies in, R in the corners: (H, H) int. The centre is that of the crop, pixel H // 2."""
+    rows, columns = np.mgrid[:size, :size] - size // 2
+    return np.minimum(np.hypot(rows, columns) / (size / 2) * rings, rings).astype(int)
+
+
+def ring_edges(size: int, rings: int) -> np.ndarray:
+    """Radii between rings in px: (R + 1,)."""
+    return np.linspace(0, size / 2, min(rings, size // 2) + 1)
 
 
 def write_directions(
@@ -67,21 +133,15 @@ def write_directions(
     rows = list(dict.fromkeys(gene_row(names, gene) for gene in genes))
     if start in rows:
         raise GrapeOpsError(f"A way from {names[start]} to itself has no direction; name other --genes.")
-    cells = draw_cells(store, start, settings.cells, seed)
-    if len(cells) < 2:
-        raise GrapeOpsError(f"{names[start]} has {len(cells)} cells; averages want two at least.")
-    matching = {row: draw_matching(store, row, cells, seed) for row in rows}
-    # Against the same cells restyled to where they come from: what the generator does to every cell is no direction.
-    unchanged = restyler.images(cells, restyler.styles([start]))[0]
+    begin = _Beginning.draw(restyler, start, settings, seed)
+    matching = {row: draw_matching(store, row, begin.cells, seed) for row in rows}
     out.mkdir(parents=True, exist_ok=True)
     _clear(out)
     files = _stems(names[row] for row in rows)
     tables = []
     with progress("directions", len(rows), "gene") as advance:
         for row in rows:
-            tables.append(
-                _one_way(restyler, start, row, cells, matching[row], unchanged, settings, out / files[names[row]])
-            )
+            tables.append(begin.draw_way(row, matching[row], out / files[names[row]]))
             advance()
     table = pd.concat(tables, ignore_index=True)
     record: dict[str, Any] = {
@@ -89,7 +149,7 @@ def write_directions(
         "run": run_path.name,
         "source": names[start],
         "genes": [names[row] for row in rows],
-        "cells": len(cells),
+        "cells": len(begin.cells),
         "seed": seed,
         "agreement": {gene: agreement(part) for gene, part in table.groupby("gene_symbol", sort=False)},
         "settings": settings.model_dump(mode="json"),
@@ -117,38 +177,58 @@ def _clear(out: Path) -> None:
                 (out / f"{stem}_{figure}.{ending}").unlink(missing_ok=True)
 
 
-def _one_way(
-    restyler: Restyler,
-    start: int,
-    row: int,
-    cells: np.ndarray,
-    matching: np.ndarray,
-    unchanged: np.ndarray,
-    settings: GenerateSettings,
-    stem: Path,
-) -> pd.DataFrame:
-    """Draw the way to one gene and report its changes; ``matching`` are real cells of the gene."""
-    store, names = restyler.store, restyler.names
-    real, knockouts = store.standardized(cells), store.standardized(matching)
-    views = channel_views(store.channels, real)
-    made = paired_change(unchanged, restyler.images(cells, restyler.styles([row]))[0], settings.rings)
-    there = unpaired_change(real, knockouts, settings.rings)
-    changes = (made, there)
-    figure = change_figure(
-        names[row],
-        [change.map for change in changes],
-        [change.profile for change in changes],
-        [change.error for change in changes],
-        ring_edges(store.crop_size, made.profile.shape[1]),
-        store.channels,
-    )
-    save_figure(figure, stem.with_name(f"{stem.name}_{CHANGES}"))
-    shown = min(settings.shown, len(cells), len(knockouts))
-    strips = restyler.images(cells[:shown], styles_between(restyler, start, row, settings.steps)).swapaxes(0, 1)
-    ends = called(names[start]), called(names[row])
-    figure = strip_figure(strips, real[:shown], knockouts[:shown], views, *ends)
-    save_figure(figure, stem.with_name(f"{stem.name}_{STRIP}"))
-    return change_table(names[row], store.channels, store.crop_size, made, there)
+@dataclass(frozen=True)
+class _Beginning:
+    """Cells of the perturbation where the ways begin.
+
+    Attributes
+    ----------
+    row : of the perturbation in M.
+    cells : (n,) indices into the store.
+    unchanged : (n, C, H, H) the cells restyled to their own perturbation: what the generator does to every cell is no
+        direction, so changes are measured from these.
+    """
+
+    restyler: Restyler
+    row: int
+    settings: GenerateSettings
+    cells: np.ndarray
+    unchanged: np.ndarray
+
+    @classmethod
+    def draw(cls, restyler: Restyler, row: int, settings: GenerateSettings, seed: int) -> "_Beginning":
+        cells = draw_cells(restyler.store, row, settings.cells, seed)
+        if len(cells) < 2:
+            name = restyler.names[row]
+            raise GrapeOpsError(f"{name} has {counted(len(cells), 'cells')}; averages need at least two.")
+        return cls(restyler, row, settings, cells, restyler.images(cells, restyler.styles([row]))[0])
+
+    def draw_way(self, end: int, matching: np.ndarray, stem: Path) -> pd.DataFrame:
+        """Draw the way to one gene and report its changes; ``matching`` are real cells of the gene."""
+        restyler, settings = self.restyler, self.settings
+        store, names = restyler.store, restyler.names
+        real, knockouts = store.standardized(self.cells), store.standardized(matching)
+        made = paired_change(self.unchanged, restyler.images(self.cells, restyler.styles([end]))[0], settings.rings)
+        there = unpaired_change(real, knockouts, settings.rings)
+        changes = (made, there)
+        figure = change_figure(
+            names[end],
+            [change.map for change in changes],
+            [change.profile for change in changes],
+            [change.error for change in changes],
+            ring_edges(store.crop_size, made.profile.shape[1]),
+            store.channels,
+        )
+        save_figure(figure, stem.with_name(f"{stem.name}_{CHANGES}"))
+        shown = min(settings.shown, len(self.cells), len(knockouts))
+        styles = styles_between(restyler, self.row, end, settings.steps)
+        strips = restyler.images(self.cells[:shown], styles).swapaxes(0, 1)
+        ends, views = (called(names[self.row]), called(names[end])), channel_views(store.channels, real)
+        save_figure(
+            strip_figure(strips, real[:shown], knockouts[:shown], views, *ends),
+            stem.with_name(f"{stem.name}_{STRIP}"),
+        )
+        return change_table(names[end], store.channels, store.crop_size, made, there)
 
 
 def change_table(gene: str, channels: Sequence[str], size: int, made: Change, real: Change) -> pd.DataFrame:

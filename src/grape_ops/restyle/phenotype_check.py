@@ -25,7 +25,7 @@ from grape_ops.plotting.pictures import channel_views
 from grape_ops.progress import progress
 from grape_ops.restyle.comparison import Comparison, Principal
 from grape_ops.restyle.content import unrelated_content
-from grape_ops.restyle.measure import Measurer
+from grape_ops.restyle.measure import CONTENT_CELLS, Measurer, restyled_features
 from grape_ops.restyle.phenotype import FeatureSpace
 from grape_ops.restyle.phenotype_results import (
     FEATURES_TSV,
@@ -38,7 +38,6 @@ from grape_ops.restyle.phenotype_results import (
     recognised,
     scored,
 )
-from grape_ops.restyle.restyled_features import CONTENT_CELLS, restyled_features
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row, unseen_cells
 from grape_ops.schema import UNFINISHED_DIR

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from grape_ops.restyle.recognition import MEASURES, REFERENCES
-from grape_ops.restyle.restyling_tests import FEWEST_OTHERS, FEWEST_UNSEEN
+from grape_ops.restyle.recognition import FEWEST_OTHERS, FEWEST_UNSEEN, MEASURES, REFERENCES
 
 PHENOTYPE_TSV = "phenotype.tsv"
 FEATURES_TSV = "features.tsv"

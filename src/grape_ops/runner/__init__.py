@@ -1,1 +1,1 @@
-"""Methods run as jobs beside each other, each in a process of its own, and what they cost."""
+"""Methods run as parallel jobs, each in a process of its own, and what they cost."""

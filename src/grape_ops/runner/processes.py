@@ -1,4 +1,4 @@
-"""Doing jobs some at a time, each in a process of its own."""
+"""Doing several jobs at a time, each in a process of its own."""
 
 import os
 import signal
@@ -14,14 +14,14 @@ from grape_ops.artifacts.atomic import write_json, write_text
 from grape_ops.config import dump_config
 from grape_ops.errors import GrapeOpsError, Interrupted
 from grape_ops.machine import core_count, stop_signals
-from grape_ops.progress import progress
+from grape_ops.progress import counted, progress
 from grape_ops.runner.jobs import Job
 
 _LINES_OF_LOG = 6
 
 
 def do_jobs(jobs: Sequence[Job], label: str, at_a_time: int = 0) -> None:
-    """Do the jobs that are not done, some at a time.
+    """Do the jobs that are not done, several at a time.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ def do_jobs(jobs: Sequence[Job], label: str, at_a_time: int = 0) -> None:
     if processes.failed:
         lines = "\n".join(f"  {name}: {words}" for name, words in processes.failed.items())
         raise GrapeOpsError(
-            f"{len(processes.failed)} of {len(jobs)} jobs failed; the others are done and kept:\n{lines}"
+            f"{len(processes.failed)} of {counted(len(jobs), 'jobs')} failed; the others are done and kept:\n{lines}"
         )
 
 
 class _Processes:
-    """Processes beside each other, with their share of the cores and a GPU each where there are several."""
+    """Processes that run at the same time, each with its share of the cores, and its own GPU if there are several."""
 
     def __init__(self, count: int):
         self.count, self.threads = count, max(core_count() // count, 1)
@@ -120,14 +120,14 @@ class _Processes:
 
 
 def room() -> int:
-    """How many jobs fit beside each other."""
+    """How many jobs can run at the same time."""
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else core_count()
 
 
 def _prepare(job: Job, threads: int) -> None:
-    """Write down what is asked for."""
+    """Write the job's description into its folder."""
     config = job.config.model_copy(
         update={
             "seed": job.seed,
@@ -146,7 +146,7 @@ def _what_went_wrong(job: Job, code: int) -> str:
     error = next((i for i in range(len(lines) - 1, -1, -1) if lines[i].startswith("Error: ")), None)
     if error is not None:
         return " ".join(lines[error:]).removeprefix("Error: ")
-    ended = f"exit code {code}" if code > 0 else f"ended from outside by signal {-code}, often for want of memory"
+    ended = f"exit code {code}" if code > 0 else f"ended from outside by signal {-code}, often because memory ran out"
     return f"{ended}; {job.folder / 'log.txt'} ends with:\n    " + "\n    ".join(lines[-_LINES_OF_LOG:])
 
 

@@ -15,7 +15,7 @@ from grape_ops.artifacts.atomic import locked, write_json
 from grape_ops.cells.genes import write_gene_vectors
 from grape_ops.config import load_config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.runner.cost import measured
+from grape_ops.runner.jobs import measured
 from grape_ops.schema import UNS_METHOD
 
 

@@ -12,12 +12,11 @@ import pandas as pd
 from grape_ops.config import ScreenSettings, read_yaml
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import GENE, GUIDE, PLATE, TILE, WELL, X, Y
-from grape_ops.screen.cell_table import TableReader
-from grape_ops.screen.channels import chosen_channels
 from grape_ops.screen.columns import CANDIDATES
 from grape_ops.screen.layout import Layout, found_tables
-from grape_ops.screen.screen import Screen
+from grape_ops.screen.screen import Screen, chosen_channels
 from grape_ops.screen.table_files import column_names
+from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tiff import Plane, TiffTiles, count_channels_of
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
 
@@ -38,7 +37,7 @@ def _recognise(root: Path) -> bool:
     return _home(root) is not None
 
 
-def read_brieflow(root: Path, settings: ScreenSettings, parts: Path | None = None) -> Screen:
+def read_brieflow(root: Path, settings: ScreenSettings, table_folder: Path | None = None) -> Screen:
     """Open the output of a brieflow run.
 
     Raises
@@ -56,7 +55,7 @@ def read_brieflow(root: Path, settings: ScreenSettings, parts: Path | None = Non
         pattern = f"{pattern}|^{re.escape(str(key))}"
     settings = settings.model_copy(update={"control_pattern": pattern})
     adds = [name for name in (PLATE, WELL) if name not in column_names(files[0])]
-    table = TableReader(files, settings, named, _add_place, adds=adds).read(parts)
+    table = TableReader(files, settings, named, _add_place, adds=adds).read(table_folder)
     tiles = _list_tiles(home, table.distinct(TILE_KEY))
     names = _channel_names(home, tiles, config)
     channels = chosen_channels(names, settings)
@@ -64,11 +63,9 @@ def read_brieflow(root: Path, settings: ScreenSettings, parts: Path | None = Non
     return Screen(
         root=home,
         channels=channels,
-        cells=table.cells,
+        cells=table,
         tiles=tiles,
         read_tile=TiffTiles(home, planes, mend="phenotype.channel_names in brieflow's config.yml names them"),
-        quality=table.quality,
-        parts=table.parts,
         corrected=True,
     )
 

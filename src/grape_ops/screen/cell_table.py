@@ -1,274 +1,203 @@
-"""Reading users' cell tables, putting them into our columns, and leaving out what is no good cell."""
+"""The cells of a screen, one row per cell: in memory, or in one file per well where the table is too large for it.
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+Either way they are read one (plate, well) at a time.
+"""
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.groundtruth.aliases import load_aliases
-from grape_ops.schema import CLASS, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, TILE, WELL, X, Y
-from grape_ops.screen.cell_parts import CellParts
-from grape_ops.screen.cell_rules import READ_BY_RULES, ghost_guides, sift, sift_well
-from grape_ops.screen.cell_values import check_no_gaps, numbers_of, texts_of, without_column
-from grape_ops.screen.columns import OPTIONAL, OUR_COLUMNS, detect_columns
-from grape_ops.screen.controls import MARKS, find_controls, no_controls
-from grape_ops.screen.guide_library import GuideLibrary, read_library
-from grape_ops.screen.quality import Tally, counted, merge_tallies
-from grape_ops.screen.spelling import without_missing
-from grape_ops.screen.table_files import column_names, read_stretches
+from grape_ops.schema import PLATE, WELL
+from grape_ops.screen.quality import Tally
 
-_NAMES = (GENE, GUIDE, PLATE, WELL, TILE)
-MANY_COLUMNS = 50  # more than this are measurements, which a crop store has no use for
-
-# What a layout does to the rows of one of its tables before ours looks at them.
-Prepare = Callable[[pd.DataFrame, Path], pd.DataFrame]
+Place = tuple[str, str]  # plate and well
 
 
-@dataclass(frozen=True)
-class CellTable:
-    """The cells that stay, in memory or in parts, and what was met on the way."""
+@dataclass(frozen=True, kw_only=True)
+class CellTable(ABC):
+    """A cell table, read one well at a time; ``collect_cells`` makes one.
 
-    cells: pd.DataFrame
-    parts: CellParts | None
-    quality: tuple[Tally, ...]
+    Attributes
+    ----------
+    columns : names of all columns.
+    counts : number of cells of each (plate, well).
+    quality : what reading the tables met: how many cells, kept or dropped, by which setting.
+    """
+
+    columns: tuple[str, ...]
+    counts: Mapping[Place, int]
+    quality: tuple[Tally, ...] = ()
+
+    @abstractmethod
+    def of(self, plate: str, well: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Read the cells of one well, in the order of the table; all columns if None are named."""
+
+    @abstractmethod
+    def filter(self, stays: Callable[[pd.DataFrame], pd.Series]) -> "CellTable":
+        """Leave out cells; ``stays`` gets all cells of one or several wells and tells for each, (N,) bool."""
+
+    @property
+    def wells(self) -> list[Place]:
+        """Every (plate, well) with cells, sorted."""
+        return sorted(place for place, count in self.counts.items() if count)
+
+    def __len__(self) -> int:
+        return sum(self.counts.values())
+
+    def __iter__(self) -> Iterator[tuple[Place, pd.DataFrame]]:
+        """Go through the wells: (plate, well), cells."""
+        return ((place, self.of(*place)) for place in self.wells)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return all cells at once, well by well."""
+        return pd.concat([cells for _, cells in self], ignore_index=True)
 
     def distinct(self, columns: Sequence[str]) -> pd.DataFrame:
-        """List the combinations of values of some columns, in the order of their first cell."""
-        wells = [own.drop_duplicates() for own in self._each(columns)]
-        return wells[0] if self.parts is None else pd.concat(wells, ignore_index=True).drop_duplicates()
-
-    def _each(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-        if self.parts is None:
-            yield self.cells[list(columns)]
-            return
-        for place in self.parts.wells:
-            yield self.parts.read(*place, columns)
+        """List the combinations of values of some columns, in the order of the wells."""
+        wells = [self.of(*place, columns).drop_duplicates() for place in self.wells]
+        return pd.concat(wells, ignore_index=True).drop_duplicates(ignore_index=True)
 
     def beginning(self, column: str, n: int = 256) -> list[str]:
-        """Return a column's values of the first cells, as text."""
-        return next(self._each([column]))[column].head(n).astype(str).tolist()
+        """Return a column's values of the first cells of the first well, as text."""
+        return self.of(*self.wells[0], [column])[column].head(n).astype(str).tolist()
 
     def count_distinct(self, column: str) -> int:
         """Count the values of a column, of which there may be as many as cells: 8 bytes of each are kept."""
-        hashes = [pd.util.hash_array(own[column].to_numpy()) for own in self._each([column])]
+        hashes = [pd.util.hash_array(self.of(*place, [column])[column].to_numpy()) for place in self.wells]
         return len(np.unique(np.concatenate(hashes)))
 
-    def counts(self, columns: Sequence[str]) -> pd.DataFrame:
+    def count_by(self, columns: Sequence[str]) -> pd.DataFrame:
         """Count the cells of each combination of values of some columns: these columns, and ``cells``."""
         by = list(columns)
-        found = pd.concat([own.groupby(by, sort=False, dropna=False).size() for own in self._each(by)])
-        return found.groupby(by, sort=False, dropna=False).sum().rename("cells").reset_index()
+        found = [self.of(*place, by).groupby(by, sort=False, dropna=False).size() for place in self.wells]
+        return pd.concat(found).groupby(by, sort=False, dropna=False).sum().rename("cells").reset_index()
 
-    def of_wells(self, wells: Collection[tuple[str, str]]) -> "CellTable":
+    def in_wells(self, wells: Collection[Place]) -> "CellTable":
         """Keep the cells of wells that have images: whole screens are larger than what people fetch of them.
 
         Raises
         ------
         GrapeOpsError : no well is left.
         """
-        present = self.parts.wells if self.parts else sorted(set(zip(self.cells[PLATE], self.cells[WELL], strict=True)))
-        kept = [place for place in present if place in wells]
-        if not kept:
-            named, found = (", ".join(" ".join(place) for place in sorted(some)[:3]) for some in (present, wells))
+        kept = {place: count for place, count in self.counts.items() if place in wells}
+        lost = len(self) - sum(kept.values())
+        if lost == len(self):
+            named, found = (", ".join(" ".join(place) for place in sorted(some)[:3]) for some in (self.wells, wells))
             raise GrapeOpsError(
                 f"No cell is of a well with images: the table names {named}, the images are of {found or 'others'}."
             )
-        if len(kept) == len(present):
+        if not lost:
             return self
-        if self.parts:
-            parts = CellParts(self.parts.folder, self.parts.files, {place: self.parts.counts[place] for place in kept})
-            lost, cells = len(self.parts) - len(parts), self.cells
-        else:
-            own = [place in wells for place in zip(self.cells[PLATE], self.cells[WELL], strict=True)]
-            parts, cells = None, self.cells[own].reset_index(drop=True)
-            lost = len(self.cells) - len(cells)
-        return CellTable(cells, parts, (*self.quality, Tally("cells of wells without images", lost, "dropped")))
+        tally = Tally("cells of wells without images", lost, "dropped")
+        return replace(self, counts=kept, quality=(*self.quality, tally))
 
 
-@dataclass
-class TableReader:
-    """How the cell tables of a screen are read.
+@dataclass(frozen=True, kw_only=True)
+class _InMemory(CellTable):
+    """Cells in one table, and the rows of each (plate, well)."""
 
-    Attributes
+    cells: pd.DataFrame
+    rows: Mapping[Place, np.ndarray]
+
+    @classmethod
+    def hold(cls, cells: pd.DataFrame) -> "_InMemory":
+        indices: dict[Any, Any] = dict(cells.groupby([PLATE, WELL]).indices)
+        rows = {(str(plate), str(well)): own for (plate, well), own in indices.items()}
+        counts = {place: len(own) for place, own in rows.items()}
+        return cls(columns=tuple(map(str, cells.columns)), counts=counts, cells=cells, rows=rows)
+
+    def of(self, plate: str, well: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        cells = self.cells if columns is None else self.cells[list(columns)]
+        return cells.iloc[self.rows[plate, well]].reset_index(drop=True)
+
+    def filter(self, stays: Callable[[pd.DataFrame], pd.Series]) -> CellTable:
+        return self.hold(self.cells[stays(self.cells)].reset_index(drop=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _InFiles(CellTable):
+    """Cells in one Arrow stream per (plate, well): unlike parquet, its writer keeps nothing written in memory."""
+
+    files: Mapping[Place, Path]
+
+    def of(self, plate: str, well: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        file, chosen = self.files[plate, well], None
+        if columns is not None:
+            with pa.ipc.open_stream(file) as stream:
+                chosen = sorted(map(stream.schema.get_field_index, columns))
+        with pa.ipc.open_stream(file, options=pa.ipc.IpcReadOptions(included_fields=chosen)) as stream:
+            cells = stream.read_pandas()
+        return cells if columns is None else cells[list(columns)]
+
+    def filter(self, stays: Callable[[pd.DataFrame], pd.Series]) -> CellTable:
+        """Leave out cells, in the files themselves."""
+        counts = {}
+        for place, cells in self:
+            part = pa.Table.from_pandas(cells[stays(cells)], preserve_index=False)
+            with _writer(self.files[place], part.schema) as writer:
+                writer.write_table(part)
+            counts[place] = len(part)
+        return replace(self, counts=counts)
+
+
+def collect_cells(stretches: Iterable[pd.DataFrame], folder: Path | None = None) -> CellTable:
+    """Put together a cell table that comes one stretch of rows at a time.
+
+    Parameters
     ----------
-    files : tables of one kind, read one after the other.
-    settings : which cells stay, and which columns.
-    named : our name -> their column, where detection is not wanted.
-    prepare : see ``Prepare``; ``adds`` names the columns it makes, ``needs`` those it reads.
-    optional : those of our columns that the tables may lack; plate, well and tile are then "1".
-    library : guides and their genes, over the settings' own.
-    table_of : makes the table, where the one file is none itself.
+    folder : gets one file per (plate, well), so that only one stretch is in memory; what lies there is deleted.
+        None holds the table in memory.
+
+    Raises
+    ------
+    GrapeOpsError : a column holds values of several kinds.
     """
+    if folder is None:
+        held = list(stretches)
+        return _InMemory.hold(pd.concat(held, ignore_index=True) if held else pd.DataFrame(columns=[PLATE, WELL]))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    writers: dict[Place, pa.RecordBatchStreamWriter] = {}
+    files: dict[Place, Path] = {}
+    counts: dict[Place, int] = {}
+    schema: pa.Schema | None = None
+    begun_empty: list[str] = []
+    try:
+        with ExitStack() as opened:
+            for stretch in stretches:
+                for (plate, well), cells in stretch.groupby([PLATE, WELL], sort=False):
+                    place = (str(plate), str(well))
+                    if schema is None:
+                        schema, begun_empty = _schema(cells)
+                    texts = {name: cells[name].map(str, na_action="ignore") for name in begun_empty}
+                    part = pa.Table.from_pandas(cells.assign(**texts), schema=schema, preserve_index=False)
+                    if place not in writers:
+                        files[place] = folder / f"{len(files):05d}.arrow"
+                        writers[place] = opened.enter_context(_writer(files[place], schema))
+                    writers[place].write_table(part)
+                    counts[place] = counts.get(place, 0) + len(cells)
+    except pa.ArrowException as error:
+        raise GrapeOpsError(f"A column of the cell table holds values of several kinds: {error}.") from None
+    return _InFiles(columns=tuple(schema.names if schema else ()), counts=counts, files=files)
 
-    files: Sequence[Path]
-    settings: ScreenSettings
-    named: Mapping[str, str] = field(default_factory=dict)
-    prepare: Prepare | None = None
-    adds: Collection[str] = ()
-    needs: Collection[str] = ()
-    optional: Collection[str] = ()
-    library: GuideLibrary | None = None
-    table_of: Callable[[], pd.DataFrame] | None = None
 
-    def __post_init__(self) -> None:
-        if self.library is None and self.settings.library:
-            self.library = read_library(Path(self.settings.library), self.settings)
-        self._aliases = load_aliases(self.settings.aliases).symbol if self.settings.aliases else {}
-        self._found: list[list[Tally]] = []
-        self._rows = 0
-        self._kinds: dict[str, tuple[str, Path]] = {}
-        self._partial: frozenset[object] = frozenset()
+def _schema(cells: pd.DataFrame) -> tuple[pa.Schema, list[str]]:
+    """Types of the columns, and those without any value so far: what they will hold is unknown, so it becomes text."""
+    schema = pa.Schema.from_pandas(cells, preserve_index=False)
+    empty = [name for name in schema.names if pa.types.is_null(schema.field(name).type)]
+    for name in empty:
+        schema = schema.set(schema.get_field_index(name), pa.field(name, pa.string()))
+    return schema, empty
 
-    def read(self, parts: Path | None = None) -> CellTable:
-        """Read the tables: our columns first, then the user's own as they are, and ``is_control``.
 
-        Plates, wells, tiles, genes and guides become strings, y and x floats.
-
-        Parameters
-        ----------
-        parts : folder to keep the table in, one file per well; only one stretch or one well is then in memory.
-
-        Raises
-        ------
-        GrapeOpsError : a file is missing or unreadable, a column is missing, or a value does not fit.
-        """
-        if self.library:
-            self._found.append(list(self.library.quality))
-        guides: dict[str, int] = {}
-        self._partial = self._find_partial()
-        if parts is None:
-            stretches = list(self._stretches(guides))
-            table = pd.concat(stretches, ignore_index=True) if stretches else pd.DataFrame()
-            self._refuse_nothing(guides)
-            cells = self._settle(table, ghost_guides(pd.Series(guides), self.settings.ghost_factor))
-            self._refuse_no_controls(bool(cells[IS_CONTROL].any()), set(cells[GENE]))
-            return CellTable(cells, None, merge_tallies(self._found))
-        written = CellParts.write(self._stretches(guides), parts)
-        self._refuse_nothing(guides)
-        ghosts = ghost_guides(pd.Series(guides), self.settings.ghost_factor)
-        any_control, genes, empty = False, set(), pd.DataFrame()
-        for place in written.wells:
-            cells = self._settle(written.read(*place), ghosts)
-            written.replace(*place, cells)
-            any_control |= bool(cells[IS_CONTROL].any())
-            genes |= set(cells[GENE].unique())
-            empty = cells.iloc[:0]
-        self._refuse_no_controls(any_control, genes)
-        return CellTable(empty, written, merge_tallies(self._found))
-
-    def _find_partial(self) -> frozenset[object]:
-        """Find the columns that only some of the files have; the rules heed them, but they are not kept."""
-        if len(self.files) < 2:
-            return frozenset()
-        present = [set[object](column_names(file)) for file in self.files]
-        partial = frozenset(set.union(*present) - set.intersection(*present)) - {*OUR_COLUMNS, *OPTIONAL, *self.adds}
-        self._found.append([Tally("columns that only some of the tables have", len(partial), "dropped")])
-        return partial
-
-    def _stretches(self, guides: dict[str, int]) -> Iterator[pd.DataFrame]:
-        """Read all files a stretch at a time: in our columns, sifted by row; counts the cells of each guide."""
-        for file in self.files:
-            for table, found in self._tables(file):
-                self._rows += len(table)
-                cells = self._ours(table, found, file)
-                stay, tallies = sift(table, cells, self.settings)
-                self._found.append(tallies)
-                cells = cells[stay]
-                check_no_gaps(cells, file)
-                for guide, count in cells[GUIDE].value_counts().items():
-                    guides[str(guide)] = guides.get(str(guide), 0) + int(count)
-                if len(cells):
-                    yield cells.reset_index(drop=True)
-
-    def _tables(self, file: Path) -> Iterator[tuple[pd.DataFrame, dict[str, tuple[str, ...]]]]:
-        made = self.table_of() if self.table_of else None
-        present = [*dict.fromkeys([*(column_names(file) if made is None else made.columns), *self.adds])]
-        optional = (*self.optional, GENE) if self.library else self.optional
-        found = detect_columns(present, self.named, optional)
-        wanted: set[str] | None = None
-        if len(present) > MANY_COLUMNS:
-            ours = {name for names in found.values() for name in names}
-            wanted = ours | {*READ_BY_RULES, *MARKS, *self.needs, *self.settings.keep_columns}
-        for table in read_stretches(file, wanted) if made is None else [made]:
-            yield (self.prepare(table, file) if self.prepare else table), found
-
-    def _ours(self, table: pd.DataFrame, found: dict[str, tuple[str, ...]], file: Path) -> pd.DataFrame:
-        """Put rows into our columns, their gene looked up and its symbol brought up to date."""
-        ours = pd.DataFrame(index=table.index)
-        for name in (*_NAMES, CLASS):
-            if name in found:
-                ours[name] = texts_of(table, found[name])
-                ours[name] = ours[name] if name == CLASS else without_missing(ours[name])
-        for name in (PLATE, WELL, TILE):
-            if name not in ours:
-                ours[name] = "1"
-                self._found.append([without_column(name, table)])
-        for axis in (Y, X):
-            if axis in found:
-                ours[axis] = numbers_of(table[found[axis][0]], file)
-        if self.library:
-            ours, tallies = self.library.look_up(ours, GENE in found)
-            self._found.append(tallies)
-        if self._aliases:
-            retired = ours[GENE].isin(self._aliases.keys())
-            self._found.append(
-                [Tally("cells of retired gene symbols", int(retired.sum()), "renamed", "screen.aliases")]
-            )
-            ours[GENE] = ours[GENE].map(lambda gene: self._aliases.get(gene, gene))
-        ours[IS_CONTROL] = find_controls(table, ours[GENE], self.settings.control_pattern)
-        if self.library:
-            ours[IS_CONTROL] |= ours[GUIDE].isin(self.library.controls)
-        ours[GENE] = ours[GENE].where((ours[GENE] != "") | ~ours[IS_CONTROL], CONTROL_LABEL)
-        first = [name for name in (*OUR_COLUMNS, *OPTIONAL) if name in ours]
-        extra = [name for name in table.columns if name not in (*first, IS_CONTROL) and name not in self._partial]
-        self._check_kinds(table[extra], file)
-        return pd.concat([ours[first], table[extra], ours[[IS_CONTROL]]], axis=1)
-
-    def _check_kinds(self, table: pd.DataFrame, file: Path) -> None:
-        """Refuse a column that is numbers in one file and text in another."""
-        for name in table:
-            if table[name].isna().all():
-                continue
-            kind = "numbers" if pd.api.types.is_numeric_dtype(table[name]) else "text"
-            before, earlier = self._kinds.setdefault(str(name), (kind, file))
-            if kind != before:
-                raise GrapeOpsError(
-                    f"The column {name!r} holds {kind} in {file} and {before} in {earlier}; write it alike in both, or "
-                    "remove it."
-                )
-
-    def _settle(self, cells: pd.DataFrame, ghosts: frozenset[str]) -> pd.DataFrame:
-        stay, tallies = sift_well(cells, ghosts, self.settings)
-        self._found.append(tallies)
-        return cells[stay].reset_index(drop=True)
-
-    def _refuse_nothing(self, guides: dict[str, int]) -> None:
-        if not self._rows:
-            raise GrapeOpsError(f"The cell table {self._listed()} has no rows.")
-        if not guides:
-            raise GrapeOpsError(
-                f"No row of {self._listed()} is a cell to keep: {self._reasons()}. Every row that lacks a gene or a "
-                f"guide is left out; name the right columns as screen.columns.{GENE} and screen.columns.{GUIDE}."
-            )
-
-    def _listed(self) -> str:
-        return ", ".join(str(file) for file in self.files[:3])
-
-    def _reasons(self) -> str:
-        dropped = (tally for tally in merge_tallies(self._found) if tally.fate == "dropped")
-        return "; ".join(
-            counted(tally.count, tally.what) + (f" ({tally.setting})" if tally.setting else "") for tally in dropped
-        )
-
-    def _refuse_no_controls(self, any_control: bool, genes: Collection[str]) -> None:
-        if not genes:
-            raise GrapeOpsError(
-                f"No cell of {self._listed()} is left: {self._reasons()}. What is named in brackets decides on them."
-            )
-        if not any_control:
-            blank = self.library.blank if self.library else 0
-            raise no_controls(genes, self.settings.control_pattern, self._listed(), blank)
+def _writer(file: Path, schema: pa.Schema) -> pa.RecordBatchStreamWriter:
+    return pa.ipc.new_stream(file, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))

@@ -32,11 +32,9 @@ def crop_screen(
     return Screen(
         root=root,
         channels=channels,
-        cells=table.cells,
+        cells=table,
         tiles=no_tiles(),
         read_tile=no_tile,
-        quality=table.quality,
-        parts=table.parts,
         corrected=True,
         crop_scaling=settings.crop_scaling,
         read_crops=read_crops,

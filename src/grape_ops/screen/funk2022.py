@@ -13,13 +13,11 @@ import pandas as pd
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import CLASS, PLATE, TILE, WELL
-from grape_ops.screen.cell_table import TableReader
-from grape_ops.screen.channels import chosen_channels
-from grape_ops.screen.layout import Layout, found_tables
-from grape_ops.screen.screen import Screen
+from grape_ops.screen.layout import Layout, found_tables, walk
+from grape_ops.screen.screen import Screen, chosen_channels
+from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tiff import Plane, TiffTiles
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.walk import walk
 
 _NAME = re.compile(r"20X_(?P<set>[^_]+)_(?P<well>[A-Z]\d+)_(?P<stain>DAPI-GFP|A594|AF750)_Site-(?P<tile>\d+)\.tif")
 _FILES = "20X_*_Site-*.tif"
@@ -45,7 +43,7 @@ def _mark_class(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     return table.assign(**{CLASS: "mitotic" if file.name.startswith("mitotic") else "interphase"})
 
 
-def read_funk2022(root: Path, settings: ScreenSettings, parts: Path | None = None) -> Screen:
+def read_funk2022(root: Path, settings: ScreenSettings, table_folder: Path | None = None) -> Screen:
     """Open images and tables that lie anywhere below a folder.
 
     Raises
@@ -54,19 +52,17 @@ def read_funk2022(root: Path, settings: ScreenSettings, parts: Path | None = Non
     """
     files = found_tables(root, settings, [_TABLES], "the cell tables (interphase-..., mitotic-...) of Dataverse VYKTI5")
     reader = TableReader(files, settings, settings.columns, _mark_class, adds=(CLASS,))
-    table = reader.read(parts)
+    table = reader.read(table_folder)
     found = _find_images(root, set(table.distinct([PLATE])[PLATE]))
-    table = table.of_wells({(plate, well) for plate, well, _ in found})
+    table = table.in_wells({(plate, well) for plate, well, _ in found})
     channels = chosen_channels(tuple(plane.channel for plane in PLANES), settings)
     planes = tuple(plane for name in channels for plane in PLANES if plane.channel == name)
     return Screen(
         root=root,
         channels=channels,
-        cells=table.cells,
+        cells=table,
         tiles=_list_tiles(found, table.distinct(TILE_KEY)),
         read_tile=TiffTiles(root, planes, stacked=True, mend="the layout funk2022 fixes them"),
-        quality=table.quality,
-        parts=table.parts,
     )
 
 

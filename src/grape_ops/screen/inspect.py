@@ -16,11 +16,11 @@ from grape_ops.artifacts.atomic import write_text
 from grape_ops.artifacts.ownership import check_file
 from grape_ops.config import ScreenSettings, lay_over
 from grape_ops.errors import GrapeOpsError
-from grape_ops.progress import note, progress
+from grape_ops.progress import counted, note, progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_rules import ghost_guides
 from grape_ops.screen.layouts import LAYOUTS, open_screen, recognise_layout
-from grape_ops.screen.quality import Tally, counted, doubts_of_columns
+from grape_ops.screen.quality import Tally, doubts_of_columns
 from grape_ops.screen.screen import Screen, TileHeader, known_pixel_size, tile_header
 from grape_ops.screen.spelling import doubts_of_names
 from grape_ops.screen.zarr_tiles import ZarrTiles
@@ -62,7 +62,7 @@ class Inspection:
     doubts: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """Say all of it in lines."""
+        """Write the findings as lines of text."""
         channels = ", ".join(self.screen.channels)
         images = counted(self.tiles, "tiles") if self.screen.read_crops is None else "ready crops"
         size = f" of {self.size[0]:,} x {self.size[1]:,} px" if self.size else ""
@@ -101,7 +101,7 @@ def _names(counts: Counter[str]) -> str:
 
 
 def inspect_screen(root: Path, settings: ScreenSettings, batch_columns: Sequence[str] = (PLATE, WELL)) -> Inspection:
-    """Look a screen over: its table as a whole, the heads of its tiles, no pixels.
+    """Inspect a screen: the whole cell table and the headers of tiles, no pixels.
 
     Parameters
     ----------
@@ -112,20 +112,19 @@ def inspect_screen(root: Path, settings: ScreenSettings, batch_columns: Sequence
     GrapeOpsError : the folder is of no layout, or its tables do not fit.
     """
     name = settings.layout if settings.layout != "auto" else recognise_layout(root) or "auto"
-    with tempfile.TemporaryDirectory() as parts:
-        screen = open_screen(root, settings, Path(parts))
-        found = Inspection(name, screen, tiles=len(screen.tiles), quality=screen.quality)
+    with tempfile.TemporaryDirectory() as folder:
+        screen = open_screen(root, settings, Path(folder))
+        found = Inspection(name, screen, tiles=len(screen.tiles), quality=screen.cells.quality)
         heads = _look_at_heads(screen, found) if screen.read_crops is None else {}
         batches, with_controls, astray = set(), set(), 0
-        for place in screen.wells:
-            cells = screen.cells_of(*place)
+        for _, cells in screen.cells:
             astray += _count_well(cells, heads, found)
             names = _batches(cells, batch_columns)
             batches |= set(names)
             with_controls |= set(names[cells[IS_CONTROL].to_numpy(bool)])
         if screen.read_crops is not None:
             found.size = _crop_size(screen, found)
-    found.plates, found.wells = len({plate for plate, _ in screen.wells}), len(screen.wells)
+    found.plates, found.wells = len({plate for plate, _ in screen.cells.wells}), len(screen.cells.wells)
     bare = sorted(batches - with_controls)
     if bare:
         found.doubts.append(
@@ -170,7 +169,7 @@ def _count_well(cells: pd.DataFrame, heads: dict[tuple[str, str, str], TileHeade
 
 
 def _look_at_heads(screen: Screen, found: Inspection) -> dict[tuple[str, str, str], TileHeader]:
-    """Read the heads of tiles, and note those that fail."""
+    """Read the headers of tiles, and note those that fail."""
     step = -(-len(screen.tiles) // HEADS)
     heads, failed = {}, []
     with progress("Looking at tiles", -(-len(screen.tiles) // step), "tile") as advance:
@@ -193,7 +192,7 @@ def _look_at_heads(screen: Screen, found: Inspection) -> dict[tuple[str, str, st
 
 
 def _crop_size(screen: Screen, found: Inspection) -> tuple[int, int] | None:
-    cells = screen.cells_of(*screen.wells[0]).head(1)
+    cells = screen.cells.of(*screen.cells.wells[0]).head(1)
     assert screen.read_crops is not None
     try:
         crop = screen.read_crops(cells)
@@ -211,7 +210,7 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
         doubts.append(f"{counted(len(few), 'genes')} with fewer than {FEW_CELLS} cells: {_listed(few)}.")
     alike = [gene for gene in found.genes if any(part in gene.lower() for part in _LIKE_CONTROLS)]
     if alike:
-        doubts.append(f"{_listed(alike)} count as genes; if they are controls, set screen.control_pattern.")
+        doubts.append(f"Named like controls, but counted as genes: {_listed(alike)}; see screen.control_pattern.")
     ghosts = ghost_guides(pd.Series(found.guides), settings.ghost_factor)
     if ghosts:
         cells = sum(found.guides[guide] for guide in ghosts)
@@ -220,7 +219,7 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
             f"guide ({cells:,} cells): {_listed(sorted(ghosts))}. To leave them out: --set screen.ghost_guides=drop."
         )
     doubts += doubts_of_names([*found.genes, *found.guides])
-    doubts += doubts_of_columns(screen.quality)
+    doubts += doubts_of_columns(found.quality)
     stated, given = known_pixel_size(screen), settings.pixel_size
     if stated and given and not np.isclose(stated, given, rtol=0.02):
         doubts.append(f"screen.pixel_size is {given:.4g} µm, and the images say {stated:.4g} µm; the setting wins.")
@@ -228,7 +227,7 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
         remedy = (
             f"Name them in {SCREEN_FILE}, by `channels: [DNA, …]`, beside `crops` and `cells`."
             if found.layout == "table"
-            else "Where a setting wants a channel, such as features.nucleus_channel, give that name."
+            else "Where a setting needs a channel, such as features.nucleus_channel, give that name."
         )
         doubts.append(f"Nothing names the channels; they are called by their number, channel0 the first. {remedy}")
     if isinstance(screen.read_tile, ZarrTiles):
@@ -294,7 +293,7 @@ def write_pipeline(
         "# Known complexes to score by, such as truth: complexes-14x106, may be added.",
         f"# {'recommended.yaml is for two CPU cores' if small else 'large.yaml has networks for a GPU'}.",
     ]
-    if out.exists():  # it may hold what somebody added
+    if out.exists():  # it may hold the user's own changes
         earlier = out.with_name(f"{out.name}.old")
         out.replace(earlier)
         note(f"the earlier {out} is kept as {earlier}.")

@@ -1,13 +1,14 @@
-"""What a layout is: how one kind of folder is recognised, and how it becomes a Screen."""
+"""What a layout is: how one kind of folder is recognised, how its files are found, and how it becomes a Screen."""
 
-from collections.abc import Callable, Sequence
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.screen import Screen
-from grape_ops.screen.walk import visible, walk
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Layout:
     ----------
     sentence : what it is, for lists and messages.
     recognise : folder -> whether it is of this kind; looks at names only, so that it is quick.
-    read : folder, settings, folder for the parts of the cell table (None: it is held in memory) -> Screen.
+    read : folder, settings, folder to keep the cell table in (None: memory) -> Screen.
     """
 
     sentence: str
@@ -52,3 +53,37 @@ def found_tables(root: Path, settings: ScreenSettings, patterns: Sequence[str], 
         if files:
             return files
     raise GrapeOpsError(f"There are no {what} in {root}; screen.cells names a table that lies elsewhere.")
+
+
+def natural(path: str | Path) -> str:
+    """Sort key under which 10 follows 9."""
+    return re.sub(r"\d+", lambda digits: digits.group().zfill(12), str(path))
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a name begins with a dot, as of what other systems leave beside files (``._a.csv``, ``.DS_Store``)."""
+    return path.name.startswith(".")
+
+
+def visible(paths: Iterator[Path]) -> list[Path]:
+    """Return the paths that are not hidden, in natural order."""
+    return sorted((path for path in paths if not is_hidden(path)), key=natural)
+
+
+def walk(folder: Path, pattern: str = "*", folders: bool = False) -> list[Path]:
+    """List the files (or folders too) below a folder whose name fits a pattern, in natural order.
+
+    Links are followed; one that leads back to a folder above it is not gone into again.
+    """
+    return sorted(_found(folder, pattern, folders, frozenset({os.path.realpath(folder)})), key=natural)
+
+
+def _found(folder: Path, pattern: str, folders: bool, above: frozenset[str]) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if is_hidden(path):
+            continue
+        inside = path.is_dir()
+        if path.match(pattern) and (folders or not inside):
+            yield path
+        if inside and (real := os.path.realpath(path)) not in above:
+            yield from _found(path, pattern, folders, above | {real})

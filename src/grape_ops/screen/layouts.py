@@ -33,12 +33,12 @@ def recognise_layout(root: Path) -> str | None:
     return next((name for name, layout in LAYOUTS.items() if layout.recognise(root)), None)
 
 
-def open_screen(root: str | Path, settings: ScreenSettings, parts: Path | None = None) -> Screen:
+def open_screen(root: str | Path, settings: ScreenSettings, table_folder: Path | None = None) -> Screen:
     """Read a screen with the layout that the settings name.
 
     Parameters
     ----------
-    parts : folder to keep a cell table in that is too large for the memory; see ``Screen.cells_of``.
+    table_folder : keeps the cell table in one file per well; None holds it in memory.
 
     Raises
     ------
@@ -57,5 +57,5 @@ def open_screen(root: str | Path, settings: ScreenSettings, parts: Path | None =
             "If it is one nevertheless, --set screen.layout=NAME says so; for any other screen write a screen.yaml "
             "(docs/screens.md)."
         )
-    screen = LAYOUTS[name].read(root, settings.model_copy(update={"layout": name}), parts)
+    screen = LAYOUTS[name].read(root, settings.model_copy(update={"layout": name}), table_folder)
     return replace(screen, pixel_size=settings.pixel_size or known_pixel_size(screen))

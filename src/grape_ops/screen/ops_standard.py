@@ -15,14 +15,12 @@ import pandas as pd
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL, X, Y
-from grape_ops.screen.cell_table import TableReader
-from grape_ops.screen.channels import chosen_channels
 from grape_ops.screen.columns import WELL_PARTS
 from grape_ops.screen.guide_library import read_library
-from grape_ops.screen.layout import Layout
-from grape_ops.screen.screen import Screen
+from grape_ops.screen.layout import Layout, visible
+from grape_ops.screen.screen import Screen, chosen_channels
+from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.walk import visible
 from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, open_image, scales_of_floats
 
 CELL_DATA, LIBRARY = "cell_data.parquet", "metadata/perturbation_library.csv"
@@ -45,7 +43,7 @@ def _recognise(root: Path) -> bool:
     return any(next(folder.glob("*.zarr"), folder / LIBRARY).exists() for folder in _aggregations(root))
 
 
-def read_ops_standard(root: Path, settings: ScreenSettings, parts: Path | None = None) -> Screen:
+def read_ops_standard(root: Path, settings: ScreenSettings, table_folder: Path | None = None) -> Screen:
     """Open a collection of one aggregation, or an aggregation of it.
 
     Raises
@@ -68,7 +66,7 @@ def read_ops_standard(root: Path, settings: ScreenSettings, parts: Path | None =
         needs=(*WELL_PARTS, *GLOBAL, BOX),
         library=read_library(library, settings) if library.is_file() and not settings.library else None,
     )
-    table = reader.read(parts)
+    table = reader.read(table_folder)
     images = [image for own in fields.values() for image in own.values()]
     names = tuple(channel_names(images[0]) or channel_names(images[0].parents[2]) or _numbered(images[0]))
     channels = chosen_channels(names, settings)
@@ -77,11 +75,9 @@ def read_ops_standard(root: Path, settings: ScreenSettings, parts: Path | None =
     return Screen(
         root=home,
         channels=channels,
-        cells=table.cells,
+        cells=table,
         tiles=_list_tiles(home, fields, table.distinct([*TILE_KEY, *WELL_PARTS])),
         read_tile=ZarrTiles(home, indices, scales_of_floats(samples, indices, settings.float_max)),
-        quality=table.quality,
-        parts=table.parts,
     )
 
 

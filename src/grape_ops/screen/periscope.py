@@ -6,7 +6,7 @@ shifts belong to a site, so each channel is shifted as it is read and all of the
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,14 @@ import pandas as pd
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL, X, Y
-from grape_ops.screen.cell_table import CellTable, TableReader
-from grape_ops.screen.channels import chosen_channels
-from grape_ops.screen.layout import Layout, found_tables
+from grape_ops.screen.cell_table import CellTable
+from grape_ops.screen.layout import Layout, found_tables, visible, walk
 from grape_ops.screen.quality import Tally
-from grape_ops.screen.screen import Screen, TileHeader, Window
+from grape_ops.screen.screen import Screen, TileHeader, Window, chosen_channels
 from grape_ops.screen.table_files import column_names
+from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tiff import Plane, TiffTiles
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.walk import visible, walk
 
 # Channel -> whose shift it goes with.
 SHIFTED_WITH = {"DNA": "DAPI_Painting", "ER": "ConA", "Mito": "Mito", "Phalloidin": "Phalloidin", "WGA": "WGA"}
@@ -48,7 +47,7 @@ def _shift_columns(channels: tuple[str, ...]) -> list[str]:
     return [f"Align_{axis}shift_{SHIFTED_WITH[name]}" for name in channels for axis in "YX"]
 
 
-def read_periscope(root: Path, settings: ScreenSettings, parts: Path | None = None) -> Screen:
+def read_periscope(root: Path, settings: ScreenSettings, table_folder: Path | None = None) -> Screen:
     """Open images and tables that lie anywhere below a folder.
 
     Raises
@@ -67,19 +66,17 @@ def read_periscope(root: Path, settings: ScreenSettings, parts: Path | None = No
     # Cells were found in the images of this stage, of whose coordinates there may be several.
     named = {Y: "Cells_AreaShape_Center_Y", X: "Cells_AreaShape_Center_X"}
     named = {ours: theirs for ours, theirs in named.items() if theirs in present} | settings.columns
-    table = TableReader(files, settings, named, _add_call, adds=adds, needs=shifts).read(parts)
+    table = TableReader(files, settings, named, _add_call, adds=adds, needs=shifts).read(table_folder)
     places = table.distinct([PLATE, WELL]).itertuples(index=False, name=None)
-    table = table.of_wells({(plate, well) for plate, well in places if f"{plate}_{well}" in folders})
+    table = table.in_wells({(plate, well) for plate, well in places if f"{plate}_{well}" in folders})
     tiles, tallies = _with_shifts(_list_tiles(root, folders, table.distinct(TILE_KEY)), table, shifts)
     planes = tuple(Plane(name, f"path_{name}") for name in channels)
     return Screen(
         root=root,
         channels=channels,
-        cells=table.cells,
+        cells=replace(table, quality=(*table.quality, *tallies)),
         tiles=tiles,
         read_tile=ShiftedTiles(TiffTiles(root, planes, mend="each channel has a file of its own")),
-        quality=(*table.quality, *tallies),
-        parts=table.parts,
         corrected=True,
     )
 
@@ -119,7 +116,7 @@ def _with_shifts(tiles: pd.DataFrame, table: CellTable, columns: list[str]) -> t
     """Give each tile the shifts of its cells; where cells of a tile disagree, the most common one counts."""
     shifts = pd.DataFrame(columns=TILE_KEY)
     if columns:
-        several = table.counts([*TILE_KEY, *columns])
+        several = table.count_by([*TILE_KEY, *columns])
         several[columns] = several[columns].apply(pd.to_numeric, errors="coerce")
         several = several.dropna(subset=columns, how="all")
         several = several.groupby([*TILE_KEY, *columns], as_index=False, dropna=False)[["cells"]].sum()

@@ -1,6 +1,5 @@
 """What reading a screen's tables met: how many of what, kept or dropped, and which setting decides."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -8,6 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
+from grape_ops.progress import counted
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,6 @@ class Tally:
     setting: str = ""
 
 
-def counted(count: int, what: str) -> str:
-    """Write a count with its plural, or for one with the singular: (1, "cells outside their tile") -> "1 cell ..."."""
-    if count == 1:
-        what = re.sub(r"batches|(?:cell|tile|crop|row|guide|gene|well|plate)s\b", _singular, what, count=1)
-        what = what.replace(" their ", " its ", 1)
-    return f"{count:,} {what}"
-
-
-def _singular(plural: re.Match[str]) -> str:
-    return plural.group().removesuffix("es") if plural.group() == "batches" else plural.group().removesuffix("s")
-
-
 def merge_tallies(parts: Iterable[Iterable[Tally]]) -> tuple[Tally, ...]:
     """Add up the tallies of parts of a table, in the order of first appearance; what was not met is left out."""
     counts: dict[tuple[str, Any, str], int] = {}
@@ -51,10 +39,10 @@ def merge_tallies(parts: Iterable[Iterable[Tally]]) -> tuple[Tally, ...]:
 
 
 def doubts_of_columns(tallies: Iterable[Tally]) -> list[str]:
-    """Tell of plates, wells and tiles that no column names."""
+    """Sentences about plates, wells and tiles that no column names."""
     return [
-        f"{counted(tally.count, tally.what)}: they count as of one, named 1. If the table has the column under another "
-        f"name, set {tally.setting}."
+        f"{counted(tally.count, tally.what)}: {tally.setting.rpartition('.')[2]} is taken as 1 for all. If the table "
+        f"has the column under another name, set {tally.setting}."
         for tally in tallies
         if tally.setting.startswith("screen.columns.")
     ]

@@ -11,14 +11,12 @@ import pandas as pd
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL, X, Y
-from grape_ops.screen.cell_table import TableReader
-from grape_ops.screen.channels import chosen_channels
 from grape_ops.screen.crop_files import CROP, FileCrops, count_channels, crop_screen
-from grape_ops.screen.layout import Layout, found_tables
-from grape_ops.screen.screen import Screen
+from grape_ops.screen.layout import Layout, found_tables, visible
+from grape_ops.screen.screen import Screen, chosen_channels
 from grape_ops.screen.table_files import column_names
+from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.walk import visible
 from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, open_image, scales_of_floats
 
 IMAGES = "pheno-registered.zarr"
@@ -41,7 +39,7 @@ def _recognise(root: Path) -> bool:
     return root.is_dir() and (_images(root) is not None or bool(_crop_tables(root)))
 
 
-def read_scallops(root: Path, settings: ScreenSettings, parts: Path | None = None) -> Screen:
+def read_scallops(root: Path, settings: ScreenSettings, table_folder: Path | None = None) -> Screen:
     """Open merged tables and wells, or if there are no wells, ready crops.
 
     Raises
@@ -50,14 +48,14 @@ def read_scallops(root: Path, settings: ScreenSettings, parts: Path | None = Non
     """
     images = _images(root)
     if images is not None:
-        return _read_wells(images, settings, parts)
+        return _read_wells(images, settings, table_folder)
     tables = _crop_tables(root)
     if not tables:
         raise GrapeOpsError(f"{root} has neither {IMAGES} nor tables with folders of crops beside them.")
-    return _read_crops(root, tables, settings, parts)
+    return _read_crops(root, tables, settings, table_folder)
 
 
-def _read_wells(images: Path, settings: ScreenSettings, parts: Path | None) -> Screen:
+def _read_wells(images: Path, settings: ScreenSettings, table_folder: Path | None) -> Screen:
     root = images.parent
     files = found_tables(root, settings, ["merge/*.parquet", "*/merge/*.parquet"], "merged tables (merge/*.parquet)")
     keys = {path.name: path for folder in (images, images / "images") for path in folder.glob("*-*") if path.is_dir()}
@@ -66,7 +64,7 @@ def _read_wells(images: Path, settings: ScreenSettings, parts: Path | None) -> S
     present = column_names(files[0])
     named = dict(zip((Y, X), _CENTRES, strict=True)) if set(_CENTRES) <= set(present) else {}
     named = {TILE: TILE} | named | settings.columns
-    table = TableReader(files, settings, named, _to_well, adds=(PLATE, WELL, TILE)).read(parts)
+    table = TableReader(files, settings, named, _to_well, adds=(PLATE, WELL, TILE)).read(table_folder)
     first = next(iter(sorted(keys)))
     names = tuple(channel_names(keys[first]) or _numbered(keys[first]))
     channels = chosen_channels(names, settings)
@@ -81,11 +79,9 @@ def _read_wells(images: Path, settings: ScreenSettings, parts: Path | None) -> S
     return Screen(
         root=root,
         channels=channels,
-        cells=table.cells,
+        cells=table,
         tiles=tile_table(tiles),
         read_tile=ZarrTiles(root, indices, scales),
-        quality=table.quality,
-        parts=table.parts,
         corrected=True,
     )
 
@@ -103,7 +99,7 @@ def _to_well(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     return table.assign(**{name: value for name, value in new.items() if name not in table}, **{TILE: "well"})
 
 
-def _read_crops(root: Path, tables: list[Path], settings: ScreenSettings, parts: Path | None) -> Screen:
+def _read_crops(root: Path, tables: list[Path], settings: ScreenSettings, table_folder: Path | None) -> Screen:
     def locate(table: pd.DataFrame, file: Path) -> pd.DataFrame:
         folder = file.with_suffix("").relative_to(root)
         # The address may be of the machine that cut the crops; what counts is the file's name.
@@ -111,7 +107,7 @@ def _read_crops(root: Path, tables: list[Path], settings: ScreenSettings, parts:
         return _to_well(table, file).assign(**{CROP: paths})
 
     reader = TableReader(tables, settings, settings.columns, locate, (PLATE, WELL, TILE, CROP), (CROP_URL,), (Y, X))
-    table = reader.read(parts)
+    table = reader.read(table_folder)
     names = tuple(f"channel{index}" for index in range(count_channels(root, table.beginning(CROP))))
     channels = chosen_channels(names, settings)
     read_crops = FileCrops(root, tuple(map(names.index, channels)), len(names))

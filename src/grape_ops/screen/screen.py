@@ -1,10 +1,11 @@
 """A screen as every layout hands it over: tiles that are read on demand, and a cell table in our columns.
 
-Two kinds there are. A screen of tiles has ``tiles`` and ``read_tile``; one of ready crops, cut by other
-software, has ``read_crops``, and its ``tiles`` are empty.
+There are two kinds of screens: screens of tiles have ``tiles`` and ``read_tile``; screens of ready crops, cut by
+other software, have ``read_crops`` and an empty list of tiles.
 Legend: C channels, H x W tile, N cells, S size of a crop.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +14,18 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
+from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.screen.cell_parts import CellParts
-from grape_ops.screen.quality import Tally
+from grape_ops.screen.cell_table import CellTable
 
 _ASKED = 8  # tiles, of which the first may be missing
-# A row of the tile table -> (C, H, W). What a function as plain as this lacks, ``tile_header`` and
-# ``read_window`` make up for by reading the whole tile.
+# A row of the tile table -> (C, H, W). For readers that are such plain functions, ``tile_header`` and ``read_window``
+# read the whole tile.
 TileReader = Callable[[pd.Series], np.ndarray]
 
 
 class TileHeader(NamedTuple):
-    """What the head of a tile's files says, before any pixel is read."""
+    """Shape and type of a tile, from the headers of its files."""
 
     channels: int
     height: int
@@ -43,13 +44,13 @@ class Window(NamedTuple):
 
 @runtime_checkable
 class WindowedReader(Protocol):
-    """A tile reader that can also read heads and windows; those of all layouts can."""
+    """A tile reader that can also read headers and windows, as those of all layouts can."""
 
     def __call__(self, tile: pd.Series) -> np.ndarray:
         """Read the whole tile: -> (C, H, W)."""
 
     def header(self, tile: pd.Series) -> TileHeader:
-        """Read the head of a tile's files, without its pixels."""
+        """Read the headers of a tile's files, without its pixels."""
 
     def read(self, tile: pd.Series, channels: tuple[int, ...] | None, window: Window | None) -> np.ndarray:
         """Read some channels (None: all) of a window (None: the whole tile): -> (c, h, w)."""
@@ -79,13 +80,10 @@ class Screen:
     root : folder it was read from.
     channels : names, in the order of a tile's first axis.
     cells : one row per cell: gene_symbol, sgRNA, plate, well, tile (strings), y, x (float, tile pixels), is_control.
-        Empty if the table is too large to be held and lies in ``parts``; ``cells_of`` serves both.
     tiles : one row per tile that the cell table or the folder names: plate, well, tile (strings), `path`
         (missing files are listed too, so that they can be reported).
     read_tile : a row of ``tiles`` -> (channels, height, width) array of the file's own integer type; raises
         GrapeOpsError naming the file when it cannot be read. See ``WindowedReader`` for reading less.
-    quality : what reading the tables met: how many cells, kept or dropped, by which setting.
-    parts : the cell table in files, one a (plate, well), if it was asked to be kept there.
     corrected : whether the tiles are flat-fielded already.
     crop_scaling : as the setting ``screen.crop_scaling``.
     read_crops : rows of the cell table -> ready crops, if the screen has those in place of tiles.
@@ -94,33 +92,17 @@ class Screen:
 
     root: Path
     channels: tuple[str, ...]
-    cells: pd.DataFrame
+    cells: CellTable
     tiles: pd.DataFrame
     read_tile: TileReader
-    quality: tuple[Tally, ...] = ()
-    parts: CellParts | None = None
     corrected: bool = False
     crop_scaling: str = "auto"
     read_crops: CropReader | None = None
     pixel_size: float | None = None
 
-    @property
-    def wells(self) -> list[tuple[str, str]]:
-        """Every (plate, well) that has cells, sorted."""
-        return (
-            self.parts.wells if self.parts else sorted(set(zip(self.cells["plate"], self.cells["well"], strict=True)))
-        )
-
-    def cells_of(self, plate: str, well: str) -> pd.DataFrame:
-        """Return the cells of one well, in the order of the table; only these are in memory if there are parts."""
-        if self.parts:
-            return self.parts.read(plate, well)
-        own = (self.cells["plate"] == plate) & (self.cells["well"] == well)
-        return self.cells[own].reset_index(drop=True)
-
 
 def known_pixel_size(screen: Screen) -> float | None:
-    """Ask the first tiles of a screen for the size of a pixel, in micrometres."""
+    """Size of a pixel in micrometres, from the metadata of the first tiles."""
     if not isinstance(screen.read_tile, MeasuredReader):
         return None
     sizes = (screen.read_tile.pixel_size(tile) for _, tile in screen.tiles.head(_ASKED).iterrows())
@@ -133,12 +115,12 @@ def no_tiles() -> pd.DataFrame:
 
 
 def no_tile(tile: pd.Series) -> np.ndarray:
-    """Stand for the tile reader of a screen of ready crops."""
+    """Tile reader of a screen of ready crops, which has no tiles: always an error."""
     raise GrapeOpsError("This screen has ready crops and no tiles.")
 
 
 def tile_header(reader: TileReader, tile: pd.Series) -> TileHeader:
-    """Read the head of a tile's files; of a plain function, the whole tile."""
+    """Read the headers of a tile's files; with a plain function, the whole tile."""
     if isinstance(reader, WindowedReader):
         return reader.header(tile)
     image = reader(tile)
@@ -157,3 +139,27 @@ def read_window(
     if window is None:
         return image
     return image[:, window.top : window.top + window.height, window.left : window.left + window.width]
+
+
+_DNA_NAME = re.compile(r"dna|dapi|hoechst|nucle(us|i|ar)|draq|h2b|sytox|\bpi\b", re.IGNORECASE)
+
+
+def chosen_channels(present: tuple[str, ...], settings: ScreenSettings) -> tuple[str, ...]:
+    """Return the channels that ``screen.channels`` names, all if it names none; upper and lower case are one.
+
+    Raises
+    ------
+    GrapeOpsError : a name is not there.
+    """
+    by_name = {name.lower(): name for name in present}
+    unknown = [name for name in settings.channels if name.lower() not in by_name]
+    if unknown:
+        raise GrapeOpsError(
+            f"screen.channels names {', '.join(unknown)}; the screen has the channels {', '.join(present)}."
+        )
+    return tuple(by_name[name.lower()] for name in settings.channels) or present
+
+
+def shows_nuclei(channel: str) -> bool:
+    """Whether a channel shows nuclei, by its name."""
+    return _DNA_NAME.search(channel) is not None

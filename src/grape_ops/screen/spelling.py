@@ -18,7 +18,7 @@ _RUINED = re.compile(
 
 
 def without_missing(names: pd.Series) -> pd.Series:
-    """Empty the names that say that there is none: (N,) texts -> (N,) texts."""
+    """Empty the names that mean a missing value: (N,) texts -> (N,) texts."""
     return names.where(~names.str.strip().str.lower().isin(MISSING), "")
 
 
@@ -28,7 +28,7 @@ def is_ruined(name: str) -> bool:
 
 
 def doubts_of_names(names: Iterable[str]) -> list[str]:
-    """Tell of names that a spreadsheet seems to have changed."""
+    """Sentences about names that a spreadsheet seems to have changed."""
     ruined = [name for name in names if is_ruined(name)]
     if not ruined:
         return []
@@ -40,6 +40,6 @@ def doubts_of_names(names: Iterable[str]) -> list[str]:
 
 
 def loose(name: str) -> str:
-    """Bring a name into a form in which A01 is a1, whatever its case and Unicode form."""
+    """Simplify a name for comparison: lower case, one Unicode form, and A01 becomes a1."""
     text = unicodedata.normalize("NFKC", name).casefold()
     return re.sub(r"\d+", lambda digits: digits.group().lstrip("0") or "0", text)

@@ -23,9 +23,9 @@ import pandas as pd
 
 from grape_ops.config import ScreenSettings, read_yaml
 from grape_ops.errors import GrapeOpsError
+from grape_ops.progress import counted
 from grape_ops.schema import PLATE, SCREEN_FILE, TILE, WELL, X, Y
-from grape_ops.screen.cell_table import CellTable, TableReader
-from grape_ops.screen.channels import chosen_channels
+from grape_ops.screen.cell_table import CellTable
 from grape_ops.screen.crop_files import (
     CROP,
     ArrayCrops,
@@ -38,11 +38,11 @@ from grape_ops.screen.crop_files import (
     npz_array,
     open_array,
 )
-from grape_ops.screen.layout import Layout
-from grape_ops.screen.screen import CropReader, Screen
+from grape_ops.screen.layout import Layout, visible
+from grape_ops.screen.screen import CropReader, Screen, chosen_channels
+from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tiff import TiffTiles, planes_of_pattern
 from grape_ops.screen.tile_pattern import TilePattern, list_tiles
-from grape_ops.screen.walk import visible
 
 _KNOWN = ("cells", "tiles", "channels", "columns", "crops", "crops_array", "crops_row", "z_stack", "simulated")
 _TEXTS = ("cells", "tiles", "crops", "crops_array", "crops_row")
@@ -53,7 +53,7 @@ _OPTIONAL_WITH_CROPS = (PLATE, WELL, TILE, Y, X)
 
 @dataclass(frozen=True)
 class Description:
-    """What ``screen.yaml`` says, or what the folder alone tells."""
+    """The content of ``screen.yaml``, or what the folder's files alone tell."""
 
     root: Path
     keys: Mapping[str, Any] = field(default_factory=dict)
@@ -68,7 +68,7 @@ def _recognise(root: Path) -> bool:
 
 
 def _described(root: Path) -> Description | None:
-    """Take the description from ``screen.yaml``, or from what else there is; None if nothing tells."""
+    """Take the description from ``screen.yaml``, or infer it from the folder's files; None if neither is possible."""
     if root.name == SCREEN_FILE and root.is_file():
         return Description(root.parent, _checked(root))
     if (root / SCREEN_FILE).is_file():
@@ -85,8 +85,8 @@ def _described(root: Path) -> Description | None:
     return Description(root, {"crops": arrays[0].name} | ({"cells": tables[0].name} if tables else {}))
 
 
-def read_table_layout(root: Path, settings: ScreenSettings, parts: Path | None = None) -> Screen:
-    """Open what a ``screen.yaml`` describes, or a file of crops that tells all by itself.
+def read_table_layout(root: Path, settings: ScreenSettings, table_folder: Path | None = None) -> Screen:
+    """Open what a ``screen.yaml`` describes, or a file of crops that needs no description.
 
     Parameters
     ----------
@@ -100,13 +100,13 @@ def read_table_layout(root: Path, settings: ScreenSettings, parts: Path | None =
     description = _described(root)
     if description is None:
         raise GrapeOpsError(
-            f"There is no {SCREEN_FILE} in {root}. The layout `table` wants one with the keys cells, tiles, channels "
+            f"There is no {SCREEN_FILE} in {root}. The layout `table` needs one with the keys cells, tiles, channels "
             "(or crops in place of tiles); another kind of folder needs another screen.layout."
         )
     if settings.cells:
         description = Description(description.root, {**description.keys, "cells": settings.cells})
     read = _read_crops if description.get("crops") else _read_tiles
-    return read(description, settings, parts)
+    return read(description, settings, table_folder)
 
 
 def _checked(file: Path) -> Mapping[str, Any]:
@@ -134,29 +134,27 @@ def _checked(file: Path) -> Mapping[str, Any]:
     return description
 
 
-def _read_tiles(description: Description, settings: ScreenSettings, parts: Path | None) -> Screen:
+def _read_tiles(description: Description, settings: ScreenSettings, table_folder: Path | None) -> Screen:
     root, present = description.root, tuple(description.get("channels"))
     named = {**(description.get("columns") or {}), **settings.columns}
     pattern = TilePattern(description.get("tiles"))
-    table = TableReader([root / description.get("cells")], settings, named, needs=pattern.fields).read(parts)
+    table = TableReader([root / description.get("cells")], settings, named, needs=pattern.fields).read(table_folder)
     channels = chosen_channels(present, settings)
     planes = planes_of_pattern(pattern, present)
     return Screen(
         root=root,
         channels=channels,
-        cells=table.cells,
+        cells=table,
         tiles=list_tiles(root, pattern, table),
         read_tile=TiffTiles(
             root,
             tuple(plane for name in channels for plane in planes if plane.channel == name),
             stacked=bool(description.get("z_stack")),
         ),
-        quality=table.quality,
-        parts=table.parts,
     )
 
 
-def _read_crops(description: Description, settings: ScreenSettings, parts: Path | None) -> Screen:
+def _read_crops(description: Description, settings: ScreenSettings, table_folder: Path | None) -> Screen:
     root, crops = description.root, description.get("crops")
     named = {**(description.get("columns") or {}), **settings.columns}
     place, needs = _place(description)
@@ -165,7 +163,7 @@ def _read_crops(description: Description, settings: ScreenSettings, parts: Path 
     else:
         reader = TableReader([root / crops], settings, named, place, (CROP,), needs, table_of=_own_table(description))
     reader.optional = _OPTIONAL_WITH_CROPS
-    table = reader.read(parts)
+    table = reader.read(table_folder)
     _check_rows(place, table, description)
     names, read_crops = _crop_reader(description, table.beginning(CROP), settings)
     return crop_screen(root, names, table, settings, read_crops)
@@ -212,13 +210,12 @@ class _Rows:
 
 def _check_rows(place: object, table: CellTable, description: Description) -> None:
     """Make sure that rows of the table and crops of an array are the same cells."""
-    cells = len(table.parts) if table.parts else len(table.cells)
     different = table.count_distinct(CROP)
-    if different < cells:
+    if different < len(table):
         source = description.get("crops_row") or description.get("crops")
         raise GrapeOpsError(
-            f"{cells} cells name only {different} different crops by {source!r}: several cells cannot share one. Is it "
-            "the right column? Without crops_row, crops are taken in the order of the table."
+            f"{counted(different, 'different crops')} for {counted(len(table), 'cells')} by {source!r}: "
+            "cells cannot share one. Is it the right column? Without crops_row, crops are taken in the table's order."
         )
     if isinstance(place, _Rows) and place.column is None:
         file = description.root / description.get("crops")
@@ -235,7 +232,7 @@ def _is_lmdb(path: Path) -> bool:
 
 
 def _own_table(description: Description) -> Callable[[], pd.DataFrame] | None:
-    """Tell how a file of crops gives the table of its cells, for want of another one."""
+    """Tell how a file of crops gives the table of its cells where no other table is named."""
     crops = description.get("crops")
     file = description.root / crops
     if "{" in crops:

@@ -1,4 +1,4 @@
-"""Tables on disk, read a stretch at a time: csv, tsv, parquet files and folders, h5ad."""
+"""Tables on disk, read one stretch of rows at a time: csv, tsv, parquet files and folders, h5ad."""
 
 import codecs
 import gzip
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.screen.walk import walk
+from grape_ops.screen.layout import walk
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _PARQUET = (".parquet", ".pq")
@@ -40,7 +40,7 @@ def column_names(path: Path) -> list[str]:
 
 
 def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterator[pd.DataFrame]:
-    """Read a table a stretch of rows at a time; those of csv and tsv are all text.
+    """Read a table one stretch of rows at a time; those of csv and tsv are all text.
 
     Parameters
     ----------

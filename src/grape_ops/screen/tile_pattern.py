@@ -12,8 +12,8 @@ import pandas as pd
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL
 from grape_ops.screen.cell_table import CellTable
+from grape_ops.screen.layout import natural
 from grape_ops.screen.spelling import loose
-from grape_ops.screen.walk import natural
 
 TILE_KEY = [PLATE, WELL, TILE]
 PATH = "path"
@@ -94,11 +94,11 @@ def list_tiles(root: Path, pattern: TilePattern, table: CellTable) -> pd.DataFra
     GrapeOpsError : the pattern names no column of the table, or one that differs between cells of a tile.
     """
     fields = [name for name in pattern.fields if name != CHANNEL_FIELD]
-    unknown = [name for name in fields if name not in table.cells]
+    unknown = [name for name in fields if name not in table.columns]
     if unknown:
         raise GrapeOpsError(
             f"The tile pattern {pattern.text!r} names {', '.join(unknown)}, which the cell table does not have. "
-            f"It has: {', '.join(map(str, table.cells.columns))}; {{channel}} stands for one file per channel."
+            f"It has: {', '.join(map(str, table.columns))}; {{channel}} stands for one file per channel."
         )
     wanted = list(dict.fromkeys([*TILE_KEY, *fields]))
     named = table.distinct(wanted).astype(str)

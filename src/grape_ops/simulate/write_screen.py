@@ -35,10 +35,8 @@ from grape_ops.schema import (
     Y,
 )
 from grape_ops.simulate.drawing import CHANNELS
-from grape_ops.simulate.library import draw_library, lone_gene_names, planted_complexes, truth_table
-from grape_ops.simulate.optics import Camera, draw_camera, draw_light_centres, photograph
-from grape_ops.simulate.population import draw_population
-from grape_ops.simulate.scene import draw_scene, most_cells
+from grape_ops.simulate.population import draw_library, draw_population, lone_gene_names, planted_complexes, truth_table
+from grape_ops.simulate.scene import Camera, draw_camera, draw_light_centres, draw_scene, most_cells, photograph
 from grape_ops.simulate.simulated_phenotype import gene_shifts
 
 TILE_PATTERN = "tiles/{plate}/{well}_{tile}.tif"
@@ -77,7 +75,7 @@ def simulate_screen(out: Path, settings: SimulateSettings, workers: int = 0) -> 
     """
     out = Path(out)
     check_possible(settings)
-    _refuse_foreign_folder(out)
+    _check_folder(out)
     with draft_folder_of(out) as draft:
         _write_screen(draft, settings, workers)
 
@@ -114,7 +112,7 @@ def _write_screen(out: Path, settings: SimulateSettings, workers: int) -> None:
 
 
 def check_possible(settings: SimulateSettings) -> None:
-    """Say which settings contradict each other.
+    """Check that the settings do not contradict each other.
 
     Raises
     ------
@@ -155,7 +153,7 @@ def check_possible(settings: SimulateSettings) -> None:
         )
 
 
-def _refuse_foreign_folder(out: Path) -> None:
+def _check_folder(out: Path) -> None:
     if not out.exists():
         return
     if not out.is_dir():

@@ -20,7 +20,7 @@ from grape_ops.progress import waiting
 from grape_ops.train.fit_classifier import time_classifier
 from grape_ops.train.initialize import classifiers_to_train
 from grape_ops.train.loop import fresh_state, iterate, start_engine
-from grape_ops.train.memory import Need, crops_at_a_time, free_on, in_gib, memory_needed, networks_of
+from grape_ops.train.preflight import Need, crops_at_a_time, free_on, in_gib, memory_needed, networks_of
 from grape_ops.train.step import Objectives
 
 if TYPE_CHECKING:

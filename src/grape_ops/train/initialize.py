@@ -1,4 +1,4 @@
-"""What the networks begin with besides noise (docs/training.md).
+"""How the networks are initialised besides noise (docs/training.md).
 
 Few and noisy updates reach M, and its initial noise never leaves it when cells are few. A classifier that learns
 for minutes which gene was knocked out sees most of what distinguishes genes. Its shrunken gene effects, turned into M's
@@ -30,7 +30,7 @@ INITIALISATION = "GRAPE initialisation"  # name of the map that M is initialised
 
 @dataclass
 class Initialization:
-    """What networks begin with besides noise.
+    """The initial values of the networks besides noise.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Initialization:
 
 
 def find_initialization(run: Run, store: CropStore) -> Initialization:
-    """Train what the networks begin with, if anything.
+    """Train what the networks are initialised with, if anything.
 
     Rows of M are written to the run folder as gene vectors too, so that what training adds to them can be evaluated.
     """

@@ -1,4 +1,4 @@
-"""What a run writes down while it trains: one line of ``metrics.jsonl`` per interval, always."""
+"""What a run logs while it trains: one line of ``metrics.jsonl`` per interval, always."""
 
 import json
 import math
@@ -48,7 +48,7 @@ def _tensorboard(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise GrapeOpsError(
-            "train.tensorboard wants the extra `tensorboard`: pip install 'grape-ops[tensorboard]'."
+            "train.tensorboard needs the extra `tensorboard`: pip install 'grape-ops[tensorboard]'."
         ) from None
     return SummaryWriter(str(folder), purge_step=step + 1)
 
@@ -99,7 +99,7 @@ class IntervalMean:
 
 
 def check_finite(means: dict[str, float], step: int, last_good: Path | None) -> None:
-    """Stop a run whose losses are no longer numbers, naming the terms and where it can go on from."""
+    """Stop a run whose losses are no longer numbers, and name the terms and the checkpoint to go on from."""
     broken = [name for name, value in means.items() if not math.isfinite(value)]
     if broken:
         way_on = f"the last good checkpoint is {last_good.name}" if last_good else "there is no checkpoint yet"

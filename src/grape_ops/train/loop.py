@@ -23,9 +23,8 @@ from grape_ops.progress import progress
 from grape_ops.train.checkpoint import TrainingState, restore, save_checkpoint
 from grape_ops.train.initialize import classifiers_to_train
 from grape_ops.train.log import IntervalMean, MetricsLog, check_finite
-from grape_ops.train.memory import check_not_too_large
 from grape_ops.train.optimizers import WeightAverage, make_optimizers, set_rates
-from grape_ops.train.preflight import check_truth_not_genes, warn_mismatches
+from grape_ops.train.preflight import check_not_too_large, check_truth_not_genes, warn_mismatches
 from grape_ops.train.recipe import GRAPE, Recipe
 from grape_ops.train.run import Run, open_run, prepare_run
 from grape_ops.train.step import Objectives, Terms, frozen
@@ -119,7 +118,7 @@ def prepare(store: CropStore, out: Path, config: Config, truth: str | None, resu
 
 @dataclass(frozen=True)
 class Records:
-    """What is written down along training: metrics, looks and checkpoints.
+    """What is written during training: metrics, monitored scores and checkpoints.
 
     Attributes
     ----------

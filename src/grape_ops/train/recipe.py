@@ -1,4 +1,4 @@
-"""What a training is made of: networks, what they begin with, batches and objectives.
+"""What a training is made of: networks, their initialisation, batches and objectives.
 
 GRAPE's recipe is the default; a method that trains other networks overrides what differs (methods/impa_networks.py).
 """
@@ -24,7 +24,7 @@ class Recipe:
         return run.build(checkpointing=run.config.train.activation_checkpointing)
 
     def initialization(self, run: Run, store: CropStore) -> Initialization:
-        """What they begin with besides noise."""
+        """How they are initialised besides noise."""
         return find_initialization(run, store)
 
     def loader(

@@ -133,7 +133,7 @@ def prepare_run(out: Path, store: CropStore, config: Config, truth: str | None, 
     if not resume:
         raise GrapeOpsError(f"{out} holds a run already. Give --resume to go on with it, or another --out.")
     run = open_run(out)
-    _refuse_changes(run, config, store)
+    _check_unchanged(run, config, store)
     reached = steps_done(out)
     if reached > config.train.steps:
         raise GrapeOpsError(
@@ -189,7 +189,7 @@ def decisive_settings(config: Config) -> dict[str, Any]:
     return flatten({"seed": config.seed, "model": model, "train": train})
 
 
-def _refuse_changes(run: Run, config: Config, store: CropStore) -> None:
+def _check_unchanged(run: Run, config: Config, store: CropStore) -> None:
     if run.record["store_fingerprint"] != store_fingerprint(store):
         raise GrapeOpsError(
             f"{run.path} was begun on other cells than {store.path} holds. Give the store it was begun on, "

@@ -1,4 +1,4 @@
-"""What is looked at along training besides the losses: mAP if a truth is given, and how well D knows unseen cells."""
+"""What is monitored during training besides the losses: mAP if a truth is given, and how well D knows unseen cells."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from grape_ops.train.checkpoint import TrainingState
 
 @dataclass(frozen=True)
 class MapMonitor:
-    """Scores the embedding along training, on the genes a truth knows.
+    """Scores the embedding during training, on the genes of the truth.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Watch:
-    """Everything looked at along training besides the losses.
+    """Everything that is monitored during training besides the losses.
 
     Attributes
     ----------

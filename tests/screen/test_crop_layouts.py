@@ -269,3 +269,24 @@ def test_layout_table_tells_what_does_not_fit_in_crops(tmp_path: Path, size: int
     settings = PreprocessSettings(crop_size=size, workers=1, on_problem="stop")
     with pytest.raises(GrapeOpsError, match=message):
         preprocess(open_screen(tmp_path, PLAIN), tmp_path / "store", settings)
+
+
+def test_ready_crops_in_an_absent_zarr_chunk_are_left_out(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    write_zarr(tmp_path, drawn, cut_crops(drawn))
+    (tmp_path / "crops.zarr/c/1/3/0/0").unlink()  # one channel of the cells 7 to 13
+    report = preprocess(open_screen(tmp_path, PLAIN), tmp_path / "store", SETTINGS)
+    assert report.cells_dropped == {"crop missing or unreadable": 7}
+    assert "zarr chunk that is absent" in str(report.quality["problems"])
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_rows_beyond_the_crops_are_named(tmp_path: Path, shift: int) -> None:
+    drawn = draw_screen()
+    crops = cut_crops(drawn)
+    np.save(tmp_path / "crops.npy", crops)
+    rows = np.arange(len(crops)) + shift
+    drawn.cells.assign(row=rows).to_csv(tmp_path / "cells.csv", index=False)
+    describe(tmp_path, cells="cells.csv", crops="crops.npy", crops_row="row")
+    with pytest.raises(GrapeOpsError, match=f"rows from {rows.min()} to {rows.max()}.*numbered from 0 to 63"):
+        open_screen(tmp_path, PLAIN)

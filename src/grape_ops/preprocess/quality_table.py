@@ -22,6 +22,7 @@ _REASONS = {
     "tile missing or unreadable": ("cells whose tile is missing or unreadable", "preprocess.on_problem"),
     "crop missing or unreadable": ("cells whose crop is missing or unreadable", "preprocess.on_problem"),
     "outside its tile": ("cells outside their tile", "preprocess.on_problem"),
+    "on zarr chunks that are absent": ("cells on zarr chunks that are absent", "preprocess.on_problem"),
     "too close to the tile's edge": ("cells too close to the edge of their tile", "preprocess.edge"),
     "batch without controls": ("cells of batches without controls", "preprocess.on_problem"),
 }

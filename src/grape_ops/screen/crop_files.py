@@ -20,6 +20,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.cell_table import CellTable
 from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
 from grape_ops.screen.tiff import DAMAGED, read_tiff_crop
+from grape_ops.screen.zarr_chunks import absent_chunks, stored_chunks
 
 CROP = "crop"
 LMDB_FIELDS = ("gene_symbol", "sgRNA", "plate", "well", "tile", "index")  # of a key, joined by ";"
@@ -131,12 +132,28 @@ class ArrayCrops:
         rows = cells[CROP].to_numpy(np.int64)
         ordered, back = np.unique(rows, return_inverse=True)
         array = open_array(self.file, self.name)
+        self._check_chunks(array, ordered)
         try:
             # One stretch of rows is read at a time: far-apart rows would be slow in chunked files.
             crops = np.concatenate([array[first : last + 1] for first, last in _unbroken(ordered)])
         except (OSError, ValueError, LookupError, RuntimeError) as error:
             raise GrapeOpsError(f"The crops of {self.file} cannot be read: {_why(error)}") from None
         return crops[back][:, list(self.channels)]
+
+    def _check_chunks(self, array: Any, rows: np.ndarray) -> None:
+        if isinstance(array, zarr.Array):
+            sides = stored_chunks(array)
+            numbers = [range(-(-length // side)) for length, side in zip(array.shape, sides, strict=True)]
+            of_rows, of_channels = (
+                sorted({n // side for n in some})
+                for some, side in zip((rows.tolist(), self.channels), sides, strict=False)
+            )
+            absent = absent_chunks(array, [of_rows, of_channels, *numbers[2:]]).any(axis=(1, 2, 3))
+            if absent.any():
+                lost = rows[np.isin(rows // sides[0], np.array(of_rows)[absent])]
+                raise GrapeOpsError(
+                    f"The crop {lost[0]} of {self.file} lies in a zarr chunk that is absent, and would be read as black."
+                )
 
 
 def _unbroken(rows: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -200,12 +200,21 @@ class _Rows:
 
     column: str | None
     count: int = 0
+    span: tuple[int, int] = (1 << 62, 0)
 
     def __call__(self, table: pd.DataFrame, file: Path) -> pd.DataFrame:
         if self.column is not None:
             if self.column not in table:
                 raise GrapeOpsError(f"crops_row in {SCREEN_FILE} names {self.column!r}, which {file} lacks.")
-            return table.assign(**{CROP: pd.to_numeric(table[self.column]).astype(np.int64)})
+            rows = pd.to_numeric(table[self.column], errors="coerce")
+            if (wrong := table[self.column][rows.isna() | (rows % 1 != 0)]).size:
+                raise GrapeOpsError(
+                    f"crops_row in {SCREEN_FILE} names {self.column!r}, where {file} has {wrong.iloc[0]!r}; a row is a "
+                    "whole number."
+                )
+            if len(rows):
+                self.span = (min(self.span[0], int(rows.min())), max(self.span[1], int(rows.max())))
+            return table.assign(**{CROP: rows.astype(np.int64)})
         first, self.count = self.count, self.count + len(table)
         return table.assign(**{CROP: np.arange(first, self.count)})
 
@@ -220,9 +229,16 @@ def _check_rows(place: object, table: CellTable, description: Description) -> No
             f"{cells} cells name only {different} different crops by {source!r}: several cells cannot share one. Is it "
             "the right column? Without crops_row, crops are taken in the order of the table."
         )
-    if isinstance(place, _Rows) and place.column is None:
-        file = description.root / description.get("crops")
-        crops = open_array(file, description.get("crops_array") or "").shape[0]
+    if not isinstance(place, _Rows):
+        return
+    file = description.root / description.get("crops")
+    crops = open_array(file, description.get("crops_array") or "").shape[0]
+    if place.span[0] < 0 or place.span[1] >= crops:
+        raise GrapeOpsError(
+            f"{place.column!r}, which crops_row in {SCREEN_FILE} names, gives rows from {place.span[0]} to "
+            f"{place.span[1]}; the crops of {file} are numbered from 0 to {crops - 1}."
+        )
+    if place.column is None:
         if crops != place.count:
             raise GrapeOpsError(
                 f"{file} has {crops} crops, and the cell table {place.count} rows; name the column that gives each "

@@ -18,6 +18,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.pixel_size import zarr_pixel_size
 from grape_ops.screen.screen import TileHeader, Window
 from grape_ops.screen.tile_pattern import PATH
+from grape_ops.screen.zarr_chunks import AbsentChunks, absent_in_image
 
 _AXES = {2: "yx", 3: "cyx", 4: "czyx", 5: "tczyx"}
 COUNTS = 65535  # floats become whole numbers up to this
@@ -81,6 +82,10 @@ class ZarrTiles:
             return np.stack([_counts(plane, scales.get(channel, FloatScale())) for channel, plane in planes])
         except _DAMAGED as error:
             raise GrapeOpsError(f"The tile {tile[PATH]} cannot be read: {error or type(error).__name__}") from None
+
+    def absent(self, tile: pd.Series) -> AbsentChunks | None:
+        """Find the chunks of our channels that are absent; None if all are there."""
+        return absent_in_image(*self._open(tile), self.channels)
 
     def _open(self, tile: pd.Series) -> tuple[Any, str]:
         path = str(tile[PATH])

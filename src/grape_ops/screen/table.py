@@ -14,7 +14,7 @@ one table, needs no ``screen.yaml``.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,16 @@ from grape_ops.screen.crop_files import (
     CROP,
     ArrayCrops,
     FileCrops,
-    LmdbCrops,
     count_channels,
     crop_screen,
     h5sc_channels,
-    lmdb_table,
     npz_array,
     open_array,
 )
+from grape_ops.screen.crop_labels import check_labels, labels_of_crops
 from grape_ops.screen.layout import Layout
+from grape_ops.screen.lmdb_crops import LmdbCrops, lmdb_table
+from grape_ops.screen.quality import Tally
 from grape_ops.screen.screen import CropReader, Screen
 from grape_ops.screen.tiff import TiffTiles, planes_of_pattern
 from grape_ops.screen.tile_pattern import TilePattern, list_tiles
@@ -168,7 +169,11 @@ def _read_crops(description: Description, settings: ScreenSettings, parts: Path 
     table = reader.read(parts)
     _check_rows(place, table, description)
     names, read_crops = _crop_reader(description, table.beginning(CROP), settings)
-    return crop_screen(root, names, table, settings, read_crops)
+    screen = crop_screen(root, names, table, settings, read_crops)
+    if not isinstance(place, _Rows) or place.column is not None or place.compared or not description.get("cells"):
+        return screen
+    by_place = Tally("cells matched with crops by their order alone", place.count, "noted", "crops_row in screen.yaml")
+    return replace(screen, quality=(*screen.quality, by_place))
 
 
 def _place(description: Description) -> tuple[Callable[[pd.DataFrame, Path], pd.DataFrame], tuple[str, ...]]:
@@ -187,11 +192,17 @@ def _place(description: Description) -> tuple[Callable[[pd.DataFrame, Path], pd.
         return fill, pattern.fields
     if _is_lmdb(description.root / crops):
 
-        def join(table: pd.DataFrame, _: Path) -> pd.DataFrame:
+        def join(table: pd.DataFrame, file: Path) -> pd.DataFrame:
+            if CROP not in table:
+                raise GrapeOpsError(f"{file} needs a column {CROP!r} with the keys of {crops}, or no `cells` be named.")
             return table  # its keys are the crops' names
 
         return join, ()
-    return _Rows(row_column), (row_column,) if row_column else ()
+    rows, file = _Rows(row_column), description.root / crops
+    if description.get("cells"):
+        count = open_array(file, description.get("crops_array") or "").shape[0]
+        rows = _Rows(row_column, crops=file, labels=labels_of_crops(file, count))
+    return rows, (*([row_column] if row_column else []), *rows.labels)
 
 
 @dataclass
@@ -201,6 +212,9 @@ class _Rows:
     column: str | None
     count: int = 0
     span: tuple[int, int] = (1 << 62, 0)
+    crops: Path = Path()
+    labels: Mapping[str, pd.Series] = field(default_factory=dict)
+    compared: int = 0
 
     def __call__(self, table: pd.DataFrame, file: Path) -> pd.DataFrame:
         if self.column is not None:
@@ -214,9 +228,12 @@ class _Rows:
                 )
             if len(rows):
                 self.span = (min(self.span[0], int(rows.min())), max(self.span[1], int(rows.max())))
-            return table.assign(**{CROP: rows.astype(np.int64)})
-        first, self.count = self.count, self.count + len(table)
-        return table.assign(**{CROP: np.arange(first, self.count)})
+            numbers = rows.to_numpy(np.int64)
+        else:
+            first, self.count = self.count, self.count + len(table)
+            numbers = np.arange(first, self.count)
+        self.compared = check_labels(self.labels, table, numbers, self.crops)
+        return table.assign(**{CROP: numbers})
 
 
 def _check_rows(place: object, table: CellTable, description: Description) -> None:
@@ -238,12 +255,11 @@ def _check_rows(place: object, table: CellTable, description: Description) -> No
             f"{place.column!r}, which crops_row in {SCREEN_FILE} names, gives rows from {place.span[0]} to "
             f"{place.span[1]}; the crops of {file} are numbered from 0 to {crops - 1}."
         )
-    if place.column is None:
-        if crops != place.count:
-            raise GrapeOpsError(
-                f"{file} has {crops} crops, and the cell table {place.count} rows; name the column that gives each "
-                f"cell's row as crops_row in {SCREEN_FILE}."
-            )
+    if place.column is None and crops != place.count:
+        raise GrapeOpsError(
+            f"{file} has {crops} crops, and the cell table {place.count} rows; name the column that gives each "
+            f"cell's row as crops_row in {SCREEN_FILE}."
+        )
 
 
 def _is_lmdb(path: Path) -> bool:

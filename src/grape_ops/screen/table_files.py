@@ -62,7 +62,7 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
             yield table if columns is None else table[[name for name in table if name in columns]]
         else:
             # All text at first: a tile "007" is no 7, and "NA" may be somebody's gene.
-            stretches = pd.read_csv(
+            with pd.read_csv(
                 path,
                 sep=_SEPARATORS[ending],
                 dtype=str,
@@ -70,10 +70,10 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
                 usecols=None if columns is None else lambda name: name in columns,
                 chunksize=ROWS_AT_ONCE,
                 index_col=False,
-            )
-            for stretch in stretches:
-                _check_line_breaks(stretch, path)
-                yield stretch
+            ) as stretches:
+                for stretch in stretches:
+                    _check_line_breaks(stretch, path)
+                    yield stretch
     except _UNREADABLE as error:
         raise _cannot_be_read(path, error) from None
 

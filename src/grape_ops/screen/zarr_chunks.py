@@ -46,7 +46,7 @@ def absent_in_image(array: Any, axes: str, channels: Sequence[int]) -> AbsentChu
     if "c" in axes:
         numbers["c"] = sorted({channel // sides["c"] for channel in channels})
     absent = absent_chunks(array, [numbers.get(axis, [0]) for axis in axes])
-    absent = absent.any(axis=tuple(place for place, axis in enumerate(axes) if axis not in "yx"))
+    absent = np.asarray(absent.any(axis=tuple(place for place, axis in enumerate(axes) if axis not in "yx")))
     if axes.index("x") < axes.index("y"):
         absent = absent.T
     return AbsentChunks((sides["y"], sides["x"]), absent) if absent.any() else None

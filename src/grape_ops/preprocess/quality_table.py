@@ -11,10 +11,10 @@ from grape_ops.cells.store import PIXEL_TYPES
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.problems import Problems
 from grape_ops.schema import QUALITY_TABLE
+from grape_ops.screen.dead_channels import SATURATED
 from grape_ops.screen.quality import Tally, as_records, as_tsv, counted
 from grape_ops.screen.screen import Screen
 
-SATURATED = 0.95  # mean of a channel, as a share of the brightest value
 SHOWN = 5  # dead channels named in a message
 EDGE = "too close to the tile's edge"
 # Reason a cell is left out while it is cropped -> what to call such cells, and the setting that decides.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ import zarr
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.cell_table import CellTable
+from grape_ops.screen.declared_size import check_declared, check_npz, load_npy, shape_in_npz
 from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
 from grape_ops.screen.tiff import DAMAGED, read_tiff_crop
 from grape_ops.screen.zarr_chunks import absent_chunks, stored_chunks
@@ -85,7 +87,7 @@ def read_crop(file: Path, name: str) -> np.ndarray:
     if file.suffix != ".npy":
         return read_tiff_crop(file, f"The crop {name}")
     try:
-        crop = np.load(file, allow_pickle=False)
+        crop = load_npy(file, f"The crop {name}")
     except DAMAGED as error:
         raise GrapeOpsError(f"The crop {name} cannot be read: {_why(error)}") from None
     return crop[None] if crop.ndim == 2 else crop
@@ -134,7 +136,7 @@ class ArrayCrops:
         try:
             # One stretch of rows is read at a time: far-apart rows would be slow in chunked files.
             crops = np.concatenate([array[first : last + 1] for first, last in _unbroken(ordered)])
-        except (OSError, ValueError, LookupError, RuntimeError) as error:
+        except DAMAGED as error:
             raise GrapeOpsError(f"The crops of {self.file} cannot be read: {_why(error)}") from None
         return crops[back][:, list(self.channels)]
 
@@ -176,12 +178,14 @@ def open_array(file: Path, name: str) -> Any:
         array = _open(file, name)
     except KeyError:
         raise GrapeOpsError(f"{file} has no array {name!r}; name another as crops_array in screen.yaml.") from None
-    except (OSError, ValueError, TypeError) as error:
+    except (*DAMAGED, BadZipFile) as error:
         raise GrapeOpsError(f"{file} cannot be read: {_why(error)}") from None
     if len(array.shape) != 4:
         raise GrapeOpsError(
             f"{file} holds an array of the shape {array.shape}, where (cells, channels, height, width) is wanted."
         )
+    once = max([int(np.prod(part, dtype=object)) for part in (array.shape[1:], getattr(array, "chunks", None) or ())])
+    check_declared(once * array.dtype.itemsize, None, f"A crop of {file}")
     if array.shape[1] == array.shape[2] != array.shape[3]:
         raise GrapeOpsError(
             f"{file} holds an array of the shape {array.shape}, which looks like (cells, height, width, channels); "
@@ -209,7 +213,7 @@ def _open(file: Path, name: str) -> Any:
     if isinstance(loaded, np.ndarray):
         return loaded
     if not name:
-        name = _only(file, [key for key in loaded.files if npz_array(file, loaded, key).ndim == 4])
+        name = _only(file, [key for key in loaded.files if len(shape_in_npz(file, key)) == 4])
     return npz_array(file, loaded, name)
 
 
@@ -220,9 +224,12 @@ def npz_array(file: Path, loaded: Any, name: str) -> np.ndarray:
     ------
     GrapeOpsError : it is damaged, or holds Python objects.
     """
+    if name not in loaded.files:
+        raise KeyError(name)
     try:
+        check_npz(file, name)
         return loaded[name]
-    except ValueError as error:
+    except (*DAMAGED, BadZipFile) as error:
         raise GrapeOpsError(f"The array {name!r} of {file} cannot be read: {_why(error)}") from None
 
 

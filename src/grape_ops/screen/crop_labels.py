@@ -13,6 +13,7 @@ import zarr
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.crop_files import npz_array
+from grape_ops.screen.declared_size import shape_in_npz
 from grape_ops.screen.table_files import read_whole
 
 
@@ -21,7 +22,9 @@ def labels_of_crops(file: Path, count: int) -> dict[str, pd.Series]:
     found: dict[str, np.ndarray | pd.Series] = {}
     if file.suffix == ".npz":
         with np.load(file, allow_pickle=False) as content:
-            found = {name: npz_array(file, content, name) for name in content.files if _is_label(content, name, count)}
+            found = {
+                name: npz_array(file, content, name) for name in content.files if shape_in_npz(file, name) == (count,)
+            }
     elif file.suffix == ".zarr":
         node = zarr.open(str(file), mode="r")
         if isinstance(node, zarr.Group):
@@ -30,13 +33,6 @@ def labels_of_crops(file: Path, count: int) -> dict[str, pd.Series]:
         found = {str(name): column for name, column in read_whole(file).items()}
     series = {name.lower(): pd.Series(values) for name, values in found.items()}
     return {name: values for name, values in series.items() if _kind(values) and len(values) == count}
-
-
-def _is_label(content: Mapping[str, np.ndarray], name: str, count: int) -> bool:
-    with content.zip.open(f"{name}.npy") as member:  # type: ignore[attr-defined]
-        version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        return bool(read(member)[0] == (count,))
 
 
 def check_labels(labels: Mapping[str, pd.Series], table: pd.DataFrame, rows: np.ndarray, file: Path) -> int:

@@ -64,7 +64,7 @@ def read_funk2022(root: Path, settings: ScreenSettings, parts: Path | None = Non
         channels=channels,
         cells=table.cells,
         tiles=_list_tiles(found, table.distinct(TILE_KEY)),
-        read_tile=TiffTiles(root, planes, stacked=True, mend="the layout funk2022 fixes them"),
+        read_tile=TiffTiles(root, planes, stacked=True, mend="the layout funk2022 fixes them", by_name=True),
         quality=table.quality,
         parts=table.parts,
     )

@@ -1,6 +1,5 @@
 """Crops in an LMDB store, under keys that say whose they are. Legend: N cells, C channels, S size of a crop."""
 
-import io
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,8 @@ import pandas as pd
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.crop_files import CROP
+from grape_ops.screen.declared_size import load_npy
+from grape_ops.screen.tiff import DAMAGED
 
 LMDB_FIELDS = ("gene_symbol", "sgRNA", "plate", "well", "tile", "index")  # of a key, joined by ";"
 
@@ -41,7 +42,10 @@ class LmdbCrops:
 
     def _unpacked(self, value: bytes, key: str) -> np.ndarray:
         if value[:6] == b"\x93NUMPY":
-            return np.load(io.BytesIO(value), allow_pickle=False)
+            try:
+                return load_npy(value, f"The crop {key}")
+            except DAMAGED as error:
+                raise GrapeOpsError(f"The crop {key} cannot be read: {error or type(error).__name__}") from None
         pixels = np.frombuffer(value, np.float32)
         size = round((len(pixels) / self.of) ** 0.5)
         if self.of * size * size != len(pixels):

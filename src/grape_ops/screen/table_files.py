@@ -17,7 +17,14 @@ _PARQUET = (".parquet", ".pq")
 _H5AD = (".h5ad", ".h5sc")
 ROWS_AT_ONCE = 1 << 14
 
-_UNREADABLE = (pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowException, UnicodeDecodeError, OSError)
+_UNREADABLE = (
+    pd.errors.ParserError,
+    pd.errors.EmptyDataError,
+    pa.ArrowException,
+    UnicodeDecodeError,
+    OSError,
+    MemoryError,
+)
 
 
 def column_names(path: Path) -> list[str]:
@@ -121,6 +128,8 @@ def _obs(path: Path) -> pd.DataFrame:
             if "obs" not in file:
                 raise GrapeOpsError(f"{path} is no AnnData file: it has no table of cells (obs).")
             table = read_elem(file["obs"])
+    except MemoryError:
+        raise GrapeOpsError(f"The table of cells (obs) of {path} declares more than memory can hold.") from None
     except OSError:
         raise GrapeOpsError(f"{path} is no AnnData file (HDF5), or it is damaged.") from None
     named = table.index.name not in (None, "_index", "index") and table.index.name not in table

@@ -277,7 +277,20 @@ def test_ready_crops_in_an_absent_zarr_chunk_are_left_out(tmp_path: Path) -> Non
     (tmp_path / "crops.zarr/c/1/3/0/0").unlink()  # one channel of the cells 7 to 13
     report = preprocess(open_screen(tmp_path, PLAIN), tmp_path / "store", SETTINGS)
     assert report.cells_dropped == {"crop missing or unreadable": 7}
-    assert "zarr chunk that is absent" in str(report.quality["problems"])
+    assert "in a chunk that is absent" in str(report.quality["problems"])
+
+
+def test_crops_that_nobody_wrote_into_an_h5sc_file_are_left_out(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    crops = cut_crops(drawn)
+    write_h5sc(tmp_path, drawn, crops)
+    with h5py.File(tmp_path / "cells.h5sc", "a") as file:
+        images = file["obsm/single_cell_images"][:]
+        del file["obsm/single_cell_images"]
+        options = {"shape": images.shape, "chunks": (8, *images.shape[1:]), "dtype": images.dtype}
+        file.create_dataset("obsm/single_cell_images", **options)[:56] = images[:56]
+    report = preprocess(open_screen(tmp_path, PLAIN), tmp_path / "store", SETTINGS)
+    assert report.cells_dropped == {"crop missing or unreadable": 8}
 
 
 @pytest.mark.parametrize("shift", [-1, 1])

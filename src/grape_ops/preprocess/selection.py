@@ -18,8 +18,8 @@ from grape_ops.preprocess.groups import TilePlaces, batch_of_cells, each_well, r
 from grape_ops.preprocess.measurement import LARGEST_TILE, WINDOW
 from grape_ops.preprocess.problems import Problems
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
+from grape_ops.screen.absent_chunks import AbsentChunks
 from grape_ops.screen.screen import Screen
-from grape_ops.screen.zarr_chunks import AbsentChunks
 from grape_ops.screen.zarr_tiles import ZarrTiles
 
 ABSENT_CHUNKS = "on zarr chunks that are absent"

@@ -17,11 +17,11 @@ import zarr
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.absent_chunks import absent_chunks, stored_chunks
 from grape_ops.screen.cell_table import CellTable
 from grape_ops.screen.declared_size import check_declared, check_npz, load_npy, shape_in_npz
 from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
 from grape_ops.screen.tiff import DAMAGED, read_tiff_crop
-from grape_ops.screen.zarr_chunks import absent_chunks, stored_chunks
 
 CROP = "crop"
 
@@ -141,7 +141,7 @@ class ArrayCrops:
         return crops[back][:, list(self.channels)]
 
     def _check_chunks(self, array: Any, rows: np.ndarray) -> None:
-        if isinstance(array, zarr.Array):
+        if getattr(array, "chunks", None):  # zarr, or HDF5
             sides = stored_chunks(array)
             numbers = [range(-(-length // side)) for length, side in zip(array.shape, sides, strict=True)]
             of_rows, of_channels = (
@@ -152,8 +152,7 @@ class ArrayCrops:
             if absent.any():
                 lost = rows[np.isin(rows // sides[0], np.array(of_rows)[absent])]
                 raise GrapeOpsError(
-                    f"The crop {lost[0]} of {self.file} lies in a zarr chunk that is absent, and would be read as "
-                    "black."
+                    f"The crop {lost[0]} of {self.file} lies in a chunk that is absent, and would be read as black."
                 )
 
 

@@ -28,29 +28,29 @@ class Frame:
     Attributes
     ----------
     near : cells whose centre (y, x), and (global_y, global_x), lies nearer to the middle of the bounding box.
-    spans : of each tile, cells and least and largest y and x: in (y, x), and in the global ones.
+    low, high, count : of each tile, the least and largest of y, x, global_y and global_x, and the number of cells.
     has_global : whether there are global centres.
     """
 
     near: list[int] = field(default_factory=lambda: [0, 0])
-    spans: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    low: pd.DataFrame = field(default_factory=pd.DataFrame)
+    high: pd.DataFrame = field(default_factory=pd.DataFrame)
+    count: pd.Series = field(default_factory=lambda: pd.Series(dtype=int))
     has_global: bool = False
 
     def add(self, cells: pd.DataFrame) -> None:
         """Take a stretch of the well's cells."""
-        own = cells[[Y, X]].to_numpy(float)
         self.has_global = set(GLOBAL) <= set(cells)
-        other = cells[[*GLOBAL]].to_numpy(float) if self.has_global else own
+        centres = cells[[Y, X, *(GLOBAL if self.has_global else ())]].astype(float)
         if self.has_global and BOX in cells:
-            middle = _middles(cells[BOX].iloc[:_JUDGED])
-            gaps = [np.abs(middle - centres[:_JUDGED]).sum(axis=1) for centres in (own, other)]
-            self.near[0] += int((gaps[0] < gaps[1]).sum())
-            self.near[1] += int((gaps[1] < gaps[0]).sum())
-        tiles = cells[TILE].astype(str).to_numpy() if TILE in cells else np.full(len(cells), "")
-        for tile in np.unique(tiles):
-            found = tuple(_span(centres[tiles == tile]) for centres in (own, other))
-            before = self.spans.get(tile)
-            self.spans[tile] = (found[0], found[1]) if before is None else _joined(before, (found[0], found[1]))
+            middle, some = _middles(cells[BOX].iloc[:_JUDGED]), centres.to_numpy()[:_JUDGED]
+            own, other = (np.abs(middle - some[:, place : place + 2]).sum(axis=1) for place in (0, 2))
+            self.near[0] += int((own < other).sum())
+            self.near[1] += int((other < own).sum())
+        tiles = centres.groupby(cells[TILE].astype(str).to_numpy() if TILE in cells else np.full(len(cells), ""))
+        self.low = pd.concat([self.low, tiles.min()]).groupby(level=0).min()
+        self.high = pd.concat([self.high, tiles.max()]).groupby(level=0).max()
+        self.count = pd.concat([self.count, tiles.size()]).groupby(level=0).sum()
 
     def is_global(self, image: str) -> bool:
         """Whether the global centres are in the pixels of the well's one image.
@@ -60,18 +60,16 @@ class Frame:
         """
         if sum(self.near):
             return self.near[1] > self.near[0]
-        return self.has_global and any(not same_field(tile, image) for tile in self.spans)
+        return self.has_global and any(not same_field(str(tile), image) for tile in self.count.index)
 
     def in_tiles(self, image: str) -> bool:
         """Whether the centres lie within tiles: each tile's reach over the same pixels, which no stitched tiles do."""
-        spans = [pair[self.is_global(image)] for pair in self.spans.values()]
-        spans = [span for span in spans if span[0] >= _LEAST_CELLS]
-        if len(spans) < 2:
+        centres = list(GLOBAL if self.is_global(image) else (Y, X))
+        known = self.count >= _LEAST_CELLS
+        if known.sum() < 2:
             return False
-        all_of = np.array(spans)
-        reach = (all_of[:, [2, 4]] - all_of[:, [1, 3]]).max(axis=0)
-        together = all_of[:, [2, 4]].max(axis=0) - all_of[:, [1, 3]].min(axis=0)
-        return bool((together <= _ALIKE * reach).all())
+        low, high = self.low.loc[known, centres], self.high.loc[known, centres]
+        return bool((high.max() - low.min() <= _ALIKE * (high - low).max()).all())
 
 
 def judge_frames(
@@ -98,7 +96,7 @@ def judge_frames(
         if frame.in_tiles(image):
             where = f"plate {well[0]}, well {well[1]}{well[2]}" if well[0] else f"well {well[1]}{well[2]}"
             raise GrapeOpsError(
-                f"The cells of {where} name {len(frame.spans)} tiles, and the well has one image ({image}); every "
+                f"The cells of {where} name {len(frame.count)} tiles, and the well has one image ({image}); every "
                 "tile's centres go over the same pixels, as those within tiles do, so they are not in the pixels of "
                 f"the image. Add the centres in its pixels as {', '.join(GLOBAL)}, or the images of the tiles."
             )
@@ -116,20 +114,3 @@ def _middles(boxes: pd.Series) -> np.ndarray:
     if corners.shape[1] != 4:
         return np.full((len(boxes), 2), np.nan)
     return np.stack([(corners[0] + corners[2]) / 2, (corners[1] + corners[3]) / 2], axis=1)
-
-
-def _span(centres: np.ndarray) -> np.ndarray:
-    """Cells, least and largest y, least and largest x: (N, 2) -> (5,)."""
-    known = centres[np.isfinite(centres).all(axis=1)]
-    low, high = (known.min(axis=0), known.max(axis=0)) if len(known) else (np.full(2, np.inf), np.full(2, -np.inf))
-    return np.array([len(known), low[0], high[0], low[1], high[1]])
-
-
-def _joined(
-    before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    first, second = (
-        np.array([a[0] + b[0], min(a[1], b[1]), max(a[2], b[2]), min(a[3], b[3]), max(a[4], b[4])])
-        for a, b in zip(before, after, strict=True)
-    )
-    return first, second

@@ -15,11 +15,11 @@ import zarr
 from zarr.errors import GroupNotFoundError, NodeNotFoundError
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.absent_chunks import AbsentChunks, absent_in_image
 from grape_ops.screen.declared_size import check_declared
 from grape_ops.screen.pixel_size import zarr_pixel_size
 from grape_ops.screen.screen import TileHeader, Window
 from grape_ops.screen.tile_pattern import PATH
-from grape_ops.screen.zarr_chunks import AbsentChunks, absent_in_image
 
 _AXES = {2: "yx", 3: "cyx", 4: "czyx", 5: "tczyx"}
 LARGEST_IMAGE = 1 << 40  # pixels; a stitched well has 1 << 34

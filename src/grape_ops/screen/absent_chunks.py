@@ -1,4 +1,4 @@
-"""Chunks of a zarr array that are absent, which zarr reads as its fill value: black.
+"""Chunks of zarr and HDF5 arrays that are absent, which are read as the fill value: black.
 
 Writers rightly leave out chunks that hold nothing else, such as the rim of a stitched well, and a chunk that was lost
 looks the same. So absence does no harm by itself; what needs a pixel of an absent chunk is left out and counted. Within
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
 from zarr.storage import LocalStore
 
 
@@ -53,13 +54,17 @@ def absent_in_image(array: Any, axes: str, channels: Sequence[int]) -> AbsentChu
 
 
 def stored_chunks(array: Any) -> tuple[int, ...]:
-    """Return the shape of what lies in a file of its own: a chunk, or a shard of chunks."""
-    return tuple(array.shards or array.chunks)
+    """Return the shape of what is there or not as a whole: a chunk, or a shard of chunks."""
+    return tuple(getattr(array, "shards", None) or array.chunks)
 
 
 def absent_chunks(array: Any, numbers: Sequence[Sequence[int]]) -> np.ndarray:
-    """Tell which chunks have no file, for their numbers along each axis: -> bool of as many places along each."""
+    """Tell which chunks are not there, for their numbers along each axis: -> bool of as many places along each."""
     shape = tuple(map(len, numbers))
+    if not isinstance(array, zarr.Array):  # HDF5
+        places = (tuple(n * side for n, side in zip(place, array.chunks, strict=True)) for place in product(*numbers))
+        found = (array.id.get_chunk_info_by_coord(place).byte_offset is None for place in places)
+        return np.fromiter(found, bool, int(np.prod(shape))).reshape(shape)
     if not isinstance(array.store, LocalStore):
         return np.zeros(shape, bool)
     home = Path(array.store.root) / array.path

@@ -9,8 +9,8 @@ from layout_writers import CROP, draw_screen, write_ops_standard
 from grape_ops.cells.store import CropStore
 from grape_ops.config import FlatFieldSettings, PreprocessSettings, ScreenSettings
 from grape_ops.preprocess.pipeline import preprocess
+from grape_ops.screen.absent_chunks import absent_in_image
 from grape_ops.screen.layouts import open_screen
-from grape_ops.screen.zarr_chunks import absent_in_image
 
 SETTINGS = PreprocessSettings(crop_size=CROP, workers=1, flat_field=FlatFieldSettings(enabled=False))
 

@@ -5,18 +5,19 @@ Fields are ``{aggregation}.zarr/{row}/{column}/{field}`` (OME-NGFF 0.5 HCS, T C 
 published wells that were stitched have one field, and their cells lie in the pixels of the well.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL, X, Y
 from grape_ops.screen.cell_table import TableReader
+from grape_ops.screen.cell_values import numbers_of
 from grape_ops.screen.channels import chosen_channels
 from grape_ops.screen.columns import WELL_PARTS
 from grape_ops.screen.guide_library import read_library
@@ -117,14 +118,15 @@ def _find_fields(home: Path) -> Fields:
 
 def _place(fields: Collection[Well], plate: str, row: str, column: str) -> Well:
     """Name a well as the zarr does; a single zarr names no plates."""
-    key = (plate, row.upper(), str(int(float(column))) if column else "")
+    number = re.fullmatch(r"0*(\d+)(\.0*)?", column)
+    key = (plate, row.upper(), number[1] if number else column)
     return key if key in fields else ("", *key[1:])
 
 
 def _wells_of(table: pd.DataFrame, fields: Collection[Well], file: Path) -> pd.Series:
     """Name each cell's well as the zarr does."""
-    if not {PLATE, *WELL_PARTS} <= set(table):
-        raise GrapeOpsError(f"{file} lacks the standard's columns {PLATE}, {', '.join(WELL_PARTS)}.")
+    if lacking := [name for name in (PLATE, *WELL_PARTS, Y, X) if name not in table]:
+        raise GrapeOpsError(f"{file} lacks the standard's columns {', '.join(lacking)}.")
     names = [table[name].astype(str) for name in (PLATE, *WELL_PARTS)]
     places = pd.Series(list(zip(*names, strict=True)), index=table.index)
     return places.map({place: _place(fields, *place) for place in set(places)})
@@ -158,8 +160,8 @@ class _ToFields:
         named_so = pd.Series(list(map(same_field, tile, only)), index=table.index, dtype=bool)
         moved = wells.map(self.in_global).eq(True)
         centres = {
-            ours: table[ours].astype(float).where(~moved, table[theirs].astype(float) if theirs in table else np.nan)
-            for ours, theirs in zip((Y, X), GLOBAL, strict=True)
+            ours: numbers_of(table[ours], file).where(~moved, numbers_of(table[theirs], file))
+            for ours, theirs in zip((Y, X), GLOBAL if moved.any() else (Y, X), strict=True)
         }
         return table.assign(**{TILE: tile.where((only == "") | named_so, only)}, **centres)
 

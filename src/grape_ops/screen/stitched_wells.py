@@ -41,7 +41,9 @@ class Frame:
     def add(self, cells: pd.DataFrame) -> None:
         """Take a stretch of the well's cells."""
         self.has_global = set(GLOBAL) <= set(cells)
-        centres = cells[[Y, X, *(GLOBAL if self.has_global else ())]].astype(float)
+        centres = (
+            cells[[Y, X, *(GLOBAL if self.has_global else ())]].apply(pd.to_numeric, errors="coerce").astype(float)
+        )
         if self.has_global and BOX in cells:
             middle, some = _middles(cells[BOX].iloc[:_JUDGED]), centres.to_numpy()[:_JUDGED]
             own, other = (np.abs(middle - some[:, place : place + 2]).sum(axis=1) for place in (0, 2))

@@ -36,7 +36,7 @@ from grape_ops.screen.crop_files import (
     npz_array,
     open_array,
 )
-from grape_ops.screen.crop_labels import check_labels, labels_of_crops
+from grape_ops.screen.crop_rows import CropRows, labels_of_crops
 from grape_ops.screen.layout import Layout
 from grape_ops.screen.lmdb_crops import LmdbCrops, lmdb_table
 from grape_ops.screen.quality import Tally
@@ -170,7 +170,7 @@ def _read_crops(description: Description, settings: ScreenSettings, parts: Path 
     _check_rows(place, table, description)
     names, read_crops = _crop_reader(description, table.beginning(CROP), settings)
     screen = crop_screen(root, names, table, settings, read_crops)
-    if not isinstance(place, _Rows) or place.column is not None or place.compared or not description.get("cells"):
+    if not isinstance(place, CropRows) or place.column is not None or place.compared or not description.get("cells"):
         return screen
     by_place = Tally("cells matched with crops by their order alone", place.count, "noted", "crops_row in screen.yaml")
     return replace(screen, quality=(*screen.quality, by_place))
@@ -198,42 +198,11 @@ def _place(description: Description) -> tuple[Callable[[pd.DataFrame, Path], pd.
             return table  # its keys are the crops' names
 
         return join, ()
-    rows, file = _Rows(row_column), description.root / crops
+    rows, file = CropRows(row_column), description.root / crops
     if description.get("cells"):
         count = open_array(file, description.get("crops_array") or "").shape[0]
-        rows = _Rows(row_column, crops=file, labels=labels_of_crops(file, count))
+        rows = CropRows(row_column, crops=file, labels=labels_of_crops(file, count))
     return rows, (*([row_column] if row_column else []), *rows.labels)
-
-
-@dataclass
-class _Rows:
-    """Numbers the rows of a table, over all of its stretches, or takes the numbers from a column."""
-
-    column: str | None
-    count: int = 0
-    span: tuple[int, int] = (1 << 62, 0)
-    crops: Path = Path()
-    labels: Mapping[str, pd.Series] = field(default_factory=dict)
-    compared: int = 0
-
-    def __call__(self, table: pd.DataFrame, file: Path) -> pd.DataFrame:
-        if self.column is not None:
-            if self.column not in table:
-                raise GrapeOpsError(f"crops_row in {SCREEN_FILE} names {self.column!r}, which {file} lacks.")
-            rows = pd.to_numeric(table[self.column], errors="coerce")
-            if (wrong := table[self.column][rows.isna() | (rows % 1 != 0)]).size:
-                raise GrapeOpsError(
-                    f"crops_row in {SCREEN_FILE} names {self.column!r}, where {file} has {wrong.iloc[0]!r}; a row is a "
-                    "whole number."
-                )
-            if len(rows):
-                self.span = (min(self.span[0], int(rows.min())), max(self.span[1], int(rows.max())))
-            numbers = rows.to_numpy(np.int64)
-        else:
-            first, self.count = self.count, self.count + len(table)
-            numbers = np.arange(first, self.count)
-        self.compared = check_labels(self.labels, table, numbers, self.crops)
-        return table.assign(**{CROP: numbers})
 
 
 def _check_rows(place: object, table: CellTable, description: Description) -> None:
@@ -246,7 +215,7 @@ def _check_rows(place: object, table: CellTable, description: Description) -> No
             f"{cells} cells name only {different} different crops by {source!r}: several cells cannot share one. Is it "
             "the right column? Without crops_row, crops are taken in the order of the table."
         )
-    if not isinstance(place, _Rows):
+    if not isinstance(place, CropRows):
         return
     file = description.root / description.get("crops")
     crops = open_array(file, description.get("crops_array") or "").shape[0]

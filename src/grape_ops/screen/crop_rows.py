@@ -1,10 +1,11 @@
-"""Whether crops and rows of a table that are matched by place alone are the same cells.
+"""Which crop of an array each row of a table is, and whether both are the same cells.
 
 Files of crops often carry labels of their own: arrays beside the crops in npz and zarr, the table of an h5sc file.
 Where the cell table has a column of the same name, both must say the same of every cell. Legend: N crops.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,56 @@ import pandas as pd
 import zarr
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.screen.crop_files import npz_array
+from grape_ops.schema import SCREEN_FILE
+from grape_ops.screen.crop_files import CROP, npz_array
 from grape_ops.screen.declared_size import shape_in_npz
 from grape_ops.screen.table_files import read_whole
+
+
+@dataclass
+class CropRows:
+    """Numbers the rows of a table, over all of its stretches, or takes the numbers from a column.
+
+    Attributes
+    ----------
+    column : which gives each cell's row; None counts them.
+    crops : file of the crops, for messages.
+    labels : what it says of its crops, as ``labels_of_crops`` reads it.
+    count, span : rows that were counted, or the least and largest that the column gave.
+    compared : columns that could be compared with the labels.
+    """
+
+    column: str | None
+    crops: Path = Path()
+    labels: Mapping[str, pd.Series] = field(default_factory=dict)
+    count: int = 0
+    span: tuple[int, int] = (1 << 62, 0)
+    compared: int = 0
+
+    def __call__(self, table: pd.DataFrame, file: Path) -> pd.DataFrame:
+        """Add the column ``crop`` to a stretch of the table.
+
+        Raises
+        ------
+        GrapeOpsError : the column is not there or holds no whole numbers, or the crops are of other cells.
+        """
+        if self.column is not None:
+            if self.column not in table:
+                raise GrapeOpsError(f"crops_row in {SCREEN_FILE} names {self.column!r}, which {file} lacks.")
+            rows = pd.to_numeric(table[self.column], errors="coerce")
+            if (wrong := table[self.column][rows.isna() | (rows % 1 != 0)]).size:
+                raise GrapeOpsError(
+                    f"crops_row in {SCREEN_FILE} names {self.column!r}, where {file} has {wrong.iloc[0]!r}; a row is a "
+                    "whole number."
+                )
+            if len(rows):
+                self.span = (min(self.span[0], int(rows.min())), max(self.span[1], int(rows.max())))
+            numbers = rows.to_numpy(np.int64)
+        else:
+            first, self.count = self.count, self.count + len(table)
+            numbers = np.arange(first, self.count)
+        self.compared = _check_labels(self.labels, table, numbers, self.crops)
+        return table.assign(**{CROP: numbers})
 
 
 def labels_of_crops(file: Path, count: int) -> dict[str, pd.Series]:
@@ -35,7 +83,7 @@ def labels_of_crops(file: Path, count: int) -> dict[str, pd.Series]:
     return {name: values for name, values in series.items() if _kind(values) and len(values) == count}
 
 
-def check_labels(labels: Mapping[str, pd.Series], table: pd.DataFrame, rows: np.ndarray, file: Path) -> int:
+def _check_labels(labels: Mapping[str, pd.Series], table: pd.DataFrame, rows: np.ndarray, file: Path) -> int:
     """Compare a stretch of the cell table with the labels of its crops: -> number of columns that could be compared.
 
     Parameters

@@ -19,7 +19,7 @@ from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.absent_chunks import absent_chunks, stored_chunks
 from grape_ops.screen.cell_table import CellTable
-from grape_ops.screen.declared_size import check_declared, check_npz, load_npy, shape_in_npz
+from grape_ops.screen.declared_size import OBJECTS, check_declared, check_npz, load_npy, shape_in_npz
 from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
 from grape_ops.screen.tiff import DAMAGED, read_tiff_crop
 
@@ -236,7 +236,7 @@ def _why(error: Exception) -> str:
     """Say why numbers cannot be read; of objects, which numpy refuses for safety's sake, how they become readable."""
     words = str(error) or type(error).__name__
     if "allow_pickle" in words or "Python objects" in words:
-        return "it holds Python objects. Save labels as text (labels.astype(str)), and crops as one array of numbers."
+        return OBJECTS
     return words
 
 

@@ -70,9 +70,7 @@ def labels_of_crops(file: Path, count: int) -> dict[str, pd.Series]:
     found: dict[str, np.ndarray | pd.Series] = {}
     if file.suffix == ".npz":
         with np.load(file, allow_pickle=False) as content:
-            found = {
-                name: npz_array(file, content, name) for name in content.files if shape_in_npz(file, name) == (count,)
-            }
+            found = {name: npz_array(file, content, name) for name in content.files if _is_label(file, name, count)}
     elif file.suffix == ".zarr":
         node = zarr.open(str(file), mode="r")
         if isinstance(node, zarr.Group):
@@ -81,6 +79,13 @@ def labels_of_crops(file: Path, count: int) -> dict[str, pd.Series]:
         found = {str(name): column for name, column in read_whole(file).items()}
     series = {name.lower(): pd.Series(values) for name, values in found.items()}
     return {name: values for name, values in series.items() if _kind(values) and len(values) == count}
+
+
+def _is_label(file: Path, name: str, count: int) -> bool:
+    try:
+        return shape_in_npz(file, name) == (count,)
+    except GrapeOpsError:  # Python objects, say: not compared, as it is not asked for
+        return False
 
 
 def _check_labels(labels: Mapping[str, pd.Series], table: pd.DataFrame, rows: np.ndarray, file: Path) -> int:

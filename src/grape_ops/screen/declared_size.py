@@ -12,6 +12,7 @@ from numpy.lib import format as npy
 from grape_ops.errors import GrapeOpsError
 from grape_ops.machine import free_memory
 
+OBJECTS = "it holds Python objects. Save labels as text (labels.astype(str)), and crops as one array of numbers."
 _DEFLATED = 1100  # zip's compression makes of a byte no more than this many
 _PACKED = 100_000  # no compression of images does
 
@@ -75,7 +76,10 @@ def shape_in_npz(file: Path, name: str) -> tuple[int, ...]:
     """
     try:
         with ZipFile(file) as archive, archive.open(f"{name}.npy") as stream:
-            return _head(stream)[0]
+            shape, dtype = _head(stream)
+        if dtype.hasobject:
+            raise ValueError(OBJECTS)
+        return shape
     except (BadZipFile, KeyError, ValueError, EOFError, RuntimeError, OSError, zlib.error) as error:
         raise GrapeOpsError(f"The array {name!r} of {file} cannot be read: {error or type(error).__name__}") from None
 

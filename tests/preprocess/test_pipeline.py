@@ -13,6 +13,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.flat_field import read_fields
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.screen.cell_table import collect_cells
+from grape_ops.screen.quality import Tally
 from grape_ops.screen.screen import Screen
 
 
@@ -248,8 +249,23 @@ def test_a_mended_tile_is_taken_up_again(screen, tmp_path):
 
 
 def test_everything_dropped_is_an_error(screen, tmp_path):
-    with pytest.raises(GrapeOpsError, match="No cell is left to crop"):
+    with pytest.raises(GrapeOpsError, match="No cell is left to crop") as told:
         preprocess(screen, tmp_path / "store", settings(crop_size=300, on_problem="drop"))
+    assert "cells too close to the edge of their tile (preprocess.edge)" in str(told.value)
+    assert "A smaller preprocess.crop_size" in str(told.value)
+
+
+def test_everything_dropped_says_what_is_behind_it_and_what_went_before(screen, tmp_path):
+    cells = screen.cells.assign(y=-1000.0)
+    before = Tally("cells without a gene or a guide", 3, "dropped")
+    astray = replace(screen, cells=cells, quality=(before,))
+    with pytest.raises(GrapeOpsError, match="No cell is left to crop") as told:
+        preprocess(astray, tmp_path / "store", settings(on_problem="drop", most_lost=1))
+    lines = str(told.value).splitlines()
+    assert f"  {len(cells):,} cells outside their tile (preprocess.on_problem)" in lines
+    assert any("cells outside their tile, for example (-1000, " in line for line in lines)
+    assert "  3 cells without a gene or a guide" in lines
+    assert "crop_size" not in str(told.value)
 
 
 def test_a_finished_store_is_left_alone_or_replaced_on_demand(screen, tmp_path):

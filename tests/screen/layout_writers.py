@@ -95,7 +95,8 @@ def write_funk2022(root: Path, screen: Plain) -> None:
             apart = plate != "P1" and stain != "DAPI-GFP"
             folder = "A594-AF750" if apart else "DAPI-GFP-A594-AF750"
             stack = z_stack(image, rng)
-            imagej = {"imagej": True, "metadata": {"axes": "ZCYX"}} if stack.ndim == 4 and well == "A1" else {}
+            axes = "ZCYX" if stack.ndim == 4 else "CYX"  # the lab's software calls the planes of one stain channels
+            imagej = {"imagej": True, "metadata": {"axes": axes}} if well == "A1" else {}
             write_tiff(images / folder / f"20X_{folder}_{well}_{stain}_Site-{tile}.tif", stack, **imagej)
     table = screen.cells.rename(columns={"gene_symbol": "gene_symbol_0", "y": "cell_i", "x": "cell_j"})
     table = table.rename(columns={"sgRNA": "sgRNA_0"}).astype({"tile": int})

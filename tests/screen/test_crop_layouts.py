@@ -269,3 +269,82 @@ def test_layout_table_tells_what_does_not_fit_in_crops(tmp_path: Path, size: int
     settings = PreprocessSettings(crop_size=size, workers=1, on_problem="stop")
     with pytest.raises(GrapeOpsError, match=message):
         preprocess(open_screen(tmp_path, PLAIN), tmp_path / "store", settings)
+
+
+def test_ready_crops_in_an_absent_zarr_chunk_are_left_out(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    write_zarr(tmp_path, drawn, cut_crops(drawn))
+    (tmp_path / "crops.zarr/c/1/3/0/0").unlink()  # one channel of the cells 7 to 13
+    report = preprocess(open_screen(tmp_path, PLAIN), tmp_path / "store", SETTINGS)
+    assert report.cells_dropped == {"crop missing or unreadable": 7}
+    assert "in a chunk that is absent" in str(report.quality["problems"])
+
+
+def test_crops_that_nobody_wrote_into_an_h5sc_file_are_left_out(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    crops = cut_crops(drawn)
+    write_h5sc(tmp_path, drawn, crops)
+    with h5py.File(tmp_path / "cells.h5sc", "a") as file:
+        images = file["obsm/single_cell_images"][:]
+        del file["obsm/single_cell_images"]
+        options = {"shape": images.shape, "chunks": (8, *images.shape[1:]), "dtype": images.dtype}
+        file.create_dataset("obsm/single_cell_images", **options)[:56] = images[:56]
+    report = preprocess(open_screen(tmp_path, PLAIN), tmp_path / "store", SETTINGS)
+    assert report.cells_dropped == {"crop missing or unreadable": 8}
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_rows_beyond_the_crops_are_named(tmp_path: Path, shift: int) -> None:
+    drawn = draw_screen()
+    crops = cut_crops(drawn)
+    np.save(tmp_path / "crops.npy", crops)
+    rows = np.arange(len(crops)) + shift
+    drawn.cells.assign(row=rows).to_csv(tmp_path / "cells.csv", index=False)
+    describe(tmp_path, cells="cells.csv", crops="crops.npy", crops_row="row")
+    with pytest.raises(GrapeOpsError, match=f"rows from {rows.min()} to {rows.max()}.*numbered from 0 to 63"):
+        open_screen(tmp_path, PLAIN)
+
+
+def group_of_arrays(root: Path, screen: Plain, crops: np.ndarray) -> None:
+    group = zarr.create_group(root / "crops.zarr")
+    group.create_array("images", data=crops)
+    group.create_array("cell_id", data=np.arange(len(crops)))
+
+
+@pytest.mark.parametrize(
+    ("write", "column"), [(write_npz, "sgRNA"), (write_h5sc, "sgRNA"), (group_of_arrays, "cell_id")]
+)
+def test_crops_that_name_other_cells_than_the_rows_of_the_table_are_refused(tmp_path, write, column) -> None:
+    drawn = draw_screen()
+    crops = cut_crops(drawn)
+    write(tmp_path, drawn, crops)
+    file = next(path.name for path in tmp_path.iterdir())
+    array = "images" if file.startswith("crops") else ""
+    table = drawn.cells.assign(cell_id=[f"{n:03d}" for n in range(len(crops))], unrelated="x")
+    table.to_csv(tmp_path / "table.csv", index=False)
+    describe(tmp_path, cells="table.csv", crops=file, crops_array=array)
+    assert not any(tally.setting.startswith("crops_row") for tally in open_screen(tmp_path, PLAIN).quality)
+    order = np.random.default_rng(0).permutation(len(table))
+    table.iloc[order].to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(GrapeOpsError, match=f"{file} do not name the same cells.*crops_row"):
+        open_screen(tmp_path, PLAIN)
+    table.iloc[order].assign(row=order).to_csv(tmp_path / "table.csv", index=False)
+    describe(tmp_path, cells="table.csv", crops=file, crops_array=array, crops_row="row")
+    assert open_screen(tmp_path, PLAIN).cells["crop"].tolist() == order.tolist()
+
+
+def test_a_match_by_order_that_nothing_confirms_is_told(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    np.save(tmp_path / "crops.npy", cut_crops(drawn))
+    drawn.cells.to_csv(tmp_path / "cells.csv", index=False)
+    told = [tally for tally in open_screen(tmp_path, PLAIN).quality if tally.setting == "crops_row in screen.yaml"]
+    assert [(tally.count, tally.fate) for tally in told] == [(len(drawn.cells), "noted")]
+
+
+def test_a_table_beside_an_lmdb_store_must_name_its_keys(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    write_lmdb(tmp_path, drawn, cut_crops(drawn))
+    drawn.cells.to_csv(tmp_path / "table.csv", index=False)
+    describe(tmp_path, cells="table.csv", crops="cells.lmdb")
+    with pytest.raises(GrapeOpsError, match="needs a column 'crop' with the keys"):
+        open_screen(tmp_path, PLAIN)

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import tifffile
@@ -110,6 +111,28 @@ def test_inspect_says_how_channels_get_names(tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "crops.zarr", data=cut_crops(drawn))
     drawn.cells.to_parquet(tmp_path / "cells.parquet")
     assert "Name them in screen.yaml" in "".join(inspect_screen(tmp_path, PLAIN).doubts)
+
+
+@pytest.mark.parametrize("crops", [False, True])
+def test_inspect_names_channels_that_show_nothing(tmp_path: Path, crops: bool) -> None:
+    drawn = draw_screen()
+    for (_, well, _), image in drawn.tiles.items():
+        image[1] = 0 if well == "A1" else image[1]
+        image[3] = 65535
+    write = write_crops if crops else write_table
+    write(tmp_path, drawn)
+    doubts = [doubt for doubt in inspect_screen(tmp_path, PLAIN).doubts if "shows nothing" in doubt]
+    first, second = ("channel1", "channel3") if crops else ("gammaH2AX", "actin")
+    assert len(doubts) == 2 and all("(screen.channels)" in doubt for doubt in doubts)
+    assert doubts[0].startswith(f"{first} shows nothing around control cells of 1 of 2 sampled wells (constant at 0), ")
+    assert doubts[1].startswith(
+        f"{second} shows nothing around control cells of 2 of 2 sampled wells (constant at 65535)"
+    )
+
+
+def write_crops(root: Path, drawn: Plain) -> None:
+    np.save(root / "crops.npy", cut_crops(drawn))
+    drawn.cells.to_parquet(root / "cells.parquet")
 
 
 def test_inspect_counts_cells_outside_their_tiles(tmp_path: Path) -> None:

@@ -141,6 +141,35 @@ def test_stated_axes_win_or_are_told(tmp_path: Path, kind: str) -> None:
         read_crop(tmp_path / "a.tif", "a.tif")
 
 
+def imagej(channels: int, slices: int) -> str:
+    return f"ImageJ=1.49v\nimages={channels * slices}\nchannels={channels}\nslices={slices}\nhyperstack=true\n"
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
+@pytest.mark.parametrize(
+    ("of", "planes", "stated"),
+    [(1, STACK[:, 0], (3, 1)), (2, STACK[:, :2], (4, 3)), (1, STACK[:, 0], (4, 3)), (2, STACK[:, :2], (2, 2))],
+    ids=["planes called channels", "a whole acquisition", "a whole acquisition, one stain", "fewer than there are"],
+)
+def test_files_that_are_named_by_their_stain_are_read_whatever_imagej_calls_the_planes(
+    tmp_path, options, of, planes, stated
+) -> None:
+    """As in the screen of Funk et al., whose stains lie in files of their own; other files are refused."""
+    pages = planes.reshape(-1, *SHAPE)
+    described = {"photometric": "minisblack", "metadata": None, "description": imagej(*stated)}
+    tifffile.imwrite(tmp_path / "a.tif", pages, **described, **options)
+    layout = tuple(Plane(f"c{n}", index=n, of=of) for n in range(of))
+    of_stain = TiffTiles(tmp_path, layout, stacked=True, by_name=True)
+    expected = planes.reshape(3, of, *SHAPE).max(0)
+    np.testing.assert_array_equal(of_stain(pd.Series({PATH: "a.tif"})), expected)
+    held = "it states 3 channels, 1 z plane" if stated == (3, 1) else f"states .* planes .* and holds {len(pages)}"
+    with pytest.raises(GrapeOpsError, match=held):
+        tile(tmp_path, "a.tif", of, stacked=True)
+    if stated != (3, 1):
+        with pytest.raises(GrapeOpsError, match=held):
+            read_crop(tmp_path / "a.tif", "a.tif")
+
+
 def test_unstated_axes_are_told_by_their_lengths(tmp_path: Path) -> None:
     for stack in (STACK, STACK.swapaxes(0, 1)):
         tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")

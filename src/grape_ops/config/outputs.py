@@ -79,6 +79,12 @@ class ExportSettings(Settings):
     barcodes: int = Field(4, ge=1, le=10, description="Guides of a perturbation with example crops.")
     crops: int = Field(5, ge=1, le=30, description="Example crops of a guide.")
     reference_cells: Positive = Field(2000, description="At most this many control cells are used to test features.")
+    images: bool = Field(
+        False, description="Copy plate images of the tiles with cells from the screen into an OPS standard submission."
+    )
+    screen: Path | None = Field(
+        None, description="The screen that the store was cut from, for images; else what lies under its name beside it."
+    )
     experimental_metadata: Path | None = Field(None, description="Your experimental_metadata.yaml; else a template.")
     collection_metadata: Path | None = Field(None, description="Your collection_metadata.yaml; the title if unset.")
     masks: bool = Field(True, description="In .h5sc: masks of nucleus and cell before the channels, as scPortrait has.")

@@ -3,6 +3,7 @@
     OUT/collection_metadata.yaml
     OUT/{title}/metadata/{experimental_metadata.yaml, perturbation_library.csv, feature_definitions.csv}
     OUT/{title}/cell_data.parquet
+    OUT/{title}/{title}.zarr on wish, of several plates {plate}.zarr each
     OUT/{title}/visualizations/gene_map/{aggregated_data.h5ad, examples.zarr}
 
 Letters: P perturbations, K features.
@@ -28,6 +29,7 @@ from grape_ops.export.gene_map import number_clusters, read_gene_map
 from grape_ops.export.standard_cells import describe_cells
 from grape_ops.export.standard_examples import write_examples
 from grape_ops.export.standard_features import Measured, feature_definitions, measure_perturbations
+from grape_ops.export.standard_images import find_plate_images, write_plate_images
 from grape_ops.export.standard_library import PERTURBATION, describe_guides
 from grape_ops.schema import IS_CONTROL
 from grape_ops.train.run import open_run
@@ -56,6 +58,7 @@ def write_standard(run_path: Path, out: Path, settings: Config) -> None:
         raise GrapeOpsError(f"The OPS standard is written for a map of genes; {run_path} maps guides.")
     guides = describe_guides(store, settings.export)
     cells = describe_cells(store, guides, settings.export)
+    images = find_plate_images(store, cells, settings) if settings.export.images else None
     adata = read_gene_map(run_path)
     if "X_umap" not in adata.obsm:
         raise GrapeOpsError(_no_umap(len(adata)))
@@ -84,6 +87,8 @@ def write_standard(run_path: Path, out: Path, settings: Config) -> None:
         cells.to_parquet(experiment / "cell_data.parquet", index=False)
         write_anndata(aggregated, shown / "aggregated_data.h5ad")
         write_examples(store, cells, settings.export, run.config.seed, shown / "examples.zarr")
+        if images:
+            write_plate_images(images, experiment)
         (experiment / "metadata" / "experimental_metadata.yaml").write_text(texts.experiment, encoding="utf-8")
         (draft / "collection_metadata.yaml").write_text(texts.collection, encoding="utf-8")
 

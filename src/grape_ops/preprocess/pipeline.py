@@ -159,7 +159,7 @@ def _make(
     selector = Selector(screen, settings, tables.places, measurement.shapes)
     choice = selector.choose(problems)
     problems.settle()
-    check_not_empty(choice.kept, tables.n_cells, choice.dropped)
+    check_not_empty(choice.kept, tables.n_cells, choice.dropped, problems, screen)
     lost = choice.dropped.total() - choice.dropped["too close to the tile's edge"]
     problems.check_keeps_inputs(lost, tables.n_cells, settings.most_lost)
 

@@ -1,7 +1,7 @@
 """What is wrong with a screen, reported all at once, and the quality table of its store: what was kept or left out."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from grape_ops.cells.store import PIXEL_TYPES
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import counted
 from grape_ops.schema import QUALITY_TABLE
+from grape_ops.screen.dead_channels import SATURATED
 from grape_ops.screen.quality import Tally, as_records, as_tsv
 from grape_ops.screen.screen import Screen
 
@@ -73,14 +74,15 @@ class Problems:
         return [asdict(problem) | {"examples": list(problem.examples)} for problem in self.found]
 
 
-SATURATED = 0.95  # mean of a channel, as a share of the brightest value
+EDGE = "too close to the tile's edge"
 # Reason a cell is left out while it is cropped -> what to call such cells, and the setting that decides.
 _REASONS = {
     "no gene symbol": ("cells without a gene symbol", "preprocess.on_problem"),
     "tile missing or unreadable": ("cells whose tile is missing or unreadable", "preprocess.on_problem"),
     "crop missing or unreadable": ("cells whose crop is missing or unreadable", "preprocess.on_problem"),
     "outside its tile": ("cells outside their tile", "preprocess.on_problem"),
-    "too close to the tile's edge": ("cells too close to the edge of their tile", "preprocess.edge"),
+    "on zarr chunks that are absent": ("cells on zarr chunks that are absent", "preprocess.on_problem"),
+    EDGE: ("cells too close to the edge of their tile", "preprocess.edge"),
     "batch without controls": ("cells of batches without controls", "preprocess.on_problem"),
 }
 
@@ -137,15 +139,26 @@ def quality_records(
     return as_records([*screen.cells.quality, *cells, *causes, *warn_dead_channels(dead)])
 
 
-def check_not_empty(kept: int, of: int, dropped: Mapping[str, int]) -> None:
-    """Stop if no cell is left, and say what took them and which settings decide."""
-    if not kept:
-        tallies = [Tally(*named(reason, count)) for reason, count in dropped.items()]
-        lines = [f"  {counted(tally.count, tally.what)} ({tally.setting})" for tally in tallies]
-        raise GrapeOpsError(
-            f"No cell is left to crop; of {counted(of, 'cells')}:\n" + "\n".join(lines) + "\nA smaller "
-            "preprocess.crop_size, or preprocess.edge=reflect, keeps more cells at the edge."
-        )
+def check_not_empty(kept: int, of: int, dropped: Mapping[str, int], problems: Problems, screen: Screen) -> None:
+    """Stop if no cell is left, and say what took them, before and here, and which settings decide."""
+    if kept:
+        return
+    lines = [f"No cell is left to crop; of {counted(of, 'cells')}:"]
+    lines += _in_lines(Tally(*named(reason, count)) for reason, count in dropped.items())
+    if problems.found:
+        lines += ["What is behind it:"]
+        lines += [
+            f"  {counted(problem.count, problem.what)}, for example {problem.examples[0]}" for problem in problems.found
+        ]
+    if before := [tally for tally in screen.cells.quality if tally.fate == "dropped"]:
+        lines += ["Left out before, when the tables were read:", *_in_lines(before)]
+    if EDGE in dropped:
+        lines += ["A smaller preprocess.crop_size, or preprocess.edge=reflect, keeps more cells at the edge."]
+    raise GrapeOpsError("\n".join(lines))
+
+
+def _in_lines(tallies: Iterable[Tally]) -> list[str]:
+    return [f"  {counted(tally.count, tally.what)}" + f" ({tally.setting})" * bool(tally.setting) for tally in tallies]
 
 
 def named(reason: str, count: int) -> tuple[str, int, Any, str]:

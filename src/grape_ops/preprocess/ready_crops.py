@@ -88,7 +88,7 @@ def store_ready_crops(
         problems = Problems(settings.on_problem)
         choice = wells.choose(problems)
         problems.settle()
-        check_not_empty(choice.kept, n_cells, choice.dropped)
+        check_not_empty(choice.kept, n_cells, choice.dropped, problems, screen)
         problems.check_keeps_inputs(n_cells - choice.kept, n_cells, settings.most_lost)
         records = wells.finish(workers, choice)
     quality = choice.quality() | {"problems": problems.listed()}

@@ -18,7 +18,11 @@ from grape_ops.preprocess.groups import TilePlaces, batch_of_cells
 from grape_ops.preprocess.measurement import LARGEST_TILE, WINDOW
 from grape_ops.preprocess.quality_table import Problems
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
+from grape_ops.screen.absent_chunks import AbsentChunks
 from grape_ops.screen.screen import Screen
+from grape_ops.screen.zarr_tiles import ZarrTiles
+
+ABSENT_CHUNKS = "on zarr chunks that are absent"
 
 
 @dataclass
@@ -103,25 +107,29 @@ class Selector:
     ----------
     screen, settings, places : the screen, and what finds its tiles.
     shapes : (T, 2) height and width of each tile, 0 if it could not be read.
+    absent : chunks that are absent of tiles that were looked at.
     """
 
     screen: Screen
     settings: PreprocessSettings
     places: TilePlaces
     shapes: np.ndarray
+    absent: dict[int, AbsentChunks | None] = field(default_factory=dict)
 
     def choose(self, problems: Problems) -> Choice:
         """Count what will be kept; notes cells outside their tile and batches without controls as problems."""
-        choice, astray = Choice(), []
+        choice, astray, on_absent = Choice(), list[str](), list[str]()
         for place, cells in self.screen.cells:
             _, batch, reason = self._judge(place, cells)
             astray += name_places(cells[reason == "outside its tile"])
+            on_absent += name_places(cells[reason == ABSENT_CHUNKS])
             choice.dropped.update(reason[reason != ""].tolist())
             kept = reason == ""
             choice.count(cells, batch, kept)
             if kept.any():
                 choice.wells.add(place)
         problems.add("cells outside their tile", astray)
+        problems.add(f"cells {ABSENT_CHUNKS}", on_absent)
         choice.leave_out_bare(problems)
         return choice
 
@@ -152,7 +160,22 @@ class Selector:
         if self.settings.edge == "drop":
             margin = self.settings.edge_margin
             leave_out(near_edge(y, x, height, width, self.settings.crop_size, margin), "too close to the tile's edge")
+        if isinstance(self.screen.read_tile, ZarrTiles):
+            leave_out(self._on_absent_chunks(self.screen.read_tile, tile, y, x, reason == ""), ABSENT_CHUNKS)
         return tile, batch, reason
+
+    def _on_absent_chunks(
+        self, read_tile: ZarrTiles, tile: np.ndarray, y: np.ndarray, x: np.ndarray, left: np.ndarray
+    ) -> np.ndarray:
+        """Tell which of the cells that are left would be cropped from chunks that are absent: (N,) bool."""
+        size, found = self.settings.crop_size, np.zeros(len(tile), bool)
+        for number in np.unique(tile[left]).tolist():
+            if number not in self.absent:
+                self.absent[number] = read_tile.absent(self.screen.tiles.iloc[number])
+            own = np.flatnonzero(left & (tile == number))
+            if (absent := self.absent[number]) is not None:
+                found[own] = absent.touched(np.stack([corner(y[own], size), corner(x[own], size)], axis=1), size)
+        return found
 
     def _arranged(self, cells: pd.DataFrame, tile: np.ndarray, batch: np.ndarray, shard: str) -> Well:
         size = self.settings.crop_size

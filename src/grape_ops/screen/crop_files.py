@@ -1,15 +1,15 @@
-"""Crops that other software has cut: one file per cell, one large array, an h5sc file, or an LMDB store.
+"""Crops that other software has cut: one file per cell, one large array, or an h5sc file.
 
 Each reader takes rows of the cell table, whose column ``crop`` says where the crop lies: a path, a row of the
-array, or a key. Legend: N cells, C channels, S size of a crop.
+array. Legend: N cells, C channels, S size of a crop.
 """
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,13 @@ import zarr
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.absent_chunks import absent_chunks, stored_chunks
 from grape_ops.screen.cell_table import CellTable
+from grape_ops.screen.declared_size import OBJECTS, check_declared, check_npz, load_npy, shape_in_npz
 from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
 from grape_ops.screen.tiff import DAMAGED, read_tiff_crop
 
 CROP = "crop"
-LMDB_FIELDS = ("gene_symbol", "sgRNA", "plate", "well", "tile", "index")  # of a key, joined by ";"
 
 
 def crop_screen(
@@ -84,7 +85,7 @@ def read_crop(file: Path, name: str) -> np.ndarray:
     if file.suffix != ".npy":
         return read_tiff_crop(file, f"The crop {name}")
     try:
-        crop = np.load(file, allow_pickle=False)
+        crop = load_npy(file, f"The crop {name}")
     except DAMAGED as error:
         raise GrapeOpsError(f"The crop {name} cannot be read: {_why(error)}") from None
     return crop[None] if crop.ndim == 2 else crop
@@ -129,12 +130,28 @@ class ArrayCrops:
         rows = cells[CROP].to_numpy(np.int64)
         ordered, back = np.unique(rows, return_inverse=True)
         array = open_array(self.file, self.name)
+        self._check_chunks(array, ordered)
         try:
             # One stretch of rows is read at a time: far-apart rows would be slow in chunked files.
             crops = np.concatenate([array[first : last + 1] for first, last in _unbroken(ordered)])
-        except (OSError, ValueError, LookupError, RuntimeError) as error:
+        except DAMAGED as error:
             raise GrapeOpsError(f"The crops of {self.file} cannot be read: {_why(error)}") from None
         return crops[back][:, list(self.channels)]
+
+    def _check_chunks(self, array: Any, rows: np.ndarray) -> None:
+        if getattr(array, "chunks", None):  # zarr, or HDF5
+            sides = stored_chunks(array)
+            numbers = [range(-(-length // side)) for length, side in zip(array.shape, sides, strict=True)]
+            of_rows, of_channels = (
+                sorted({n // side for n in some})
+                for some, side in zip((rows.tolist(), self.channels), sides, strict=False)
+            )
+            absent = absent_chunks(array, [of_rows, of_channels, *numbers[2:]]).any(axis=(1, 2, 3))
+            if absent.any():
+                lost = rows[np.isin(rows // sides[0], np.array(of_rows)[absent])]
+                raise GrapeOpsError(
+                    f"The crop {lost[0]} of {self.file} lies in a chunk that is absent, and would be read as black."
+                )
 
 
 def _unbroken(rows: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -158,12 +175,14 @@ def open_array(file: Path, name: str) -> Any:
         array = _open(file, name)
     except KeyError:
         raise GrapeOpsError(f"{file} has no array {name!r}; name another as crops_array in screen.yaml.") from None
-    except (OSError, ValueError, TypeError) as error:
+    except (*DAMAGED, BadZipFile) as error:
         raise GrapeOpsError(f"{file} cannot be read: {_why(error)}") from None
     if len(array.shape) != 4:
         raise GrapeOpsError(
             f"{file} holds an array of the shape {array.shape}, where (cells, channels, height, width) is wanted."
         )
+    once = max([int(np.prod(part, dtype=object)) for part in (array.shape[1:], getattr(array, "chunks", None) or ())])
+    check_declared(once * array.dtype.itemsize, None, f"A crop of {file}")
     if array.shape[1] == array.shape[2] != array.shape[3]:
         raise GrapeOpsError(
             f"{file} holds an array of the shape {array.shape}, which looks like (cells, height, width, channels); "
@@ -191,7 +210,7 @@ def _open(file: Path, name: str) -> Any:
     if isinstance(loaded, np.ndarray):
         return loaded
     if not name:
-        name = _only(file, [key for key in loaded.files if npz_array(file, loaded, key).ndim == 4])
+        name = _only(file, [key for key in loaded.files if len(shape_in_npz(file, key)) == 4])
     return npz_array(file, loaded, name)
 
 
@@ -202,9 +221,12 @@ def npz_array(file: Path, loaded: Any, name: str) -> np.ndarray:
     ------
     GrapeOpsError : it is damaged, or holds Python objects.
     """
+    if name not in loaded.files:
+        raise KeyError(name)
     try:
+        check_npz(file, name)
         return loaded[name]
-    except ValueError as error:
+    except (*DAMAGED, BadZipFile) as error:
         raise GrapeOpsError(f"The array {name!r} of {file} cannot be read: {_why(error)}") from None
 
 
@@ -212,7 +234,7 @@ def _why(error: Exception) -> str:
     """Say why numbers cannot be read; of objects, which numpy refuses for safety's sake, how they become readable."""
     words = str(error) or type(error).__name__
     if "allow_pickle" in words or "Python objects" in words:
-        return "it holds Python objects. Save labels as text (labels.astype(str)), and crops as one array of numbers."
+        return OBJECTS
     return words
 
 
@@ -223,67 +245,6 @@ def _only(file: Path, names: list[str]) -> str:
             "name one as crops_array in screen.yaml."
         )
     return names[0]
-
-
-@dataclass(frozen=True)
-class LmdbCrops:
-    """The authors' crop store: float32 of (C, S, S) under the key gene;guide;plate;well;tile;index."""
-
-    file: Path
-    channels: tuple[int, ...]
-    of: int
-
-    def __call__(self, cells: pd.DataFrame) -> np.ndarray:
-        """Read crops: -> (N, C, S, S) float32.
-
-        Raises
-        ------
-        GrapeOpsError : a key is missing, or a value is not of C squares.
-        """
-        crops = []
-        with _environment(self.file).begin() as transaction:
-            for key in cells[CROP]:
-                value = transaction.get(str(key).encode())
-                if value is None:
-                    raise GrapeOpsError(f"{self.file} has no crop {key}.")
-                crops.append(self._unpacked(value, str(key)))
-        return np.stack(crops)[:, list(self.channels)]
-
-    def _unpacked(self, value: bytes, key: str) -> np.ndarray:
-        if value[:6] == b"\x93NUMPY":
-            return np.load(io.BytesIO(value), allow_pickle=False)
-        pixels = np.frombuffer(value, np.float32)
-        size = round((len(pixels) / self.of) ** 0.5)
-        if self.of * size * size != len(pixels):
-            raise GrapeOpsError(f"The crop {key} has {len(pixels)} values, which are no {self.of} squares.")
-        return pixels.reshape(self.of, size, size)
-
-
-def lmdb_table(file: Path) -> pd.DataFrame:
-    """Read the cells of an LMDB store from its keys: one row per cell, and the key as ``crop``."""
-    rows = []
-    with _environment(file).begin() as transaction:
-        for key in transaction.cursor().iternext(keys=True, values=False):
-            parts = key.decode().split(";")
-            if len(parts) == len(LMDB_FIELDS):
-                rows.append((*parts, key.decode()))
-    if not rows:
-        raise GrapeOpsError(f"{file} has no keys of the form {';'.join(LMDB_FIELDS)}.")
-    return pd.DataFrame(rows, columns=[*LMDB_FIELDS, CROP])
-
-
-@lru_cache(maxsize=2)
-def _environment(file: Path) -> Any:
-    try:
-        import lmdb
-    except ImportError:
-        raise GrapeOpsError(
-            'Reading an LMDB crop store needs the package lmdb: pip install "grape-ops[lmdb]".'
-        ) from None
-    try:
-        return lmdb.open(str(file), readonly=True, lock=False, subdir=file.is_dir())
-    except lmdb.Error as error:
-        raise GrapeOpsError(f"{file} is no LMDB store, or it is damaged: {error}") from None
 
 
 def h5sc_channels(file: Path) -> tuple[list[str], list[int]]:

@@ -62,7 +62,7 @@ def read_funk2022(root: Path, settings: ScreenSettings, table_folder: Path | Non
         channels=channels,
         cells=table,
         tiles=_list_tiles(found, table.distinct(TILE_KEY)),
-        read_tile=TiffTiles(root, planes, stacked=True, mend="the layout funk2022 fixes them"),
+        read_tile=TiffTiles(root, planes, stacked=True, mend="the layout funk2022 fixes them", by_name=True),
     )
 
 

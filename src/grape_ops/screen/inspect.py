@@ -19,6 +19,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import counted, note, progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_rules import ghost_guides
+from grape_ops.screen.dead_channels import doubts_of_channels
 from grape_ops.screen.layouts import LAYOUTS, open_screen, recognise_layout
 from grape_ops.screen.quality import Tally, doubts_of_columns
 from grape_ops.screen.screen import Screen, TileHeader, known_pixel_size, tile_header
@@ -101,7 +102,7 @@ def _names(counts: Counter[str]) -> str:
 
 
 def inspect_screen(root: Path, settings: ScreenSettings, batch_columns: Sequence[str] = (PLATE, WELL)) -> Inspection:
-    """Inspect a screen: the whole cell table and the headers of tiles, no pixels.
+    """Inspect a screen: the whole cell table, the headers of tiles, and pixels around a few control cells.
 
     Parameters
     ----------
@@ -124,6 +125,7 @@ def inspect_screen(root: Path, settings: ScreenSettings, batch_columns: Sequence
             with_controls |= set(names[cells[IS_CONTROL].to_numpy(bool)])
         if screen.read_crops is not None:
             found.size = _crop_size(screen, found)
+        dead = doubts_of_channels(screen)
     found.plates, found.wells = len({plate for plate, _ in screen.cells.wells}), len(screen.cells.wells)
     bare = sorted(batches - with_controls)
     if bare:
@@ -136,7 +138,7 @@ def inspect_screen(root: Path, settings: ScreenSettings, batch_columns: Sequence
             f"{counted(astray, 'cells outside their tile')}: are y and x the right columns (screen.columns), in "
             "tile pixels?"
         )
-    found.doubts += _doubts(found, settings)
+    found.doubts += [*dead, *_doubts(found, settings)]
     return found
 
 

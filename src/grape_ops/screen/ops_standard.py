@@ -5,9 +5,10 @@ Fields are ``{aggregation}.zarr/{row}/{column}/{field}`` (OME-NGFF 0.5 HCS, T C 
 published wells that were stitched have one field, and their cells lie in the pixels of the well.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,22 +16,23 @@ import pandas as pd
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL, X, Y
+from grape_ops.screen.cell_values import numbers_of
 from grape_ops.screen.columns import WELL_PARTS
 from grape_ops.screen.guide_library import read_library
 from grape_ops.screen.layout import Layout, visible
+from grape_ops.screen.quality import Tally
 from grape_ops.screen.screen import Screen, chosen_channels
+from grape_ops.screen.stitched_wells import BOX, GLOBAL, Well, judge_frames, same_field
+from grape_ops.screen.table_files import read_stretches
 from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
 from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, open_image, scales_of_floats
 
 CELL_DATA, LIBRARY = "cell_data.parquet", "metadata/perturbation_library.csv"
-GLOBAL = ("global_y", "global_x")
-BOX = "bounding_box"
 _SAMPLED_IMAGES = 8
 _GROUPS = ("zarr.json", ".zgroup")  # of zarr v3, and of v2, which some still write
 
-Well = tuple[str, str, str]  # plate, row, column; a zarr that is alone names no plate
-Fields = dict[Well, dict[str, Path]]  # folder of the image of each field
+Fields = dict[Well, dict[str, Path]]  # folder of the image of each field; a zarr that is alone names no plate
 
 
 def _aggregations(root: Path) -> list[Path]:
@@ -61,12 +63,14 @@ def read_ops_standard(root: Path, settings: ScreenSettings, table_folder: Path |
         [home / CELL_DATA],
         settings,
         settings.columns,
-        _ToFields({place: tuple(own) for place, own in fields.items()}),
+        _ToFields.of(fields, home / CELL_DATA),
         adds=(TILE,),
         needs=(*WELL_PARTS, *GLOBAL, BOX),
         library=read_library(library, settings) if library.is_file() and not settings.library else None,
     )
     table = reader.read(table_folder)
+    named = table.distinct([*TILE_KEY, *WELL_PARTS])
+    table = replace(table, quality=(*table.quality, *_check_plates(fields, named)))
     images = [image for own in fields.values() for image in own.values()]
     names = tuple(channel_names(images[0]) or channel_names(images[0].parents[2]) or _numbered(images[0]))
     channels = chosen_channels(names, settings)
@@ -76,7 +80,7 @@ def read_ops_standard(root: Path, settings: ScreenSettings, table_folder: Path |
         root=home,
         channels=channels,
         cells=table,
-        tiles=_list_tiles(home, fields, table.distinct([*TILE_KEY, *WELL_PARTS])),
+        tiles=_list_tiles(home, fields, named),
         read_tile=ZarrTiles(home, indices, scales_of_floats(samples, indices, settings.float_max)),
     )
 
@@ -110,52 +114,71 @@ def _find_fields(home: Path) -> Fields:
 
 def _place(fields: Collection[Well], plate: str, row: str, column: str) -> Well:
     """Name a well as the zarr does; a single zarr names no plates."""
-    key = (plate, row.upper(), str(int(float(column))) if column else "")
+    number = re.fullmatch(r"0*(\d+)(\.0*)?", column)
+    key = (plate, row.upper(), number[1] if number else column)
     return key if key in fields else ("", *key[1:])
+
+
+def _wells_of(table: pd.DataFrame, fields: Collection[Well], file: Path) -> pd.Series:
+    """Name each cell's well as the zarr does."""
+    if lacking := [name for name in (PLATE, *WELL_PARTS, Y, X) if name not in table]:
+        raise GrapeOpsError(f"{file} lacks the standard's columns {', '.join(lacking)}.")
+    names = [table[name].astype(str) for name in (PLATE, *WELL_PARTS)]
+    places = pd.Series(list(zip(*names, strict=True)), index=table.index)
+    return places.map({place: _place(fields, *place) for place in set(places)})
 
 
 @dataclass(frozen=True)
 class _ToFields:
-    """Puts cells of stitched wells into their one field, in its pixels, whatever tile they once were of."""
+    """Puts cells of merged wells into their one field, in its pixels, whatever tile they once were of.
+
+    Attributes
+    ----------
+    fields : names of the fields of each well.
+    in_global : of each well with one field, whether its global centres are in the field's pixels.
+    """
 
     fields: dict[Well, tuple[str, ...]]
+    in_global: dict[Well, bool]
+
+    @classmethod
+    def of(cls, fields: Fields, file: Path) -> "_ToFields":
+        """Look the table over for the centres that are meant."""
+        names = {place: tuple(own) for place, own in fields.items()}
+        columns = {PLATE, *WELL_PARTS, TILE, Y, X, *GLOBAL, BOX}
+        stretches = ((table, _wells_of(table, fields, file)) for table in read_stretches(file, columns))
+        return cls(names, judge_frames(stretches, names))
 
     def __call__(self, table: pd.DataFrame, file: Path) -> pd.DataFrame:
-        if not {PLATE, *WELL_PARTS} <= set(table):
-            raise GrapeOpsError(f"{file} lacks the standard's columns {PLATE}, {', '.join(WELL_PARTS)}.")
-        wells = [table[name].astype(str) for name in (PLATE, *WELL_PARTS)]
-        places = pd.Series(list(zip(*wells, strict=True)), index=table.index)
-        fields = places.map({place: self.fields.get(_place(self.fields, *place), ()) for place in set(places)})
-        only = fields.map(lambda names: names[0] if len(names) == 1 else "")
+        wells = _wells_of(table, self.fields, file)
+        only = wells.map({well: names[0] for well, names in self.fields.items() if len(names) == 1}).fillna("")
         tile = table[TILE].astype(str) if TILE in table else pd.Series("", index=table.index)
-        stitched = (only != "") & ~pd.Series(list(map(_same_field, tile, only)), index=table.index, dtype=bool)
-        y, x = _stitched_centres(table[stitched])
-        centres = {axis: table[axis].astype(float) for axis in (Y, X)}
-        table = table.assign(**{TILE: tile.where(~stitched, only)}, **centres)
-        table.loc[stitched, Y], table.loc[stitched, X] = y, x
-        return table
+        named_so = pd.Series(list(map(same_field, tile, only)), index=table.index, dtype=bool)
+        moved = wells.map(self.in_global).eq(True)
+        centres = {
+            ours: numbers_of(table[ours], file).where(~moved, numbers_of(table[theirs], file))
+            for ours, theirs in zip((Y, X), GLOBAL if moved.any() else (Y, X), strict=True)
+        }
+        return table.assign(**{TILE: tile.where((only == "") | named_so, only)}, **centres)
 
 
-def _same_field(tile: str, field: str) -> bool:
-    return tile == field or (tile.isdigit() and field.isdigit() and int(tile) == int(field))
-
-
-def _stitched_centres(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Choose the centres that are in the pixels of the well: (y, x), or (global_y, global_x) where those are.
-
-    The bounding box is in the pixels of the image, so the centres that lie nearer to its middle are the ones.
-    """
-    y, x = table[Y].astype(float), table[X].astype(float)
-    if not set(GLOBAL) <= set(table) or table.empty:
-        return y, x
-    other_y, other_x = (table[name].astype(float) for name in GLOBAL)
-    if BOX in table:
-        box = table[BOX].astype(str).str.extractall(r"(-?\d+\.?\d*)")[0].unstack().astype(float)
-        if box.shape[1] == 4:
-            middle = (box[0] + box[2]) / 2
-            near, far = (middle - y).abs().median(), (middle - other_y).abs().median()
-            return (other_y, other_x) if far < near else (y, x)
-    return other_y, other_x
+def _check_plates(fields: Fields, named: pd.DataFrame) -> list[Tally]:
+    """Refuse wells of two plates that would be cut from the same images; a zarr belongs to one plate."""
+    plates: dict[Well, set[str]] = defaultdict(set)
+    for place in named[[PLATE, *WELL_PARTS]].drop_duplicates().astype(str).itertuples(index=False):
+        plates[_place(fields, *place)].add(place[0])
+    for well, sharing in plates.items():
+        if len(sharing) > 1 and well in fields:
+            image = next(iter(fields[well].values()))
+            zarr = next(folder.name for folder in image.parents if folder.suffix == ".zarr")
+            raise GrapeOpsError(
+                f"The plates {', '.join(sorted(sharing))} of {CELL_DATA} would share the images of well "
+                f"{well[1]}{well[2]} in {zarr}; a zarr belongs to one plate. Lay a zarr named by its plate beside "
+                f"{CELL_DATA} for each, or leave the cells of the other plates out of the table."
+            )
+    nameless = {plate for well, sharing in plates.items() if not well[0] and well in fields for plate in sharing}
+    doubtful = len(nameless) if len(nameless) > 1 else 0
+    return [Tally("plates whose wells lie in one zarr that names no plate", doubtful, "noted")] if doubtful else []
 
 
 def _list_tiles(home: Path, fields: Fields, named: pd.DataFrame) -> pd.DataFrame:
@@ -165,7 +188,7 @@ def _list_tiles(home: Path, fields: Fields, named: pd.DataFrame) -> pd.DataFrame
         plate, well, row, column = map(str, place)
         images = fields.get(_place(fields, plate, row, column), {})
         # A table may call field 007 tile 7.
-        names = {field: next((tile for tile in own if _same_field(tile, field)), field) for field in images}
+        names = {field: next((tile for tile in own if same_field(tile, field)), field) for field in images}
         rows |= {(plate, well, names[field]): image.relative_to(home).as_posix() for field, image in images.items()}
         for tile in own:
             rows.setdefault((plate, well, tile), f"{home.name}.zarr/{row}/{column}/{tile}")

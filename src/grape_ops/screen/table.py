@@ -14,7 +14,7 @@ one table, needs no ``screen.yaml``.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,16 @@ from grape_ops.screen.crop_files import (
     CROP,
     ArrayCrops,
     FileCrops,
-    LmdbCrops,
     count_channels,
     crop_screen,
     h5sc_channels,
-    lmdb_table,
     npz_array,
     open_array,
 )
+from grape_ops.screen.crop_rows import CropRows, labels_of_crops
 from grape_ops.screen.layout import Layout, visible
+from grape_ops.screen.lmdb_crops import LmdbCrops, lmdb_table
+from grape_ops.screen.quality import Tally
 from grape_ops.screen.screen import CropReader, Screen, chosen_channels
 from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tiff import TiffTiles, planes_of_pattern
@@ -166,6 +167,10 @@ def _read_crops(description: Description, settings: ScreenSettings, table_folder
     table = reader.read(table_folder)
     _check_rows(place, table, description)
     names, read_crops = _crop_reader(description, table.beginning(CROP), settings)
+    matched_by_order = isinstance(place, CropRows) and place.column is None and not place.compared
+    if matched_by_order and description.get("cells"):
+        tally = Tally("cells matched with crops by their order alone", len(table), "noted", "crops_row in screen.yaml")
+        table = replace(table, quality=(*table.quality, tally))
     return crop_screen(root, names, table, settings, read_crops)
 
 
@@ -185,27 +190,17 @@ def _place(description: Description) -> tuple[Callable[[pd.DataFrame, Path], pd.
         return fill, pattern.fields
     if _is_lmdb(description.root / crops):
 
-        def join(table: pd.DataFrame, _: Path) -> pd.DataFrame:
+        def join(table: pd.DataFrame, file: Path) -> pd.DataFrame:
+            if CROP not in table:
+                raise GrapeOpsError(f"{file} needs a column {CROP!r} with the keys of {crops}, or no `cells` be named.")
             return table  # its keys are the crops' names
 
         return join, ()
-    return _Rows(row_column), (row_column,) if row_column else ()
-
-
-@dataclass
-class _Rows:
-    """Numbers the rows of a table, over all of its stretches, or takes the numbers from a column."""
-
-    column: str | None
-    count: int = 0
-
-    def __call__(self, table: pd.DataFrame, file: Path) -> pd.DataFrame:
-        if self.column is not None:
-            if self.column not in table:
-                raise GrapeOpsError(f"crops_row in {SCREEN_FILE} names {self.column!r}, which {file} lacks.")
-            return table.assign(**{CROP: pd.to_numeric(table[self.column]).astype(np.int64)})
-        first, self.count = self.count, self.count + len(table)
-        return table.assign(**{CROP: np.arange(first, self.count)})
+    rows, file = CropRows(row_column), description.root / crops
+    if description.get("cells"):
+        count = open_array(file, description.get("crops_array") or "").shape[0]
+        rows = CropRows(row_column, crops=file, labels=labels_of_crops(file, count))
+    return rows, (*([row_column] if row_column else []), *rows.labels)
 
 
 def _check_rows(place: object, table: CellTable, description: Description) -> None:
@@ -217,14 +212,20 @@ def _check_rows(place: object, table: CellTable, description: Description) -> No
             f"{counted(different, 'different crops')} for {counted(len(table), 'cells')} by {source!r}: "
             "cells cannot share one. Is it the right column? Without crops_row, crops are taken in the table's order."
         )
-    if isinstance(place, _Rows) and place.column is None:
-        file = description.root / description.get("crops")
-        crops = open_array(file, description.get("crops_array") or "").shape[0]
-        if crops != place.count:
-            raise GrapeOpsError(
-                f"{file} has {crops} crops, and the cell table {place.count} rows; name the column that gives each "
-                f"cell's row as crops_row in {SCREEN_FILE}."
-            )
+    if not isinstance(place, CropRows):
+        return
+    file = description.root / description.get("crops")
+    crops = open_array(file, description.get("crops_array") or "").shape[0]
+    if place.span[0] < 0 or place.span[1] >= crops:
+        raise GrapeOpsError(
+            f"{place.column!r}, which crops_row in {SCREEN_FILE} names, gives rows from {place.span[0]} to "
+            f"{place.span[1]}; the crops of {file} are numbered from 0 to {crops - 1}."
+        )
+    if place.column is None and crops != place.count:
+        raise GrapeOpsError(
+            f"{file} has {crops} crops, and the cell table {place.count} rows; name the column that gives each "
+            f"cell's row as crops_row in {SCREEN_FILE}."
+        )
 
 
 def _is_lmdb(path: Path) -> bool:

@@ -17,7 +17,14 @@ _PARQUET = (".parquet", ".pq")
 _H5AD = (".h5ad", ".h5sc")
 ROWS_AT_ONCE = 1 << 14
 
-_UNREADABLE = (pd.errors.ParserError, pd.errors.EmptyDataError, pa.ArrowException, UnicodeDecodeError, OSError)
+_UNREADABLE = (
+    pd.errors.ParserError,
+    pd.errors.EmptyDataError,
+    pa.ArrowException,
+    UnicodeDecodeError,
+    OSError,
+    MemoryError,
+)
 
 
 def column_names(path: Path) -> list[str]:
@@ -62,7 +69,7 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
             yield table if columns is None else table[[name for name in table if name in columns]]
         else:
             # All text at first: a tile "007" is no 7, and "NA" may be somebody's gene.
-            stretches = pd.read_csv(
+            with pd.read_csv(
                 path,
                 sep=_SEPARATORS[ending],
                 dtype=str,
@@ -70,10 +77,10 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
                 usecols=None if columns is None else lambda name: name in columns,
                 chunksize=ROWS_AT_ONCE,
                 index_col=False,
-            )
-            for stretch in stretches:
-                _check_line_breaks(stretch, path)
-                yield stretch
+            ) as stretches:
+                for stretch in stretches:
+                    _check_line_breaks(stretch, path)
+                    yield stretch
     except _UNREADABLE as error:
         raise _cannot_be_read(path, error) from None
 
@@ -121,6 +128,8 @@ def _obs(path: Path) -> pd.DataFrame:
             if "obs" not in file:
                 raise GrapeOpsError(f"{path} is no AnnData file: it has no table of cells (obs).")
             table = read_elem(file["obs"])
+    except MemoryError:
+        raise GrapeOpsError(f"The table of cells (obs) of {path} declares more than memory can hold.") from None
     except OSError:
         raise GrapeOpsError(f"{path} is no AnnData file (HDF5), or it is damaged.") from None
     named = table.index.name not in (None, "_index", "index") and table.index.name not in table

@@ -17,6 +17,7 @@ import pandas as pd
 import tifffile
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.declared_size import check_packed
 from grape_ops.screen.pixel_size import tiff_pixel_size
 from grape_ops.screen.screen import TileHeader, Window
 from grape_ops.screen.tiff_planes import Planes, open_tiff, read_planes
@@ -35,6 +36,7 @@ DAMAGED = (
     RuntimeError,
     ArithmeticError,
     AssertionError,
+    MemoryError,
     TypeError,
     struct.error,
     zlib.error,
@@ -101,12 +103,14 @@ class TiffTiles:
     planes : where each channel lies.
     stacked : whether a file may hold Z planes of each of its channels, of which the maximum is taken.
     mend : what a user should set if the number of channels is wrong.
+    by_name : whether files' names tell their channels, as the stains of a layout; see ``read_planes``.
     """
 
     root: Path
     planes: tuple[Plane, ...]
     stacked: bool = False
     mend: str = "`channels` in screen.yaml names them"
+    by_name: bool = False
 
     def __call__(self, tile: pd.Series) -> np.ndarray:
         """Read a whole tile: -> (C, H, W) unsigned integers.
@@ -175,11 +179,11 @@ class TiffTiles:
         if not full.is_file():
             raise GrapeOpsError(f"There is no tile {path}.")
         with _opened(full, path, "The tile ") as file:
-            series, planes = read_planes(file, path)
+            series, planes = read_planes(file, path, self.by_name)
             names = ", ".join(plane.channel for plane in self.planes)
             wanted = f"({of}, height, width)" if of > 1 else "(height, width)"
             wanted = f", where {wanted} is wanted for the channels {names}; {self.mend}"
-            numbers = _numbers(series, planes, of, self.stacked, path, wanted)
+            numbers = _numbers(series, planes, of, self.stacked, path, wanted, self.by_name)
             if series.dtype.kind != "u" or series.dtype.itemsize > 2:
                 raise GrapeOpsError(f"{path} holds {series.dtype} pixels; raw tiles are uint8 or uint16.")
             yield _Picture(file, series, numbers)
@@ -199,16 +203,28 @@ def _opened(full: Path, path: str, what: str = "") -> Iterator[tifffile.TiffFile
         with open_tiff(full) as file:
             if _is_cut_off(file):
                 raise GrapeOpsError(f"{what}{path} cannot be read: it is cut off.")
+            first = file.pages.first
+            packed = first.compression != 1 or first.bitspersample % 8 != 0
+            for page in file.pages:
+                if 0 in page.databytecounts:
+                    raise GrapeOpsError(f"{what}{path} cannot be read: parts of its pixels are absent.")
+                check_packed(page.nbytes, sum(page.databytecounts), packed, f"{what}{path}")
             yield file
     except DAMAGED as error:
         raise GrapeOpsError(f"{what}{path} cannot be read: {error or type(error).__name__}") from None
 
 
 def _numbers(
-    series: tifffile.TiffPageSeries, planes: Planes, of: int | None, stacked: bool, path: str, wanted: str
+    series: tifffile.TiffPageSeries,
+    planes: Planes,
+    of: int | None,
+    stacked: bool,
+    path: str,
+    wanted: str,
+    by_name: bool = False,
 ) -> np.ndarray:
     """Number the planes of each channel, if the file's shape and what it states fit: (C, Z)."""
-    numbers = planes.of_channels(of, stacked) if series.axes[-2:] == "YX" else None
+    numbers = planes.of_channels(of, stacked, by_name) if series.axes[-2:] == "YX" else None
     if numbers is None:
         said = f" (it states {planes.said})" if planes.said else ""
         wanted = wanted or ", where (channels, height, width) is wanted"

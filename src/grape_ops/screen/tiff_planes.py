@@ -27,23 +27,28 @@ class Planes:
     places : (P, 3) place along C, Z and T of each plane if the file states it, else None.
     shape : lengths of the axes before height and width; of unstated ones those longer than 1 count.
     said : the file's statement in words, "" if it makes none.
+    by_imagej : whether ImageJ's metadata state it, which some software writes with every plane called a channel.
     """
 
     places: np.ndarray | None
     shape: tuple[int, ...]
     said: str = ""
+    by_imagej: bool = False
 
-    def of_channels(self, of: int | None, stacked: bool) -> np.ndarray | None:
+    def of_channels(self, of: int | None, stacked: bool, by_name: bool = False) -> np.ndarray | None:
         """Number the planes of each channel: (C, Z); None if what is wanted contradicts the file.
 
         Parameters
         ----------
         of : channels that the file is to hold; None takes what the file says.
         stacked : whether there may be several z planes, of which the maximum is to be taken.
+        by_name : whether the file's name tells its channels, so that planes that ImageJ calls channels may be z.
         """
         if self.places is None:
             return self._by_count(of, stacked)
         channels, stack, times = (np.unique(axis) for axis in self.places.T)
+        if by_name and self.by_imagej and of == len(stack) == len(times) == 1:
+            return self._by_count(of, stacked)
         fits = len(times) == 1 and (stacked or len(stack) == 1) and of in (None, len(channels))
         if not fits or len(channels) * len(stack) != len(self.places):
             return None
@@ -70,13 +75,21 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
     return tifffile.TiffFile(path, is_ome=False, is_mmstack=False, is_ndtiff=False)
 
 
-def read_planes(file: tifffile.TiffFile, name: str) -> tuple[tifffile.TiffPageSeries, Planes]:
+def read_planes(file: tifffile.TiffFile, name: str, by_name: bool = False) -> tuple[tifffile.TiffPageSeries, Planes]:
     """Return the one picture of a file, and what the file says of its planes.
+
+    Parameters
+    ----------
+    by_name : whether the file's name tells its channels; then ImageJ's metadata may state a whole acquisition.
 
     Raises
     ------
     GrapeOpsError : it holds several pictures, or states other planes than it holds.
     """
+    if contradiction := _imagej_contradiction(file):
+        if not by_name or len(file.pages) == 1:
+            raise GrapeOpsError(f"{name} {contradiction}.")
+        file.is_imagej = False  # type: ignore[attr-defined]  # one of its flags, which it makes of its tags
     series = file.series[0]
     beside = [other for other in file.series[1:] if not other.keyframe.is_reduced]
     if beside:
@@ -92,6 +105,20 @@ def read_planes(file: tifffile.TiffFile, name: str) -> tuple[tifffile.TiffPageSe
     return series, _of_axes(series)
 
 
+def _imagej_contradiction(file: tifffile.TiffFile) -> str:
+    """Say what ImageJ's metadata state if the file holds another number of planes; "" if it does not."""
+    stated, page = file.imagej_metadata or {}, file.pages.first
+    sizes = [int(stated.get(axis, 1)) for axis in ("channels", "slices", "frames")]
+    planes = int(np.prod(sizes))
+    if page.samplesperpixel > 1 or planes == 1 or file.pages.first.is_ome:
+        return ""
+    held = len(file.pages)
+    if held == 1 and page.is_final and page.dataoffsets[0] + planes * page.nbytes <= file.filehandle.size:
+        return ""  # one page stands for planes that lie behind one another
+    said = f"{sizes[0]} channels x {sizes[1]} z planes x {sizes[2]} time points"
+    return "" if held == planes else f"states {planes} planes ({said}) in its ImageJ metadata, and holds {held}"
+
+
 def _of_axes(series: tifffile.TiffPageSeries) -> Planes:
     """Take the axes that ImageJ or tifffile wrote; the samples of a pixel, one plane each, are channels."""
     leading, axes = tuple(series.shape[:-2]), series.axes[:-2]
@@ -104,7 +131,7 @@ def _of_axes(series: tifffile.TiffPageSeries) -> Planes:
     places = np.zeros((numbers.shape[1], len(_AXES)), int)
     for letter in known:
         places[:, _AXES.index(letter)] = numbers[axes.index(letter)]
-    return Planes(places, leading, _in_words(places))
+    return Planes(places, leading, _in_words(places), series.kind == "imagej")
 
 
 def _of_ome(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, name: str) -> Planes:

@@ -15,14 +15,26 @@ import zarr
 from zarr.errors import GroupNotFoundError, NodeNotFoundError
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.absent_chunks import AbsentChunks, absent_in_image
+from grape_ops.screen.declared_size import check_declared
 from grape_ops.screen.pixel_size import zarr_pixel_size
 from grape_ops.screen.screen import TileHeader, Window
 from grape_ops.screen.tile_pattern import PATH
 
 _AXES = {2: "yx", 3: "cyx", 4: "czyx", 5: "tczyx"}
+LARGEST_IMAGE = 1 << 40  # pixels; a stitched well has 1 << 34
 COUNTS = 65535  # floats become whole numbers up to this
 ROUNDABLE = 1024  # of images that are as bright as this, rounding leaves less than their noise
-_DAMAGED = (OSError, ValueError, LookupError, RuntimeError, TypeError, NodeNotFoundError, GroupNotFoundError)
+_DAMAGED = (
+    OSError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    MemoryError,
+    NodeNotFoundError,
+    GroupNotFoundError,
+)
 _SAMPLE = 256  # pixels of the side of a sampled window
 
 
@@ -82,12 +94,21 @@ class ZarrTiles:
         except _DAMAGED as error:
             raise GrapeOpsError(f"The tile {tile[PATH]} cannot be read: {error or type(error).__name__}") from None
 
+    def absent(self, tile: pd.Series) -> AbsentChunks | None:
+        """Find the chunks of our channels that are absent; None if all are there."""
+        return absent_in_image(*self._open(tile), self.channels)
+
     def _open(self, tile: pd.Series) -> tuple[Any, str]:
         path = str(tile[PATH])
         if not (self.root / path).exists():
             raise GrapeOpsError(f"There is no tile {path}.")
         array, axes = open_image(self.root / path, path)
         present = array.shape[axes.index("c")] if "c" in axes else 1
+        check_declared(
+            int(np.prod(array.chunks, dtype=object)) * array.dtype.itemsize, None, f"A chunk of the tile {path}"
+        )
+        if array.shape[axes.index("y")] * array.shape[axes.index("x")] > LARGEST_IMAGE:
+            raise GrapeOpsError(f"The tile {path} declares {array.shape} pixels, more than any image has.")
         if max(self.channels) >= present:
             raise GrapeOpsError(
                 f"The tile {path} has {present} channels, where the screen's metadata name {max(self.channels) + 1}."

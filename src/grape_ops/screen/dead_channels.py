@@ -1,0 +1,79 @@
+"""Channels that show nothing around control cells, seen in a sample of a screen before it is cut.
+
+``preprocess`` looks at all control cells of a batch; here it is one window or a few crops of some wells.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from grape_ops.errors import GrapeOpsError
+from grape_ops.schema import IS_CONTROL, X, Y
+from grape_ops.screen.screen import Screen, Window, read_window, tile_header
+from grape_ops.screen.tile_pattern import TILE_KEY
+
+SATURATED = 0.95  # mean of a channel, as a share of the brightest value
+_WELLS, _CROPS, _SIDE = 12, 8, 256
+
+
+def doubts_of_channels(screen: Screen) -> list[str]:
+    """Name the channels that are constant or saturated in some wells, and how many of the sampled ones."""
+    found: dict[str, dict[str, list[str]]] = {}
+    sampled = 0
+    for well, pixels in _samples(screen):
+        sampled += 1
+        top = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1.0
+        level = 1 if pixels.dtype.kind in "ui" else 1 / 65535
+        for name, own in zip(screen.channels, pixels, strict=True):
+            low, high, mean = float(own.min()), float(own.max()), float(own.mean(dtype=float))
+            if high - low <= level:
+                found.setdefault(name, {}).setdefault(f"constant at {low:g}", []).append(well)
+            elif SATURATED * top < mean <= top:
+                found.setdefault(name, {}).setdefault("saturated", []).append(well)
+    return [
+        f"{name} shows nothing around control cells of {len(wells)} of {sampled} sampled wells ({why}), for example "
+        f"{wells[0]}. Crops are standardised by control cells: check the images, or leave the channel out "
+        "(screen.channels)."
+        for name, reasons in found.items()
+        for why, wells in reasons.items()
+    ]
+
+
+def _samples(screen: Screen) -> Iterator[tuple[str, np.ndarray]]:
+    """Read some pixels of some wells: name of the well, and (C, n, ...)."""
+    wells = screen.cells.wells
+    for place in wells[:: -(-len(wells) // _WELLS)] if wells else []:
+        cells = screen.cells.of(*place)
+        controls = cells[cells[IS_CONTROL]]
+        if controls.empty:
+            continue
+        try:
+            pixels = (
+                _crops(screen, controls) if screen.read_crops else _window(screen, controls.iloc[len(controls) // 2])
+            )
+        except GrapeOpsError:
+            continue  # what cannot be read is told elsewhere
+        if pixels is not None and pixels.size:
+            yield " ".join(place), pixels
+
+
+def _crops(screen: Screen, controls: pd.DataFrame) -> np.ndarray:
+    assert screen.read_crops is not None
+    return screen.read_crops(controls.iloc[:: -(-len(controls) // _CROPS)]).swapaxes(0, 1)
+
+
+def _window(screen: Screen, cell: pd.Series) -> np.ndarray | None:
+    """Read the surroundings of a cell: (C, h, w); None if its tile is not listed."""
+    listed = screen.tiles[(screen.tiles[TILE_KEY] == cell[TILE_KEY].tolist()).all(axis=1)]
+    if listed.empty:
+        return None
+    header = tile_header(screen.read_tile, listed.iloc[0])
+    spans = []
+    for centre, length in ((cell[Y], header.height), (cell[X], header.width)):
+        if not 0 <= centre < length:
+            return None
+        first = min(max(int(centre) - _SIDE // 2, 0), max(length - _SIDE, 0))
+        spans.append((first, min(_SIDE, length - first)))
+    (top, height), (left, width) = spans
+    return read_window(screen.read_tile, listed.iloc[0], Window(top, left, height, width))

@@ -1,0 +1,80 @@
+"""Crops in an LMDB store, under keys that say whose they are. Legend: N cells, C channels, S size of a crop."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.crop_files import CROP
+from grape_ops.screen.declared_size import load_npy
+from grape_ops.screen.tiff import DAMAGED
+
+LMDB_FIELDS = ("gene_symbol", "sgRNA", "plate", "well", "tile", "index")  # of a key, joined by ";"
+
+
+@dataclass(frozen=True)
+class LmdbCrops:
+    """The authors' crop store: float32 of (C, S, S) under the key gene;guide;plate;well;tile;index."""
+
+    file: Path
+    channels: tuple[int, ...]
+    of: int
+
+    def __call__(self, cells: pd.DataFrame) -> np.ndarray:
+        """Read crops: -> (N, C, S, S) float32.
+
+        Raises
+        ------
+        GrapeOpsError : a key is missing, or a value is not of C squares.
+        """
+        crops = []
+        with _environment(self.file).begin() as transaction:
+            for key in cells[CROP]:
+                value = transaction.get(str(key).encode())
+                if value is None:
+                    raise GrapeOpsError(f"{self.file} has no crop {key}.")
+                crops.append(self._unpacked(value, str(key)))
+        return np.stack(crops)[:, list(self.channels)]
+
+    def _unpacked(self, value: bytes, key: str) -> np.ndarray:
+        if value[:6] == b"\x93NUMPY":
+            try:
+                return load_npy(value, f"The crop {key}")
+            except DAMAGED as error:
+                raise GrapeOpsError(f"The crop {key} cannot be read: {error or type(error).__name__}") from None
+        pixels = np.frombuffer(value, np.float32)
+        size = round((len(pixels) / self.of) ** 0.5)
+        if self.of * size * size != len(pixels):
+            raise GrapeOpsError(f"The crop {key} has {len(pixels)} values, which are no {self.of} squares.")
+        return pixels.reshape(self.of, size, size)
+
+
+def lmdb_table(file: Path) -> pd.DataFrame:
+    """Read the cells of an LMDB store from its keys: one row per cell, and the key as ``crop``."""
+    rows = []
+    with _environment(file).begin() as transaction:
+        for key in transaction.cursor().iternext(keys=True, values=False):
+            parts = key.decode().split(";")
+            if len(parts) == len(LMDB_FIELDS):
+                rows.append((*parts, key.decode()))
+    if not rows:
+        raise GrapeOpsError(f"{file} has no keys of the form {';'.join(LMDB_FIELDS)}.")
+    return pd.DataFrame(rows, columns=[*LMDB_FIELDS, CROP])
+
+
+@lru_cache(maxsize=2)
+def _environment(file: Path) -> Any:
+    try:
+        import lmdb
+    except ImportError:
+        raise GrapeOpsError(
+            'Reading an LMDB crop store needs the package lmdb: pip install "grape-ops[lmdb]".'
+        ) from None
+    try:
+        return lmdb.open(str(file), readonly=True, lock=False, subdir=file.is_dir())
+    except lmdb.Error as error:
+        raise GrapeOpsError(f"{file} is no LMDB store, or it is damaged: {error}") from None

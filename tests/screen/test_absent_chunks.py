@@ -1,0 +1,59 @@
+"""Absent chunks of zarr arrays are no black pixels of a cell, and do no harm where no cell is."""
+
+from pathlib import Path
+
+import numpy as np
+import zarr
+from layout_writers import CROP, draw_screen, write_ops_standard
+
+from grape_ops.cells.store import CropStore
+from grape_ops.config import FlatFieldSettings, PreprocessSettings, ScreenSettings
+from grape_ops.preprocess.pipeline import preprocess
+from grape_ops.screen.absent_chunks import absent_in_image
+from grape_ops.screen.layouts import open_screen
+
+SETTINGS = PreprocessSettings(crop_size=CROP, workers=1, flat_field=FlatFieldSettings(enabled=False))
+
+
+def test_cells_on_an_absent_chunk_are_left_out_and_the_others_keep_their_crops(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    write_ops_standard(tmp_path / "screen", drawn)
+    preprocess(open_screen(tmp_path / "screen", ScreenSettings()), tmp_path / "whole", SETTINGS)
+    lost = tmp_path / "screen/screen_1/screen_1.zarr/A/1/3/0/c/0/0/0/0/1"  # right half of the upper 64 rows
+    lost.unlink()
+    report = preprocess(open_screen(tmp_path / "screen", ScreenSettings()), tmp_path / "store", SETTINGS)
+    cells = drawn.cells[(drawn.cells.well == "A1") & (drawn.cells.tile == "3")]
+    first = np.floor(cells[["y", "x"]].to_numpy() + 0.5).astype(int) - CROP // 2
+    touched = (first[:, 0] < 64) & (first[:, 1] + CROP > 64)
+    assert 0 < touched.sum() < len(cells)
+    assert report.cells_dropped == {"on zarr chunks that are absent": touched.sum()} and report.exit_code == 3
+    assert "cells on zarr chunks that are absent" in (tmp_path / "store/quality.tsv").read_text()
+    store, whole = CropStore.open(tmp_path / "store"), CropStore.open(tmp_path / "whole")
+    kept = whole.cells.merge(cells[touched], on=["well", "tile", "y", "x"], how="left", indicator=True)["_merge"]
+    rows = np.flatnonzero(kept == "left_only")
+    other = np.flatnonzero((store.cells.well == "A2").to_numpy())  # of another group of percentiles
+    np.testing.assert_array_equal(store.cells[["tile", "y", "x"]], whole.cells.iloc[rows][["tile", "y", "x"]])
+    np.testing.assert_array_equal(store.read(other), whole.read(rows[other]))
+
+
+def test_absent_chunks_that_no_cell_touches_do_no_harm(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    write_ops_standard(tmp_path / "screen", drawn)
+    image = zarr.open_group(tmp_path / "screen/screen_1/screen_1.zarr/A/1/9", mode="w", zarr_format=3)
+    image.create_array("0", shape=(1, 4, 1, 128, 128), chunks=(1, 1, 1, 64, 64), dtype="uint16")  # blank: no chunks
+    report = preprocess(open_screen(tmp_path / "screen", ScreenSettings()), tmp_path / "store", SETTINGS)
+    assert report.cells_kept == len(drawn.cells) and not report.quality["problems"]
+
+
+def test_what_a_shard_leaves_out_is_empty_and_only_its_file_can_be_absent(tmp_path: Path) -> None:
+    options = {"shape": (64, 96), "chunks": (16, 16), "shards": (32, 32), "dtype": "uint16"}
+    array = zarr.create_array(tmp_path / "image.zarr", **options)
+    array[:32, :] = 1
+    array[40:50, 70:80] = 1
+    found = absent_in_image(zarr.open_array(tmp_path / "image.zarr", mode="r"), "yx", (0,))
+    assert found is not None and found.side == (32, 32)
+    assert found.absent.tolist() == [[False, False, False], [True, True, False]]
+    corners = np.array([[0, 0], [17, 0], [16, 0], [33, 56], [33, 64], [-5, -5], [60, 90]])
+    assert found.touched(corners, 16).tolist() == [False, True, False, True, False, False, False]
+    array[:] = 1
+    assert absent_in_image(array, "yx", (0,)) is None

@@ -215,12 +215,14 @@ def _limits() -> Iterator[None]:
 def _build(name: str, folder: Path, answer: Connection) -> None:
     _quiet(folder.parent)
     folder.mkdir(parents=True)
-    files = READERS[name].build(folder)
-    (folder / "files").write_text("\n".join(files))
-    copy = folder.with_name(f"{folder.name} valid")
-    shutil.copytree(folder, copy)
-    with contextlib.redirect_stderr(io.StringIO()):
+    try:
+        files = READERS[name].build(folder)
+        (folder / "files").write_text("\n".join(files))
+        copy = folder.with_name(f"{folder.name}-valid")
+        shutil.copytree(folder, copy)
         answer.send(digest(READERS[name].read(copy)))
+    except Exception:  # a mistake in this benchmark
+        answer.send(traceback.format_exc())
 
 
 def build_templates(names: list[str], root: Path) -> dict[str, Any]:
@@ -231,11 +233,10 @@ def build_templates(names: list[str], root: Path) -> dict[str, Any]:
         process = _FORK.Process(target=_build, args=(name, root / f"{place:02d}", there))
         process.start()
         there.close()
-        try:
-            found[name] = here.recv()
-        except EOFError:
-            raise SystemExit(f"The valid input of {name!r} cannot be built or read; see above.") from None
+        found[name] = here.recv()
         process.join()
+        if isinstance(found[name], str):
+            raise SystemExit(f"The valid input of {name!r} cannot be built or read: {found[name]}")
     return found
 
 

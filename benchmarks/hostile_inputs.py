@@ -145,8 +145,11 @@ def _zarr(version: int, **options: Any) -> Reader:
     def build(folder: Path) -> Files:
         home = folder / "screen"
         (home / "metadata").mkdir(parents=True)
-        cells = cells_table().rename(columns={GUIDE: "barcode_0", GENE: "gene_symbol_0", Y: "y", X: "x"})
-        cells.assign(field="0").to_parquet(home / "cell_data.parquet")
+        cells = cells_table()
+        table = cells[[PLATE, Y, X]].assign(barcode=cells[GUIDE], perturbation_id=cells[GUIDE], tile=0, well_row="A")
+        table.assign(well_col=cells[WELL].str[1:].astype(int)).to_parquet(home / "cell_data.parquet")
+        library = cells[[GENE]].assign(barcode=cells[GUIDE], perturbation_id=cells[GUIDE], gene_id="ENSG00000133703")
+        library.drop_duplicates().to_csv(home / "metadata" / "perturbation_library.csv", index=False)
         for column in ("1", "2"):
             image = home / "phenotyping.zarr" / "A" / column / "0"
             group = zarr.open_group(image, mode="w", zarr_format=version)
@@ -156,7 +159,7 @@ def _zarr(version: int, **options: Any) -> Reader:
             group.attrs.update({"ome": notes} if version == 3 else notes)
             group.create_array("0", data=pixels(1, 2, 1, 48, 64), chunks=(1, 1, 1, 48, 32), **options)
         zarr.open_group(home / "phenotyping.zarr", mode="a", zarr_format=version).attrs["plate"] = {}
-        return [str(path.relative_to(folder)) for path in sorted((home / "phenotyping.zarr/A/1").rglob("*")) if path.is_file()]
+        return _files_in(folder, home / "phenotyping.zarr/A/1")
 
     def read(folder: Path) -> Any:
         screen = open_screen(folder / "screen", ScreenSettings(layout="ops-standard"))
@@ -164,6 +167,10 @@ def _zarr(version: int, **options: Any) -> Reader:
         return {"cells": len(screen.cells), "channels": screen.channels, "pixels": found, "size": screen.pixel_size}
 
     return Reader(build, read)
+
+
+def _files_in(folder: Path, part: Path) -> Files:
+    return [str(path.relative_to(folder)) for path in sorted(part.rglob("*")) if path.is_file()]
 
 
 def _crops(name: str, write: Callable[[np.ndarray, Path], None], *, table: bool = True, **keys: Any) -> Reader:
@@ -176,8 +183,7 @@ def _crops(name: str, write: Callable[[np.ndarray, Path], None], *, table: bool 
             cells_table().to_csv(folder / "cells.csv", index=False)
             description["cells"] = "cells.csv"
         (folder / "screen.yaml").write_text(yaml.safe_dump(description))
-        there = folder / name
-        return [str(path.relative_to(folder)) for path in sorted(there.rglob("*")) if path.is_file()] or [name]
+        return _files_in(folder, folder / name) or [name]
 
     def read(folder: Path) -> Any:
         screen = open_screen(folder, ScreenSettings(layout="table"))

@@ -159,7 +159,11 @@ def _zarr_crafts(version: int) -> dict[str, Craft]:
 
         return craft
 
-    grid = (lambda *shape: {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shape}}}) if version == 3 else (lambda *shape: {"chunks": shape})
+    grid = (
+        (lambda *shape: {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shape}}})
+        if version == 3
+        else (lambda *shape: {"chunks": shape})
+    )
     kind = "data_type" if version == 3 else "dtype"
     return {
         "zarr: size that nothing has": changed(shape=[1, 2, 1, HUGE, HUGE]),

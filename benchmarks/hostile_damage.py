@@ -20,7 +20,17 @@ _VALUES: tuple[Any, ...] = (
     None, True, 0, -1, 2**63, 10**30, 1e308, float("nan"), float("inf"), "", "x", "é\u2028", [], [None], {}, {"x": {}},
     [[[[[]]]]], "../../..", "/", "\x00",
 )  # fmt: skip
-_RAW = (_LONG, "2020-99-99", "[" * 20_000, "{" * 20_000, "1e99999", "*x", "&x [*x]", "!!python/object:os.system {}", ":")
+_RAW = (
+    _LONG,
+    "2020-99-99",
+    "[" * 20_000,
+    "{" * 20_000,
+    "1e99999",
+    "*x",
+    "&x [*x]",
+    "!!python/object:os.system {}",
+    ":",
+)
 
 
 def cut_off(data: bytes, rng: np.random.Generator) -> bytes:

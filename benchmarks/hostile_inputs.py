@@ -5,7 +5,6 @@ whose shape and content can be compared.
 """
 
 import gzip
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,6 @@ from grape_ops.embed import write_embedding
 from grape_ops.evaluate.evaluate_files import evaluate_files, read_map
 from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.scores import read_scores, score_table
-from grape_ops.features.table import store_features
 from grape_ops.groundtruth.aliases import load_aliases
 from grape_ops.groundtruth.truth import load_pairs, load_truth
 from grape_ops.methods.method import Task
@@ -419,13 +417,15 @@ def _profiles(name: str, write: Callable[[pd.DataFrame, Path], None]) -> Reader:
     def build(folder: Path) -> Files:
         make_store(folder / "store")
         table = CropStore.open(folder / "store").cells.drop(columns=[BATCH, SHARD, ROW, IS_CONTROL])
-        numbers = np.random.default_rng(3).normal(size=(len(table), 6))
+        numbers = np.random.default_rng(3).integers(-99, 99, (len(table), 6)) / 8  # which half floats hold too
         write(table.assign(**{f"feature_{i}": numbers[:, i] for i in range(6)}), folder / name)
         return [name]
 
     def read(folder: Path) -> Any:
         given = ["baselines.profiles.match=genes", f"baselines.profiles.table={folder / name}"]
-        found = profile_vectors(Task(CropStore.open(folder / "store"), load_config(overrides=given), 0, folder / "work"))
+        found = profile_vectors(
+            Task(CropStore.open(folder / "store"), load_config(overrides=given), 0, folder / "work")
+        )
         return {"genes": list(found.obs_names), "vectors": found.X, "told": list(found.uns["notes"])}
 
     return Reader(build, read)

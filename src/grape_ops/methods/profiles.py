@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from grape_ops.artifacts.damage import damage_in_words
 from grape_ops.cells.averages import FEWEST_CONTROLS
 from grape_ops.cells.genes import gene_anndata, gene_table
 from grape_ops.cells.store import CropStore
@@ -22,7 +23,6 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.methods.cell_matching import LEAST_FOUND, key_columns, match_rows
 from grape_ops.methods.gene_profiles import Blocks, CellProfiles, gene_profiles, in_words
 from grape_ops.methods.method import NOTES, Method, Task
-from grape_ops.methods.vector_files import DAMAGE
 from grape_ops.schema import CONTROL_LABEL, GENE, PLATE, WELL
 from grape_ops.screen.columns import CANDIDATES, COORDINATES
 from grape_ops.screen.controls import MARKS, find_controls
@@ -217,14 +217,16 @@ def _parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]:
     """Read a table in parts, and say in words what is wrong with a damaged one."""
     if not file.is_file():
         raise GrapeOpsError(f"There is no table of features {file}.")
-    try:
+    with damage_in_words(file, " as a table of features"):
+        empty = True
         for part in _read_parts(file, columns):
             twice = part.columns[part.columns.duplicated()]
             if len(twice):
                 raise ValueError(f"it has the column {twice[0]} more than once")
             yield part
-    except DAMAGE as error:
-        raise GrapeOpsError(f"{file} cannot be read as a table of features: {error}") from None
+            empty = False
+        if empty:
+            raise ValueError("it has no rows")
 
 
 def _read_parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]:

@@ -5,6 +5,7 @@ array, or a key. Legend: N cells, C channels, S size of a crop.
 """
 
 import io
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,13 +16,17 @@ import numpy as np
 import pandas as pd
 import zarr
 
+from grape_ops.artifacts.damage import DAMAGE, check_npy, check_npz, why
+from grape_ops.artifacts.hdf5 import check_hdf5, opened_anndata
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.cell_table import CellTable
 from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
-from grape_ops.screen.tiff import DAMAGED, read_tiff_crop
+from grape_ops.screen.tiff import read_tiff_crop
 
 CROP = "crop"
+# Where a page of an LMDB store's head says what it is, how large a page is, and which page was written last, and when.
+_LMDB_MAGIC, _LMDB_PAGE_SIZE, _LMDB_LAST_PAGE = (16, 0xBEEFC0DE), 40, 136
 LMDB_FIELDS = ("gene_symbol", "sgRNA", "plate", "well", "tile", "index")  # of a key, joined by ";"
 
 
@@ -86,9 +91,10 @@ def read_crop(file: Path, name: str) -> np.ndarray:
     if file.suffix != ".npy":
         return read_tiff_crop(file, f"The crop {name}")
     try:
+        check_npy(file)
         crop = np.load(file, allow_pickle=False)
-    except DAMAGED as error:
-        raise GrapeOpsError(f"The crop {name} cannot be read: {_why(error)}") from None
+    except DAMAGE as error:
+        raise GrapeOpsError(f"The crop {name} cannot be read: {why(error)}") from None
     return crop[None] if crop.ndim == 2 else crop
 
 
@@ -134,8 +140,8 @@ class ArrayCrops:
         try:
             # One stretch of rows is read at a time: far-apart rows would be slow in chunked files.
             crops = np.concatenate([array[first : last + 1] for first, last in _unbroken(ordered)])
-        except (OSError, ValueError, LookupError, RuntimeError) as error:
-            raise GrapeOpsError(f"The crops of {self.file} cannot be read: {_why(error)}") from None
+        except DAMAGE as error:
+            raise GrapeOpsError(f"The crops of {self.file} cannot be read: {why(error)}") from None
         return crops[back][:, list(self.channels)]
 
 
@@ -160,8 +166,8 @@ def open_array(file: Path, name: str) -> Any:
         array = _open(file, name)
     except KeyError:
         raise GrapeOpsError(f"{file} has no array {name!r}; name another as crops_array in screen.yaml.") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise GrapeOpsError(f"{file} cannot be read: {_why(error)}") from None
+    except DAMAGE as error:
+        raise GrapeOpsError(f"{file} cannot be read: {why(error)}") from None
     if len(array.shape) != 4:
         raise GrapeOpsError(
             f"{file} holds an array of the shape {array.shape}, where (cells, channels, height, width) is wanted."
@@ -178,6 +184,7 @@ def _open(file: Path, name: str) -> Any:
     if file.suffix == ".h5sc":
         import h5py
 
+        check_hdf5(file)
         return h5py.File(file)[name or "obsm/single_cell_images"]
     if file.suffix == ".zarr":
         node: Any = zarr.open(str(file), mode="r")
@@ -186,10 +193,10 @@ def _open(file: Path, name: str) -> Any:
             if isinstance(node, zarr.Array)
             else node[name or _only(file, [k for k, a in node.arrays() if a.ndim == 4])]
         )
-    try:
-        loaded = np.load(file, mmap_mode="r", allow_pickle=False)
-    except EOFError:
-        raise GrapeOpsError(f"{file} is empty.") from None
+    if not file.stat().st_size:
+        raise GrapeOpsError(f"{file} is empty.")
+    (check_npz if file.suffix == ".npz" else check_npy)(file)
+    loaded = np.load(file, mmap_mode="r", allow_pickle=False)
     if isinstance(loaded, np.ndarray):
         return loaded
     if not name:
@@ -206,16 +213,8 @@ def npz_array(file: Path, loaded: Any, name: str) -> np.ndarray:
     """
     try:
         return loaded[name]
-    except ValueError as error:
-        raise GrapeOpsError(f"The array {name!r} of {file} cannot be read: {_why(error)}") from None
-
-
-def _why(error: Exception) -> str:
-    """Say why numbers cannot be read; of objects, which numpy refuses for safety's sake, how they become readable."""
-    words = str(error) or type(error).__name__
-    if "allow_pickle" in words or "Python objects" in words:
-        return "it holds Python objects. Save labels as text (labels.astype(str)), and crops as one array of numbers."
-    return words
+    except DAMAGE as error:
+        raise GrapeOpsError(f"The array {name!r} of {file} cannot be read: {why(error)}") from None
 
 
 def _only(file: Path, names: list[str]) -> str:
@@ -266,9 +265,10 @@ def lmdb_table(file: Path) -> pd.DataFrame:
     rows = []
     with _environment(file).begin() as transaction:
         for key in transaction.cursor().iternext(keys=True, values=False):
-            parts = key.decode().split(";")
+            name = key.decode(errors="replace")
+            parts = name.split(";")
             if len(parts) == len(LMDB_FIELDS):
-                rows.append((*parts, key.decode()))
+                rows.append((*parts, name))
     if not rows:
         raise GrapeOpsError(f"{file} has no keys of the form {';'.join(LMDB_FIELDS)}.")
     return pd.DataFrame(rows, columns=[*LMDB_FIELDS, CROP])
@@ -282,23 +282,43 @@ def _environment(file: Path) -> Any:
         raise GrapeOpsError(
             'Reading an LMDB crop store needs the package lmdb: pip install "grape-ops[lmdb]".'
         ) from None
+    _check_pages(file / "data.mdb" if file.is_dir() else file)
     try:
         return lmdb.open(str(file), readonly=True, lock=False, subdir=file.is_dir())
     except lmdb.Error as error:
         raise GrapeOpsError(f"{file} is no LMDB store, or it is damaged: {error}") from None
 
 
+def _check_pages(file: Path) -> None:
+    """Stop at a store that was cut off: touching a page that is not there would kill the process.
+
+    Each of the two first pages says which is the last page in use; the later of their transactions counts.
+    """
+    with file.open("rb") as opened:
+        head = opened.read(1 << 16)
+    try:
+        (size,) = struct.unpack_from("<I", head, _LMDB_PAGE_SIZE)
+        heads = [struct.unpack_from("<I", head, start + _LMDB_MAGIC[0])[0] for start in (0, size)]
+        ends = [struct.unpack_from("<QQ", head, start + _LMDB_LAST_PAGE) for start in (0, size)]
+    except struct.error:
+        heads = []
+    if heads != [_LMDB_MAGIC[1]] * 2:
+        raise GrapeOpsError(f"{file} is no LMDB store, or its head is damaged.")
+    last, _ = max(ends, key=lambda end: end[1])
+    if (last + 1) * size > file.stat().st_size:
+        raise GrapeOpsError(f"{file} is cut off: it is {file.stat().st_size} bytes long, not {(last + 1) * size}.")
+
+
 def h5sc_channels(file: Path) -> tuple[list[str], list[int]]:
     """Read the names of the image channels of an h5sc file, and their places behind the masks."""
-    import h5py
     from anndata.io import read_elem
 
-    with h5py.File(file) as handle:
+    with opened_anndata(file, "crops") as handle:
         var = read_elem(handle["var"]) if "var" in handle else pd.DataFrame()
         if not {"channels", "channel_mapping"} <= set(var):
             uns = read_elem(handle["uns/single_cell_images"]) if "uns/single_cell_images" in handle else {}
             var = pd.DataFrame(
                 {"channels": uns.get("channel_names", []), "channel_mapping": uns.get("channel_mapping", [])}
             )
-    places = [place for place, kind in enumerate(var["channel_mapping"]) if str(kind) != "mask"]
-    return [str(var["channels"].iloc[place]) for place in places], places
+        places = [place for place, kind in enumerate(var["channel_mapping"]) if str(kind) != "mask"]
+        return [str(var["channels"].iloc[place]) for place in places], places

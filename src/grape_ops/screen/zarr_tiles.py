@@ -5,6 +5,7 @@ Legend: C channels, H x W tile.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import pandas as pd
 import zarr
 from zarr.errors import GroupNotFoundError, NodeNotFoundError
 
+from grape_ops.artifacts.damage import DAMAGE
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.pixel_size import zarr_pixel_size
 from grape_ops.screen.screen import TileHeader, Window
@@ -22,7 +24,7 @@ from grape_ops.screen.tile_pattern import PATH
 _AXES = {2: "yx", 3: "cyx", 4: "czyx", 5: "tczyx"}
 COUNTS = 65535  # floats become whole numbers up to this
 ROUNDABLE = 1024  # of images that are as bright as this, rounding leaves less than their noise
-_DAMAGED = (OSError, ValueError, LookupError, RuntimeError, TypeError, NodeNotFoundError, GroupNotFoundError)
+_DAMAGED = (*DAMAGE, NodeNotFoundError, GroupNotFoundError)
 _SAMPLE = 256  # pixels of the side of a sampled window
 
 
@@ -125,16 +127,19 @@ def image_metadata(node: Any) -> dict[str, Any]:
 
 def channel_names(path: Path) -> list[str]:
     """Read the names of an image's channels from its metadata; empty if it tells none."""
-    node: Any = zarr.open(str(path), mode="r")
     metadata: dict[str, Any]
-    for metadata in (image_metadata(node), dict(node.attrs)):
-        omero: Any = metadata.get("omero", {})
-        listed: Any = metadata.get("channels_metadata") or omero.get("channels") or []
-        if isinstance(listed, dict):
-            listed = listed.get("channels_metadata", listed.get("channels", []))
-        names = [channel.get("name") or channel.get("label") for channel in listed]
-        if names and all(names):
-            return [str(name) for name in names]
+    try:
+        node: Any = zarr.open(str(path), mode="r")
+        for metadata in (image_metadata(node), dict(node.attrs)):
+            omero: Any = metadata.get("omero", {})
+            listed: Any = metadata.get("channels_metadata") or omero.get("channels") or []
+            if isinstance(listed, dict):
+                listed = listed.get("channels_metadata", listed.get("channels", []))
+            names = [channel.get("name") or channel.get("label") for channel in listed]
+            if names and all(names):
+                return [str(name) for name in names]
+    except _DAMAGED as error:
+        raise GrapeOpsError(f"The image {path} cannot be read: {error or type(error).__name__}") from None
     return []
 
 
@@ -163,8 +168,9 @@ def scales_of_floats(paths: Iterable[Path], channels: Sequence[int], largest: fl
         array, axes = open_image(path)
         if array.dtype.kind == "f":
             present = array.shape[axes.index("c")] if "c" in axes else 1
-            for found, channel in zip(samples, channels, strict=True):
-                found += [_sampled(array, axes, channel)] if channel < present else []
+            with suppress(*_DAMAGED):  # whoever reads its pixels reports it
+                for found, channel in zip(samples, channels, strict=True):
+                    found += [_sampled(array, axes, channel)] if channel < present else []
     return tuple(_scale(found, largest) for found in samples)
 
 

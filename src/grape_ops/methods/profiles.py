@@ -26,6 +26,7 @@ from grape_ops.methods.method import NOTES, Method, Task
 from grape_ops.schema import CONTROL_LABEL, GENE, PLATE, WELL
 from grape_ops.screen.columns import CANDIDATES, COORDINATES
 from grape_ops.screen.controls import MARKS, find_controls
+from grape_ops.screen.table_files import plain
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -235,7 +236,7 @@ def _read_parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]
         import pyarrow.parquet
 
         for batch in pyarrow.parquet.ParquetFile(file).iter_batches(_ROWS_AT_ONCE, columns=columns):
-            yield batch.to_pandas(ignore_metadata=True)
+            yield plain(pyarrow.Table.from_batches([batch])).to_pandas()
         return
     separator = "\t" if ".tsv" in file.suffixes or ".txt" in file.suffixes else ","
     yield from pd.read_csv(file, sep=separator, usecols=columns, chunksize=_ROWS_AT_ONCE, low_memory=False)

@@ -78,7 +78,8 @@ def _text(path: Path, data: bytes) -> tuple[list[str], np.ndarray]:
     separator = next((mark for mark in ("\t", ",", ";") if mark in last), None)
     rows = [[word.strip().strip('"') for word in line.split(separator)] for line in lines]
     # A line of two numbers is word2vec's, one without numbers is a header; "" and 0, 1, 2, … is pandas' header.
-    if len(rows[0]) != len(rows[-1]) or not _is_vector(rows[0]) or rows[0][0] == "":
+    counts = len(rows[0]) == 2 and _is_vector(["", *rows[0]]) and len(rows[-1]) != 2
+    if counts or rows[0][0] == "" or not any(_is_vector(["", word]) for word in rows[0][1:]):
         rows = rows[1:]
     names, vectors = [], []
     for number, row in enumerate(rows, start=1):

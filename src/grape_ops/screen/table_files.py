@@ -33,7 +33,7 @@ def column_names(path: Path) -> list[str]:
     ending = _ending(path)
     try:
         if ending in _PARQUET:
-            return [name for name in pq.ParquetFile(_parquet_files(path)[0]).schema_arrow.names if _is_column(name)]
+            return [field.name for field in pq.ParquetFile(_parquet_files(path)[0]).schema_arrow if _is_column(field)]
         if ending in _H5AD:
             return list(_obs(path).columns)
         _check_text(path, _SEPARATORS[ending])
@@ -54,14 +54,14 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
         if ending in _PARQUET:
             for file in _parquet_files(path):
                 schema = pq.ParquetFile(file).schema_arrow
-                names = schema.names
-                wanted = [n for n in names if (_is_column(n) if columns is None else n in columns)]
-                _check_columns(schema, wanted)
+                present = [field.name for field in schema if _is_column(field)]
+                wanted = [name for name in present if columns is None or name in columns]
+                _check_once(wanted)
                 # By default whole row groups are fetched ahead, most of the memory such a pass takes.
                 source = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
                 for batch in source.iter_batches(ROWS_AT_ONCE, columns=wanted):
                     # Without pandas' own notes, by which an index would not be a column.
-                    yield _plain(pa.Table.from_batches([batch])).to_pandas()
+                    yield plain(pa.Table.from_batches([batch])).to_pandas()
         elif ending in _H5AD:
             table = _obs(path)
             yield table if columns is None else table[[name for name in table if name in columns]]
@@ -83,20 +83,18 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
         raise _cannot_be_read(path, error) from None
 
 
-def _check_columns(schema: pa.Schema, wanted: list[str]) -> None:
+def _check_once(wanted: list[str]) -> None:
     """Refuse a column that is there twice, since nobody knows which one is meant."""
     twice = [name for name in wanted if wanted.count(name) > 1]
     if twice:
         raise ValueError(f"it has the column {twice[0]!r} more than once")
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    """Leave out what is no value of a cell, such as lists, and turn bytes into text and half floats into floats."""
-    for place, column in reversed(list(enumerate(table.schema))):
+def plain(table: pa.Table) -> pa.Table:
+    """Turn bytes into text and half floats into floats, and leave out pandas' own notes."""
+    for place, column in enumerate(table.schema):
         kind = column.type
-        if pa.types.is_nested(kind):
-            table = table.remove_column(place)
-        elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
             table = table.set_column(place, column.name, table[place].cast(pa.string()))
         elif pa.types.is_float16(kind):
             table = table.set_column(place, column.name, table[place].cast(pa.float32()))
@@ -133,8 +131,9 @@ def _parquet_files(path: Path) -> list[Path]:
     return files
 
 
-def _is_column(name: str) -> bool:
-    return not name.startswith("__index_level_")  # a nameless index that pandas wrote
+def _is_column(field: pa.Field) -> bool:
+    """Whether it has one value per cell, and no lists or the like, and is not a nameless index that pandas wrote."""
+    return not field.name.startswith("__index_level_") and not pa.types.is_nested(field.type)
 
 
 def _obs(path: Path) -> pd.DataFrame:

@@ -159,11 +159,11 @@ def _zarr_crafts(version: int) -> dict[str, Craft]:
 
         return craft
 
-    grid = (
-        (lambda *shape: {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shape}}})
-        if version == 3
-        else (lambda *shape: {"chunks": shape})
-    )
+    def grid(*shape: int) -> dict[str, object]:
+        regular = {"name": "regular", "configuration": {"chunk_shape": shape}}
+        return {"chunk_grid": regular} if version == 3 else {"chunks": shape}
+
+    codec = {"codecs": [{"name": "nope"}]} if version == 3 else {"compressor": {"id": "nope"}}
     kind = "data_type" if version == 3 else "dtype"
     return {
         "zarr: size that nothing has": changed(shape=[1, 2, 1, HUGE, HUGE]),
@@ -174,7 +174,7 @@ def _zarr_crafts(version: int) -> dict[str, Craft]:
         "zarr: chunks that nothing holds": changed(**grid(1, 1, 1, HUGE, HUGE)),
         "zarr: another type": changed(**{kind: "float64" if version == 3 else "<f8"}),
         "zarr: unknown type": changed(**{kind: "quaternion"}),
-        "zarr: unknown codec": changed(**({"codecs": [{"name": "nope"}]} if version == 3 else {"compressor": {"id": "nope"}})),
+        "zarr: unknown codec": changed(**codec),
         "zarr: another format": changed(zarr_format=9),
     }  # fmt: skip
 
@@ -257,6 +257,9 @@ _ODD_TEXTS = {
     "YAML: numbers as keys": "1: 2\n",
     "YAML: control characters": "seed: \x07\n",
 }
+_STAMPS = (
+    "null", "[]", "{}", '{"identity": null, "finished": null}', '{"identity": 1}', "[" * 50_000, "9" * 5000, "NaN",
+)  # fmt: skip
 CRAFTED: dict[str, dict[str, Craft]] = {
     "cells parquet": _table_crafts("cells.parquet", "y", "well") | _table_crafts("cells.parquet", "x", "gene_symbol"),
     "features parquet": _table_crafts("features.parquet", "feature_2", "gene_symbol"),
@@ -280,6 +283,6 @@ CRAFTED: dict[str, dict[str, Craft]] = {
     "screen.yaml": {name: _bytes("screen.yaml", text.encode()) for name, text in _ODD_TEXTS.items()},
     "stamp JSON": {
         f"JSON: {text[:20]}": _bytes(".grape-ops/step.json", text.encode())
-        for text in ("null", "[]", "{}", '{"identity": null, "finished": null}', '{"identity": 1}', "[" * 50_000, "9" * 5000, "NaN", '"x')
+        for text in _STAMPS
     },
 }  # fmt: skip

@@ -5,8 +5,8 @@ array, or a key. Legend: N cells, C channels, S size of a crop.
 """
 
 import io
-import struct
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,12 +21,11 @@ from grape_ops.artifacts.hdf5 import check_hdf5, opened_anndata
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.cell_table import CellTable
+from grape_ops.screen.lmdb_pages import check_pages
 from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
 from grape_ops.screen.tiff import read_tiff_crop
 
 CROP = "crop"
-# Where a page of an LMDB store's head says what it is, how large a page is, and which page was written last, and when.
-_LMDB_MAGIC, _LMDB_PAGE_SIZE, _LMDB_LAST_PAGE = (16, 0xBEEFC0DE), 40, 136
 LMDB_FIELDS = ("gene_symbol", "sgRNA", "plate", "well", "tile", "index")  # of a key, joined by ";"
 
 
@@ -242,7 +241,7 @@ class LmdbCrops:
         GrapeOpsError : a key is missing, or a value is not of C squares.
         """
         crops = []
-        with _environment(self.file).begin() as transaction:
+        with _reading(self.file) as transaction:
             for key in cells[CROP]:
                 value = transaction.get(str(key).encode())
                 if value is None:
@@ -263,7 +262,7 @@ class LmdbCrops:
 def lmdb_table(file: Path) -> pd.DataFrame:
     """Read the cells of an LMDB store from its keys: one row per cell, and the key as ``crop``."""
     rows = []
-    with _environment(file).begin() as transaction:
+    with _reading(file) as transaction:
         for key in transaction.cursor().iternext(keys=True, values=False):
             name = key.decode(errors="replace")
             parts = name.split(";")
@@ -274,39 +273,28 @@ def lmdb_table(file: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*LMDB_FIELDS, CROP])
 
 
-@lru_cache(maxsize=2)
-def _environment(file: Path) -> Any:
+@contextmanager
+def _reading(file: Path) -> Iterator[Any]:
+    """Begin to read a store, and say in words what is wrong with a damaged one."""
     try:
         import lmdb
     except ImportError:
         raise GrapeOpsError(
             'Reading an LMDB crop store needs the package lmdb: pip install "grape-ops[lmdb]".'
         ) from None
-    _check_pages(file / "data.mdb" if file.is_dir() else file)
     try:
-        return lmdb.open(str(file), readonly=True, lock=False, subdir=file.is_dir())
+        with _environment(file).begin() as transaction:
+            yield transaction
     except lmdb.Error as error:
         raise GrapeOpsError(f"{file} is no LMDB store, or it is damaged: {error}") from None
 
 
-def _check_pages(file: Path) -> None:
-    """Stop at a store that was cut off: touching a page that is not there would kill the process.
+@lru_cache(maxsize=2)
+def _environment(file: Path) -> Any:
+    import lmdb
 
-    Each of the two first pages says which is the last page in use; the later of their transactions counts.
-    """
-    with file.open("rb") as opened:
-        head = opened.read(1 << 16)
-    try:
-        (size,) = struct.unpack_from("<I", head, _LMDB_PAGE_SIZE)
-        heads = [struct.unpack_from("<I", head, start + _LMDB_MAGIC[0])[0] for start in (0, size)]
-        ends = [struct.unpack_from("<QQ", head, start + _LMDB_LAST_PAGE) for start in (0, size)]
-    except struct.error:
-        heads = []
-    if heads != [_LMDB_MAGIC[1]] * 2:
-        raise GrapeOpsError(f"{file} is no LMDB store, or its head is damaged.")
-    last, _ = max(ends, key=lambda end: end[1])
-    if (last + 1) * size > file.stat().st_size:
-        raise GrapeOpsError(f"{file} is cut off: it is {file.stat().st_size} bytes long, not {(last + 1) * size}.")
+    check_pages(file / "data.mdb" if file.is_dir() else file)
+    return lmdb.open(str(file), readonly=True, lock=False, subdir=file.is_dir())
 
 
 def h5sc_channels(file: Path) -> tuple[list[str], list[int]]:

@@ -112,7 +112,10 @@ def open_image(path: Path, name: str | None = None) -> tuple[Any, str]:
         if scales:
             array = node[scales[0]["datasets"][0]["path"]]
             axes = [axis["name"] if isinstance(axis, dict) else axis for axis in scales[0].get("axes", [])]
-            return array, "".join(axes).lower() or _AXES[array.ndim]
+            names = "".join(axes).lower() or _AXES[array.ndim]
+            if len(names) != array.ndim or not {"y", "x"} <= set(names):
+                raise ValueError(f"it has {array.ndim} axes, and its metadata name {names!r}")
+            return array, names
         array = node["0"]
         return array, _AXES[array.ndim]
     except _DAMAGED as error:

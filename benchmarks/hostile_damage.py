@@ -60,7 +60,7 @@ def bytes_changed(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _block(data: bytes, rng: np.random.Generator) -> tuple[int, int]:
-    size = int(min(2 ** rng.integers(2, 11), len(data)))
+    size = int(min(2 ** rng.integers(2, 11), (len(data) + 1) // 2))
     first = int(rng.integers(len(data) - size + 1))
     return first, first + size
 

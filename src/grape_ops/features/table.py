@@ -35,7 +35,7 @@ from grape_ops.progress import progress
 MEASURING_VERSION = 1  # to be raised when the same settings give other numbers
 BLOCK = 512  # cells
 FACTS_FILE = "features.json"
-_FACTS = {"names": list, "without_nucleus": int, "cpu_seconds": (int, float)}
+_FACTS: dict[str, type | tuple[type, ...]] = {"names": list, "without_nucleus": int, "cpu_seconds": (int, float)}
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ def supplied_field(root: Path, settings: FlatFieldSettings, group: str) -> FlatF
         field = np.load(file) if file.suffix == ".npy" else tifffile.imread(file)
     except (*DAMAGE, tifffile.TiffFileError) as error:
         raise GrapeOpsError(
-            f"The flat field {file} (preprocess.flat_field.file) cannot be read: {why(error)}"
+            f"The flat field {file} of preprocess.flat_field.file cannot be read: {why(error)}"
         ) from None
     field = np.atleast_3d(field.T).T.astype(np.float32)  # one channel may come as (H, W)
     if field.ndim != 3 or not (np.isfinite(field).all() and (field > 0).all()):

@@ -17,14 +17,17 @@ from zarr.errors import GroupNotFoundError, NodeNotFoundError
 
 from grape_ops.artifacts.damage import DAMAGE
 from grape_ops.errors import GrapeOpsError
+from grape_ops.progress import note
 from grape_ops.screen.pixel_size import zarr_pixel_size
 from grape_ops.screen.screen import TileHeader, Window
 from grape_ops.screen.tile_pattern import PATH
+from grape_ops.screen.whole_chunks import use_whole_chunks
 
 _AXES = {2: "yx", 3: "cyx", 4: "czyx", 5: "tczyx"}
 COUNTS = 65535  # floats become whole numbers up to this
 ROUNDABLE = 1024  # of images that are as bright as this, rounding leaves less than their noise
 _DAMAGED = (*DAMAGE, NodeNotFoundError, GroupNotFoundError)
+use_whole_chunks()
 _SAMPLE = 256  # pixels of the side of a sampled window
 
 
@@ -144,6 +147,15 @@ def channel_names(path: Path) -> list[str]:
     except _DAMAGED as error:
         raise GrapeOpsError(f"The image {path} cannot be read: {error or type(error).__name__}") from None
     return []
+
+
+def note_unnamed(image: Path, names: Sequence[str]) -> None:
+    """Say that an image has more channels than its metadata name; only the first ones, which have names, are read."""
+    array, axes = open_image(image)
+    present = array.shape[axes.index("c")] if "c" in axes else 1
+    if present > len(names):
+        listed = ", ".join(names)
+        note(f"{image} has {present} channels, and its metadata name {len(names)} ({listed}); the others are not read.")
 
 
 class FloatScale(NamedTuple):

@@ -129,13 +129,11 @@ def _zarr(version: int, **options: Any) -> Reader:
     def read(folder: Path) -> Any:
         screen = open_screen(folder / "screen", ScreenSettings(layout="ops-standard"))
         tiles = [tile for _, tile in screen.tiles.iterrows()]
-        absent = getattr(screen.read_tile, "absent", lambda tile: None)  # preprocessing reports these chunks
         return {
             "cells": len(screen.cells),
             "channels": screen.channels,
             "pixels": [screen.read_tile(tile) for tile in tiles],
             "size": screen.pixel_size,
-            "told": [bool(absent(tile)) for tile in tiles],
         }
 
     return Reader(build, read)

@@ -77,9 +77,10 @@ def _text(path: Path, data: bytes) -> tuple[list[str], np.ndarray]:
     last = lines[-1]
     separator = next((mark for mark in ("\t", ",", ";") if mark in last), None)
     rows = [[word.strip().strip('"') for word in line.split(separator)] for line in lines]
-    # A line of two numbers is word2vec's, one without numbers is a header; "" and 0, 1, 2, … is pandas' header.
+    # A line of two numbers is word2vec's, one without numbers is a header; 0, 1, 2, …, behind "" or not, is pandas'.
     counts = len(rows[0]) == 2 and _is_vector(["", *rows[0]]) and len(rows[-1]) != 2
-    if counts or rows[0][0] == "" or not any(_is_vector(["", word]) for word in rows[0][1:]):
+    numbered = rows[0] == [str(place) for place in range(len(rows[-1]) - 1)]
+    if counts or numbered or rows[0][0] == "" or not any(_is_vector(["", word]) for word in rows[0][1:]):
         rows = rows[1:]
     names, vectors = [], []
     for number, row in enumerate(rows, start=1):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from grape_ops.artifacts.damage import damage_in_words
+from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.errors import GrapeOpsError
 
 if TYPE_CHECKING:
@@ -51,16 +51,17 @@ def opened_anndata(path: Path, what: str) -> Iterator[h5py.File]:
     from anndata._io.specs.registry import IORegistryError
 
     try:
-        with damage_in_words(path, f" as {what}"):
-            check_hdf5(path)
-            with h5py.File(path) as file:
-                yield file
+        check_hdf5(path)
+        with h5py.File(path) as file:
+            yield file
     except IORegistryError as error:
         where = " ".join(getattr(error, "__notes__", ()))
         raise GrapeOpsError(
             f"{path} was written by a newer anndata than the installed {version('anndata')}: {where or error} "
             "Install a newer anndata, or remove that part of the file."
         ) from None
+    except DAMAGE as error:
+        raise GrapeOpsError(f"{path} is not {what}, or it is damaged: {why(error)}") from None
 
 
 def check_hdf5(path: Path) -> None:

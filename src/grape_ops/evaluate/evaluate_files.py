@@ -43,7 +43,7 @@ def read_map(path: Path) -> "AnnData":
             f"Gene vectors are read from an .h5ad file, and at {path} there is {what_lies_at(path)}. "
             "`grape-ops embed RUN --out genes.h5ad` makes one."
         )
-    with opened_anndata(path, "an AnnData (.h5ad) of gene vectors"), warnings.catch_warnings():
+    with opened_anndata(path, "an AnnData file (.h5ad) of gene vectors"), warnings.catch_warnings():
         # A gene twice is refused with a sentence later on.
         warnings.filterwarnings("ignore", message="Observation names are not unique")
         return anndata.read_h5ad(path)

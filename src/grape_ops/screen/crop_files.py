@@ -301,7 +301,7 @@ def h5sc_channels(file: Path) -> tuple[list[str], list[int]]:
     """Read the names of the image channels of an h5sc file, and their places behind the masks."""
     from anndata.io import read_elem
 
-    with opened_anndata(file, "crops") as handle:
+    with opened_anndata(file, "an AnnData file of crops") as handle:
         var = read_elem(handle["var"]) if "var" in handle else pd.DataFrame()
         if not {"channels", "channel_mapping"} <= set(var):
             uns = read_elem(handle["uns/single_cell_images"]) if "uns/single_cell_images" in handle else {}

@@ -4,13 +4,13 @@ The first pass (``measurement``) takes flat fields and percentiles, the second (
 both read one tile at a time in each of several processes. What is finished is kept when the rest fails.
 """
 
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from grape_ops.artifacts.atomic import locked
+from grape_ops.artifacts.damage import read_json
 from grape_ops.cells.writer import finish_store
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import LEFT_OUT
@@ -127,7 +127,7 @@ def _cut_tiles(
     tables = look_over(screen, settings)
     plan = Plan.of(tables.fingerprint, settings)
     if claim(folder, plan, screen.pixel_size, resume, overwrite):
-        return json.loads((folder / QUALITY_FILE).read_text())
+        return read_json(folder / QUALITY_FILE, "what was kept and dropped")
     with task_runner(scheduler, settings.workers) as workers:
         quality = _make(screen, tables, folder, plan, settings, workers)
     tidy(folder)

@@ -188,7 +188,10 @@ class TableReader:
         made = self.table_of() if self.table_of else None
         present = [*dict.fromkeys([*(column_names(file) if made is None else made.columns), *self.adds])]
         optional = (*self.optional, GENE) if self.library else self.optional
-        found = detect_columns(present, self.named, optional)
+        try:
+            found = detect_columns(present, self.named, optional)
+        except GrapeOpsError as error:
+            raise GrapeOpsError(f"{file}: {error}") from None
         wanted: set[str] | None = None
         if len(present) > MANY_COLUMNS:
             ours = {name for names in found.values() for name in names}

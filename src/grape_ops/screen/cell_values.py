@@ -44,6 +44,8 @@ def numbers_of(values: pd.Series, path: Path) -> pd.Series:
     ------
     GrapeOpsError : a value is no number.
     """
+    if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
+        values = values.astype(str)  # they would become nanoseconds
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     bad = numbers.isna() & values.notna()
     bad &= ~values.isin(values[bad][values[bad].astype(str).str.strip() == ""])

@@ -28,7 +28,7 @@ from grape_ops.screen.stitched_wells import BOX, GLOBAL, Well, judge_frames, sam
 from grape_ops.screen.table_files import read_stretches
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
 from grape_ops.screen.walk import visible
-from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, open_image, scales_of_floats
+from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, note_unnamed, open_image, scales_of_floats
 
 CELL_DATA, LIBRARY = "cell_data.parquet", "metadata/perturbation_library.csv"
 _SAMPLED_IMAGES = 8
@@ -75,6 +75,7 @@ def read_ops_standard(root: Path, settings: ScreenSettings, parts: Path | None =
     doubts = _check_plates(fields, named)
     images = [image for own in fields.values() for image in own.values()]
     names = tuple(channel_names(images[0]) or channel_names(images[0].parents[2]) or _numbered(images[0]))
+    note_unnamed(images[0], names)
     channels = chosen_channels(names, settings)
     indices = tuple(map(names.index, channels))
     samples = images[:: -(-len(images) // _SAMPLED_IMAGES)]

@@ -20,7 +20,7 @@ from grape_ops.config import Config, load_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.runner.jobs import Job
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
-from grape_ops.train import memory
+from grape_ops.train import preflight
 
 TINY_GENES = ("AAA", "BBB", "CCC", "DDD")
 
@@ -120,19 +120,19 @@ def _signal_when() -> Callable[[Callable[[], bool], int], AbstractContextManager
 @pytest.fixture(autouse=True, scope="session")
 def _count_memory_once() -> Iterator[None]:
     """Count what a training takes once for networks and batches of the same size: it is half of a tiny training."""
-    count, counted = memory.memory_needed, {}
+    count, counted = preflight.memory_needed, {}
     steps = {"steps", "checkpoint_every", "keep_checkpoints", "keep_every", "log_every", "evaluate_every"}
 
-    def remembered(store: CropStore, config: Config) -> memory.Need:
+    def remembered(store: CropStore, config: Config) -> preflight.Need:
         cells = (len(store), len(store.perturbations), store.channels, store.crop_size, store.pixel_type)
         key = (*cells, config.model.model_dump_json(), config.train.model_dump_json(exclude=steps))
         if key not in counted:
             counted[key] = count(store, config)
         return counted[key]
 
-    memory.memory_needed = remembered
+    preflight.memory_needed = remembered
     yield
-    memory.memory_needed = count
+    preflight.memory_needed = count
 
 
 @pytest.fixture

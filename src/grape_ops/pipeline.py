@@ -3,7 +3,6 @@
 ``grape_ops.artifacts.steps`` decides what is up to date; here stands which steps there are, and what each depends on.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from grape_ops.artifacts.atomic import locked, write_text
+from grape_ops.artifacts.damage import read_json
 from grape_ops.artifacts.identity import identity_of
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.artifacts.steps import OUTDATED_DIR, Step, do
@@ -74,7 +74,7 @@ def _do_steps(plan: PipelineFile, config: Config, file: Path) -> None:
 
         print_scores(read_scores(out / SCORES_JSON))
     typer.echo(f"Report: {out / 'report.html'}")
-    if json.loads((out / "store" / QUALITY_FILE).read_text())["problems"]:
+    if read_json(out / "store" / QUALITY_FILE, "what preprocessing dropped", {"problems": (list, dict)})["problems"]:
         typer.echo(f"Some tiles, cells or batches were left out: {out / 'store' / QUALITY_TABLE}")
         raise typer.Exit(LEFT_OUT)
 

@@ -22,7 +22,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import note
 
 LOCK_FILE = ".grape-ops.lock"
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors that only writing meets
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # errors that only writing meets
 _DRAFT = re.compile(r"\.draft-(?P<host>[^-]*)-(?P<pid>\d+)-\d+-(?P<name>.+)")
 _NUMBERS = itertools.count()
 _NUMBER = re.compile(r"os error (\d+)")  # in messages of safetensors

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.benchmark.compare import DETAILS_DIR, OURS, TABLE_FILE, WORK_DIR, MethodResult, check_truth, evaluate
 from grape_ops.benchmark.tables import ablation_table, wrapped
@@ -65,8 +66,8 @@ def read_ablation(name: str, reference: Config) -> Ablation:
         raise GrapeOpsError(f"There is no ablation {name}; there are: {', '.join(ablation_names())}, or a YAML file.")
     try:
         changes = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise GrapeOpsError(f"The ablation {name} is not valid YAML: {error}") from None
+    except (yaml.YAMLError, *DAMAGE) as error:
+        raise GrapeOpsError(f"The ablation {name} is not valid YAML: {why(error)}") from None
     if not isinstance(changes, dict):
         raise GrapeOpsError(f"The ablation {name} changes nothing: it must hold the keys that differ.")
     first = text.splitlines()[0]

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.artifacts.identity import identity_of
 from grape_ops.artifacts.ownership import what_lies_at
 from grape_ops.cells.standardize import PixelScale, standardize
@@ -187,8 +188,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise GrapeOpsError(f"The folder {folder} is {state} ({STORE_FILE} is written last and is not there).")
     try:
         meta = json.loads(file.read_text())
-    except ValueError as error:
-        raise _damaged(folder, f"{STORE_FILE} cannot be read ({error})") from None
+    except DAMAGE as error:
+        raise _damaged(folder, f"{STORE_FILE} cannot be read ({why(error)})") from None
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise GrapeOpsError(f"{file} does not belong to a crop store of grape-ops.")
     if meta.get("version") != VERSION:

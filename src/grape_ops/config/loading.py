@@ -106,6 +106,14 @@ def _known_keys(model: type[BaseModel], branch: Iterable[Any]) -> list[str]:
     return sorted(model.model_fields)
 
 
+# Besides the reader's own errors those of values: a date that is none, thousands of digits, brackets without an end.
+_NO_YAML = (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError)
+
+
+def _why(error: Exception) -> str:
+    return "it nests too deeply" if isinstance(error, RecursionError) else str(error)
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping from a file, or from the presets that ship with the package."""
     file = Path(path)
@@ -120,8 +128,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise GrapeOpsError(f"There is no file {path}; presets that ship with it: {', '.join(preset_names())}.")
     try:
         tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise GrapeOpsError(f"{path} is not valid YAML: {error}") from None
+    except _NO_YAML as error:
+        raise GrapeOpsError(f"{path} is not valid YAML: {_why(error)}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -158,8 +166,8 @@ def lay_over(tree: dict[str, Any], override: str) -> None:
         node = child
     try:
         node[leaf] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise GrapeOpsError(f"--set {override}: the value is not valid YAML: {error}") from None
+    except _NO_YAML as error:
+        raise GrapeOpsError(f"--set {override}: the value is not valid YAML: {_why(error)}") from None
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

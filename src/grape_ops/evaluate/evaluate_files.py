@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.artifacts.atomic import drafts_of, write_text
+from grape_ops.artifacts.hdf5 import opened_anndata
 from grape_ops.artifacts.ownership import check_folder, check_table, warn_replaced, what_lies_at
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import EvaluateSettings
@@ -37,26 +37,16 @@ def read_map(path: Path) -> "AnnData":
     GrapeOpsError : the file is missing or not an AnnData.
     """
     import anndata
-    from anndata._io.specs.registry import IORegistryError
 
     if not path.is_file():
         raise GrapeOpsError(
             f"Gene vectors are read from an .h5ad file, and at {path} there is {what_lies_at(path)}. "
             "`grape-ops embed RUN --out genes.h5ad` makes one."
         )
-    try:
-        with warnings.catch_warnings():
-            # A gene twice is refused with a sentence later on.
-            warnings.filterwarnings("ignore", message="Observation names are not unique")
-            return anndata.read_h5ad(path)
-    except IORegistryError as error:
-        where = " ".join(getattr(error, "__notes__", ()))
-        raise GrapeOpsError(
-            f"{path} was written by a newer anndata than the installed {version('anndata')}: {where or error} "
-            "Install a newer anndata, or remove that part of the file."
-        ) from None
-    except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:
-        raise GrapeOpsError(f"{path} is not an AnnData file (.h5ad) of gene vectors: {error}") from None
+    with opened_anndata(path, "an AnnData file (.h5ad) of gene vectors"), warnings.catch_warnings():
+        # A gene twice is refused with a sentence later on.
+        warnings.filterwarnings("ignore", message="Observation names are not unique")
+        return anndata.read_h5ad(path)
 
 
 def evaluate_files(

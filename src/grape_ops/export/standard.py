@@ -20,6 +20,7 @@ import yaml
 from anndata import AnnData
 
 from grape_ops.artifacts.atomic import draft_folder_of
+from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.artifacts.hdf5 import write_anndata
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import Config, ExportSettings
@@ -151,8 +152,8 @@ def _given(file: Path, setting: str, block: str) -> tuple[str, str]:
     try:
         text = file.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise GrapeOpsError(f"export.{setting} names {file}, which cannot be read: {error}") from None
+    except (*DAMAGE, yaml.YAMLError) as error:
+        raise GrapeOpsError(f"export.{setting} names {file}, which cannot be read: {why(error)}") from None
     inner = content.get(block) if isinstance(content, dict) else None
     title = inner.get("title") if isinstance(inner, dict) else None
     if not isinstance(title, str) or not title.strip():

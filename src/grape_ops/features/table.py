@@ -10,7 +10,6 @@ the version of cp-measure and of our own measuring, and the user's masks, if the
 Letters: N cells, K features.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from grape_ops.artifacts.atomic import draft_of, locked, reserve, write_json
+from grape_ops.artifacts.damage import DAMAGE, check_npy, damage_in_words, read_json, why
 from grape_ops.artifacts.identity import identity_of
 from grape_ops.cells.store import CropStore, sha256_of, store_fingerprint
 from grape_ops.config import FeatureSettings
@@ -35,6 +35,7 @@ from grape_ops.progress import progress
 MEASURING_VERSION = 1  # to be raised when the same settings give other numbers
 BLOCK = 512  # cells
 FACTS_FILE = "features.json"
+_FACTS: dict[str, type | tuple[type, ...]] = {"names": list, "without_nucleus": int, "cpu_seconds": (int, float)}
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,12 @@ def store_features(store: CropStore, settings: FeatureSettings | None = None) ->
         with _cache_errors(folder), locked(folder, "features of cells", wait=True):
             if not (folder / FACTS_FILE).is_file():  # unless another process has measured them meanwhile
                 _measure_all(store, settings, nucleus, folder)
-    facts = json.loads((folder / FACTS_FILE).read_text())
-    values = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+    facts = read_json(folder / FACTS_FILE, "features of cells; remove its folder to measure them again", _FACTS)
+    with damage_in_words(folder / "features.npy", "; remove its folder to measure the cells again"):
+        check_npy(folder / "features.npy")
+        values = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+        if values.shape != (len(store), len(facts["names"])):
+            raise ValueError(f"it is {values.shape}, for {len(store)} cells and {len(facts['names'])} features")
     return FeatureTable(folder, tuple(facts["names"]), values, facts["without_nucleus"], facts["cpu_seconds"])
 
 
@@ -184,9 +189,10 @@ def _check_masks(store: CropStore, settings: FeatureSettings) -> None:
     if not settings.masks.is_file():
         raise GrapeOpsError(f"There is no file of masks {settings.masks} (features.masks).")
     try:
+        check_npy(settings.masks)
         shape = np.load(settings.masks, mmap_mode="r", allow_pickle=False).shape
-    except (OSError, ValueError) as error:
-        raise GrapeOpsError(f"The masks {settings.masks} are not a .npy file: {error}") from None
+    except DAMAGE as error:
+        raise GrapeOpsError(f"The masks {settings.masks} are not a .npy file: {why(error)}") from None
     wanted = (len(store), len(REGIONS), store.crop_size, store.crop_size)
     if shape != wanted:
         raise GrapeOpsError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.groundtruth.text_tables import find_column, is_missing, read_rows
+from grape_ops.groundtruth.text_tables import check_widths, find_column, is_missing, read_rows
 from grape_ops.schema import GENE
 
 SYMBOL_COLUMNS = (GENE, "symbol", "gene", "gene_name")
@@ -64,7 +64,8 @@ def load_aliases(path: str | Path) -> Aliases:
     file = Path(path)
     if not file.is_file():
         raise GrapeOpsError(f"There is no alias table {path}.")
-    header, *rows = read_rows(file)
+    rows = read_rows(file)
+    header = rows[0]
     symbol_column = find_column(header, SYMBOL_COLUMNS)
     alias_columns = [place for c in ALIAS_COLUMNS if (place := find_column(header, (c,))) is not None]
     if symbol_column is None or not alias_columns:
@@ -72,11 +73,12 @@ def load_aliases(path: str | Path) -> Aliases:
             f"The alias table {path} needs a column for symbols ({', '.join(SYMBOL_COLUMNS)}) and at least one for "
             f"aliases ({', '.join(ALIAS_COLUMNS)}); it has {', '.join(header)}."
         )
+    check_widths(file, rows, 1 + max(symbol_column, *alias_columns))
     meant: dict[str, set[str]] = defaultdict(set)
-    approved = {row[symbol_column] for row in rows if len(row) > symbol_column}
-    for row in rows:
+    approved = {row[symbol_column] for row in rows[1:]}
+    for row in rows[1:]:
         for column in alias_columns:
-            if len(row) > max(column, symbol_column) and not is_missing(row[symbol_column]):
+            if not is_missing(row[symbol_column]):
                 for alias in re.split(r"[|;]", row[column].strip('"')):
                     meant[alias.strip()].add(row[symbol_column])
     usable = {alias: symbols for alias, symbols in meant.items() if not is_missing(alias) and alias not in approved}

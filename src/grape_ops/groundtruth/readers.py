@@ -55,7 +55,10 @@ def read_complexes(path: str | Path) -> Complexes:
     if columns:
         check_widths(file, rows, 1 + max(column or 0 for column in columns))
         rows = _human(file, header, rows)
-    read = READERS[name](rows)
+    try:
+        read = READERS[name](rows)
+    except GrapeOpsError as error:
+        raise GrapeOpsError(f"{file}: {error}") from None
     complexes = {key: kept for key, genes in read.items() if (kept := [g for g in genes if not is_missing(g)])}
     if not complexes:
         raise GrapeOpsError(f"{file} was read as {name} and holds no gene.")
@@ -91,7 +94,7 @@ def recognise(path: Path, rows: Rows) -> str:
         return "corum"
     if find_column(header, GENE_COLUMNS) is not None and find_column(header, COMPLEX_COLUMNS) is not None:
         return "table"
-    if ".gmt" in path.suffixes or (len(header) > 2 and len({len(row) for row in rows}) > 1):
+    if ".gmt" in path.suffixes or (len(header) > 2 and not _is_header(header) and len({len(r) for r in rows}) > 1):
         return "gmt"
     if _are_pairs(rows):
         raise GrapeOpsError(f"{path} is a list of pairs of genes, not of complexes; give it to --pairs.")
@@ -103,6 +106,12 @@ def recognise(path: Path, rows: Rows) -> str:
         f"line, GMT, lines name<TAB>genes, or columns for gene ({', '.join(GENE_COLUMNS)}) and complex "
         f"({', '.join(COMPLEX_COLUMNS)}); its columns are: {', '.join(header)[:300]}. A list of pairs goes to --pairs."
     )
+
+
+def _is_header(fields: Sequence[str]) -> bool:
+    """Whether a row names columns of one of the formats, and no genes."""
+    known = (*GENE_COLUMNS, *COMPLEX_COLUMNS, *SUBUNIT_COLUMNS, *CORUM_NAMES, *ORGANISM_COLUMNS)
+    return fields[0].startswith("#") or sum(find_column([field], known) is not None for field in fields) > 1
 
 
 def _are_pairs(rows: Rows) -> bool:

@@ -5,6 +5,7 @@ break; a stray quote does not swallow the rows behind it.
 """
 
 import codecs
+import os
 import re
 import zlib
 from collections.abc import Iterable, Sequence
@@ -58,7 +59,7 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
             head = file.read(2)
             file.seek(0)
             if head != _GZIP:
-                data = file.read(most + 1)
+                data = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)  # it takes as much as it is asked for
             else:
                 data = _unpack(iter(lambda: file.read(_BLOCK), b""), most)
     except (OSError, EOFError, zlib.error) as error:

@@ -18,7 +18,7 @@ import numpy as np
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.readers import PAIR_HEADERS, read_complexes
-from grape_ops.groundtruth.text_tables import is_missing, read_rows
+from grape_ops.groundtruth.text_tables import check_widths, is_missing, read_rows
 
 BUILT_IN = {"complexes-14x106": "complexes_14x106.tsv"}
 
@@ -128,6 +128,7 @@ def load_pairs(path: str | Path, aliases: Aliases | None = None) -> KnownPairs:
         raise GrapeOpsError(
             f"{path} must hold two genes a line, separated by a tab or a comma; line {short.line} has one."
         )
+    check_widths(file, rows, 2)
     if {field.lower() for field in rows[0][:2]} in PAIR_HEADERS:
         rows = rows[1:]
     symbol = (aliases or Aliases()).symbol

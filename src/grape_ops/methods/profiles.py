@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from grape_ops.artifacts.damage import damage_in_words
 from grape_ops.cells.averages import FEWEST_CONTROLS
 from grape_ops.cells.genes import gene_anndata, gene_table
 from grape_ops.cells.store import CropStore
@@ -22,10 +23,10 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.methods.cell_matching import LEAST_FOUND, key_columns, match_rows
 from grape_ops.methods.gene_profiles import Blocks, CellProfiles, gene_profiles, in_words
 from grape_ops.methods.method import NOTES, Method, Task
-from grape_ops.methods.vector_files import DAMAGE
 from grape_ops.schema import CONTROL_LABEL, GENE, PLATE, WELL
 from grape_ops.screen.columns import CANDIDATES, COORDINATES
 from grape_ops.screen.guide_library import MARKS, find_controls
+from grape_ops.screen.table_files import plain
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -189,7 +190,8 @@ def _described(columns: list[str], config: Config) -> dict[str, str]:
     if GENE not in theirs:
         shown = ", ".join(columns[:20])
         raise GrapeOpsError(
-            f"The table of features has no column for {GENE} (looked for {', '.join(CANDIDATES[GENE])}); it has "
+            f"The table of features {config.baselines.profiles.table} has no column for {GENE} (looked "
+            f"for {', '.join(CANDIDATES[GENE])}); it has "
             f"{shown}. Name it: --set baselines.profiles.columns.{GENE}=COLUMN."
         )
     return theirs
@@ -217,14 +219,16 @@ def _parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]:
     """Read a table in parts, and say in words what is wrong with a damaged one."""
     if not file.is_file():
         raise GrapeOpsError(f"There is no table of features {file}.")
-    try:
+    with damage_in_words(file, " as a table of features"):
+        empty = True
         for part in _read_parts(file, columns):
             twice = part.columns[part.columns.duplicated()]
             if len(twice):
                 raise ValueError(f"it has the column {twice[0]} more than once")
             yield part
-    except DAMAGE as error:
-        raise GrapeOpsError(f"{file} cannot be read as a table of features: {error}") from None
+            empty = False
+        if empty:
+            raise ValueError("it has no rows")
 
 
 def _read_parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]:
@@ -233,7 +237,7 @@ def _read_parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]
         import pyarrow.parquet
 
         for batch in pyarrow.parquet.ParquetFile(file).iter_batches(_ROWS_AT_ONCE, columns=columns):
-            yield batch.to_pandas(ignore_metadata=True)
+            yield plain(pyarrow.Table.from_batches([batch])).to_pandas()
         return
     separator = "\t" if ".tsv" in file.suffixes or ".txt" in file.suffixes else ","
     yield from pd.read_csv(file, sep=separator, usecols=columns, chunksize=_ROWS_AT_ONCE, low_memory=False)

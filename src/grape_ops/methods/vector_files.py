@@ -4,14 +4,11 @@ word2vec's text format (with or without its first line of two numbers) and binar
 header, ``.npz`` with one array of names and one of vectors, ``.h5ad``; text may be compressed with gzip.
 """
 
-import math
-import struct
-import zlib
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
+from grape_ops.artifacts.damage import check_npz, damage_in_words
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.text_tables import decode, read_bytes, split_lines
 
@@ -80,8 +77,10 @@ def _text(path: Path, data: bytes) -> tuple[list[str], np.ndarray]:
     last = lines[-1]
     separator = next((mark for mark in ("\t", ",", ";") if mark in last), None)
     rows = [[word.strip().strip('"') for word in line.split(separator)] for line in lines]
-    # A line of two numbers is word2vec's, one without numbers is a header; "" and 0, 1, 2, … is pandas' header.
-    if len(rows[0]) != len(rows[-1]) or not _is_vector(rows[0]) or rows[0][0] == "":
+    # A line of two numbers is word2vec's, one without numbers is a header; 0, 1, 2, …, behind "" or not, is pandas'.
+    counts = len(rows[0]) == 2 and _is_vector(["", *rows[0]]) and len(rows[-1]) != 2
+    numbered = rows[0] == [str(place) for place in range(len(rows[-1]) - 1)]
+    if counts or numbered or rows[0][0] == "" or not any(_is_vector(["", word]) for word in rows[0][1:]):
         rows = rows[1:]
     names, vectors = [], []
     for number, row in enumerate(rows, start=1):
@@ -102,32 +101,16 @@ def _is_vector(words: list[str]) -> bool:
 
 
 def _npz(path: Path) -> tuple[list[str], np.ndarray]:
-    try:
-        with ZipFile(path) as packed:
-            if sum(member.file_size for member in packed.infolist()) > _MOST_BYTES:
-                raise ValueError(f"it holds more than {_MOST_BYTES >> 20} MB")
-            for member in packed.infolist():
-                _check_announced(packed, member.filename, member.file_size)
+    with damage_in_words(path, " as .npz"):
+        check_npz(path, _MOST_BYTES)
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except DAMAGE as error:
-        raise GrapeOpsError(f"{path} cannot be read as .npz: {error}") from None
     names = [a for a in arrays.values() if a.ndim == 1 and a.dtype.kind in "US"]
     tables = [a for a in arrays.values() if a.ndim == 2 and a.dtype.kind in "fiu"]
     if len(names) != 1 or len(tables) != 1 or len(names[0]) != len(tables[0]):
         held = ", ".join(f"{name} {a.dtype} {a.shape}" for name, a in arrays.items())
         raise GrapeOpsError(f"{path} should hold one array of names (N,) and one of vectors (N, V); it has {held}.")
     return names[0].astype(str).tolist(), tables[0].astype(np.float32)
-
-
-def _check_announced(packed: ZipFile, name: str, size: int) -> None:
-    """Stop where an array announces more numbers than its file holds, before memory is asked for."""
-    with packed.open(name) as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-    if math.prod(shape) * dtype.itemsize > size:
-        raise ValueError(f"{name} announces an array of {dtype} {shape}, but is {size} bytes long")
 
 
 def _h5ad(path: Path) -> tuple[list[str], np.ndarray]:
@@ -138,20 +121,4 @@ def _h5ad(path: Path) -> tuple[list[str], np.ndarray]:
     return [str(name) for name in adata.obs_names], matrix.astype(np.float32)
 
 
-# What reading damaged arrays, tables and archives raises.
-DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    NotImplementedError,
-    OverflowError,
-    MemoryError,
-    SyntaxError,
-    RuntimeError,
-    BadZipFile,
-    zlib.error,
-    struct.error,
-)
 _FORMATS = {".npz": _npz, ".h5ad": _h5ad}

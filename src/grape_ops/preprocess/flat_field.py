@@ -11,6 +11,7 @@ import numpy as np
 import tifffile
 
 from grape_ops.artifacts.atomic import draft_of
+from grape_ops.artifacts.damage import DAMAGE, check_npy, why
 from grape_ops.config import FlatFieldSettings
 from grape_ops.errors import GrapeOpsError
 
@@ -137,9 +138,13 @@ def supplied_field(root: Path, settings: FlatFieldSettings, group: str) -> FlatF
             f"names: {', '.join(settings.columns) or 'nothing'}."
         ) from None
     try:
+        if file.suffix == ".npy":
+            check_npy(file)
         field = np.load(file) if file.suffix == ".npy" else tifffile.imread(file)
-    except (OSError, ValueError, tifffile.TiffFileError) as error:
-        raise GrapeOpsError(f"The flat field {file} of preprocess.flat_field.file cannot be read: {error}") from None
+    except (*DAMAGE, tifffile.TiffFileError) as error:
+        raise GrapeOpsError(
+            f"The flat field {file} of preprocess.flat_field.file cannot be read: {why(error)}"
+        ) from None
     field = np.atleast_3d(field.T).T.astype(np.float32)  # one channel may come as (H, W)
     if field.ndim != 3 or not (np.isfinite(field).all() and (field > 0).all()):
         raise GrapeOpsError(f"The flat field {file} must be (channels, height, width), finite and above 0.")

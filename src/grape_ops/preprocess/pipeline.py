@@ -4,7 +4,6 @@ The first pass (``measurement``) takes flat fields and percentiles, the second (
 both read one tile at a time in each of several processes. What is finished is kept when the rest fails.
 """
 
-import json
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from grape_ops.artifacts.atomic import locked
+from grape_ops.artifacts.damage import read_json
 from grape_ops.cells.writer import finish_store
 from grape_ops.config import Config, PreprocessSettings
 from grape_ops.errors import LEFT_OUT
@@ -136,7 +136,7 @@ def _cut_tiles(
     tables = look_over(screen, settings)
     plan = Plan.of(tables.fingerprint, settings)
     if claim(folder, plan, screen.pixel_size, resume, overwrite):
-        return json.loads((folder / QUALITY_FILE).read_text())
+        return read_json(folder / QUALITY_FILE, "what was kept and dropped")
     with task_runner(scheduler, settings.workers) as workers:
         quality = _make(screen, tables, folder, plan, settings, workers)
     tidy(folder)

@@ -6,7 +6,6 @@ or on a cluster, and the cell table is gone through a well at a time. Legend: C 
 """
 
 import hashlib
-import json
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grape_ops.artifacts.damage import read_json
 from grape_ops.cells.writer import finish_store, shard_names, write_part
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
@@ -77,7 +77,7 @@ def store_ready_crops(
     fingerprint, n_cells, bare = wells.look_over()
     plan = Plan.of(fingerprint, settings)
     if claim(out, plan, screen.pixel_size, resume, overwrite):
-        return json.loads((out / QUALITY_FILE).read_text())
+        return read_json(out / QUALITY_FILE, "what was kept and dropped")
     if bare:
         known = Problems(settings.on_problem)  # a call that is to stop need not read first
         known.add("batches without control cells", bare)

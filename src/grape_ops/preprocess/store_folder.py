@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from grape_ops.artifacts.atomic import output_errors, write_json
+from grape_ops.artifacts.damage import DAMAGE
 from grape_ops.cells.store import read_meta
 from grape_ops.cells.writer import PARTIAL
 from grape_ops.config import PreprocessSettings, flatten
@@ -139,7 +140,7 @@ def _read_plan(out: Path, complete: bool) -> Plan:
             origin = read_meta(out)["provenance"]
             return Plan(origin["settings"], origin["screen_fingerprint"])
         return Plan(**json.loads(file.read_text()))
-    except (OSError, ValueError, KeyError, TypeError):
+    except DAMAGE:
         raise GrapeOpsError(f"{file} is damaged; make the store again with --overwrite.") from None
 
 

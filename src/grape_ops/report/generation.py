@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.errors import GrapeOpsError
 from grape_ops.restyle.phenotype_results import (
     FEATURES_TSV,
@@ -74,6 +75,8 @@ def read_check(folder: Path, run_fingerprint: str, checkpoint: str) -> Phenotype
     """
     try:
         summary = json.loads((folder / PHENOTYPE_JSON).read_text())
+        if not isinstance(summary, dict):
+            raise ValueError(f"{PHENOTYPE_JSON} holds no keys and values")
         table, features = read_table(folder), pd.read_csv(folder / FEATURES_TSV, sep="\t", keep_default_na=False)
     except FileNotFoundError:
         raise GrapeOpsError(
@@ -83,8 +86,8 @@ def read_check(folder: Path, run_fingerprint: str, checkpoint: str) -> Phenotype
         raise GrapeOpsError(
             f"The phenotype check in {folder} has no column {column}; `grape-ops phenotype` makes it again."
         ) from None
-    except (OSError, ValueError) as error:
-        raise GrapeOpsError(f"The phenotype check in {folder} cannot be read: {error}") from None
+    except DAMAGE as error:
+        raise GrapeOpsError(f"The phenotype check in {folder} cannot be read: {why(error)}") from None
     if summary.get("store_fingerprint") != run_fingerprint or summary.get("checkpoint") != checkpoint:
         raise GrapeOpsError(
             f"The phenotype check in {folder.name} was made for another checkpoint or other cells; "

@@ -4,7 +4,6 @@ A piece that was asked for by an option must be there, or the call fails. A piec
 missing: the page then says so in a sentence, and which option brings it. Letters: P perturbations.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from grape_ops.artifacts.damage import read_json
 from grape_ops.cells.genes import BATCH_PREFIX
 from grape_ops.cells.store import CropStore
 from grape_ops.embed import embed, read_embedding, run_store
@@ -147,8 +147,7 @@ def _vectors(run: Run, store: CropStore | None) -> "AnnData":
 def _quality(store: CropStore | None) -> dict[str, Any]:
     if store is None or not (store.path / QUALITY_FILE).is_file():
         return {}
-    content = json.loads((store.path / QUALITY_FILE).read_text())
-    return content if isinstance(content, dict) else {}
+    return read_json(store.path / QUALITY_FILE, "what preprocessing kept and dropped")
 
 
 def _truth(name: str | None) -> GroundTruth:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from grape_ops import __version__
 from grape_ops.artifacts.atomic import drafts_of
+from grape_ops.artifacts.damage import damage_in_words
 from grape_ops.artifacts.ownership import check_folder, warn_replaced
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.writer import shard_names
@@ -171,7 +172,9 @@ def _clear(out: Path) -> None:
     record = out / DIRECTIONS_JSON
     if not record.is_file():
         return
-    for stem in _stems(json.loads(record.read_text())["genes"]).values():
+    with damage_in_words(record, " as the record of an earlier call; remove it"):
+        stems = _stems(json.loads(record.read_text())["genes"]).values()
+    for stem in stems:
         for figure in (CHANGES, STRIP):
             for ending in FORMATS:
                 (out / f"{stem}_{figure}.{ending}").unlink(missing_ok=True)

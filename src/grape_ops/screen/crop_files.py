@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 import zarr
 
+from grape_ops.artifacts.damage import check_npy, why
+from grape_ops.artifacts.hdf5 import check_hdf5, opened_anndata
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.absent_chunks import absent_chunks, stored_chunks
 from grape_ops.screen.cell_table import CellTable
-from grape_ops.screen.declared_size import OBJECTS, check_declared, check_npz, load_npy, shape_in_npz
+from grape_ops.screen.declared_size import check_declared, check_npz, load_npy, shape_in_npz
 from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
 from grape_ops.screen.tiff import DAMAGED, read_tiff_crop
 
@@ -87,7 +88,7 @@ def read_crop(file: Path, name: str) -> np.ndarray:
     try:
         crop = load_npy(file, f"The crop {name}")
     except DAMAGED as error:
-        raise GrapeOpsError(f"The crop {name} cannot be read: {_why(error)}") from None
+        raise GrapeOpsError(f"The crop {name} cannot be read: {why(error)}") from None
     return crop[None] if crop.ndim == 2 else crop
 
 
@@ -135,7 +136,7 @@ class ArrayCrops:
             # One stretch of rows is read at a time: far-apart rows would be slow in chunked files.
             crops = np.concatenate([array[first : last + 1] for first, last in _unbroken(ordered)])
         except DAMAGED as error:
-            raise GrapeOpsError(f"The crops of {self.file} cannot be read: {_why(error)}") from None
+            raise GrapeOpsError(f"The crops of {self.file} cannot be read: {why(error)}") from None
         return crops[back][:, list(self.channels)]
 
     def _check_chunks(self, array: Any, rows: np.ndarray) -> None:
@@ -175,8 +176,8 @@ def open_array(file: Path, name: str) -> Any:
         array = _open(file, name)
     except KeyError:
         raise GrapeOpsError(f"{file} has no array {name!r}; name another as crops_array in screen.yaml.") from None
-    except (*DAMAGED, BadZipFile) as error:
-        raise GrapeOpsError(f"{file} cannot be read: {_why(error)}") from None
+    except DAMAGED as error:
+        raise GrapeOpsError(f"{file} cannot be read: {why(error)}") from None
     if len(array.shape) != 4:
         raise GrapeOpsError(
             f"{file} holds an array of the shape {array.shape}, where (cells, channels, height, width) is wanted."
@@ -195,6 +196,7 @@ def _open(file: Path, name: str) -> Any:
     if file.suffix == ".h5sc":
         import h5py
 
+        check_hdf5(file)
         return h5py.File(file)[name or "obsm/single_cell_images"]
     if file.suffix == ".zarr":
         node: Any = zarr.open(str(file), mode="r")
@@ -204,6 +206,8 @@ def _open(file: Path, name: str) -> Any:
             else node[name or _only(file, [k for k, a in node.arrays() if a.ndim == 4])]
         )
     try:
+        if file.suffix == ".npy" and file.stat().st_size:
+            check_npy(file)
         loaded = np.load(file, mmap_mode="r", allow_pickle=False)
     except EOFError:
         raise GrapeOpsError(f"{file} is empty.") from None
@@ -226,16 +230,8 @@ def npz_array(file: Path, loaded: Any, name: str) -> np.ndarray:
     try:
         check_npz(file, name)
         return loaded[name]
-    except (*DAMAGED, BadZipFile) as error:
-        raise GrapeOpsError(f"The array {name!r} of {file} cannot be read: {_why(error)}") from None
-
-
-def _why(error: Exception) -> str:
-    """Say why numbers cannot be read; of objects, which numpy refuses for safety's sake, how they become readable."""
-    words = str(error) or type(error).__name__
-    if "allow_pickle" in words or "Python objects" in words:
-        return OBJECTS
-    return words
+    except DAMAGED as error:
+        raise GrapeOpsError(f"The array {name!r} of {file} cannot be read: {why(error)}") from None
 
 
 def _only(file: Path, names: list[str]) -> str:
@@ -249,15 +245,14 @@ def _only(file: Path, names: list[str]) -> str:
 
 def h5sc_channels(file: Path) -> tuple[list[str], list[int]]:
     """Read the names of the image channels of an h5sc file, and their places behind the masks."""
-    import h5py
     from anndata.io import read_elem
 
-    with h5py.File(file) as handle:
+    with opened_anndata(file, "an AnnData file of crops") as handle:
         var = read_elem(handle["var"]) if "var" in handle else pd.DataFrame()
         if not {"channels", "channel_mapping"} <= set(var):
             uns = read_elem(handle["uns/single_cell_images"]) if "uns/single_cell_images" in handle else {}
             var = pd.DataFrame(
                 {"channels": uns.get("channel_names", []), "channel_mapping": uns.get("channel_mapping", [])}
             )
-    places = [place for place, kind in enumerate(var["channel_mapping"]) if str(kind) != "mask"]
-    return [str(var["channels"].iloc[place]) for place in places], places
+        places = [place for place, kind in enumerate(var["channel_mapping"]) if str(kind) != "mask"]
+        return [str(var["channels"].iloc[place]) for place in places], places

@@ -1,5 +1,7 @@
 """Crops in an LMDB store, under keys that say whose they are. Legend: N cells, C channels, S size of a crop."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +13,7 @@ import pandas as pd
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.crop_files import CROP
 from grape_ops.screen.declared_size import load_npy
+from grape_ops.screen.lmdb_pages import check_pages
 from grape_ops.screen.tiff import DAMAGED
 
 LMDB_FIELDS = ("gene_symbol", "sgRNA", "plate", "well", "tile", "index")  # of a key, joined by ";"
@@ -32,7 +35,7 @@ class LmdbCrops:
         GrapeOpsError : a key is missing, or a value is not of C squares.
         """
         crops = []
-        with _environment(self.file).begin() as transaction:
+        with _reading(self.file) as transaction:
             for key in cells[CROP]:
                 value = transaction.get(str(key).encode())
                 if value is None:
@@ -56,18 +59,20 @@ class LmdbCrops:
 def lmdb_table(file: Path) -> pd.DataFrame:
     """Read the cells of an LMDB store from its keys: one row per cell, and the key as ``crop``."""
     rows = []
-    with _environment(file).begin() as transaction:
+    with _reading(file) as transaction:
         for key in transaction.cursor().iternext(keys=True, values=False):
-            parts = key.decode().split(";")
+            name = key.decode(errors="replace")
+            parts = name.split(";")
             if len(parts) == len(LMDB_FIELDS):
-                rows.append((*parts, key.decode()))
+                rows.append((*parts, name))
     if not rows:
         raise GrapeOpsError(f"{file} has no keys of the form {';'.join(LMDB_FIELDS)}.")
     return pd.DataFrame(rows, columns=[*LMDB_FIELDS, CROP])
 
 
-@lru_cache(maxsize=2)
-def _environment(file: Path) -> Any:
+@contextmanager
+def _reading(file: Path) -> Iterator[Any]:
+    """Begin to read a store, and say in words what is wrong with a damaged one."""
     try:
         import lmdb
     except ImportError:
@@ -75,6 +80,15 @@ def _environment(file: Path) -> Any:
             'Reading an LMDB crop store needs the package lmdb: pip install "grape-ops[lmdb]".'
         ) from None
     try:
-        return lmdb.open(str(file), readonly=True, lock=False, subdir=file.is_dir())
+        with _environment(file).begin() as transaction:
+            yield transaction
     except lmdb.Error as error:
         raise GrapeOpsError(f"{file} is no LMDB store, or it is damaged: {error}") from None
+
+
+@lru_cache(maxsize=2)
+def _environment(file: Path) -> Any:
+    import lmdb
+
+    check_pages(file / "data.mdb" if file.is_dir() else file)
+    return lmdb.open(str(file), readonly=True, lock=False, subdir=file.is_dir())

@@ -16,7 +16,6 @@ import pandas as pd
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import PLATE, TILE, WELL, X, Y
-from grape_ops.screen.cell_values import numbers_of
 from grape_ops.screen.columns import WELL_PARTS
 from grape_ops.screen.guide_library import read_library
 from grape_ops.screen.layout import Layout, visible
@@ -24,9 +23,9 @@ from grape_ops.screen.quality import Tally
 from grape_ops.screen.screen import Screen, chosen_channels
 from grape_ops.screen.stitched_wells import BOX, GLOBAL, Well, judge_frames, same_field
 from grape_ops.screen.table_files import read_stretches
-from grape_ops.screen.table_reader import TableReader
+from grape_ops.screen.table_reader import TableReader, numbers_of
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, open_image, scales_of_floats
+from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, note_unnamed, open_image, scales_of_floats
 
 CELL_DATA, LIBRARY = "cell_data.parquet", "metadata/perturbation_library.csv"
 _SAMPLED_IMAGES = 8
@@ -73,6 +72,7 @@ def read_ops_standard(root: Path, settings: ScreenSettings, table_folder: Path |
     table = replace(table, quality=(*table.quality, *_check_plates(fields, named)))
     images = [image for own in fields.values() for image in own.values()]
     names = tuple(channel_names(images[0]) or channel_names(images[0].parents[2]) or _numbered(images[0]))
+    note_unnamed(images[0], names)
     channels = chosen_channels(names, settings)
     indices = tuple(map(names.index, channels))
     samples = images[:: -(-len(images) // _SAMPLED_IMAGES)]

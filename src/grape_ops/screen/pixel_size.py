@@ -3,13 +3,14 @@
 TIFF files tell it by OME metadata, by ImageJ's, or by their resolution; OME-Zarr by the scale of its first level.
 """
 
-import struct
 from pathlib import Path
 from typing import Any
 
 import tifffile
 import zarr
 from zarr.errors import GroupNotFoundError, NodeNotFoundError
+
+from grape_ops.artifacts.damage import DAMAGE
 
 # Microscopes lie within; beyond it are the 72 dots an inch that programs write which know nothing.
 SMALLEST, LARGEST = 0.005, 20.0
@@ -24,7 +25,7 @@ def tiff_pixel_size(file: Path) -> float | None:
     try:
         with tifffile.TiffFile(file) as tiff:
             return _sensible(_of_ome(tiff) or _of_resolution(tiff))
-    except (tifffile.TiffFileError, OSError, ValueError, LookupError, TypeError, SyntaxError, struct.error):
+    except (tifffile.TiffFileError, *DAMAGE):
         return None  # whoever reads its pixels reports it
 
 
@@ -39,7 +40,7 @@ def zarr_pixel_size(image: Path) -> float | None:
         for part in (scales["datasets"][0], scales):
             for transform in part.get("coordinateTransformations", []):
                 size *= transform["scale"][across] if transform["type"] == "scale" else 1
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, NodeNotFoundError, GroupNotFoundError):
+    except (*DAMAGE, NodeNotFoundError, GroupNotFoundError):
         return None
     return _sensible(float(size))
 

@@ -17,7 +17,7 @@ from grape_ops.screen.screen import Screen, chosen_channels
 from grape_ops.screen.table_files import column_names
 from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, open_image, scales_of_floats
+from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, note_unnamed, open_image, scales_of_floats
 
 IMAGES = "pheno-registered.zarr"
 CROP_URL = "crop_url"
@@ -67,6 +67,7 @@ def _read_wells(images: Path, settings: ScreenSettings, table_folder: Path | Non
     table = TableReader(files, settings, named, _to_well, adds=(PLATE, WELL, TILE)).read(table_folder)
     first = next(iter(sorted(keys)))
     names = tuple(channel_names(keys[first]) or _numbered(keys[first]))
+    note_unnamed(keys[first], names)
     channels = chosen_channels(names, settings)
     tiles = table.distinct(TILE_KEY).reset_index(drop=True)
     paths = [

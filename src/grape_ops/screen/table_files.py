@@ -5,10 +5,13 @@ import gzip
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import h5py
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from grape_ops.artifacts.damage import DAMAGE, why
+from grape_ops.artifacts.hdf5 import opened_anndata
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.layout import walk
 
@@ -17,14 +20,7 @@ _PARQUET = (".parquet", ".pq")
 _H5AD = (".h5ad", ".h5sc")
 ROWS_AT_ONCE = 1 << 14
 
-_UNREADABLE = (
-    pd.errors.ParserError,
-    pd.errors.EmptyDataError,
-    pa.ArrowException,
-    UnicodeDecodeError,
-    OSError,
-    MemoryError,
-)
+_UNREADABLE = (*DAMAGE, pa.ArrowException)
 
 
 def column_names(path: Path) -> list[str]:
@@ -37,7 +33,7 @@ def column_names(path: Path) -> list[str]:
     ending = _ending(path)
     try:
         if ending in _PARQUET:
-            return [name for name in pq.ParquetFile(_parquet_files(path)[0]).schema_arrow.names if _is_column(name)]
+            return [field.name for field in pq.ParquetFile(_parquet_files(path)[0]).schema_arrow if _is_column(field)]
         if ending in _H5AD:
             return list(_obs(path).columns)
         _check_text(path, _SEPARATORS[ending])
@@ -57,13 +53,15 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
     try:
         if ending in _PARQUET:
             for file in _parquet_files(path):
-                names = pq.ParquetFile(file).schema_arrow.names
-                wanted = [n for n in names if (_is_column(n) if columns is None else n in columns)]
+                schema = pq.ParquetFile(file).schema_arrow
+                present = [field.name for field in schema if _is_column(field)]
+                wanted = [name for name in present if columns is None or name in columns]
+                _check_once(wanted)
                 # By default whole row groups are fetched ahead, most of the memory such a pass takes.
                 source = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
                 for batch in source.iter_batches(ROWS_AT_ONCE, columns=wanted):
                     # Without pandas' own notes, by which an index would not be a column.
-                    yield pa.Table.from_batches([batch]).replace_schema_metadata(None).to_pandas()
+                    yield plain(pa.Table.from_batches([batch])).to_pandas()
         elif ending in _H5AD:
             table = _obs(path)
             yield table if columns is None else table[[name for name in table if name in columns]]
@@ -83,6 +81,24 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
                     yield stretch
     except _UNREADABLE as error:
         raise _cannot_be_read(path, error) from None
+
+
+def _check_once(wanted: list[str]) -> None:
+    """Refuse a column that is there twice, since nobody knows which one is meant."""
+    twice = [name for name in wanted if wanted.count(name) > 1]
+    if twice:
+        raise ValueError(f"it has the column {twice[0]!r} more than once")
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """Turn bytes into text and half floats into floats, and leave out pandas' own notes."""
+    for place, column in enumerate(table.schema):
+        kind = column.type
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            table = table.set_column(place, column.name, table[place].cast(pa.string()))
+        elif pa.types.is_float16(kind):
+            table = table.set_column(place, column.name, table[place].cast(pa.float32()))
+    return table.replace_schema_metadata(None)
 
 
 def read_whole(path: Path) -> pd.DataFrame:
@@ -115,23 +131,23 @@ def _parquet_files(path: Path) -> list[Path]:
     return files
 
 
-def _is_column(name: str) -> bool:
-    return not name.startswith("__index_level_")  # a nameless index that pandas wrote
+def _is_column(field: pa.Field) -> bool:
+    """Whether it has one value per cell, and no lists or the like, and is not a nameless index that pandas wrote."""
+    return not field.name.startswith("__index_level_") and not pa.types.is_nested(field.type)
 
 
 def _obs(path: Path) -> pd.DataFrame:
-    import h5py
     from anndata.io import read_elem
 
-    try:
-        with h5py.File(path) as file:
-            if "obs" not in file:
-                raise GrapeOpsError(f"{path} is no AnnData file: it has no table of cells (obs).")
-            table = read_elem(file["obs"])
-    except MemoryError:
-        raise GrapeOpsError(f"The table of cells (obs) of {path} declares more than memory can hold.") from None
-    except OSError:
-        raise GrapeOpsError(f"{path} is no AnnData file (HDF5), or it is damaged.") from None
+    with opened_anndata(path, "an AnnData file (HDF5)") as file:
+        if "obs" not in file:
+            raise GrapeOpsError(f"{path} is no AnnData file: it has no table of cells (obs).")
+        table = read_elem(file["obs"])
+        if not isinstance(table, pd.DataFrame):
+            raise ValueError("its obs is no table")
+        one = [name for name in table if isinstance(part := file["obs"][name], h5py.Dataset) and not part.shape]
+        if one:
+            raise ValueError(f"the column {one[0]} of its obs is a single value")
     named = table.index.name not in (None, "_index", "index") and table.index.name not in table
     return table.reset_index(drop=not named)
 
@@ -172,4 +188,4 @@ def _cannot_be_read(path: Path, error: Exception) -> GrapeOpsError:
             f"The table {path} cannot be read: its ending says that it is text, but it is not. Is it an Excel, "
             "parquet or h5ad file under another name?"
         )
-    return GrapeOpsError(f"The table {path} cannot be read: {error}")
+    return GrapeOpsError(f"The table {path} cannot be read: {why(error)}")

@@ -113,7 +113,10 @@ class TableReader:
         made = self.table_of() if self.table_of else None
         present = [*dict.fromkeys([*(column_names(file) if made is None else made.columns), *self.adds])]
         optional = (*self.optional, GENE) if self.library else self.optional
-        found = detect_columns(present, self.named, optional)
+        try:
+            found = detect_columns(present, self.named, optional)
+        except GrapeOpsError as error:
+            raise GrapeOpsError(f"{file}: {error}") from None
         wanted: set[str] | None = None
         if len(present) > MANY_COLUMNS:
             ours = {name for names in found.values() for name in names}
@@ -234,6 +237,8 @@ def numbers_of(values: pd.Series, path: Path) -> pd.Series:
     ------
     GrapeOpsError : a value is no number.
     """
+    if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
+        values = values.astype(str)  # they would become nanoseconds
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     bad = numbers.isna() & values.notna()
     bad &= ~values.isin(values[bad][values[bad].astype(str).str.strip() == ""])

@@ -5,7 +5,6 @@ Legend: C channels of a tile, Z planes of a stack, H x W tile.
 
 import logging
 import struct
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
+from grape_ops.artifacts.damage import DAMAGE
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.declared_size import check_packed
 from grape_ops.screen.pixel_size import tiff_pixel_size
@@ -27,20 +27,7 @@ from grape_ops.screen.tile_pattern import CHANNEL_FIELD, PATH, TilePattern
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
 
 # What the reader and its decompressors raise on files that are cut off, overwritten, or of a kind they lack.
-DAMAGED = (
-    tifffile.TiffFileError,
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    RuntimeError,
-    ArithmeticError,
-    AssertionError,
-    MemoryError,
-    TypeError,
-    struct.error,
-    zlib.error,
-)
+DAMAGED = (tifffile.TiffFileError, *DAMAGE)
 
 
 @dataclass(frozen=True)

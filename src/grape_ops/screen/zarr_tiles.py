@@ -5,6 +5,7 @@ Legend: C channels, H x W tile.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,27 +15,22 @@ import pandas as pd
 import zarr
 from zarr.errors import GroupNotFoundError, NodeNotFoundError
 
+from grape_ops.artifacts.damage import DAMAGE
 from grape_ops.errors import GrapeOpsError
+from grape_ops.progress import note
 from grape_ops.screen.absent_chunks import AbsentChunks, absent_in_image
 from grape_ops.screen.declared_size import check_declared
 from grape_ops.screen.pixel_size import zarr_pixel_size
 from grape_ops.screen.screen import TileHeader, Window
 from grape_ops.screen.tile_pattern import PATH
+from grape_ops.screen.whole_chunks import use_whole_chunks
 
 _AXES = {2: "yx", 3: "cyx", 4: "czyx", 5: "tczyx"}
 LARGEST_IMAGE = 1 << 40  # pixels; a stitched well has 1 << 34
 COUNTS = 65535  # floats become whole numbers up to this
 ROUNDABLE = 1024  # of images that are as bright as this, rounding leaves less than their noise
-_DAMAGED = (
-    OSError,
-    ValueError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    MemoryError,
-    NodeNotFoundError,
-    GroupNotFoundError,
-)
+_DAMAGED = (*DAMAGE, NodeNotFoundError, GroupNotFoundError)
+use_whole_chunks()
 _SAMPLE = 256  # pixels of the side of a sampled window
 
 
@@ -131,7 +127,10 @@ def open_image(path: Path, name: str | None = None) -> tuple[Any, str]:
         if scales:
             array = node[scales[0]["datasets"][0]["path"]]
             axes = [axis["name"] if isinstance(axis, dict) else axis for axis in scales[0].get("axes", [])]
-            return array, "".join(axes).lower() or _AXES[array.ndim]
+            names = "".join(axes).lower() or _AXES[array.ndim]
+            if len(names) != array.ndim or not {"y", "x"} <= set(names):
+                raise ValueError(f"it has {array.ndim} axes, and its metadata name {names!r}")
+            return array, names
         array = node["0"]
         return array, _AXES[array.ndim]
     except _DAMAGED as error:
@@ -146,17 +145,29 @@ def image_metadata(node: Any) -> dict[str, Any]:
 
 def channel_names(path: Path) -> list[str]:
     """Read the names of an image's channels from its metadata; empty if it tells none."""
-    node: Any = zarr.open(str(path), mode="r")
     metadata: dict[str, Any]
-    for metadata in (image_metadata(node), dict(node.attrs)):
-        omero: Any = metadata.get("omero", {})
-        listed: Any = metadata.get("channels_metadata") or omero.get("channels") or []
-        if isinstance(listed, dict):
-            listed = listed.get("channels_metadata", listed.get("channels", []))
-        names = [channel.get("name") or channel.get("label") for channel in listed]
-        if names and all(names):
-            return [str(name) for name in names]
+    try:
+        node: Any = zarr.open(str(path), mode="r")
+        for metadata in (image_metadata(node), dict(node.attrs)):
+            omero: Any = metadata.get("omero", {})
+            listed: Any = metadata.get("channels_metadata") or omero.get("channels") or []
+            if isinstance(listed, dict):
+                listed = listed.get("channels_metadata", listed.get("channels", []))
+            names = [channel.get("name") or channel.get("label") for channel in listed]
+            if names and all(names):
+                return [str(name) for name in names]
+    except _DAMAGED as error:
+        raise GrapeOpsError(f"The image {path} cannot be read: {error or type(error).__name__}") from None
     return []
+
+
+def note_unnamed(image: Path, names: Sequence[str]) -> None:
+    """Say that an image has more channels than its metadata name; only the first ones, which have names, are read."""
+    array, axes = open_image(image)
+    present = array.shape[axes.index("c")] if "c" in axes else 1
+    if present > len(names):
+        listed = ", ".join(names)
+        note(f"{image} has {present} channels, and its metadata name {len(names)} ({listed}); the others are not read.")
 
 
 class FloatScale(NamedTuple):
@@ -184,8 +195,9 @@ def scales_of_floats(paths: Iterable[Path], channels: Sequence[int], largest: fl
         array, axes = open_image(path)
         if array.dtype.kind == "f":
             present = array.shape[axes.index("c")] if "c" in axes else 1
-            for found, channel in zip(samples, channels, strict=True):
-                found += [_sampled(array, axes, channel)] if channel < present else []
+            with suppress(*_DAMAGED):  # whoever reads its pixels reports it
+                for found, channel in zip(samples, channels, strict=True):
+                    found += [_sampled(array, axes, channel)] if channel < present else []
     return tuple(_scale(found, largest) for found in samples)
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from grape_ops.artifacts.atomic import clear_leftovers, draft_folder_of, write_text
+from grape_ops.artifacts.damage import DAMAGE
 from grape_ops.cells.store import sha256_of
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import Grape
@@ -106,28 +107,37 @@ def restore_nets(path: Path, nets: Grape, averaged: bool) -> bool:
 
 def weights_sha256(path: Path, averaged: bool) -> str:
     """SHA-256 of a checkpoint's filtered or trained weights, as its record says it."""
-    files = json.loads((path / _STATE).read_text())["files"]
-    return str(files[_AVERAGE if averaged else _NETS]["sha256"])
+    return str(_read_record(path)["files"][_AVERAGE if averaged else _NETS]["sha256"])
 
 
 def read_state(path: Path) -> dict[str, Any]:
     """A checkpoint's record, after checking that all its files are whole."""
-    try:
-        record: dict[str, Any] = json.loads((path / _STATE).read_text())
-        files = record["files"].items()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise GrapeOpsError(f"{path} is not a checkpoint of grape-ops: its {_STATE} is missing or damaged.") from None
-    if record.get("format") != FORMAT:
-        raise GrapeOpsError(
-            f"{path} has checkpoint format {record.get('format')}; this version of grape-ops reads format {FORMAT}."
-        )
-    for name, facts in files:
+    record = _read_record(path)
+    for name, facts in record["files"].items():
         file = path / name
         if not file.is_file() or file.stat().st_size != facts["bytes"] or sha256_of(file) != facts["sha256"]:
             raise GrapeOpsError(
                 f"{file} is missing or damaged. Delete the folder {path.name} to go on from the checkpoint before it."
             )
     return record
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((path / _STATE).read_text())
+    except DAMAGE:
+        record = None
+    match record:
+        case {"format": int(known)} if known != FORMAT:
+            raise GrapeOpsError(
+                f"{path} has checkpoint format {known}; this version of grape-ops reads format {FORMAT}."
+            )
+        case {"format": int(), "step": int(), "average_updates": int() | None, "files": dict(files)} if all(
+            isinstance(facts, dict) and {"bytes", "sha256"} <= set(facts) for facts in files.values()
+        ) and {_NETS, _OPTIMIZERS} <= set(files):
+            return dict(record)
+        case _:
+            raise GrapeOpsError(f"{path} is not a checkpoint of grape-ops: its {_STATE} is missing or damaged.")
 
 
 def _optimizer_tensors(optimizers: dict[str, torch.optim.Optimizer]) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 
 from grape_ops.artifacts.atomic import draft_of, write_text
+from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.genes import gene_table
@@ -110,8 +111,8 @@ def open_run(path: Path) -> Run:
     try:
         record = json.loads((path / RUN_FILE).read_text())
         genes = pd.read_parquet(path / GENES_FILE)
-    except (OSError, ValueError) as error:
-        raise GrapeOpsError(f"The run folder {path} is damaged: {error}") from None
+    except DAMAGE as error:
+        raise GrapeOpsError(f"The run folder {path} is damaged: {why(error)}") from None
     missing = [key for key in _RECORD if not isinstance(record, dict) or key not in record]
     missing += [column for column in (OBS_N_CELLS, OBS_N_GUIDES, OBS_IS_CONTROL) if column not in genes]
     if missing:

@@ -1,0 +1,278 @@
+"""Commands that are killed at an event of the file system, meet a full disk, or run twice on one folder at once.
+
+A command is done in a child, which counts what it does to files (opens to write, renames, removals, new folders,
+fsync) and dies, or finds the disk full, at one of these events. The same command then goes on, and must give what it
+gives undisturbed.
+"""
+
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from safetensors.numpy import load_file
+
+from grape_ops.cells.store import CropStore
+from grape_ops.cli import main
+from grape_ops.config import load_config
+from grape_ops.simulate.write_screen import simulate_screen
+from hostile_inputs import TINY
+
+_FORK = multiprocessing.get_context("fork")
+# How a command is disturbed, and how often.
+MODES = {"kill": 0.76, "full disk": 0.1, "file too large": 0.08, "two at once": 0.06}
+_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
+_SECONDS = 240  # that a command may take
+_SCREEN = ("complexes=2", "genes_per_complex=2", "guides_per_gene=2", "cells_per_gene=16", "control_cells=48",
+           "control_guides=4", "plates=1", "wells_per_plate=2", "tile_size=192", "dud_guides=0")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command whose result lies in ``out``; ``way_on`` is what goes on with a half-done one."""
+
+    words: tuple[str, ...]
+    out: str
+    essence: Callable[[Path], Any]
+    way_on: tuple[str, ...] = ()
+
+
+def _store(path: Path) -> Any:
+    store = CropStore.open(path)
+    store.verify()
+    cells = store.cells.to_csv(index=False)
+    return _hash(store.read(slice(None)).tobytes(), cells.encode(), store.control_mean.tobytes())
+
+
+def _run(path: Path) -> Any:
+    last = sorted((path / "checkpoints").glob("step_*"))[-1]
+    tensors = [load_file(last / f"{name}.safetensors") for name in ("nets", "average", "optimizers")]
+    steps = [json.loads(line)["step"] for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return last.name, sorted(set(steps)), _hash(*(part[key].tobytes() for part in tensors for key in sorted(part)))
+
+
+def _vectors(path: Path) -> Any:
+    with h5py.File(path) as file:
+        names = file["obs"][file["obs"].attrs["_index"]][()]
+        return _hash(np.asarray(file["X"]).tobytes(), *names)
+
+
+def _hash(*parts: bytes) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()
+
+
+def _settings(*settings: str) -> tuple[str, ...]:
+    return tuple(word for setting in settings for word in ("--set", setting))
+
+
+COMMANDS = {
+    "preprocess": Command(("preprocess", "screen", *_settings(*TINY)), "store", _store, ("--resume",)),
+    "train": Command(("train", "store", *_settings(*TINY)), "run", _run, ("--resume",)),
+    "embed": Command(("embed", "run"), "genes.h5ad", _vectors),
+    "baseline": Command(("baseline", "statistics", "store", *_settings(*TINY)), "statistics.h5ad", _vectors),
+}
+
+
+def prepare(root: Path) -> dict[str, Any]:
+    """Make what the commands read, and what each gives undisturbed."""
+    root.mkdir()
+    settings = load_config(overrides=[f"simulate.{one}" for one in _SCREEN]).simulate
+    drawing = _FORK.Process(target=simulate_screen, args=(root / "screen", settings, 1))
+    drawing.start()
+    drawing.join()
+    found = {}
+    for name, command in COMMANDS.items():
+        _must(root, (*command.words, "--out", command.out))
+        found[name] = command.essence(root / command.out)
+    return found
+
+
+def _must(folder: Path, words: tuple[str, ...]) -> None:
+    code, log = _done(folder, words)
+    if code not in (0, 3):
+        raise SystemExit(f"grape-ops {' '.join(words)} fails undisturbed: {log}")
+
+
+def draw_trials(number: int, seed: int) -> list[tuple[str, str, float]]:
+    """Draw commands, how each is disturbed, and when: at which share of its events, or of 20,000 bytes."""
+    rng = np.random.default_rng([seed, 1])
+    modes = rng.choice(list(MODES), number, p=list(MODES.values()))
+    return [(list(COMMANDS)[i % len(COMMANDS)], str(mode), float(rng.random())) for i, mode in enumerate(modes)]
+
+
+def try_all(root: Path, trials: list[tuple[str, str, float]], workers: int) -> dict[str, Any]:
+    """Disturb all commands, several beside each other, and count what came of it."""
+    found: list[dict[str, Any]] = []
+    if trials:
+        reference = prepare(root)
+        events = {name: _count_events(root, name) for name in COMMANDS}
+        ends = [_FORK.Pipe(duplex=False) for _ in range(workers)]
+        for start, (_, answer) in enumerate(ends):
+            _FORK.Process(target=_try_some, args=(root, trials[start::workers], events, reference, answer)).start()
+            answer.close()
+        for end, _ in ends:
+            found += end.recv()
+    kinds = {mode: Counter(one["kind"] for one in found if one["mode"] == mode) for mode in MODES}
+    return {
+        "tried": len(found),
+        "by_kind": {mode: dict(counts) for mode, counts in kinds.items() if counts},
+        "failures": [one for one in found if one["kind"] != "same"],
+    }
+
+
+def _try_some(
+    root: Path,
+    trials: list[tuple[str, str, float]],
+    events: dict[str, int],
+    reference: dict[str, Any],
+    answer: Connection,
+) -> None:
+    found = []
+    for name, mode, share in trials:
+        at = int(share * 20_000) if mode == "file too large" else 1 + int(share * events[name])
+        found.append(try_one(root, name, mode, at, reference[name]))
+    answer.send(found)
+
+
+def _count_events(root: Path, name: str) -> int:
+    """Count the events of a command that nothing disturbs."""
+    out, count = root / "counted" / COMMANDS[name].out, root / "count"
+    _done(root, (*COMMANDS[name].words, "--out", str(out)), count)
+    return int(count.read_text())
+
+
+def try_one(root: Path, name: str, mode: str, at: int, reference: Any) -> dict[str, Any]:
+    """Disturb one command at an event, let it go on, and say what came of it.
+
+    Parameters
+    ----------
+    mode : "kill", "full disk" (from that event on), "file too large" (longer than ``at`` bytes), or "two at once".
+    """
+    command = COMMANDS[name]
+    folder = root / f"{name} {mode} {at} {os.getpid()}-{time.monotonic_ns()}"
+    words = (*command.words, "--out", str(folder / command.out))
+    found = {"command": name, "mode": mode, "at": at}
+    if mode == "two at once":
+        logs = [folder.with_name(f"{folder.name} log {i}") for i in range(2)]
+        both = [_start(root, words, log, None, "", 0) for log in logs]
+        ends = [(_ended(process), log.read_text(errors="replace")) for process, log in zip(both, logs, strict=True)]
+    else:
+        ends = [_done(root, words, None, mode, at)]
+    for code, log in ends:
+        if "Traceback" in log or (code < 0 and code != -signal.SIGKILL):
+            return found | {"kind": "traceback" if code >= 0 else "signal", "words": log[-1500:]}
+        if mode != "kill" and code not in (0, 3) and "Error: " not in log:
+            return found | {"kind": "no words", "words": log[-1500:]}
+    if mode != "kill" and any(code == 0 for code, _ in ends):
+        return found | _result(command, folder, reference, ends[-1][1])
+    code, log = _done(root, (*words, *(command.way_on if (folder / command.out).exists() else ())))
+    if code not in (0, 3):
+        kind = "signal" if code < 0 else "traceback" if "Traceback" in log else "stuck"
+        return found | {"kind": kind, "words": log[-1500:]}
+    return found | _result(command, folder, reference, log)
+
+
+def _result(command: Command, folder: Path, reference: Any, log: str) -> dict[str, Any]:
+    if command.essence(folder / command.out) != reference:
+        return {"kind": "wrong", "words": log[-1500:]}
+    left = [str(path.relative_to(folder)) for path in folder.rglob(".*draft-*")]
+    shutil.rmtree(folder)
+    return {"kind": "leftovers", "words": ", ".join(left)} if left else {"kind": "same"}
+
+
+def _done(
+    root: Path, words: tuple[str, ...], count: Path | None = None, mode: str = "", at: int = 0
+) -> tuple[int, str]:
+    log = root / "logs" / f"{os.getpid()}-{time.monotonic_ns()}"
+    return _ended(_start(root, words, log, count, mode, at)), log.read_text(errors="replace")
+
+
+def _start(root: Path, words: tuple[str, ...], log: Path, count: Path | None, mode: str, at: int) -> Any:
+    log.parent.mkdir(exist_ok=True)
+    log.touch()
+    process = _FORK.Process(target=_command, args=(root, words, log, count, mode, at))
+    process.start()
+    return process
+
+
+def _ended(process: Any) -> int:
+    process.join(_SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        return -signal.SIGALRM
+    return int(process.exitcode)
+
+
+def _command(root: Path, words: tuple[str, ...], log: Path, count: Path | None, mode: str, at: int) -> None:
+    """Do a command in this process, a child of the trial, and end it."""
+    output = os.open(log, os.O_WRONLY)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.chdir(root)
+    sys.argv = ["grape-ops", *words]
+    seen = _watch(mode, at)
+    if mode == "file too large":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (at, at))
+    code: Any = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:  # noqa: BLE001, as Python itself would print it
+        traceback.print_exc()
+        code = 70
+    if count is not None:
+        count.write_text(str(seen[0]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 1)
+
+
+def _watch(mode: str, at: int) -> list[int]:
+    """Count the events from now on, and let the one numbered ``at`` go wrong."""
+    seen = [0]
+    fsync = os.fsync
+
+    def happened(writes: bool) -> None:
+        seen[0] += 1
+        if mode == "kill" and seen[0] == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if mode == "full disk" and seen[0] >= at and writes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def audit(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, _, flags = args
+            named = isinstance(path, str | Path) and not str(path).startswith("/dev/")
+            if named and isinstance(flags, int) and flags & _WRITING:
+                happened(writes=bool(flags & os.O_CREAT))
+        elif event in _EVENTS:
+            happened(writes=event == "os.mkdir")
+
+    def counted(descriptor: int) -> None:
+        happened(writes=True)
+        fsync(descriptor)
+
+    os.fsync = counted
+    sys.addaudithook(audit)
+    return seen

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import anndata
+import numpy as np
 import pandas as pd
 import pytest
 import typer
@@ -125,6 +126,9 @@ def test_changed_settings_redo_what_depends_on_them_and_lose_nothing(done: Path,
 def test_genes_with_a_phenotype_are_told_unless_nobody_asks(done: Path, capsys: pytest.CaptureFixture[str]):
     genes = pd.read_csv(done / "hits" / "genes.tsv", sep="\t")
     assert len(genes) == 4 and genes["p_value"].between(0, 1).all()
+    joined = anndata.read_h5ad(done / "genes.h5ad").obs.loc[genes["gene_symbol"]]
+    np.testing.assert_allclose(joined["hit_p_value"], genes["p_value"])
+    assert joined["is_hit"].tolist() == genes["is_hit"].tolist()
     run_pipeline(write_plan(done, hits=False))
     assert "hits:" not in capsys.readouterr().out
     run_pipeline(write_plan(done))
@@ -137,7 +141,9 @@ def test_cells_that_cannot_be_tested_stop_no_pipeline(done: Path, monkeypatch, c
     monkeypatch.setattr("grape_ops.hits.write_hits.write_hits", refuse)
     run_pipeline(write_plan(done, settings=SETTINGS | {"hits": {"pseudo_genes": 7}}))
     heard = capsys.readouterr()
-    assert "Hits are left out: The cells name no guides." in heard.err + heard.out and "report: up to date" in heard.out
+    assert "Hits are left out: The cells name no guides." in heard.err + heard.out
+    assert "train: up to date" in heard.out and "evaluate: up to date" in heard.out
+    assert "is_hit" not in anndata.read_h5ad(done / "genes.h5ad").obs
     run_pipeline(write_plan(done))
 
 

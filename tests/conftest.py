@@ -145,7 +145,7 @@ def _heed_ctrl_c() -> Iterator[None]:
 
 
 def _write_hits(folder: Path, store: str, is_hit: dict[str, bool], discordant: str = "") -> Path:
-    """A folder as `grape-ops hits` writes it: genes with or without a phenotype, each with two guides; one guide of ``discordant`` contradicts the other."""
+    """A folder as `grape-ops hits` writes it; genes have two guides each, one of ``discordant`` contradicts."""
     folder.mkdir(parents=True)
     genes = list(is_hit)
     table = pd.DataFrame({"gene_symbol": genes, "n_cells": 10, "n_guides": 2, "n_batches": 2})

@@ -15,12 +15,13 @@ def report(
     store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
     scores: Annotated[Path | None, typer.Option(help="scores.json made by `evaluate`.")] = None,
     phenotype: Annotated[Path | None, typer.Option(help="Folder made by `phenotype`.")] = None,
+    hits: Annotated[Path | None, typer.Option(help="Folder made by `hits`.")] = None,
     truth: Truth = None,
 ) -> None:
     """Write one self-contained page: scores, gene map, clusters, restyled cells, training, data quality."""
     from grape_ops.report.html import write_report
 
-    write_report(run, out, store_path=store, scores=scores, truth=truth, phenotype=phenotype)
+    write_report(run, out, store_path=store, scores=scores, truth=truth, phenotype=phenotype, hits=hits)
     say(f"Report: {out}")
 
 

@@ -63,6 +63,7 @@ def explore(
     truth: Truth = None,
     pairs: Pairs = None,
     aliases: AliasTable = None,
+    hits: Annotated[Path | None, typer.Option(help="Folder made by `hits`; else one beside the run.")] = None,
     host: Annotated[str, typer.Option(help="Address to serve at; the default is reached from this machine only.")] = (
         "127.0.0.1"
     ),
@@ -75,6 +76,7 @@ def explore(
     from grape_ops.explore.explore_run import explore_run
 
     files = {"maps": maps or (), "groups": group or (), "store": store, "pairs": pairs or (), "aliases": aliases}
+    files |= {"hits": hits}
     explore_run(run, static, (host, port, browse), (config, overrides or ()), truth=truth, say=say, **files)
 
 

@@ -17,7 +17,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.phenotypes import join_phenotypes, read_phenotypes
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
-from grape_ops.schema import UNS_METHOD
+from grape_ops.schema import UNS_METHOD, UNS_SIMULATED
 from grape_ops.train.checkpoint import restore_nets, weights_sha256
 from grape_ops.train.initialize import INITIALISATION
 from grape_ops.train.run import Run, open_run, store_fingerprint
@@ -87,6 +87,8 @@ def embed(
         "weights": weights_sha256(path, filtered),
         "seed": run.config.seed,
     }
+    if run.simulated:
+        adata.uns[UNS_SIMULATED] = True
     return adata
 
 

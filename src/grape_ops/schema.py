@@ -25,6 +25,7 @@ COMPLEX = "complex"
 # AnnData of gene vectors: obs_names = gene symbols, X = vectors.
 UNS_METHOD = "method"
 UNS_MADE_BY = "made_by"
+UNS_SIMULATED = "simulated"  # true, where `grape-ops simulate` made the screen; else not there
 OBS_N_CELLS = "n_cells"
 OBS_N_GUIDES = "n_guides"
 OBS_IS_CONTROL = "is_control"

@@ -80,7 +80,7 @@ def test_search_opens_the_gene_card(page, words):
     wait(page, "document.getElementById('panel-gene').dataset.gene === 'BBB'")
     card = text(page, "#panel-gene")
     assert "first complex · 12 cells · 2 guides" in card and "Nearest genes in GRAPE M" in card
-    assert len(page.find_elements(By.CSS_SELECTOR, ".neighbours tbody tr")) == 3
+    assert 1 <= len(page.find_elements(By.CSS_SELECTOR, ".neighbours tbody tr")) <= 3
     assert len(page.find_elements(By.CSS_SELECTOR, ".guides tbody tr")) == 2
     assert "#gene=BBB" in page.current_url
     links = page.find_elements(By.CSS_SELECTOR, ".links a")

@@ -230,7 +230,8 @@ def test_genes_clusters_and_cost_are_tables_without_a_script(page):
     body = raw[raw.index('id="table-genes"') : raw.index("</table>", raw.index('id="table-genes"'))]
     assert re.findall(r'data-gene="(\w+)"', body) == ["AAA", "BBB", "CCC", "DDD"]
     assert all(name in body for name in ("first", "second"))
-    assert len(re.findall(r"<small>-?\d\.\d\d<", body)) == 4 * 3  # the three other genes of each
+    known = json.loads(re.search(r'id="data-map">(.*?)</script>', raw, re.S)[1])["near"]
+    assert len(re.findall(r"<small>\d\.\d\d<", body)) == sum(map(len, known.values())) > 0
     assert "Cost of the training" in text and "8 × 8 = 64 cells" in text
     assert "style encoder" in text and "Clusters are Leiden's" in text
 
@@ -342,6 +343,17 @@ def test_without_hits_the_page_names_the_command(page, full_run, write_hits_fold
         write_report(full_run.path, tmp_path / "report.html", hits=other)
     write_report(full_run.path, tmp_path / "report.html")
     assert "another crop store" in section(tmp_path / "report.html", "findings")
+
+
+def test_a_simulated_screen_is_called_so(page, full_run, tmp_path):
+    assert "imulated" not in read(page).text
+    shutil.copytree(full_run.path, tmp_path / "run")
+    file = tmp_path / "run" / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"simulated": True}))
+    write_report(tmp_path / "run", tmp_path / "report.html")
+    text = read(tmp_path / "report.html").text
+    assert "GRAPE report · simulated screen" in text and "This screen is simulated" in text
+    assert "simulated screen · grape-ops report" in text and "Simulated screen. Written by" in text
 
 
 def test_genes_that_point_away_are_not_listed_as_neighbours(page):

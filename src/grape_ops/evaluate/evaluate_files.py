@@ -24,7 +24,7 @@ from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs, loa
 from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.score_figures import complexes_figure, differences_figure, scores_figure, sweep_figure
 from grape_ops.progress import note
-from grape_ops.schema import SCORES_JSON, UNS_METHOD
+from grape_ops.schema import SCORES_JSON, UNS_METHOD, UNS_SIMULATED
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -100,10 +100,12 @@ def evaluate_files(
     names = load_aliases(aliases) if aliases is not None else None
     lists = [load_pairs(path, names) for path in pairs]
     known, more = load_truth(truth), {"pairs": lists, "aliases": names, "hits_only": hits_only}
-    scores = evaluate_maps(named_maps(maps, groups), known, settings, seed, **more)  # type: ignore[arg-type]
+    named = named_maps(maps, groups)
+    scores = evaluate_maps(named, known, settings, seed, **more)  # type: ignore[arg-type]
     warn_replaced(out / SCORES_JSON)
     write_scores(scores, out)
-    write_details(scores, details or out)
+    runs = (run for entry in named.values() for run in (entry if isinstance(entry, list) else [entry]))
+    write_details(scores, details or out, simulated=any(run.uns.get(UNS_SIMULATED, False) for run in runs))
     return scores
 
 
@@ -132,7 +134,7 @@ def _refuse_twice(method: str, named: dict[str, Any]) -> None:
         raise GrapeOpsError(f"Two maps are named {method}; rename a file, or make runs of one method a --group.")
 
 
-def write_details(scores: Sequence[MethodScores], folder: Path) -> None:
+def write_details(scores: Sequence[MethodScores], folder: Path, *, simulated: bool = False) -> None:
     """Write the tables of genes, complexes, differences, sweep, recall, clusters, unmatched genes, and the figures."""
     written = tables(scores)
     with drafts_of(*(folder / f"{name}.tsv" for name in written)) as drafts:
@@ -146,7 +148,7 @@ def write_details(scores: Sequence[MethodScores], folder: Path) -> None:
     }
     for name, figure in figures.items():
         if figure is not None:
-            save_figure(figure, folder / name, dpi=150)
+            save_figure(figure, folder / name, dpi=150, simulated=simulated)
 
 
 def write_neighbours(

@@ -96,7 +96,7 @@ class ExplorerData:
                 "truth": self.inputs.missing.get("truth", ""),
                 "hits": self.inputs.missing.get("hits", ""),
             },
-            "simulated": self.inputs.simulated,
+            "simulated": self.inputs.run.simulated,
             "findings": self.findings.overview() if self.findings else None,
             "quiet": [self.number[gene] for gene in self.genes if self.findings and self.findings.quiet(gene)],
             "n_cells": int(self.inputs.run.genes[OBS_N_CELLS].sum()),

@@ -121,7 +121,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "tables": gene_tables(inputs),
         "findings": findings(inputs),
         "no_phenotype": [gene for gene in inputs.genes if inputs.is_hit(gene) is False],
-        "simulated": inputs.simulated,
+        "simulated": run.simulated,
         "glossary": GLOSSARY,
         "check": _check(inputs),
         "cost": cost_rows(inputs),

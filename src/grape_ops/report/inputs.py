@@ -87,11 +87,6 @@ class ReportInputs:
         """Cells of each perturbation in each batch: (P, batches)."""
         return self.run.genes[[BATCH_PREFIX + batch for batch in self.batches]].to_numpy(np.int64)
 
-    @property
-    def simulated(self) -> bool:
-        """Whether the screen was made by `grape-ops simulate`, as its store says."""
-        return self.store is not None and self.store.simulated
-
     def is_hit(self, gene: str) -> bool | None:
         """Whether a gene has a phenotype; None if it was not tested."""
         if self.phenotypes is None or gene not in self.phenotypes.genes.index:

@@ -142,12 +142,12 @@ def _one_way(
         ring_edges(store.crop_size, made.profile.shape[1]),
         store.channels,
     )
-    save_figure(figure, stem.with_name(f"{stem.name}_{CHANGES}"))
+    save_figure(figure, stem.with_name(f"{stem.name}_{CHANGES}"), simulated=store.simulated)
     shown = min(settings.shown, len(cells), len(knockouts))
     strips = restyler.images(cells[:shown], styles_between(restyler, start, row, settings.steps)).swapaxes(0, 1)
     ends = called(names[start]), called(names[row])
     figure = strip_figure(strips, real[:shown], knockouts[:shown], views, *ends)
-    save_figure(figure, stem.with_name(f"{stem.name}_{STRIP}"))
+    save_figure(figure, stem.with_name(f"{stem.name}_{STRIP}"), simulated=store.simulated)
     return change_table(names[row], store.channels, store.crop_size, made, there)
 
 

@@ -248,8 +248,8 @@ export async function draw() {
     mine = ++round;
   if (s.gene === null) {
     panel.replaceChildren(
-      empty("Pick a gene", "Click a dot, or type a symbol above. Its cells, guides and nearest genes appear here."),
       guide(),
+      empty("Pick a gene", "Click a dot, or type a symbol above. Its cells, guides and nearest genes appear here."),
     );
     return;
   }

@@ -188,7 +188,8 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
         yield tested
     yield (trained := _train_step(store, run, config, truth, cut))
 
-    vectors, scored = [], []  # hits are joined to vectors, and change no score
+    vectors: list[tuple[Path, Step]] = []
+    scored: list[Any] = []  # hits are joined to vectors, and change no score
     for index, position in enumerate(plan.positions):
         file = out / (VECTORS_FILE if index == 0 else f"genes_position{position}.h5ad")
         yield (step := _embed_step(run, file, position, config, trained, tested))

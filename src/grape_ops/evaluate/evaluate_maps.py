@@ -75,7 +75,7 @@ def evaluate_maps(
             entries.append(entry)
             samples.append(bootstrap_scores(np.array(entry.genes.ap), own.kmeans_labels, context.task, draws))
             advance(note=method)
-    entries = [replace(entry, definitions=entry.definitions | restriction) for entry in entries]
+    entries = [replace(entry, definitions={**entry.definitions, **restriction}) for entry in entries]
     return with_intervals(entries, samples, settings.confidence)
 
 

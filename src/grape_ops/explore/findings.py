@@ -51,7 +51,7 @@ class Findings:
         if gene not in self.symbol:
             return None
         name = self.symbol[gene]
-        line = self.found.genes.loc[name]
+        line = self.found.genes.loc[[name]].to_dict("records")[0]
         agree, guides = self.found.counts(name)
         return {
             "is_hit": self.is_hit[gene],

@@ -41,7 +41,7 @@ def findings(inputs: ReportInputs) -> dict[str, Any] | None:
     }
 
 
-def _row(gene: str, line: dict[str, Any], found: Phenotypes) -> dict[str, Any]:
+def _row(gene: str, line: dict[Any, Any], found: Phenotypes) -> dict[str, Any]:
     agree, tested = found.counts(gene)
     return {
         "name": gene,

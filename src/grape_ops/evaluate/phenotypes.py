@@ -106,7 +106,8 @@ def read_phenotypes(folder: Path, store_fingerprint: str) -> Phenotypes:
         raise GrapeOpsError(f"The hits in {folder} cannot be read: {error}") from None
     if of_store != store_fingerprint:
         raise GrapeOpsError(
-            f"The hits in {folder} are those of another crop store than the run's; {again} for the run's own store."
+            f"The hits in {folder} are those of another crop store than the run's; `grape-ops hits STORE` with the run's "
+            "own store makes the right ones."
         )
     return Phenotypes(genes, guides, summary)
 

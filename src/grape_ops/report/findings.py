@@ -10,8 +10,7 @@ from grape_ops.report.report_figures import Figure, base_figure, colour, level_l
 from grape_ops.schema import GENE
 
 SMALLEST = 1e-300  # p-value that has a logarithm
-NAMED = 12  # genes named in the volcano
-TICKS = (0, 1, 5, 10, 20, 50, 100, 200, 300)  # of -log10 q
+TICKS = (0, 1, 10, 50, 100, 200, 300)  # of -log10 q
 
 
 def findings(inputs: ReportInputs) -> dict[str, Any] | None:
@@ -62,7 +61,7 @@ def probability(value: float) -> str:
 
 
 def volcano(found: Phenotypes) -> Figure:
-    """Effect and -log10 q of each gene; genes without evidence of a phenotype are grey, the strongest are named.
+    """Effect and -log10 q of each gene; genes without evidence of a phenotype are grey.
 
     A square root leaves room for the many beside the few: q-values of strong genes are beyond all comparison.
     """
@@ -76,16 +75,10 @@ def volcano(found: Phenotypes) -> Figure:
     traces = [
         {
             "type": "scatter",
-            "mode": "markers+text",
+            "mode": "markers",
             "name": f"{name} ({int(rows.sum())})",
             "x": found.genes["effect"][rows].round(4).tolist(),
             "y": np.sqrt(height[rows]).round(3).tolist(),
-            "text": [
-                gene if hit[row] and row < NAMED else ""
-                for gene, row in zip(names[rows], np.flatnonzero(rows), strict=True)
-            ],
-            "textposition": "top left",
-            "textfont": {"size": 11, "color": "var(--muted)"},
             "hovertext": names[rows].tolist(),
             "customdata": height[rows].round(2).tolist(),
             "hovertemplate": "<b>%{hovertext}</b><br>effect %{x:.2f}, -log10 q %{customdata:.1f}<extra></extra>",

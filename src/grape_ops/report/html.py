@@ -120,7 +120,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "figures": _figures(inputs, known),
         "tables": gene_tables(inputs),
         "findings": findings(inputs),
-        "no_phenotype": [gene for gene in inputs.genes if inputs.is_hit(gene) is False],
+        "no_phenotype": dict.fromkeys(gene for gene in inputs.genes if inputs.is_hit(gene) is False),
         "simulated": run.simulated,
         "glossary": GLOSSARY,
         "check": _check(inputs),

@@ -6,6 +6,7 @@ Letters: G genes that were tested, N genes of a map.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,24 +66,27 @@ class Phenotypes:
         """How the test fares on pseudo-genes, in a sentence."""
         return str(self.summary["calibration"]["in_words"])
 
-    def guides_of(self, gene: str) -> pd.DataFrame:
-        """Rows of guides.tsv of a gene."""
-        return self.guides[self.guides[GENE] == gene]
-
     def counts(self, gene: str) -> tuple[int, int]:
         """How many guides of a gene agree with its other guides, and how many were tested.
 
         A guide agrees if it has p < 0.05 by itself and its profile points the way of the others' mean (cosine above 0).
         """
-        own = self.guides_of(gene)
-        own = own[own["p_value"].notna()]
-        agree = (own["agreement"] > 0) & (own["p_value"] < 0.05)
-        return int(agree.sum()), len(own)
+        return self._of_guides[0].get(gene, 0), self._of_guides[1].get(gene, 0)
 
     def discordant(self, gene: str) -> list[str]:
         """Guides that are significant by themselves and point away from the gene's other guides."""
-        own = self.guides_of(gene)
-        return own.loc[own["outlier"], "guide"].tolist()
+        return self._of_guides[2].get(gene, [])
+
+    @cached_property
+    def _of_guides(self) -> tuple[dict[str, int], dict[str, int], dict[str, list[str]]]:
+        """By gene: guides that agree, guides tested, and discordant guides."""
+        tested = self.guides[self.guides["p_value"].notna()]
+        agree = tested.loc[(tested["agreement"] > 0) & (tested["p_value"] < 0.05), GENE].value_counts()
+        outliers = tested[tested["outlier"]].groupby(GENE)["guide"].agg(list)
+        agreeing, all_tested = (
+            {str(gene): int(n) for gene, n in part.items()} for part in (agree, tested[GENE].value_counts())
+        )
+        return agreeing, all_tested, {str(gene): list(guides) for gene, guides in outliers.items()}
 
 
 def read_phenotypes(folder: Path, store_fingerprint: str) -> Phenotypes:
@@ -106,8 +110,8 @@ def read_phenotypes(folder: Path, store_fingerprint: str) -> Phenotypes:
         raise GrapeOpsError(f"The hits in {folder} cannot be read: {error}") from None
     if of_store != store_fingerprint:
         raise GrapeOpsError(
-            f"The hits in {folder} are those of another crop store than the run's; `grape-ops hits STORE` with the run's "
-            "own store makes the right ones."
+            f"The hits in {folder} are those of another crop store than the run's; `grape-ops hits STORE` with the "
+            "run's own store makes the right ones."
         )
     return Phenotypes(genes, guides, summary)
 

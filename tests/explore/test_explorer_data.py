@@ -277,7 +277,7 @@ def test_warnings_say_what_to_doubt():
     assert cell_warnings(20, None, None) == ["Only 20 cells: vector and neighbours are uncertain."]
     assert "One guide only" in cell_warnings(90, [guide("g", 3.0, None)], 1.3)[0]
     quiet = [guide("a", 1.0, 0.1), guide("b", 1.1, -0.2)]
-    assert "No guide changes" in cell_warnings(90, quiet, 1.3)[0]
+    assert "No evidence that any guide changes" in cell_warnings(90, quiet, 1.3)[0]
     against = [guide("a", 3.0, 0.9), guide("b", 3.0, 0.9), guide("c", 2.0, -0.5)]
     assert "Guide c changes" in cell_warnings(90, against, 1.3)[0]
     assert cell_warnings(90, against[:2], 1.3) == []

@@ -180,7 +180,7 @@ def test_a_restyling_that_is_not_significant_is_marked(opened):
     choice.select_by_index(names.index("AAA"))
     assert "restyling significant (q = 0.002)" in trust.text and trust.get_attribute("class") == "trust significant"
     choice.select_by_index(names.index("CCC"))
-    assert "no phenotype for these pictures" in trust.text or "not checked" in trust.text
+    assert "a phenotype for these pictures" in trust.text or "not checked" in trust.text
     labels = [label.text for label in opened.find_elements(By.CSS_SELECTOR, ".group:first-child .row .label")]
     assert labels[:2] == ["control", "restyled to control"] and len(labels) == 4
 

@@ -49,7 +49,7 @@ def cell_warnings(n_cells: int, guides: list[dict[str, Any]] | None, quiet_effec
         )
     elif len(quiet) * 2 >= len(measured) > 1:
         found.append(
-            f"No evidence that {len(quiet)} of {len(measured)} guides change the cells more than non-targeting guides do."
+            f"No evidence that {len(quiet)} of {len(measured)} guides change cells more than non-targeting guides do."
         )
     # A guide without effect points anywhere; only one that does something can contradict the others.
     against = [g for g in measured if g not in quiet and g["agreement"] is not None and g["agreement"] < DISAGREES]

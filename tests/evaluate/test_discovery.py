@@ -175,7 +175,7 @@ def test_neighbours_of_a_gene():
 
 
 def test_genes_that_point_away_are_no_neighbours():
-    vectors = np.array([[1.0, 0], [1, 0.5], [-1, 0.1], [0, 1]])
+    vectors = np.array([[1.0, 0], [1, 0.5], [-1, 0.1], [-0.1, 1]])
     run = gene_map(as_map(vectors, ["A", "B", "C", "D"]), "m")
     assert neighbours([run], "A", 3)["gene_symbol"].tolist() == ["B"]
     assert neighbours([run], "C", 3)["gene_symbol"].tolist() == ["D"]

@@ -1,5 +1,6 @@
 """Small inputs that several tests share."""
 
+import json
 import os
 import shutil
 import signal
@@ -19,7 +20,23 @@ from grape_ops.cells.writer import write_store
 from grape_ops.config import Config, load_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.runner.jobs import Job
-from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
+from grape_ops.schema import (
+    BATCH,
+    CONTROL_LABEL,
+    GENE,
+    GUIDE,
+    HITS_GENES,
+    HITS_GUIDES,
+    HITS_JSON,
+    IS_CONTROL,
+    PLATE,
+    ROW,
+    SHARD,
+    TILE,
+    WELL,
+    X,
+    Y,
+)
 from grape_ops.train import preflight
 
 TINY_GENES = ("AAA", "BBB", "CCC", "DDD")
@@ -166,6 +183,46 @@ def _heed_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+def _write_hits(folder: Path, store: str, is_hit: dict[str, bool], discordant: str = "") -> Path:
+    """A folder as `grape-ops hits` writes it; genes have two guides each, one of ``discordant`` contradicts."""
+    folder.mkdir(parents=True)
+    genes = list(is_hit)
+    table = pd.DataFrame({"gene_symbol": genes, "n_cells": 10, "n_guides": 2, "n_batches": 2})
+    table["effect"] = [1.5 if hit else 0.25 for hit in is_hit.values()]
+    table["p_value"] = [1e-6 if hit else 0.5 for hit in is_hit.values()]
+    table["q_value"] = [1e-5 if hit else 0.5 for hit in is_hit.values()]
+    table["is_hit"] = list(is_hit.values())
+    table = table.assign(guides_agree=0.75, auc=0.9, share_of_cells=0.5, top_channel="DNA")
+    table.sort_values("p_value", kind="stable").to_csv(folder / HITS_GENES, sep="\t", index=False)
+    rows = []
+    for gene in genes:
+        for number in range(2):
+            out = gene == discordant and number == 1
+            p_value = 0.001 if is_hit[gene] else 0.5
+            agreement = -0.5 if out else 0.75
+            rows.append([f"{gene}-GUIDE-{number}", gene, 5, 1.0, p_value, p_value, agreement, out])
+    columns = ["guide", "gene_symbol", "n_cells", "effect", "p_value", "q_value", "agreement", "outlier"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / HITS_GUIDES, sep="\t", index=False)
+    summary = {
+        "store": store,
+        "settings": {"q_value": 0.05, "features": "statistics"},
+        "genes": len(genes),
+        "hits": sum(is_hit.values()),
+        "calibration": {
+            "pseudo_genes": 150,
+            "rate_at_05": 0.04,
+            "in_words": "4.0% of 150 pseudo-genes of non-targeting guides have p < 0.05: as it should be.",
+        },
+    }
+    (folder / HITS_JSON).write_text(json.dumps(summary))
+    return folder
+
+
+@pytest.fixture(name="write_hits_folder", scope="session")
+def _write_hits_folder() -> Callable[..., Path]:
+    return _write_hits
 
 
 CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

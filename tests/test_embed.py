@@ -4,6 +4,7 @@ import shutil
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -104,3 +105,32 @@ def test_our_earlier_vectors_are_replaced_and_said_and_those_of_others_refused(r
         with pytest.raises(GrapeOpsError, match="is not a file of gene vectors of grape-ops"):
             write_embedding(run.path, tmp_path / name)
     assert anndata.read_h5ad(tmp_path / "mine.h5ad").uns["method"] == "years of work"
+
+
+def test_hits_are_joined_and_a_gene_that_was_not_tested_is_not_called_one_without_a_phenotype(
+    run, write_hits_folder, tmp_path
+):
+    store = run.record["store_fingerprint"]
+    hits = write_hits_folder(tmp_path / "hits", store, {"AAA": True, "BBB": False, "CCC": True})
+    write_embedding(run.path, tmp_path / "genes.h5ad", hits=hits)
+    obs = anndata.read_h5ad(tmp_path / "genes.h5ad").obs
+    assert obs["is_hit"].tolist() == [True, False, True, pd.NA, pd.NA]
+    np.testing.assert_array_equal(obs["hit_effect"], [1.5, 0.25, 1.5, np.nan, np.nan])
+    assert {"hit_p_value", "hit_q_value", "guides_agree"} <= set(obs)
+    write_embedding(run.path, tmp_path / "plain.h5ad")
+    assert "is_hit" not in anndata.read_h5ad(tmp_path / "plain.h5ad").obs
+
+
+def test_hits_of_another_store_are_refused(run, write_hits_folder, tmp_path):
+    other = write_hits_folder(tmp_path / "other", "0" * 64, {"AAA": True})
+    with pytest.raises(GrapeOpsError, match="those of another crop store than the run's"):
+        write_embedding(run.path, tmp_path / "genes.h5ad", hits=other)
+    with pytest.raises(GrapeOpsError, match="There is no result of `grape-ops hits`"):
+        write_embedding(run.path, tmp_path / "genes.h5ad", hits=tmp_path)
+    (other / "hits.json").write_text("{}")
+    with pytest.raises(GrapeOpsError, match="lack 'store'"):
+        write_embedding(run.path, tmp_path / "genes.h5ad", hits=other)
+    strangers = write_hits_folder(tmp_path / "strangers", run.record["store_fingerprint"], {"XYZ": True})
+    with pytest.raises(GrapeOpsError, match="None of the rows of these vectors"):
+        write_embedding(run.path, tmp_path / "genes.h5ad", hits=strangers)
+    assert not (tmp_path / "genes.h5ad").exists()

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import anndata
+import numpy as np
 import pandas as pd
 import pytest
 import typer
@@ -19,10 +20,12 @@ from typer.testing import CliRunner
 
 from grape_ops.artifacts.atomic import locked
 from grape_ops.artifacts.steps import Step
+from grape_ops.cells.store import CropStore
 from grape_ops.cli import app, main
 from grape_ops.config import load_config, preset_names
 from grape_ops.errors import GrapeOpsError, NothingToTest
 from grape_ops.pipeline import _baseline_step, read_pipeline, run_demo, run_pipeline
+from grape_ops.train.run import open_run
 
 ROOT = Path(__file__).parent.parent
 SMALL_SCREEN = {
@@ -122,9 +125,23 @@ def test_changed_settings_redo_what_depends_on_them_and_lose_nothing(done: Path,
     assert len(list((done / "outdated").glob("train-*"))) == 1
 
 
-def test_genes_with_a_phenotype_are_told_unless_nobody_asks(done: Path, capsys: pytest.CaptureFixture[str]):
+def test_genes_with_a_phenotype_are_told_and_joined_to_the_vectors(done: Path):
     genes = pd.read_csv(done / "hits" / "genes.tsv", sep="\t")
     assert len(genes) == 4 and genes["p_value"].between(0, 1).all()
+    joined = anndata.read_h5ad(done / "genes.h5ad").obs.loc[genes["gene_symbol"]]
+    np.testing.assert_allclose(joined["hit_p_value"], genes["p_value"])
+    assert joined["is_hit"].tolist() == genes["is_hit"].tolist()
+
+
+def test_a_simulated_screen_stays_one_from_store_to_report(done: Path):
+    assert CropStore.open(done / "store").simulated and open_run(done / "run").simulated
+    assert anndata.read_h5ad(done / "genes.h5ad").uns["simulated"]
+    page = (done / "report.html").read_text()
+    assert "This screen is <strong>simulated</strong>" in page
+    assert 0 < page.index('<section id="findings">') < page.index('<section id="map">')
+
+
+def test_hits_are_made_only_where_they_are_asked_for(done: Path, capsys: pytest.CaptureFixture[str]):
     run_pipeline(write_plan(done, hits=False))
     assert "hits:" not in capsys.readouterr().out
     run_pipeline(write_plan(done))
@@ -137,7 +154,9 @@ def test_cells_that_cannot_be_tested_stop_no_pipeline(done: Path, monkeypatch, c
     monkeypatch.setattr("grape_ops.hits.write_hits.write_hits", refuse)
     run_pipeline(write_plan(done, settings=SETTINGS | {"hits": {"pseudo_genes": 7}}))
     heard = capsys.readouterr()
-    assert "Hits are left out: The cells name no guides." in heard.err + heard.out and "report: up to date" in heard.out
+    assert "Hits are left out: The cells name no guides." in heard.err + heard.out
+    assert "train: up to date" in heard.out and "evaluate: up to date" in heard.out
+    assert "is_hit" not in anndata.read_h5ad(done / "genes.h5ad").obs
     run_pipeline(write_plan(done))
 
 

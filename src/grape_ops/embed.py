@@ -14,9 +14,10 @@ from grape_ops.cells.genes import check_vectors_place, gene_anndata, write_gene_
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, EmbedSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.phenotypes import join_phenotypes, read_phenotypes
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
-from grape_ops.schema import UNS_METHOD
+from grape_ops.schema import UNS_METHOD, UNS_SIMULATED
 from grape_ops.train.checkpoint import restore_nets, weights_sha256
 from grape_ops.train.initialize import INITIALISATION
 from grape_ops.train.run import Run, open_run, store_fingerprint
@@ -86,6 +87,8 @@ def embed(
         "weights": weights_sha256(path, filtered),
         "seed": run.config.seed,
     }
+    if run.simulated:
+        adata.uns[UNS_SIMULATED] = True
     return adata
 
 
@@ -144,13 +147,21 @@ def write_embedding(
     ema: bool | None = None,
     store_path: Path | None = None,
     checkpoint: Path | None = None,
+    hits: Path | None = None,
 ) -> None:
-    """Write a run's gene vectors as an ``.h5ad``; what is not given is as its configuration says."""
+    """Write a run's gene vectors as an ``.h5ad``; what is not given is as its configuration says.
+
+    ``hits`` is a folder of ``grape-ops hits`` on the run's store, whose findings are joined to ``obs``.
+    """
     check_vectors_place(out)
-    config = open_run(run_path).config
+    run = open_run(run_path)
+    config = run.config
+    found = read_phenotypes(hits, run.record["store_fingerprint"]) if hits is not None else None
     asked = {key: value for key, value in {"position": position, "ema": ema}.items() if value is not None}
     settings = EmbedSettings.model_validate(config.embed.model_dump() | asked)
     adata = embed(run_path, settings, store_path=store_path, checkpoint=checkpoint, seed=config.seed)
+    if found is not None:
+        join_phenotypes(adata, found)
     write_gene_vectors(adata, out)
 
 

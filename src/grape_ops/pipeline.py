@@ -20,7 +20,17 @@ from grape_ops.artifacts.steps import OUTDATED_DIR, Step, do
 from grape_ops.config import Config, Settings, lay_over, merged, misfits, parse_config, read_yaml
 from grape_ops.errors import LEFT_OUT, GrapeOpsError, NothingToTest
 from grape_ops.progress import note
-from grape_ops.schema import QUALITY_FILE, QUALITY_TABLE, SCORES_CSV, SCORES_JSON, SCREEN_FILE, TRUTH_FILE, VECTORS_FILE
+from grape_ops.schema import (
+    HITS_DIR,
+    HITS_JSON,
+    QUALITY_FILE,
+    QUALITY_TABLE,
+    SCORES_CSV,
+    SCORES_JSON,
+    SCREEN_FILE,
+    TRUTH_FILE,
+    VECTORS_FILE,
+)
 
 PIPELINE_FILE = "pipeline.yaml"  # of the demo
 DETAILS_DIR = "evaluation"  # beside scores.json
@@ -173,25 +183,29 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
         lambda resume: _preprocess(screen, store, config, resume),
     )
     yield cut
-    if plan.hits:
-        yield _hits_step(store, out / "hits", config, cut)
+    tested = _hits_step(store, out / HITS_DIR, config, cut) if plan.hits else None
+    if tested is not None:
+        yield tested
     yield (trained := _train_step(store, run, config, truth, cut))
 
-    vectors = []
+    vectors: list[tuple[Path, Step]] = []
+    scored: list[Any] = []  # hits are joined to vectors, and change no score
     for index, position in enumerate(plan.positions):
         file = out / (VECTORS_FILE if index == 0 else f"genes_position{position}.h5ad")
-        yield (step := _embed_step(run, file, position, config, trained))
+        yield (step := _embed_step(run, file, position, config, trained, tested))
         vectors.append((file, step))
+        scored.append([position, config.embed.decisive()])
     for method in plan.baselines:
         file = out / "baselines" / f"{find_method(method).name}.h5ad"
         yield (step := _baseline_step(method, store, file, config, cut))
         vectors.append((file, step))
+        scored.append(step.fingerprint)
     inputs: list[Any] = [trained.fingerprint, *(step.fingerprint for _, step in vectors)]
     scores = out / SCORES_JSON if truth else None
     if truth and scores:
         judged = Step(
             "evaluate",
-            [inputs, judged_by, config.evaluate.decisive(), config.seed],
+            [trained.fingerprint, scored, judged_by, config.evaluate.decisive(), config.seed],
             (scores, out / SCORES_CSV, out / DETAILS_DIR),
             lambda _: _evaluate([file for file, _ in vectors], truth, out, config),
         )
@@ -252,18 +266,18 @@ def _hits_step(store: Path, folder: Path, config: Config, cut: Step) -> Step:
     return Step("hits", [cut.fingerprint, decisive], (folder,), act)
 
 
-def _embed_step(run: Path, file: Path, position: int, config: Config, trained: Step) -> Step:
+def _embed_step(run: Path, file: Path, position: int, config: Config, trained: Step, tested: Step | None) -> Step:
+    """Gene vectors, with what the hits step found of each gene; nothing, where it had nothing to test."""
+
     def act(_: bool) -> None:
         from grape_ops.embed import write_embedding
 
-        write_embedding(run, file, position=position, ema=config.embed.ema)
+        folders = tested.outputs if tested is not None else ()
+        hits = next((folder for folder in folders if (folder / HITS_JSON).is_file()), None)
+        write_embedding(run, file, position=position, ema=config.embed.ema, hits=hits)
 
-    return Step(
-        f"embed-{position}",
-        [trained.fingerprint, position, config.embed.decisive()],
-        (file,),
-        act,
-    )
+    inputs = [trained.fingerprint, position, config.embed.decisive()]
+    return Step(f"embed-{position}", [*inputs, *([tested.fingerprint] if tested is not None else [])], (file,), act)
 
 
 def _baseline_step(method: str, store: Path, file: Path, config: Config, cut: Step) -> Step:

@@ -25,9 +25,16 @@ COMPLEX = "complex"
 # AnnData of gene vectors: obs_names = gene symbols, X = vectors.
 UNS_METHOD = "method"
 UNS_MADE_BY = "made_by"
+UNS_SIMULATED = "simulated"  # true, where `grape-ops simulate` made the screen; else not there
 OBS_N_CELLS = "n_cells"
 OBS_N_GUIDES = "n_guides"
 OBS_IS_CONTROL = "is_control"
+# What `grape-ops hits` found of each gene; missing for genes that were not tested.
+OBS_HIT_EFFECT = "hit_effect"
+OBS_HIT_P = "hit_p_value"
+OBS_HIT_Q = "hit_q_value"
+OBS_IS_HIT = "is_hit"
+OBS_GUIDES_AGREE = "guides_agree"
 VECTORS_FILE = "genes.h5ad"  # a pipeline's, and where the report looks for a run's
 
 # Files of a simulated or generic screen folder.
@@ -53,6 +60,12 @@ CHECKPOINTS_DIR = "checkpoints"
 # Files of an evaluation.
 SCORES_JSON = "scores.json"
 SCORES_CSV = "scores.csv"
+
+# Files of `grape-ops hits`, and the folder a pipeline writes them to.
+HITS_DIR = "hits"
+HITS_GENES = "genes.tsv"
+HITS_GUIDES = "guides.tsv"
+HITS_JSON = "hits.json"
 
 # Folder of a pipeline: the stamps of its steps.
 STAMPS_DIR = ".grape-ops"

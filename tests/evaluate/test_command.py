@@ -3,6 +3,7 @@
 import json
 import sys
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -91,6 +92,41 @@ def test_neighbours_and_clusters_as_tsv(folder):
         write_clusters(runs, None, kmeans, 0, truth=str(folder / "truth.tsv"))
 
 
+@pytest.fixture
+def marked(folder):
+    """A map whose first twelve genes have a phenotype; the last one was not tested."""
+    adata = anndata.read_h5ad(folder / "run0.h5ad")
+    adata.obs["is_hit"] = pd.array([i < 12 for i in range(29)] + [None, None], dtype="boolean")
+    adata.write_h5ad(folder / "marked.h5ad")
+    return folder / "marked.h5ad"
+
+
+def test_genes_without_a_phenotype_are_named_as_such(marked, folder, capsys):
+    write_neighbours("G020", [marked], folder / "near.tsv", 5)
+    assert "No evidence that G020 has a phenotype" in capsys.readouterr().err
+    assert not pd.read_csv(folder / "near.tsv", sep="\t")["is_hit"].any()
+    write_clusters([marked], folder / "c.tsv", settings().model_copy(update={"k": 5}), 0)
+    column = pd.read_csv(folder / "c.tsv", sep="\t").set_index("gene_symbol")["is_hit"]
+    assert column["G000"] and not column["G020"] and pd.isna(column["G029"])
+
+
+def test_a_map_is_restricted_to_genes_with_a_phenotype(marked, folder, capsys):
+    truth, other = str(folder / "truth.tsv"), folder / "run1.h5ad"
+    text = write_neighbours("G000", [marked], None, 30, hits_only=True)
+    assert len(text.splitlines()) - 1 <= 11 and "G012" not in text
+    assert "Only genes with a phenotype are in the map: 12 of 29 tested." in capsys.readouterr().err
+    kmeans = settings().model_copy(update={"k": 2})
+    assert len(write_clusters([marked], None, kmeans, 0, hits_only=True).splitlines()) == 13
+    # A map that does not say borrows from one that does.
+    scores = evaluate_files([other, marked], truth, folder / "only", settings(), 0, hits_only=True)
+    assert [entry.n_genes for entry in scores] == [12, 12]
+    assert "12 of 29 tested" in scores[0].definitions["hits_only"]
+    with pytest.raises(GrapeOpsError, match='--hits-only: no map has a column "is_hit"'):
+        evaluate_files([other], truth, folder / "none", settings(), 0, hits_only=True)
+    with pytest.raises(GrapeOpsError, match="G020 is no gene with a phenotype"):
+        write_neighbours("G020", [marked], None, hits_only=True)
+
+
 def test_a_list_of_pairs_that_names_no_gene_of_the_maps_is_refused(folder):
     (folder / "pairs.tsv").write_text("X1\tX2\nX1\tX3\n")
     maps = [folder / "run0.h5ad"]
@@ -112,6 +148,10 @@ def test_the_commands(folder, monkeypatch, capsys):
     assert (folder / "ev" / "scores.csv").exists() and "mAP" in capsys.readouterr().out
     run_cli(monkeypatch, "neighbours", "G000", *maps, "--n", "2")
     assert len(capsys.readouterr().out.splitlines()) == 3
+    monkeypatch.setattr(sys, "argv", ["grape-ops", "clusters", str(maps[0]), "--hits-only"])
+    with pytest.raises(SystemExit) as refused:
+        cli.main()
+    assert refused.value.code not in (0, None) and "embed RUN --hits" in capsys.readouterr().err
     run_cli(monkeypatch, "clusters", *maps, "--set", "evaluate.k=5", "--out", folder / "clusters.tsv")
     assert (folder / "clusters.tsv").exists()
     (folder / "library.csv").write_text("gene_symbol\n" + "\n".join(GENES) + "\n")

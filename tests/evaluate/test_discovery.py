@@ -173,6 +173,13 @@ def test_neighbours_of_a_gene():
     assert (single["mutual_rank"] >= 1).all() and len(first) == 30
 
 
+def test_genes_that_point_away_are_no_neighbours():
+    vectors = np.array([[1.0, 0], [1, 0.5], [-1, 0.1], [-0.1, 1]])
+    run = gene_map(as_map(vectors, ["A", "B", "C", "D"]), "m")
+    assert neighbours([run], "A", 3)["gene_symbol"].tolist() == ["B"]
+    assert neighbours([run], "C", 3)["gene_symbol"].tolist() == ["D"]
+
+
 def test_mutual_rank_is_the_geometric_mean_of_both_ranks():
     angles = np.deg2rad([0, 10, 15, 90])
     run = gene_map(as_map(np.column_stack([np.cos(angles), np.sin(angles)]), ["A", "B", "C", "D"]), "m")

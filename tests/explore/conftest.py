@@ -93,6 +93,17 @@ def request_(tiny_store: CropStore, tiny_config: Config, tmp_path_factory: pytes
 
 
 @pytest.fixture(scope="session")
+def request_with_hits(
+    request_: Request, write_hits_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Request:
+    """The same run, with hits: BBB has no phenotype, DDD was not tested, and a guide of CCC contradicts the other."""
+    folder = tmp_path_factory.mktemp("hits") / "hits"
+    store = open_run(request_.run).record["store_fingerprint"]
+    is_hit = {"AAA": True, "BBB": False, "CCC": True}
+    return replace(request_, hits=write_hits_folder(folder, store, is_hit, discordant="CCC"))
+
+
+@pytest.fixture(scope="session")
 def explorer(request_: Request) -> ExplorerData:
     return ExplorerData(request_)
 

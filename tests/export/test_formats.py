@@ -14,7 +14,7 @@ from grape_ops.embed import embed
 from grape_ops.errors import GrapeOpsError
 from grape_ops.export.formats import export_run
 from grape_ops.screen.crop_files import h5sc_channels
-from grape_ops.train.run import open_run
+from grape_ops.train.run import Run, open_run
 
 
 def test_genes_open_in_scanpys_format(export_run_path, tmp_path):
@@ -53,6 +53,13 @@ def test_h5sc_holds_masks_and_crops(export_run_path, tmp_path):
     adata = read_h5ad(tmp_path / "cells.h5sc")
     assert adata.obs["scportrait_cell_id"].tolist() == every.tolist()
     assert adata.obs["gene_symbol"].tolist() == store.cells["gene_symbol"].tolist()
+
+
+def test_exports_of_a_simulated_screen_say_so(export_run_path, tmp_path, monkeypatch):
+    monkeypatch.setattr(Run, "simulated", True)
+    export_run(export_run_path, "h5sc", tmp_path / "cells.h5sc", Config())
+    assert "of the simulated crop store" in read_h5ad(tmp_path / "cells.h5sc").uns["single_cell_images"]["origin"]
+    assert embed(export_run_path, open_run(export_run_path).config.embed).uns["simulated"]
 
 
 def test_unknown_formats_and_folders_are_refused(export_run_path, tmp_path):

@@ -22,6 +22,14 @@ def test_a_figure_is_a_pdf_and_a_png_of_its_resolution(tmp_path: Path):
     assert (tmp_path / "new" / "recall_0.05.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_a_figure_of_a_simulated_screen_says_so(tmp_path: Path):
+    figure, other = line(), line()
+    save_figure(figure, tmp_path / "a", simulated=True)
+    save_figure(other, tmp_path / "b")
+    assert figure.get_supxlabel() == "simulated screen" and not other.get_supxlabel()
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
 def test_equal_figures_give_equal_files(tmp_path: Path):
     for name in "ab":
         save_figure(line(), tmp_path / name)

@@ -45,9 +45,11 @@ def figures_in(page: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def page(full_run, check_folder, tmp_path_factory) -> Path:
+def page(full_run, check_folder, write_hits_folder, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("browser") / "report.html"
-    write_report(full_run.path, out, phenotype=check_folder)
+    is_hit = {"AAA": True, "BBB": False, "CCC": True, "DDD": True}
+    hits = write_hits_folder(out.parent / "hits", full_run.record["store_fingerprint"], is_hit)
+    write_report(full_run.path, out, phenotype=check_folder, hits=hits)
     return out
 
 
@@ -61,7 +63,7 @@ def opened(browser, page) -> Iterator[Browser]:
 def test_every_figure_is_drawn(opened, page):
     names = figures_in(page)
     expected = {"adversarial", "reconstruction", "logits", "training-map", "gene-map", "cells-per-gene"}
-    assert expected | {"complexes", "cells-per-batch", "shares"} == set(names)
+    assert expected | {"complexes", "cells-per-batch", "shares", "volcano"} == set(names)
     for name in names:
         marks = "return document.querySelectorAll('#fig-%s .main-svg .trace').length"
         bars = "return document.querySelectorAll('#fig-%s .main-svg .bars').length"
@@ -129,6 +131,22 @@ def test_the_table_of_genes_is_searched_and_sorted(opened):
     assert "CCC" in opened.find_element(By.ID, "found").text
 
 
+def test_the_table_of_phenotypes_is_searched_and_genes_without_one_are_grey(opened):
+    rows = "[...document.querySelectorAll('#table-hits tbody tr')]"
+    assert opened.execute_script(f"return {rows}.map(r => r.cells[0].textContent)") == ["AAA", "CCC", "DDD", "BBB"]
+    box = opened.find_element(By.ID, "hits-search")
+    box.send_keys("bb")
+    assert opened.execute_script(f"return {rows}.filter(r => !r.hidden).map(r => r.cells[0].textContent)") == ["BBB"]
+    assert opened.find_element(By.ID, "hits-found").text == "1 of 4 genes"
+    shade = "return getComputedStyle(arguments[0]).color"
+    quiet, loud = (opened.find_element(By.CSS_SELECTOR, f"#table-hits [data-gene={gene}]") for gene in ("BBB", "AAA"))
+    assert opened.execute_script(shade, quiet) != opened.execute_script(shade, loud)
+    search = opened.find_element(By.ID, "search")
+    search.clear()
+    search.send_keys("BBB")
+    assert "no evidence of a phenotype: its neighbours mean little" in opened.find_element(By.ID, "found").text
+
+
 def test_projection_changes_the_positions(browser, full_run, tmp_path, monkeypatch):
     planes = {"first": np.zeros((5, 2)), "second": np.arange(10.0).reshape(5, 2)}
     monkeypatch.setattr("grape_ops.report.html.projections", lambda vectors, seed: planes)
@@ -162,7 +180,7 @@ def test_a_restyling_that_is_not_significant_is_marked(opened):
     choice.select_by_index(names.index("AAA"))
     assert "restyling significant (q = 0.002)" in trust.text and trust.get_attribute("class") == "trust significant"
     choice.select_by_index(names.index("CCC"))
-    assert "no phenotype for these pictures" in trust.text or "not checked" in trust.text
+    assert "a phenotype for these pictures" in trust.text or "not checked" in trust.text
     labels = [label.text for label in opened.find_elements(By.CSS_SELECTOR, ".group:first-child .row .label")]
     assert labels[:2] == ["control", "restyled to control"] and len(labels) == 4
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.report.html import commands, page_title, write_report
+from grape_ops.report.html import page_title, write_report
+from grape_ops.report.terms import rich
 from grape_ops.schema import CHECKPOINTS_DIR, METRICS_FILE
 from grape_ops.train.loop import train
 
@@ -229,7 +230,8 @@ def test_genes_clusters_and_cost_are_tables_without_a_script(page):
     body = raw[raw.index('id="table-genes"') : raw.index("</table>", raw.index('id="table-genes"'))]
     assert re.findall(r'data-gene="(\w+)"', body) == ["AAA", "BBB", "CCC", "DDD"]
     assert all(name in body for name in ("first", "second"))
-    assert len(re.findall(r"<small>-?\d\.\d\d<", body)) == 4 * 3  # the three other genes of each
+    known = json.loads(re.search(r'id="data-map">(.*?)</script>', raw, re.S)[1])["near"]
+    assert len(re.findall(r"<small>\d\.\d\d<", body)) == sum(map(len, known.values())) > 0
     assert "Cost of the training" in text and "8 × 8 = 64 cells" in text
     assert "style encoder" in text and "Clusters are Leiden's" in text
 
@@ -239,11 +241,12 @@ def test_a_phenotype_check_is_shown_if_it_belongs_to_the_run(full_run, check_fol
     text = read(tmp_path / "report.html").text
     assert "knock-out cells of 2 of 4 genes differ significantly from control cells" in " ".join(text.split())
     assert "Restyled cells of 2 of 2 genes that differ significantly from control are nearer" in text
-    assert "The cells of 2 of 4 genes do not differ significantly from control cells" in text
+    assert "no evidence that the cells of 2 of 4 genes differ from control cells" in text
     assert "do not keep their surroundings (correlation −0.20" in text
     raw = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Restyling is significant for 1 of 2 genes that could be tested" in text
-    assert "Restyling is not significant for 1 of 2 genes: do not read" in text
+    counted = "1 of 2 genes that could be tested (16 of 16 control cells restyled to each)"
+    assert f"Restyling is significant for {counted}." in text
+    assert f"no evidence that restyling shows the phenotype of {counted}: do not read" in text
     assert ">0.90</td><td>40%</td><td>significant</td>" in raw
     assert '>0.80</td><td>30%</td><td class="doubt">not significant</td>' in raw
     assert "BBB · not significant · first" in text and "AAA · not sig" not in text
@@ -293,4 +296,66 @@ def test_commands_in_sentences_are_set_as_code(tiny_store, settings, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "<code>grape-ops phenotype</code> makes it" in page
     assert "`" not in read(tmp_path / "report.html").text
-    assert commands("`a` <b>") == "<code>a</code> &lt;b&gt;"
+    assert rich("`a` <b>") == "<code>a</code> &lt;b&gt;" and rich("5` off") == "5` off"
+
+
+def test_terms_are_explained_where_they_stand_and_in_a_glossary(page):
+    assert '<abbr title="mean average precision:' in rich("mAP of `mAP`") and "<code>mAP</code>" in rich("mAP of `mAP`")
+    found = read(page)
+    assert {"glossary", "findings"} <= {attributes.get("id") for tag, attributes in found.tags if tag == "section"}
+    assert sum(tag == "abbr" for tag, _ in found.tags) >= 3
+    assert "exponential moving average" in found.text
+
+
+def section(page: Path, name: str) -> str:
+    raw = page.read_text(encoding="utf-8")
+    return re.search(rf'<section id="{name}">(.*?)</section>', raw, re.S)[1]
+
+
+def test_the_page_opens_with_the_genes_that_have_a_phenotype(full_run, write_hits_folder, tmp_path):
+    is_hit = {"AAA": True, "BBB": True, "CCC": False}
+    store = full_run.record["store_fingerprint"]
+    hits = write_hits_folder(tmp_path / "found", store, is_hit, discordant="BBB")
+    write_report(full_run.path, tmp_path / "report.html", hits=hits)
+    raw = (tmp_path / "report.html").read_text(encoding="utf-8")
+    places = [raw.index(f'<section id="{name}">') for name in ("summary", "findings", "map", "genes", "scores")]
+    assert places == sorted(places)
+    findings = section(tmp_path / "report.html", "findings")
+    text = " ".join(Tags(findings).text.split())
+    assert "2 of 3 genes have a phenotype at q < 0.05" in text and "1 more was not tested" in text
+    assert "4.0% of 150 pseudo-genes" in text
+    assert "BBB: BBB-GUIDE-1" in text and ">1 of 2<" in findings and ">2 of 2<" in findings
+    assert (
+        'class="quiet" title="no evidence of a phenotype"><th scope="row"><a href="#map" data-gene="CCC">' in findings
+    )
+    genes = section(tmp_path / "report.html", "genes")
+    assert genes.count("mean little:") == 1  # DDD was not tested, which is no evidence against it
+    assert '"quiet": ["CCC"]' in raw
+    figures = json.loads(re.search(r'id="data-figures">(.*?)</script>', raw, re.S)[1])
+    quiet = next(trace for trace in figures["gene-map"]["data"] if trace["name"] == "no evidence of a phenotype")
+    assert len(quiet["x"]) == 1 and len(figures["volcano"]["data"]) == 2
+
+
+def test_without_hits_the_page_names_the_command(page, full_run, write_hits_folder, tmp_path):
+    assert "grape-ops hits STORE --out hits" in section(page, "findings")
+    other = write_hits_folder(tmp_path / "hits", "0" * 64, {"AAA": True})
+    with pytest.raises(GrapeOpsError, match="another crop store"):
+        write_report(full_run.path, tmp_path / "report.html", hits=other)
+    write_report(full_run.path, tmp_path / "report.html")
+    assert "another crop store" in section(tmp_path / "report.html", "findings")
+
+
+def test_a_simulated_screen_is_called_so(page, full_run, tmp_path):
+    assert "imulated" not in read(page).text
+    shutil.copytree(full_run.path, tmp_path / "run")
+    file = tmp_path / "run" / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"simulated": True}))
+    write_report(tmp_path / "run", tmp_path / "report.html")
+    text = read(tmp_path / "report.html").text
+    assert "GRAPE report · simulated screen" in text and "This screen is simulated" in text
+    assert "simulated screen · grape-ops report" in text and "Simulated screen. Written by" in text
+
+
+def test_genes_that_point_away_are_not_listed_as_neighbours(page):
+    known = json.loads(re.search(r'id="data-map">(.*?)</script>', page.read_text(encoding="utf-8"), re.S)[1])
+    assert all(cosine >= 0 for near in known["near"].values() for _, cosine in near)

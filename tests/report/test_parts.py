@@ -188,9 +188,16 @@ def test_words_tell_what_does_not_confound_and_that_nothing_was_memorised(inputs
     nuisance = NuisanceScores(NuisanceScore(-0.1, -0.2, 0.1, 0.3, 4, 3, "GRAPE M"), None)
     lines = [{"step": step, "d_seen_logit": 1.0, "d_unseen_logit": 1.2} for step in range(3)]
     can, cannot = conclusions(replace(with_scores(inputs, nuisance=nuisance), metrics=lines))
-    assert any("share batches no more than shuffled ones" in line for line in can)
+    assert any("No evidence that neighbouring genes share batches more than shuffled ones" in line for line in can)
     assert any("logits differ by −0.20" in line for line in can)
     assert not any("memorise" in line for line in cannot)
+
+
+def test_unseen_cells_that_score_far_higher_are_not_called_like_the_seen_ones(inputs):
+    lines = [{"step": step, "d_seen_logit": -2.5, "d_unseen_logit": 1.0} for step in range(3)]
+    can, cannot = conclusions(replace(inputs, metrics=lines))
+    assert not any("like those it has trained on" in line for line in can)
+    assert any("their logit is 3.50 higher" in line for line in cannot)
 
 
 def test_words_tell_that_m_did_not_begin_with_noise(inputs):

@@ -119,7 +119,7 @@ def test_results_and_summary(planted):
     assert np.isnan(found.loc["H", list(RECOGNISED)].astype(float)).all()
     lines = {gene: trust(line) for gene, line in found.to_dict("index").items()}
     assert lines["A"].status == "significant" and "ranks 1 of 8 by nearness" in lines["A"].words
-    assert lines["H"].status == "no phenotype" and "no phenotype for these pictures to show" in lines["H"].words
+    assert lines["H"].status == "no phenotype" and "no evidence that real cells differ from control" in lines["H"].words
     summary = recognised(found)
     assert summary["top1"]["restyled cells"] == 1 and summary["top1"]["chance"] == 1 / 8
     assert set(summary["classified"]) == {"chance", "restyled cells", *REFERENCES.values()}

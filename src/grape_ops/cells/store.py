@@ -125,6 +125,11 @@ class CropStore:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def simulated(self) -> bool:
+        """Whether its cells come from a screen that `grape-ops simulate` made."""
+        return bool(self.meta["provenance"].get("simulated", False))
+
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process opens the files itself; sending the memory maps would copy every pixel.
         return CropStore.open, (self.path, self.unit)

@@ -21,6 +21,10 @@ from grape_ops.cli.app import (
     show,
 )
 
+HitsOnly = Annotated[
+    bool, typer.Option("--hits-only", help="Only genes with a phenotype, by is_hit in a map's obs (embed --hits).")
+]
+
 truth_app = typer.Typer(name="truth", help="Known complexes.", no_args_is_help=True)
 app.add_typer(truth_app)
 
@@ -36,6 +40,7 @@ def evaluate(
     ] = None,
     pairs: Pairs = None,
     aliases: AliasTable = None,
+    hits_only: HitsOnly = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
@@ -46,7 +51,8 @@ def evaluate(
 
     tree, known = load_config(config, overrides or ()), truth or "complexes-14x106"
     runs = (tree.evaluate, tree.seed, group or ())
-    print_scores(evaluate_files(maps or [], known, out, *runs, pairs=pairs or (), aliases=aliases))
+    more = {"pairs": pairs or (), "aliases": aliases, "hits_only": hits_only}
+    print_scores(evaluate_files(maps or [], known, out, *runs, **more))  # type: ignore[arg-type]
     say(f"Scores: {out}")
 
 
@@ -58,12 +64,14 @@ def neighbours(
     truth: Truth = None,
     pairs: Pairs = None,
     aliases: AliasTable = None,
+    hits_only: HitsOnly = False,
     out: TableOut = None,
 ) -> None:
     """List the nearest genes of a gene, as TSV."""
     from grape_ops.evaluate.evaluate_files import write_neighbours
 
-    show(write_neighbours(gene, maps, out, n, truth=truth, pairs=pairs or (), aliases=aliases), out)
+    known = {"truth": truth, "pairs": pairs or (), "aliases": aliases, "hits_only": hits_only}
+    show(write_neighbours(gene, maps, out, n, **known), out)  # type: ignore[arg-type]
 
 
 @app.command()
@@ -72,6 +80,7 @@ def clusters(
     resolution: Annotated[float, typer.Option(min=0, help="Of Leiden; larger gives more clusters.")] = 1.0,
     truth: Truth = None,
     aliases: AliasTable = None,
+    hits_only: HitsOnly = False,
     out: TableOut = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -81,7 +90,8 @@ def clusters(
     from grape_ops.evaluate.evaluate_files import write_clusters
 
     tree = load_config(config, overrides or ())
-    table = write_clusters(maps, out, tree.evaluate, tree.seed, resolution=resolution, truth=truth, aliases=aliases)
+    known = {"resolution": resolution, "truth": truth, "aliases": aliases, "hits_only": hits_only}
+    table = write_clusters(maps, out, tree.evaluate, tree.seed, **known)  # type: ignore[arg-type]
     show(table, out)
     if truth and out:
         say(f"Enrichment: {out.with_suffix('.enrichment.tsv')}")

@@ -15,12 +15,13 @@ def report(
     store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
     scores: Annotated[Path | None, typer.Option(help="scores.json made by `evaluate`.")] = None,
     phenotype: Annotated[Path | None, typer.Option(help="Folder made by `phenotype`.")] = None,
+    hits: Annotated[Path | None, typer.Option(help="Folder made by `hits`.")] = None,
     truth: Truth = None,
 ) -> None:
     """Write one self-contained page: scores, gene map, clusters, restyled cells, training, data quality."""
     from grape_ops.report.html import write_report
 
-    write_report(run, out, store_path=store, scores=scores, truth=truth, phenotype=phenotype)
+    write_report(run, out, store_path=store, scores=scores, truth=truth, phenotype=phenotype, hits=hits)
     say(f"Report: {out}")
 
 
@@ -62,6 +63,7 @@ def explore(
     truth: Truth = None,
     pairs: Pairs = None,
     aliases: AliasTable = None,
+    hits: Annotated[Path | None, typer.Option(help="Folder made by `hits`; else one beside the run.")] = None,
     host: Annotated[str, typer.Option(help="Address to serve at; the default is reached from this machine only.")] = (
         "127.0.0.1"
     ),
@@ -74,6 +76,7 @@ def explore(
     from grape_ops.explore.explore_run import explore_run
 
     files = {"maps": maps or (), "groups": group or (), "store": store, "pairs": pairs or (), "aliases": aliases}
+    files |= {"hits": hits}
     explore_run(run, static, (host, port, browse), (config, overrides or ()), truth=truth, say=say, **files)
 
 

@@ -48,11 +48,12 @@ def embed(
     ] = None,
     store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Another checkpoint than the last one.")] = None,
+    hits: Annotated[Path | None, typer.Option(help="Folder made by `hits`: says of each gene what was found.")] = None,
 ) -> None:
     """Write the gene vectors of a run as AnnData (.h5ad)."""
     from grape_ops.embed import write_embedding
 
-    write_embedding(run, out, position=position, ema=ema, store_path=store, checkpoint=checkpoint)
+    write_embedding(run, out, position=position, ema=ema, store_path=store, checkpoint=checkpoint, hits=hits)
     say(f"Gene vectors: {out}")
 
 

@@ -20,6 +20,10 @@ from grape_ops.evaluate.significance import add_one_p
 if TYPE_CHECKING:
     from grape_ops.evaluate.context import MethodRuns
 
+SIGNIFICANT = 0.01
+WORRYING = 0.1  # share of the variance; below it a significant nuisance is too small to worry about
+_SHARED = {"batch": "share batches", "cells": "have similar numbers of cells"}
+
 
 def nuisance_score(
     near: Sequence[np.ndarray], nuisance: np.ndarray, permutations: int, rng: np.random.Generator
@@ -47,6 +51,17 @@ def nuisance_score(
         "n_genes": genes,
         "neighbours": near[0].shape[1],
     }
+
+
+def in_words(kind: str, value: float, p_value: float) -> tuple[bool, str]:
+    """Whether neighbours predict a nuisance ("batch" or "cells") so well that it matters, and a sentence on it."""
+    numbers = f"R² {value:.2f}, p = {p_value:.2g}".replace("-", "−")
+    if p_value >= SIGNIFICANT:
+        return False, f"No evidence that neighbouring genes {_SHARED[kind]} more than shuffled ones do ({numbers})."
+    told = f"Neighbouring genes {_SHARED[kind]} more than shuffled ones do ({numbers})"
+    if value > WORRYING:
+        return True, f"{told}, so some closeness may come from the experiment instead of from biology."
+    return False, f"{told}, but that explains little of where genes lie."
 
 
 def _neighbour_mean(near: np.ndarray) -> csr_array:

@@ -15,10 +15,10 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.clustering import kmeans
 from grape_ops.evaluate.enrichment import enrichment
 from grape_ops.evaluate.leiden import consensus, leiden
-from grape_ops.evaluate.maps import GeneMap
+from grape_ops.evaluate.maps import GeneMap, known_hits
 from grape_ops.evaluate.retrieval import nearest, neighbour_count, unit_rows
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, membership
-from grape_ops.schema import COMPLEX, GENE
+from grape_ops.schema import COMPLEX, GENE, OBS_IS_HIT
 
 DRAWS = 1000  # of runs, behind the support of a neighbour
 
@@ -44,7 +44,9 @@ def neighbours(
     -------
     One row a neighbour: gene_symbol, rank, cosine (mean over runs), mutual_rank (geometric mean of both genes'
     ranks for each other), support (how often it is among the n nearest when the runs are drawn anew with
-    replacement, 1,000 times; empty for one run), relation (complexes and lists of pairs that hold both genes).
+    replacement, 1,000 times; empty for one run), relation (complexes and lists of pairs that hold both genes), and
+    is_hit (whether it has a phenotype; empty if it was not tested) where the map says so. Genes that point away
+    (a negative cosine) are no neighbours, however few are left.
 
     Raises
     ------
@@ -59,7 +61,7 @@ def neighbours(
     back = np.mean([table[order] @ table.T for table in rows], axis=0)
     reverse = [int(np.flatnonzero(_ranking(line, row) == query)[0]) + 1 for line, row in zip(back, order, strict=True)]
     ranks = np.arange(1, len(order) + 1)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             GENE: [genes[row] for row in order],
             "rank": ranks,
@@ -69,6 +71,15 @@ def neighbours(
             "relation": [_relation(gene, genes[row], truth, pairs) for row in order],
         }
     )
+    return _with_hits(table[table["cosine"] >= 0], runs)
+
+
+def _with_hits(table: pd.DataFrame, runs: Sequence[GeneMap]) -> pd.DataFrame:
+    """Say which genes have a phenotype, where the map knows; empty for genes that were not tested."""
+    is_hit = known_hits(runs)
+    if is_hit is None:
+        return table
+    return table.assign(**{OBS_IS_HIT: pd.array([is_hit.get(gene) for gene in table[GENE]], dtype="boolean")})
 
 
 def _found(gene: str, genes: Sequence[str]) -> str:
@@ -115,7 +126,8 @@ def clusters(
     Returns
     -------
     gene_symbol, cluster (from 1, largest first), support (how often, over runs and seeds, a gene is found with
-    the other genes of its cluster), sorted by cluster and support.
+    the other genes of its cluster), and is_hit (whether it has a phenotype) where the map says so; sorted by cluster
+    and support.
     """
     genes, vectors = common_vectors(runs)
     if k is None:
@@ -126,7 +138,7 @@ def clusters(
     labels, support = consensus(np.concatenate(found))
     table = pd.DataFrame({GENE: genes, "cluster": labels + 1, "support": support})
     order = ["cluster", "support", GENE]
-    return table.sort_values(order, ascending=[True, False, True], ignore_index=True)
+    return _with_hits(table.sort_values(order, ascending=[True, False, True], ignore_index=True), runs)
 
 
 def cluster_enrichment(table: pd.DataFrame, truth: GroundTruth) -> pd.DataFrame:

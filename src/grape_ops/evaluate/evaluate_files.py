@@ -16,14 +16,15 @@ from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import discovery
 from grape_ops.evaluate.evaluate_maps import evaluate_maps
-from grape_ops.evaluate.maps import GeneMap, gene_map
+from grape_ops.evaluate.maps import GeneMap, gene_map, known_hits, with_phenotype
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import score_table, tables, write_scores
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs, load_truth
 from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.score_figures import complexes_figure, differences_figure, scores_figure, sweep_figure
-from grape_ops.schema import SCORES_JSON, UNS_METHOD
+from grape_ops.progress import note
+from grape_ops.schema import SCORES_JSON, UNS_METHOD, UNS_SIMULATED
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -60,6 +61,7 @@ def evaluate_files(
     pairs: Sequence[Path] = (),
     aliases: Path | None = None,
     details: Path | None = None,
+    hits_only: bool = False,
 ) -> list[MethodScores]:
     """Evaluate files of gene vectors and write all tables and figures.
 
@@ -73,6 +75,7 @@ def evaluate_files(
     pairs : lists of known pairs, for recall.
     aliases : table of other names of genes.
     details : another folder for tables and figures.
+    hits_only : only genes with a phenotype.
 
     Returns
     -------
@@ -86,10 +89,13 @@ def evaluate_files(
         check_folder(out, "an evaluation", marker=SCORES_JSON)
     names = load_aliases(aliases) if aliases is not None else None
     lists = [load_pairs(path, names) for path in pairs]
-    scores = evaluate_maps(named_maps(maps, groups), load_truth(truth), settings, seed, pairs=lists, aliases=names)
+    known, more = load_truth(truth), {"pairs": lists, "aliases": names, "hits_only": hits_only}
+    named = named_maps(maps, groups)
+    scores = evaluate_maps(named, known, settings, seed, **more)  # type: ignore[arg-type]
     warn_replaced(out / SCORES_JSON)
     write_scores(scores, out)
-    write_details(scores, details or out)
+    runs = (run for entry in named.values() for run in (entry if isinstance(entry, list) else [entry]))
+    write_details(scores, details or out, simulated=any(run.uns.get(UNS_SIMULATED, False) for run in runs))
     return scores
 
 
@@ -118,7 +124,7 @@ def _check_named_once(method: str, named: dict[str, Any]) -> None:
         raise GrapeOpsError(f"Two maps are named {method}; rename a file, or make runs of one method a --group.")
 
 
-def write_details(scores: Sequence[MethodScores], folder: Path) -> None:
+def write_details(scores: Sequence[MethodScores], folder: Path, *, simulated: bool = False) -> None:
     """Write the tables of genes, complexes, differences, sweep, recall, clusters, unmatched genes, and the figures."""
     written = tables(scores)
     with drafts_of(*(folder / f"{name}.tsv" for name in written)) as drafts:
@@ -132,7 +138,7 @@ def write_details(scores: Sequence[MethodScores], folder: Path) -> None:
     }
     for name, figure in figures.items():
         if figure is not None:
-            save_figure(figure, folder / name, dpi=150)
+            save_figure(figure, folder / name, dpi=150, simulated=simulated)
 
 
 def write_neighbours(
@@ -144,12 +150,19 @@ def write_neighbours(
     truth: str | None = None,
     pairs: Sequence[Path] = (),
     aliases: Path | None = None,
+    hits_only: bool = False,
 ) -> str:
     """Look up a gene's neighbours in a map, or in several runs of one method; a TSV as text, and in ``out``."""
     names = load_aliases(aliases) if aliases is not None else Aliases()
     known = _renamed(load_truth(truth), names) if truth is not None else None
     lists: list[KnownPairs] = [load_pairs(path, names) for path in pairs]
-    table = discovery.neighbours(_runs(maps, names), names.symbol.get(gene, gene), n, known, lists)
+    runs, gene = _runs(maps, names), names.symbol.get(gene, gene)
+    is_hit = known_hits(runs)
+    if is_hit is not None and is_hit.get(gene) is False:
+        if hits_only:
+            raise GrapeOpsError(f"{gene} is no gene with a phenotype, and --hits-only leaves such genes out.")
+        note(f"No evidence that {gene} has a phenotype: its neighbours mean little.")
+    table = discovery.neighbours(_only(runs, hits_only), gene, n, known, lists)
     return _tsv(table, out)
 
 
@@ -162,6 +175,7 @@ def write_clusters(
     resolution: float = 1.0,
     truth: str | None = None,
     aliases: Path | None = None,
+    hits_only: bool = False,
 ) -> str:
     """Cluster the genes of a map, or of several runs of one method; a TSV as text, and in ``out``.
 
@@ -172,7 +186,8 @@ def write_clusters(
         raise GrapeOpsError("--truth needs --out FILE: what the clusters are enriched for is a table beside it.")
     names = load_aliases(aliases) if aliases is not None else Aliases()
     known = _renamed(load_truth(truth), names) if truth is not None else None
-    table = discovery.clusters(_runs(maps, names), settings, resolution, settings.k, np.random.default_rng(seed))
+    runs = _only(_runs(maps, names), hits_only)
+    table = discovery.clusters(runs, settings, resolution, settings.k, np.random.default_rng(seed))
     text = _tsv(table, out)
     if known is not None and out is not None:
         _tsv(discovery.cluster_enrichment(table, known), out.with_suffix(".enrichment.tsv"))
@@ -183,6 +198,15 @@ def _runs(maps: Sequence[Path], aliases: Aliases) -> list[GeneMap]:
     if not maps:
         raise GrapeOpsError("Name at least one .h5ad of gene vectors.")
     return [gene_map(read_map(Path(path)), str(path), aliases) for path in maps]
+
+
+def _only(runs: list[GeneMap], hits_only: bool) -> list[GeneMap]:
+    """Restrict the runs of a map to genes with a phenotype, where that is asked for."""
+    if not hits_only:
+        return runs
+    restricted, sentence = with_phenotype({"": runs})
+    note(sentence)
+    return restricted[""]
 
 
 def _renamed(truth: GroundTruth, aliases: Aliases) -> GroundTruth:

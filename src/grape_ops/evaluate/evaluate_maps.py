@@ -5,6 +5,7 @@ are means over runs, and the spread over runs ("seed_sd") is kept apart from tha
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +13,13 @@ import numpy as np
 from grape_ops.config import EvaluateSettings
 from grape_ops.evaluate.comparison import bootstrap_scores, complex_draws, with_intervals
 from grape_ops.evaluate.context import EvaluationContext, MethodRuns
-from grape_ops.evaluate.maps import gene_maps, make_task
+from grape_ops.evaluate.maps import gene_maps, make_task, with_phenotype
 from grape_ops.evaluate.metrics import METRICS, definitions
 from grape_ops.evaluate.records import PARTS, MethodScores
 from grape_ops.evaluate.retrieval import average_precision
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, membership
-from grape_ops.progress import progress
+from grape_ops.progress import note, progress
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -32,6 +33,7 @@ def evaluate_maps(
     *,
     pairs: Sequence[KnownPairs] = (),
     aliases: Aliases | None = None,
+    hits_only: bool = False,
 ) -> list[MethodScores]:
     """Score gene maps against a ground truth.
 
@@ -43,6 +45,7 @@ def evaluate_maps(
     seed : of every draw; equal seeds give equal scores.
     pairs : lists of known pairs, for recall beside that of the truth's own pairs.
     aliases : other names of genes, applied to maps and truth alike.
+    hits_only : restrict all maps to genes with a phenotype, as a map's ``obs["is_hit"]`` has it.
 
     Returns
     -------
@@ -53,7 +56,11 @@ def evaluate_maps(
     ------
     GrapeOpsError : maps or truth cannot be evaluated; the message says why.
     """
-    methods = gene_maps(maps, aliases)
+    methods, restriction = gene_maps(maps, aliases), {}
+    if hits_only:
+        methods, sentence = with_phenotype(methods)
+        restriction = {"hits_only": sentence}
+        note(sentence)
     if aliases is not None:
         truth = GroundTruth.of(truth.name, aliases.apply(truth.complexes))
     context = EvaluationContext(make_task(methods, truth), settings, seed, pairs, methods)
@@ -68,6 +75,7 @@ def evaluate_maps(
             entries.append(entry)
             samples.append(bootstrap_scores(np.array(entry.genes.ap), own.kmeans_labels, context.task, draws))
             advance(note=method)
+    entries = [replace(entry, definitions={**entry.definitions, **restriction}) for entry in entries]
     return with_intervals(entries, samples, settings.confidence)
 
 

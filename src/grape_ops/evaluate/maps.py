@@ -1,8 +1,8 @@
 """From tables to arrays: gene vectors of several methods and runs, brought to one set of genes."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +10,11 @@ import numpy as np
 from grape_ops.cells.genes import BATCH_COMPOSITION
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.phenotypes import is_hit_of
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.truth import GroundTruth, membership
 from grape_ops.progress import counted
-from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS
+from grape_ops.schema import OBS_IS_CONTROL, OBS_IS_HIT, OBS_N_CELLS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,17 +34,27 @@ class GeneMap:
     genes : symbols, each once.
     vectors : (N, d) float64, all finite.
     nuisance : what vectors should not predict: "batch" (N, batches) and "cells" (N, 1), where the map holds them.
+    is_hit : whether genes have a phenotype, of those that were tested; None where the map does not say.
     """
 
     method: str
     genes: tuple[str, ...]
     vectors: np.ndarray
     nuisance: dict[str, np.ndarray] = field(default_factory=dict)
+    is_hit: dict[str, bool] | None = None
 
     def rows(self, genes: Sequence[str]) -> np.ndarray:
         """Positions of some of its genes."""
         position = {gene: row for row, gene in enumerate(self.genes)}
         return np.array([position[gene] for gene in genes], dtype=np.int64)
+
+    def of(self, genes: Collection[str]) -> "GeneMap":
+        """Take some of its genes; what it has not is left out."""
+        kept = [row for row, gene in enumerate(self.genes) if gene in genes]
+        nuisance = {kind: values[kept] for kind, values in self.nuisance.items()}
+        return replace(
+            self, genes=tuple(self.genes[row] for row in kept), vectors=self.vectors[kept], nuisance=nuisance
+        )
 
 
 def gene_map(adata: "AnnData", method: str, aliases: Aliases | None = None) -> GeneMap:
@@ -73,7 +84,10 @@ def gene_map(adata: "AnnData", method: str, aliases: Aliases | None = None) -> G
         )
     renamed = (aliases or Aliases()).rename(genes)
     nuisance = _nuisance(adata, kept, method)
-    return GeneMap(method, tuple(renamed[gene] for gene in genes), vectors, nuisance)
+    is_hit = is_hit_of(adata, method)
+    if is_hit is not None:
+        is_hit = {renamed[gene]: is_hit[gene] for gene in genes if gene in is_hit}
+    return GeneMap(method, tuple(renamed[gene] for gene in genes), vectors, nuisance, is_hit)
 
 
 def control_rows(adata: "AnnData", method: str) -> np.ndarray:
@@ -160,6 +174,33 @@ def gene_maps(
             raise GrapeOpsError(f"{method} has no run.")
         methods[method] = [gene_map(run, method, aliases) for run in several]
     return methods
+
+
+def known_hits(maps: Sequence[GeneMap]) -> dict[str, bool] | None:
+    """Whether genes have a phenotype, by the first map that says so; it belongs to the screen, and not to a map."""
+    return next((run.is_hit for run in maps if run.is_hit is not None), None)
+
+
+def with_phenotype(methods: Mapping[str, Sequence[GeneMap]]) -> tuple[dict[str, list[GeneMap]], str]:
+    """Restrict maps to genes with a phenotype (``--hits-only``), and say in a sentence how many remain.
+
+    Raises
+    ------
+    GrapeOpsError : no map says which genes have a phenotype, or fewer than two have.
+    """
+    is_hit = known_hits([run for runs in methods.values() for run in runs])
+    if is_hit is None:
+        raise GrapeOpsError(
+            f'--hits-only: no map has a column "{OBS_IS_HIT}" in obs, which says which genes have a phenotype. '
+            "`grape-ops embed RUN --hits HITS` writes it, with HITS from `grape-ops hits STORE --out HITS`."
+        )
+    kept = {gene for gene, hit in is_hit.items() if hit}
+    if len(kept) < 2:
+        raise GrapeOpsError(
+            f"--hits-only: {len(kept)} of {len(is_hit)} tested genes are hits, and a map takes at least two."
+        )
+    restricted = {method: [run.of(kept) for run in runs] for method, runs in methods.items()}
+    return restricted, f"Only genes with a phenotype are in the map: {len(kept)} of {len(is_hit)} tested."
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,13 @@ def cell_warnings(n_cells: int, guides: list[dict[str, Any]] | None, quiet_effec
     measured = [guide for guide in guides if guide["effect"] is not None]
     quiet = [guide for guide in measured if quiet_effect is not None and guide["effect"] <= quiet_effect]
     if measured and len(quiet) == len(measured):
-        found.append("No guide changes the cells more than non-targeting guides do, by simple image statistics.")
+        found.append(
+            "No evidence that any guide changes the cells more than non-targeting guides do (simple image statistics)."
+        )
     elif len(quiet) * 2 >= len(measured) > 1:
-        found.append(f"{len(quiet)} of {len(measured)} guides change the cells no more than non-targeting guides do.")
+        found.append(
+            f"No evidence that {len(quiet)} of {len(measured)} guides change cells more than non-targeting guides do."
+        )
     # A guide without effect points anywhere; only one that does something can contradict the others.
     against = [g for g in measured if g not in quiet and g["agreement"] is not None and g["agreement"] < DISAGREES]
     if against and len(measured) > 2:

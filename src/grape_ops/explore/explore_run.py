@@ -65,7 +65,7 @@ def explore_run(
     place : host, port, and whether to open a browser.
     settings : configuration file and overrides.
     say : prints a line.
-    files : maps, groups, store, truth, pairs and aliases of ``Request``.
+    files : maps, groups, store, truth, pairs, aliases and hits of ``Request``.
     """
     tree = load_config(*settings)
     request = Request(run=run, settings=tree.explore, evaluate=tree.evaluate, **files)

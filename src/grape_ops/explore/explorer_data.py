@@ -14,6 +14,7 @@ from grape_ops import __version__
 from grape_ops.cells.genes import BATCH_PREFIX
 from grape_ops.errors import GrapeOpsError
 from grape_ops.explore.card import Reference, batch_warnings, cell_warnings, guide_table
+from grape_ops.explore.findings import Findings
 from grape_ops.explore.map_view import MapView
 from grape_ops.explore.montage import Montage
 from grape_ops.explore.sources import Request, open_live_restyler, open_map_views
@@ -22,6 +23,7 @@ from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs
 from grape_ops.report.generation import trust_of
 from grape_ops.report.html import page_title
 from grape_ops.report.inputs import gather
+from grape_ops.report.scores import own_entry
 from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
 
 
@@ -32,6 +34,7 @@ class ExplorerData:
     ----------
     map_views, left_out : maps, the run's own first; sentences about files beside the run that are no maps.
     genes, number : all symbols of the run and the maps, sorted, and their numbers.
+    findings : which genes have a phenotype; None where nobody has tested.
     trust : for each gene of the run, how far its restyled cells may be trusted.
     montage, no_montage : pictures of cells, or why there are none.
     no_restyler : why cells cannot be restyled; empty if they can.
@@ -40,7 +43,8 @@ class ExplorerData:
     def __init__(self, request: Request):
         self.request = request
         self.settings = request.settings
-        self.inputs = gather(request.run, request.run, store_path=request.store, scores=None, truth=request.truth)
+        given = {"store_path": request.store, "truth": request.truth, "hits": request.hits}
+        self.inputs = gather(request.run, request.run, scores=None, **given)  # type: ignore[arg-type]
         self.seed: int = self.inputs.run.config.seed
         aliases = load_aliases(request.aliases) if request.aliases is not None else Aliases()
         self.pairs: list[KnownPairs] = [load_pairs(path, aliases) for path in request.pairs]
@@ -52,6 +56,8 @@ class ExplorerData:
         self.number = {gene: number for number, gene in enumerate(self.genes)}
         trusts = trust_of(self.inputs.check, self.inputs.genes)
         self.trust = {renamed[gene]: trusts[gene] for gene in self.inputs.genes}
+        found = self.inputs.phenotypes
+        self.findings = Findings(found, renamed) if found is not None else None
         self.truth = _renamed(self.inputs.truth, aliases)
         self.aliases = {alias: symbol for alias, symbol in aliases.symbol.items() if symbol in self.number}
         self.aliases |= {old: new for old, new in renamed.items() if old != new}
@@ -88,7 +94,11 @@ class ExplorerData:
                 "cells": self.no_montage,
                 "restyler": self.no_restyler,
                 "truth": self.inputs.missing.get("truth", ""),
+                "hits": self.inputs.missing.get("hits", ""),
             },
+            "simulated": self.inputs.run.simulated,
+            "findings": self.findings.overview() if self.findings else None,
+            "quiet": [self.number[gene] for gene in self.genes if self.findings and self.findings.quiet(gene)],
             "n_cells": int(self.inputs.run.genes[OBS_N_CELLS].sum()),
             "batches": self.inputs.batches,
             "step": self.inputs.step,
@@ -119,7 +129,7 @@ class ExplorerData:
                 }
                 for i, name in enumerate(view.controls)
             ],
-            "columns": view.columns(self.truth),
+            "columns": view.columns(self.truth, self.findings),
             "clusterings": self.clusterings(number),
         }
 
@@ -132,7 +142,10 @@ class ExplorerData:
         offered = self.clusterings(number)
         if not 0 <= choice < len(offered):
             raise GrapeOpsError(f"There is no clustering of number {choice}; there are {len(offered)}.")
-        return self._sheet(number).details(self.request.evaluate, choice, self.truth)
+        view = self._sheet(number)
+        # A map that was evaluated is not evaluated again: report and explorer show the same numbers.
+        own = own_entry(self.inputs.scores, self.inputs) if view.is_own else None
+        return view.details(self.request.evaluate, choice, self.truth, own.nuisance if own is not None else None)
 
     def export(self, number: int, genes: Sequence[int]) -> bytes:
         """Some genes of a map as ``.h5ad``: vectors, columns, planes, the first clustering if it was looked at."""
@@ -153,6 +166,7 @@ class ExplorerData:
         ]
         known = self.truth.complexes_of(gene) if self.truth else []
         card: dict[str, Any] = {"symbol": gene, "complexes": known, "maps": near, "warnings": [], "guides": None}
+        card["phenotype"] = self.findings.card(gene) if self.findings else None
         card["trust"] = vars(self.trust[gene]) if gene in self.trust else None
         if row is None:
             return card | {"n_cells": None, "n_guides": None, "batches": []}

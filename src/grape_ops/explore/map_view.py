@@ -16,11 +16,14 @@ import pandas as pd
 from grape_ops.cells.genes import BATCH_COMPOSITION, BATCH_NAMES
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.confounding import nuisance_score
+from grape_ops.evaluate.confounding import in_words, nuisance_score
 from grape_ops.evaluate.discovery import cluster_enrichment, clusters, common_vectors, neighbours
 from grape_ops.evaluate.leiden import available
 from grape_ops.evaluate.maps import control_rows, gene_map
+from grape_ops.evaluate.phenotypes import JOINED
+from grape_ops.evaluate.records import NuisanceScores
 from grape_ops.evaluate.retrieval import nearest, neighbour_count
+from grape_ops.explore.findings import Findings
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs
 from grape_ops.report.projection import principal_components, projections
@@ -43,10 +46,12 @@ class MapView:
     genes : the N symbols that all runs have, sorted.
     table : the first run's AnnData, rows in the order of ``genes``, renamed by the aliases.
     controls : names of the control rows of the first run.
+    is_own : whether these are the vectors of the run that is explored.
     """
 
-    def __init__(self, name: str, maps: "Sequence[AnnData]", aliases: Aliases, seed: int):
+    def __init__(self, name: str, maps: "Sequence[AnnData]", aliases: Aliases, seed: int, *, is_own: bool = False):
         self.name = name
+        self.is_own = is_own
         self.seed = seed
         self.runs = [gene_map(adata, name, aliases) for adata in maps]
         self.genes, vectors = common_vectors(self.runs)
@@ -91,14 +96,19 @@ class MapView:
         values = np.asarray(shares, dtype=np.float64)
         return pd.DataFrame(values / np.maximum(values.sum(axis=1, keepdims=True), 1e-12), self.genes, known)
 
-    def columns(self, truth: GroundTruth | None) -> list[dict[str, Any]]:
-        """Everything genes can be coloured by, ready for JSON; clusters come from ``details``."""
+    def columns(self, truth: GroundTruth | None, findings: Findings | None = None) -> list[dict[str, Any]]:
+        """Everything genes can be coloured by, ready for JSON; clusters come from ``details``.
+
+        What ``findings`` say of genes stands in for what the map's file may hold of it.
+        """
         found = []
         if truth is not None:
             home = {gene: name for name, genes in reversed(truth.complexes.items()) for gene in genes}
             found.append(_categories("complex", "complex", [home.get(gene) for gene in self.genes]))
+        found += findings.columns(self.genes) if findings is not None else []
+        told = set(JOINED.values()) if findings is not None else set()
         for name in self.table.obs.columns:
-            if name != OBS_IS_CONTROL:
+            if name not in {OBS_IS_CONTROL, *told}:
                 found += _column(str(name), self.table.obs[name])
         shares = self.shares()
         if shares is not None:
@@ -108,10 +118,16 @@ class MapView:
                 found += [_numbers(f"share in {batch}", f"share in {batch}", shares[batch]) for batch in shares]
         return found
 
-    def details(self, settings: EvaluateSettings, choice: int, truth: GroundTruth | None) -> dict[str, Any]:
+    def details(
+        self,
+        settings: EvaluateSettings,
+        choice: int,
+        truth: GroundTruth | None,
+        known: NuisanceScores | None = None,
+    ) -> dict[str, Any]:
         """Clusters with their enrichment, and how well neighbours predict batches and cell numbers.
 
-        ``choice`` counts ``clusterings``; everything is computed once.
+        ``choice`` counts ``clusterings``; everything is computed once. ``known`` are nuisance scores of this map.
         """
         with self._lock:
             if choice not in self._details:
@@ -121,7 +137,7 @@ class MapView:
                     "cluster": [int(c) for c in label.loc[self.genes, "cluster"]],
                     "support": [_number(s) for s in label.loc[self.genes, "support"]],
                     "enrichment": [{key: plain(value) for key, value in row.items()} for row in rows],
-                    "nuisance": self._nuisance(settings),
+                    "nuisance": self._nuisance(settings, known),
                 }
             return self._details[choice]
 
@@ -144,14 +160,22 @@ class MapView:
         found = clusters(self.runs, settings, settings.leiden_resolutions[choice], self._k(settings), rng)
         return found, cluster_enrichment(found, truth).to_dict("records") if truth is not None else []
 
-    def _nuisance(self, settings: EvaluateSettings) -> dict[str, dict[str, Any]]:
-        rng, near = np.random.default_rng(self.seed), [self.near(settings)]
-        rows = self.runs[0].rows(self.genes)
-        scores = {
-            kind: nuisance_score(near, values[rows], settings.shuffles, rng)
-            for kind, values in self.runs[0].nuisance.items()
+    def _nuisance(self, settings: EvaluateSettings, known: NuisanceScores | None) -> dict[str, dict[str, Any]]:
+        if known is not None:
+            scores = {kind: vars(score) for kind, score in vars(known).items() if score is not None}
+        else:
+            rng, near = np.random.default_rng(self.seed), [self.near(settings)]
+            rows = self.runs[0].rows(self.genes)
+            scores = {
+                kind: score
+                for kind, values in self.runs[0].nuisance.items()
+                if (score := nuisance_score(near, values[rows], settings.shuffles, rng))
+            }
+        told = {kind: in_words(kind, score["value"], score["p_value"]) for kind, score in scores.items()}
+        return {
+            kind: {key: plain(v) for key, v in score.items()} | {"worrying": told[kind][0], "words": told[kind][1]}
+            for kind, score in scores.items()
         }
-        return {kind: {key: plain(v) for key, v in score.items()} for kind, score in scores.items() if score}
 
     def neighbours(
         self, gene: str, n: int, truth: GroundTruth | None, pairs: Sequence[KnownPairs]
@@ -193,7 +217,8 @@ def _given_planes(adata: "AnnData", kept: np.ndarray, control: np.ndarray) -> di
 def _column(name: str, values: pd.Series) -> list[dict[str, Any]]:
     label = LABELS.get(name, name)
     if pd.api.types.is_bool_dtype(values):
-        return [_categories(name, label, ["yes" if value else "no" for value in values])]
+        words = [None if pd.isna(value) else "yes" if value else "no" for value in values]
+        return [_categories(name, label, words)]
     if pd.api.types.is_numeric_dtype(values):
         return [_numbers(name, label, values)]
     texts = [None if pd.isna(value) else str(value) for value in values]
@@ -218,6 +243,8 @@ def _number(value: Any) -> float | None:
 
 def plain(value: Any) -> Any:
     """Make a value of a table fit for JSON."""
+    if value is pd.NA:
+        return None
     if isinstance(value, float | np.floating):
         return _number(value)
     return value.item() if isinstance(value, np.generic) else value

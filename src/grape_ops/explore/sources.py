@@ -33,6 +33,7 @@ class Request:
     truth: str | None = None
     pairs: Sequence[Path] = ()
     aliases: Path | None = None
+    hits: Path | None = None
     settings: ExploreSettings = field(default_factory=ExploreSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
 
@@ -51,7 +52,7 @@ def open_map_views(inputs: ReportInputs, request: Request, aliases: Aliases) -> 
             return
         label = f"{name} ({place})" if name in {view.name for view in map_views} else name
         several = runs if isinstance(runs, list) else [runs]
-        map_views.append(MapView(label, several, aliases, inputs.run.config.seed))
+        map_views.append(MapView(label, several, aliases, inputs.run.config.seed, is_own=runs is own))
 
     if own is not None:
         add(str(own.uns[UNS_METHOD]), own, "")

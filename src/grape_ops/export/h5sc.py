@@ -38,7 +38,8 @@ def write_h5sc(run_path: Path, out: Path, settings: Config) -> None:
     GrapeOpsError : masks are wanted, and no channel shows nuclei; or a file of others lies at ``out``.
     """
     check_file(out, "a file of crops", example="cells.h5sc", is_ours=_is_ours)
-    store = run_store(open_run(run_path))
+    run = open_run(run_path)
+    store, kind = run_store(run), "simulated crop store" if run.simulated else "crop store"
     nucleus = nucleus_channel(store.channels, settings.features.nucleus_channel) if settings.export.masks else None
     masks = MASKS if nucleus is not None else ()
     names = [*masks, *store.channels]
@@ -63,7 +64,7 @@ def write_h5sc(run_path: Path, out: Path, settings: Config) -> None:
         "channel_names": names,
         "channel_mapping": kinds,
         "compression": "lzf",
-        "origin": f"{_ORIGIN}{CELLS_FILE} of the crop store {store.path.name}",
+        "origin": f"{_ORIGIN}{CELLS_FILE} of the {kind} {store.path.name}",
     }
     with draft_of(out, tell=True) as draft, new_hdf5(draft) as (file, check):
         write_elem(file, "/", adata)

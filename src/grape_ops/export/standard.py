@@ -52,8 +52,11 @@ def write_standard(run_path: Path, out: Path, settings: Config) -> None:
     out = out.resolve()  # `.` has no name
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise GrapeOpsError(f"{out} is not empty; name a new folder for the submission with --out.")
-    texts = _metadata(settings.export)
     run = open_run(run_path)
+    if run.simulated:
+        named = settings.export.model_copy(update={"title": f"Simulated: {settings.export.title}"})
+        settings = settings.model_copy(update={"export": named})
+    texts = _metadata(settings.export)
     store = run_store(run)
     if store.unit != "gene":
         raise GrapeOpsError(f"The OPS standard is written for a map of genes; {run_path} maps guides.")

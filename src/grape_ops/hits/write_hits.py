@@ -22,9 +22,9 @@ from grape_ops.hits.calibration import in_words
 from grape_ops.hits.find_hits import find_hits
 from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.hits_figures import calibration_figure, channels_figure, volcano_figure
+from grape_ops.schema import HITS_GENES, HITS_GUIDES, HITS_JSON
 from grape_ops.train.run import store_fingerprint
 
-GENES_TSV, GUIDES_TSV, HITS_JSON = "genes.tsv", "guides.tsv", "hits.json"
 DEFINITIONS = {
     "n_cells, n_guides, n_batches": "cells, guides with cells, and batches of the gene",
     "effect": "distance of the gene's guides from the non-targeting guides, in standard deviations of single cells, "
@@ -65,7 +65,7 @@ def write_hits(store_path: Path, out: Path, config: Config) -> str:
     store = CropStore.open(store_path)
     found = find_hits(store, config)
     out.mkdir(parents=True, exist_ok=True)
-    for table, name in ((found.genes, GENES_TSV), (found.guides, GUIDES_TSV)):
+    for table, name in ((found.genes, HITS_GENES), (found.guides, HITS_GUIDES)):
         with draft_of(out / name) as draft:
             spreadsheet_safe(table).to_csv(draft, sep="\t", index=False, float_format="%.6g")
     save_figure(volcano_figure(found.genes, config.hits.q_value), out / "volcano")

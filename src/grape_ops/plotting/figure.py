@@ -29,7 +29,7 @@ def new_figure(width: float, height: float, *, dense: bool = False) -> "Figure":
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(**spacing))
 
 
-def save_figure(figure: "Figure", stem: Path, *, dpi: int = 200) -> None:
+def save_figure(figure: "Figure", stem: Path, *, dpi: int = 200, simulated: bool = False) -> None:
     """Write a figure as PDF, with text that stays text, and as PNG.
 
     Parameters
@@ -37,6 +37,7 @@ def save_figure(figure: "Figure", stem: Path, *, dpi: int = 200) -> None:
     figure : the figure; equal figures give equal files.
     stem : path of both files without their endings.
     dpi : pixels of the PNG per inch.
+    simulated : whether to say below it that the screen is simulated.
 
     Raises
     ------
@@ -44,6 +45,9 @@ def save_figure(figure: "Figure", stem: Path, *, dpi: int = 200) -> None:
     """
     import matplotlib
 
+    if simulated:
+        below = [text for text in (figure.get_supxlabel(), "simulated screen") if text]
+        figure.supxlabel(" · ".join(below), fontsize=7, color="#555555")
     with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
         for ending in FORMATS:
             # The date would make every file of the same figure another one.

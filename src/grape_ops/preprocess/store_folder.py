@@ -44,7 +44,8 @@ class Plan:
 
 def provenance(screen: Screen, plan: Plan) -> dict[str, Any]:
     """Return what a store keeps of where it came from."""
-    known = {"pixel_size": screen.pixel_size} if screen.pixel_size else {}
+    known: dict[str, Any] = {"pixel_size": screen.pixel_size} if screen.pixel_size else {}
+    known |= {"simulated": True} if screen.simulated else {}
     return {"screen": screen.root.name, "screen_fingerprint": plan.screen, "settings": plan.settings} | known
 
 

@@ -5,7 +5,6 @@ content security policy forbids the browser to fetch anything.
 """
 
 import html
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from grape_ops.progress import waiting
 from grape_ops.report import report_figures
 from grape_ops.report.cell_pictures import cell_pictures
 from grape_ops.report.data_quality import count_rows, dropped_rows, flat_field_text, problem_rows, table_rows
+from grape_ops.report.findings import findings, volcano
 from grape_ops.report.gene_tables import gene_tables
 from grape_ops.report.generation import content_rows, gene_cells, recognised_rows, top_features
 from grape_ops.report.inputs import ReportInputs, gather
@@ -31,11 +31,12 @@ from grape_ops.report.projection import nearest_genes, projections
 from grape_ops.report.provenance import changed_settings, cost_rows, network_rows, provenance_rows
 from grape_ops.report.scores import map_from_vectors, number, own_entry, score_table
 from grape_ops.report.summary import conclusions, what_was_done
+from grape_ops.report.terms import GLOSSARY, rich
 from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_METHOD
 
 NEIGHBOURS = 8
 GENERATOR = '<meta name="generator" content="grape-ops'  # by it we know a report of ours
-PIECES = ("vectors", "store", "truth", "scores", "check")
+PIECES = ("vectors", "store", "truth", "scores", "check", "hits")
 
 
 def write_report(
@@ -46,6 +47,7 @@ def write_report(
     scores: Path | None = None,
     truth: str | None = None,
     phenotype: Path | None = None,
+    hits: Path | None = None,
 ) -> None:
     """Write the page about a run.
 
@@ -56,14 +58,16 @@ def write_report(
     store_path : the run's crop store, if it has moved. Without a store the page has no pictures of cells.
     scores : scores.json; if not given, one beside ``out`` or the run is taken.
     truth : name or file of known complexes; if not given, the one the run was trained with.
-    phenotype : folder written by ``grape-ops phenotype``; if not given, one beside ``out`` or the run is taken.
+    phenotype, hits : folders written by ``grape-ops phenotype`` and ``grape-ops hits``; if not given, those beside
+        ``out`` or the run are taken.
 
     Raises
     ------
-    GrapeOpsError : ``run_path`` is no run, or a store, scores, truth or check that was given cannot be used.
+    GrapeOpsError : ``run_path`` is no run, or a store, scores, truth, check or hits that were given cannot be used.
     """
     check_file(out, "a report", example="report.html", is_ours=_is_report)
-    inputs = gather(run_path, out, store_path=store_path, scores=scores, truth=truth, phenotype=phenotype)
+    given = {"store_path": store_path, "scores": scores, "truth": truth, "phenotype": phenotype, "hits": hits}
+    inputs = gather(run_path, out, **given)  # type: ignore[arg-type]
     content = _content(inputs)
     with waiting("report: writing the page"):
         page = _render(content)
@@ -73,13 +77,6 @@ def write_report(
 def _is_report(file: Path) -> bool:
     with file.open("rb") as content:
         return GENERATOR.encode() in content.read(4096)
-
-
-def commands(text: str) -> str:
-    """Escape a sentence, and set what stands between backticks as code."""
-    from markupsafe import Markup, escape
-
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _render(content: dict[str, Any]) -> str:
@@ -94,7 +91,7 @@ def _render(content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["commands"] = commands
+    environment.filters["rich"] = rich
     template = environment.get_template("report.html.jinja")
     return template.render(plotly=Markup(get_plotlyjs()), **content)
 
@@ -122,6 +119,10 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "map": known,
         "figures": _figures(inputs, known),
         "tables": gene_tables(inputs),
+        "findings": findings(inputs),
+        "no_phenotype": dict.fromkeys(gene for gene in inputs.genes if inputs.is_hit(gene) is False),
+        "simulated": run.simulated,
+        "glossary": GLOSSARY,
         "check": _check(inputs),
         "cost": cost_rows(inputs),
         "networks": network_rows(inputs),
@@ -154,16 +155,20 @@ def _tiles(inputs: ReportInputs, own: MethodScores | None) -> list[tuple[str, st
     """The page's key figures: (what, how much, beside it)."""
     run = inputs.run
     table = run.genes.loc[inputs.genes]
+    batches = len(inputs.batches)
     tiles = [
-        ("cells", f"{int(run.genes[OBS_N_CELLS].sum()):,}", f"{len(inputs.batches):,} batches"),
+        ("cells", f"{int(run.genes[OBS_N_CELLS].sum()):,}", f"{batches:,} batch{'' if batches == 1 else 'es'}"),
         ("genes", f"{len(table):,}", f"{int(table[OBS_N_GUIDES].sum()):,} guides"),
         ("steps trained", f"{inputs.step:,}", f"of {run.config.train.steps:,}"),
     ]
+    if (found := inputs.phenotypes) is not None:
+        beside = f"of {len(found.genes):,} tested, q < {found.level:g}"
+        tiles.insert(0, ("genes with a phenotype", f"{int(found.genes['is_hit'].sum()):,}", beside))
     if own is not None:
         beside = f"chance {number(own.map.chance)}, p {p_in_words(own.map.p_value)}"
         tiles.append(("mAP", number(own.map.value), beside))
-    elif (found := map_from_vectors(inputs)) is not None:
-        tiles.append(("mAP", number(found[0]), f"chance {number(found[1])}"))
+    elif (score := map_from_vectors(inputs)) is not None:
+        tiles.append(("mAP", number(score[0]), f"chance {number(score[1])}"))
     return tiles
 
 
@@ -172,6 +177,7 @@ def _figures(inputs: ReportInputs, known: dict[str, Any] | None) -> dict[str, re
     counts = inputs.batch_counts()
     is_control = inputs.run.genes[OBS_IS_CONTROL].to_numpy(bool)
     found = {
+        "volcano": volcano(inputs.phenotypes) if inputs.phenotypes is not None else None,
         "adversarial": report_figures.adversarial_losses(inputs.metrics),
         "reconstruction": report_figures.reconstruction_losses(inputs.metrics),
         "logits": report_figures.discriminator_logits(inputs.metrics),
@@ -202,6 +208,7 @@ def _check(inputs: ReportInputs) -> dict[str, Any] | None:
         "content": content_rows(check),
         "recognised": recognised_rows(check),
         "n_restyling": sum(part.status == "significant" for part in check.trusts().values()),
+        "n_tested": sum(part.status in ("significant", "not significant") for part in check.trusts().values()),
         "genes": gene_cells(check),
         "results": check.results(),
         "features": top_features(check),
@@ -238,15 +245,19 @@ def _gene_map(inputs: ReportInputs) -> dict[str, Any] | None:
     hover = [_hover(gene, inputs) for gene in names]
     genes = np.flatnonzero(~table[OBS_IS_CONTROL].to_numpy(bool))
     near, cosine = nearest_genes(vectors[genes], NEIGHBOURS)
+    quiet = [row for row, gene in enumerate(names) if inputs.is_hit(gene) is False]
     return {
-        "figure": report_figures.gene_map(next(iter(planes.values())), groups, control, hover),
+        "figure": report_figures.gene_map(next(iter(planes.values())), groups, control, hover, quiet),
         "planes": {name: plane.tolist() for name, plane in planes.items()},
         "method": str(inputs.vectors.uns[UNS_METHOD]),
         "averaged": inputs.averaged,
         "names": names,
         "complexes": [inputs.complexes_of(gene) for gene in names],
         "near": {
-            names[row]: [[names[genes[other]], round(float(value), 3)] for other, value in zip(*pair, strict=True)]
+            # A gene that points away is no neighbour.
+            names[row]: [
+                [names[genes[o]], round(float(value), 3)] for o, value in zip(*pair, strict=True) if value >= 0
+            ]
             for row, pair in zip(genes, zip(near, cosine, strict=True), strict=True)
         },
     }
@@ -257,6 +268,7 @@ def _hover(gene: str, inputs: ReportInputs) -> str:
     complexes = ", ".join(inputs.complexes_of(gene)) or ("none known" if inputs.truth else "")
     lines = [f"<b>{html.escape(gene, quote=False)}</b>"]
     lines += [f"complex: {html.escape(complexes, quote=False)}"] if complexes and not row[OBS_IS_CONTROL] else []
+    lines += ["no evidence of a phenotype"] if inputs.is_hit(gene) is False else []
     return "<br>".join([*lines, f"{int(row[OBS_N_CELLS]):,} cells, {int(row[OBS_N_GUIDES]):,} guides"])
 
 

@@ -16,11 +16,20 @@ from grape_ops.cells.genes import BATCH_PREFIX
 from grape_ops.cells.store import CropStore
 from grape_ops.embed import embed, read_embedding, run_store
 from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.phenotypes import Phenotypes, read_phenotypes
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import read_scores
 from grape_ops.groundtruth import GroundTruth, load_truth
 from grape_ops.report.generation import PHENOTYPE_DIR, PhenotypeCheck, read_check
-from grape_ops.schema import METRICS_FILE, OBS_IS_CONTROL, QUALITY_FILE, SCORES_JSON, UNS_METHOD, VECTORS_FILE
+from grape_ops.schema import (
+    HITS_DIR,
+    METRICS_FILE,
+    OBS_IS_CONTROL,
+    QUALITY_FILE,
+    SCORES_JSON,
+    UNS_METHOD,
+    VECTORS_FILE,
+)
 from grape_ops.train.checkpoint import read_state
 from grape_ops.train.log import read_metrics
 from grape_ops.train.run import Run, open_run
@@ -45,7 +54,8 @@ class ReportInputs:
     truth : known complexes.
     scores : the records of a scores.json.
     check : what `grape-ops phenotype` found.
-    missing : for each of "vectors", "store", "truth", "scores" and "check" that is None, a sentence why.
+    phenotypes : what `grape-ops hits` found.
+    missing : for each of "vectors", "store", "truth", "scores", "check" and "hits" that is None, a sentence why.
     """
 
     run: Run
@@ -59,6 +69,7 @@ class ReportInputs:
     truth: GroundTruth | None
     scores: list[MethodScores] | None
     check: PhenotypeCheck | None = None
+    phenotypes: Phenotypes | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -76,6 +87,12 @@ class ReportInputs:
         """Cells of each perturbation in each batch: (P, batches)."""
         return self.run.genes[[BATCH_PREFIX + batch for batch in self.batches]].to_numpy(np.int64)
 
+    def is_hit(self, gene: str) -> bool | None:
+        """Whether a gene has a phenotype; None if it was not tested."""
+        if self.phenotypes is None or gene not in self.phenotypes.genes.index:
+            return None
+        return bool(self.phenotypes.genes.loc[gene, "is_hit"])
+
     def complexes_of(self, gene: str) -> list[str]:
         """Names of the complexes a gene belongs to; none without a truth."""
         return self.truth.complexes_of(gene) if self.truth is not None else []
@@ -89,6 +106,7 @@ def gather(
     scores: Path | None,
     truth: str | None,
     phenotype: Path | None = None,
+    hits: Path | None = None,
 ) -> ReportInputs:
     """Collect what a report shows.
 
@@ -136,6 +154,7 @@ def gather(
         truth=known,
         scores=look("scores", asked, lambda: _scores(scores_file, known, asked=asked, others=others)),
         check=look("check", phenotype is not None, lambda: _check(phenotype, out, run)),
+        phenotypes=look("hits", hits is not None, lambda: _phenotypes(hits, out, run)),
         missing=missing,
     )
 
@@ -181,16 +200,23 @@ def _scores(file: Path | None, truth: GroundTruth | None, *, asked: bool, others
 
 
 def _check(asked: Path | None, out: Path, run: Run) -> PhenotypeCheck:
-    places = [asked] if asked else [folder / PHENOTYPE_DIR for folder in (out.parent, run.path.parent, run.path)]
+    folder = _folder(asked, PHENOTYPE_DIR, "`grape-ops phenotype` makes it, and `--phenotype`", out, run)
+    return read_check(folder, run.record["store_fingerprint"], (run.latest_checkpoint() or Path()).name)
+
+
+def _phenotypes(asked: Path | None, out: Path, run: Run) -> Phenotypes:
+    folder = _folder(asked, HITS_DIR, f"`grape-ops hits STORE --out {HITS_DIR}` makes it, and `--hits`", out, run)
+    return read_phenotypes(folder, run.record["store_fingerprint"])
+
+
+def _folder(asked: Path | None, name: str, who: str, out: Path, run: Run) -> Path:
+    """Find the folder of a result: the one asked for, or one beside the report or the run."""
+    places = [asked] if asked else [folder / name for folder in (out.parent, run.path.parent, run.path)]
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
-        what = (
-            f"There is no folder {asked}"
-            if asked
-            else f"There is no folder {PHENOTYPE_DIR} beside the report or the run"
-        )
-        raise GrapeOpsError(f"{what}; `grape-ops phenotype` makes it, and `--phenotype` says where it is.")
-    return read_check(found, run.record["store_fingerprint"], (run.latest_checkpoint() or Path()).name)
+        what = f"There is no folder {asked}" if asked else f"There is no folder {name} beside the report or the run"
+        raise GrapeOpsError(f"{what}; {who} says where it is.")
+    return found
 
 
 def _without_folders(message: str, run: Run) -> str:

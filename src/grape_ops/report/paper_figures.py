@@ -83,7 +83,7 @@ def write_figures(
             missing[name] = why
             return
         out.mkdir(parents=True, exist_ok=True)
-        save_figure(figure, out / name)
+        save_figure(figure, out / name, simulated=inputs.run.simulated)
         drawn.append(name)
 
     panels: dict[str, Callable[[], Figure | None]] = {}

@@ -43,7 +43,7 @@ def adversarial_losses(metrics: Sequence[Mapping[str, float]]) -> Figure | None:
     figure = _curves(metrics, {key: (LOSS_NAMES[key], index, "solid") for key, index in keys.items()}, "loss")
     if figure is not None:
         for level, index in ((2 * np.log(2), 0), (np.log(2), 1)):
-            figure["layout"]["shapes"].append(_level(level, colour(index)))
+            figure["layout"]["shapes"].append(level_line(level, colour(index)))
     return figure
 
 
@@ -66,7 +66,7 @@ def discriminator_logits(metrics: Sequence[Mapping[str, float]]) -> Figure | Non
     }
     figure = _curves(metrics, series, "mean logit")
     if figure is not None:
-        figure["layout"]["shapes"].append(_level(0.0, "var(--muted)"))
+        figure["layout"]["shapes"].append(level_line(0.0, "var(--muted)"))
     return figure
 
 
@@ -106,7 +106,7 @@ def complex_scores(scores: Sequence[MethodScores]) -> Figure | None:
                 "marker": {"size": 11, "color": colour(index), "symbol": SYMBOLS[index % len(SYMBOLS)]},
             }
         )
-    figure = _figure(traces, "mAP of its genes", "")
+    figure = base_figure(traces, "mAP of its genes", "")
     figure["layout"]["xaxis"] |= {"range": [0, 1.04]}
     figure["layout"]["yaxis"] |= {"automargin": True, "type": "category"}
     figure["layout"] |= {"height": 130 + 26 * len(order), "hovermode": "closest"}
@@ -118,6 +118,7 @@ def gene_map(
     groups: Mapping[str, Sequence[int]],
     control: Sequence[int],
     hover: Sequence[str],
+    quiet: Sequence[int] = (),
 ) -> Figure:
     """Genes in the plane (as in Fig. 3), coloured and shaped by complex; the control row is a mark of its own.
 
@@ -127,19 +128,26 @@ def gene_map(
     groups : name in the legend -> rows; the group with an empty name holds genes of no known complex.
     control : rows of the control.
     hover : what each row shows when pointed at; escaped already.
+    quiet : rows of genes without evidence of a phenotype, which are grey whatever their group.
     """
     traces = []
+    groups = {name: [row for row in rows if row not in set(quiet)] for name, rows in groups.items()}
     for index, (group, rows) in enumerate((name, rows) for name, rows in groups.items() if name):
+        if not rows:
+            continue
         symbol = SYMBOLS[(index // COLOURS) % len(SYMBOLS)]
         traces.append(_points(plain(group), rows, plane, hover, colour(index), symbol, 12))
     if groups.get(""):
         label = "no known complex" if traces else "genes"
         shade = "var(--faint)" if traces else colour(0)
         traces.insert(0, _points(label, groups[""], plane, hover, shade, "circle", 10))
+    if len(quiet):
+        traces.insert(0, _points("no evidence of a phenotype", quiet, plane, hover, "var(--faint)", "circle-open", 9))
+        traces[0]["marker"]["line"] = {"width": 1.5, "color": "var(--faint)"}
     if len(control):
         traces.append(_points("non-targeting control", control, plane, hover, "var(--ink)", "x-thin", 13))
         traces[-1]["marker"]["line"] = {"width": 3, "color": "var(--ink)"}
-    figure = _figure(traces, "", "")
+    figure = base_figure(traces, "", "")
     for axis in ("xaxis", "yaxis"):
         figure["layout"][axis] |= {"showticklabels": False, "zeroline": False}
     figure["layout"] |= {"height": 560, "hovermode": "closest", "dragmode": "pan", "margin": _margin(12, 12)}
@@ -162,7 +170,7 @@ def cells_per_gene(counts: Sequence[int]) -> Figure:
         "marker": {"color": colour(0), "line": {"width": 1, "color": "var(--surface)"}},
         "hovertemplate": "%{x} cells: %{y} genes<extra></extra>",
     }
-    figure = _figure([trace], "cells of a gene", "genes")
+    figure = base_figure([trace], "cells of a gene", "genes")
     figure["layout"]["showlegend"] = False
     return figure
 
@@ -181,7 +189,7 @@ def cells_per_batch(batches: Sequence[str], cells: Sequence[int], controls: Sequ
         }
         for name, values, index in series
     ]
-    figure = _figure(traces, "batch", "cells")
+    figure = base_figure(traces, "batch", "cells")
     figure["layout"]["barmode"] = "stack"
     # Names of many batches would only overlap; pointing at a bar shows its name.
     figure["layout"]["xaxis"] |= {"type": "category", "showticklabels": len(batches) <= 24, "automargin": True}
@@ -228,8 +236,8 @@ def phenotype_shares(
             "line": {"width": 1.5},
         },
     }
-    figure = _figure([trace], "separability of knock-out and control cells (AUC)", "share of the way covered")
-    figure["layout"]["shapes"] += [_level(0.0, "var(--muted)"), _level(1.0, "var(--muted)")]
+    figure = base_figure([trace], "separability of knock-out and control cells (AUC)", "share of the way covered")
+    figure["layout"]["shapes"] += [level_line(0.0, "var(--muted)"), level_line(1.0, "var(--muted)")]
     figure["layout"]["yaxis"] |= {"range": [SHARES[0] - 0.1, SHARES[1] + 0.1], "zeroline": False}
     figure["layout"] |= {"showlegend": False, "hovermode": "closest", "height": 380}
     return figure
@@ -281,10 +289,11 @@ def _curves(
                 "hovertemplate": "%{y:.3f}",
             }
         )
-    return _figure(traces, "training step", y_title) if logged else None
+    return base_figure(traces, "training step", y_title) if logged else None
 
 
-def _level(y: float, shade: str) -> dict[str, Any]:
+def level_line(y: float, shade: str) -> dict[str, Any]:
+    """Draw a dashed line across a figure."""
     line = {"color": shade, "width": 1, "dash": "dash"}
     return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": float(y), "y1": float(y), "line": line}
 
@@ -293,7 +302,9 @@ def _margin(left: int = 56, bottom: int = 48) -> dict[str, int]:
     return {"l": left, "r": 12, "t": 12, "b": bottom}
 
 
-def _figure(traces: list[dict[str, Any]], x_title: str, y_title: str) -> Figure:
+def base_figure(traces: list[dict[str, Any]], x_title: str, y_title: str) -> Figure:
+    """Lay out traces as all figures of the page are."""
+
     def axis(title: str) -> dict[str, Any]:
         return {
             "title": {"text": title, "font": {"size": 13}},

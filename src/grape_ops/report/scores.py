@@ -12,8 +12,7 @@ from grape_ops.groundtruth import membership
 from grape_ops.report.inputs import ReportInputs
 from grape_ops.schema import OBS_IS_CONTROL
 
-_SHOWN_DEFINITIONS = ("genes", "map", "p_value", "kmeans", "agreement", "random", "seed")
-_SHOWN_DEFINITIONS = ("genes", "map", "p_value", "kmeans", "agreement", "random", "seed")
+_SHOWN_DEFINITIONS = ("genes", "map", "p_value", "kmeans", "agreement", "random", "seed", "hits_only")
 
 
 @dataclass(frozen=True)

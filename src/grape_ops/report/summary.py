@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from grape_ops.evaluate.confounding import in_words
 from grape_ops.evaluate.print_scores import p_in_words
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.report.data_quality import FEW_CELLS
@@ -12,7 +13,6 @@ from grape_ops.schema import INIT_FILE, OBS_N_CELLS, OBS_N_GUIDES
 SIGNIFICANT = 0.01
 MEMORY_GAP = 0.5  # of logits; D then finds seen cells e^0.5 = 1.6 times as likely to be real
 SURROUNDINGS_KEPT = 0.5  # correlation
-NUISANCE_SHARE = 0.1  # of the variance; below it a significant nuisance is too small to worry about
 
 
 def what_was_done(inputs: ReportInputs) -> str:
@@ -65,16 +65,10 @@ def _from_scores(own: MethodScores, inputs: ReportInputs, can: list[str], cannot
         # Random vectors are the chance level again; other positions are the same run.
         if entry is not own and not entry.method.lower().startswith(("grape", "random")):
             _against(own, entry, can, cannot)
-    nuisances = ((own.nuisance.batch, "share batches"), (own.nuisance.cells, "have similar numbers of cells"))
-    for found, what in nuisances:
-        if found and found.p_value >= SIGNIFICANT:
-            can.append(f"Neighbouring genes {what} no more than shuffled ones do (p = {found.p_value:.2g}).")
-        if found and found.value > NUISANCE_SHARE and found.p_value < SIGNIFICANT:
-            cannot.append(
-                f"Neighbouring genes {what} more than shuffled ones do (R² {found.value:.2f}, "
-                f"p {p_in_words(found.p_value)}), so some closeness may come from the experiment "
-                "instead of from biology."
-            )
+    for kind, found in (("batch", own.nuisance.batch), ("cells", own.nuisance.cells)):
+        if found:
+            worrying, sentence = in_words(kind, found.value, found.p_value)
+            (cannot if worrying else can).append(sentence)
 
 
 def _against(own: MethodScores, other: MethodScores, can: list[str], cannot: list[str]) -> None:
@@ -89,7 +83,7 @@ def _against(own: MethodScores, other: MethodScores, can: list[str], cannot: lis
     elif gap.high < 0:
         cannot.append(f"{ours} is not the best way to group these genes: {name} does better.")
     else:
-        cannot.append(f"{ours} and {name} do not differ significantly, given the spread over complexes.")
+        cannot.append(f"There is no evidence that {ours} and {name} differ, given the spread over complexes.")
 
 
 def _without_scores(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
@@ -146,10 +140,15 @@ def _from_memory(inputs: ReportInputs, can: list[str], cannot: list[str]) -> Non
             f"The discriminator has begun to memorise: its logit is {gap:.2f} higher for cells it has trained on than "
             "for cells of the same genes it has never seen, a sign of overfitting."
         )
+    elif gap < -MEMORY_GAP:
+        cannot.append(
+            "The discriminator scores cells it has never seen differently from those it has trained on: their logit "
+            f"is {-gap:.2f} higher. Memorising does not do that; the two sets of cells may differ (batches, guides)."
+        )
     else:
         can.append(
             "The discriminator scores cells it has never seen like those it has trained on (logits differ by "
-            f"{_signed(gap)}): no sign that it memorises."
+            f"{_signed(gap)}): no evidence that it memorises."
         )
 
 
@@ -162,12 +161,14 @@ def _from_check(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None
     inseparable = int((~table["separable"]).sum())
     if inseparable:
         cannot.append(
-            f"The cells of {inseparable:,} of {len(table):,} genes do not differ significantly from control cells; "
-            "neither their place in the map nor their restyled cells say what their knock-out does."
+            f"The phenotype check (a classifier of single cells) has no evidence that the cells of {inseparable:,} of "
+            f"{len(table):,} genes differ from control cells; their restyled cells say nothing of their knock-out."
         )
     nearer, no_nearer = int((scored["share_low"] > 0).sum()), int((scored["share_high"] <= 0).sum())
     scope = f"of {len(scored):,} genes that differ significantly from control"
-    _from_trust([part.status for part in check.trusts().values()], can, cannot)
+    controls = int(inputs.run.genes[OBS_N_CELLS].sum() - inputs.run.genes.loc[inputs.genes, OBS_N_CELLS].sum())
+    cells = f"{min(check.summary['settings']['cells'], controls):,} of {controls:,} control cells restyled to each"
+    _from_trust([part.status for part in check.trusts().values()], cells, can, cannot)
     if nearer:
         can.append(
             f"Restyled cells of {nearer:,} {scope} are nearer to the real knock-outs than control cells are, beyond "
@@ -175,8 +176,8 @@ def _from_check(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None
         )
     if no_nearer:
         cannot.append(
-            f"Restyled cells of {no_nearer:,} {scope} are no nearer to the real knock-outs than control cells are: "
-            "they are no pictures of the phenotype."
+            f"Restyled cells of {no_nearer:,} {scope} are as far from the real knock-outs as control cells are, or "
+            "farther: they are no pictures of the phenotype."
         )
     kept = float(table["surroundings"].median()) if "surroundings" in table else np.nan
     if kept < SURROUNDINGS_KEPT:
@@ -186,16 +187,16 @@ def _from_check(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None
         )
 
 
-def _from_trust(statuses: list[str], can: list[str], cannot: list[str]) -> None:
+def _from_trust(statuses: list[str], cells: str, can: list[str], cannot: list[str]) -> None:
     """Whose restyled cells may be read as pictures of the phenotype."""
     significant, not_significant = statuses.count("significant"), statuses.count("not significant")
     tested = significant + not_significant
     if significant:
-        can.append(f"Restyling is significant for {significant:,} of {tested:,} genes that could be tested.")
+        can.append(f"Restyling is significant for {significant:,} of {tested:,} genes that could be tested ({cells}).")
     if not_significant:
         cannot.append(
-            f"Restyling is not significant for {not_significant:,} of {tested:,} genes: do not read their restyled "
-            "cells as their phenotype."
+            f"There is no evidence that restyling shows the phenotype of {not_significant:,} of {tested:,} genes that "
+            f"could be tested ({cells}): do not read their restyled cells as their phenotype."
         )
 
 

@@ -222,7 +222,7 @@ class _Beginning:
             ring_edges(store.crop_size, made.profile.shape[1]),
             store.channels,
         )
-        save_figure(figure, stem.with_name(f"{stem.name}_{CHANGES}"))
+        save_figure(figure, stem.with_name(f"{stem.name}_{CHANGES}"), simulated=store.simulated)
         shown = min(settings.shown, len(self.cells), len(knockouts))
         styles = styles_between(restyler, self.row, end, settings.steps)
         strips = restyler.images(self.cells[:shown], styles).swapaxes(0, 1)
@@ -230,6 +230,7 @@ class _Beginning:
         save_figure(
             strip_figure(strips, real[:shown], knockouts[:shown], views, *ends),
             stem.with_name(f"{stem.name}_{STRIP}"),
+            simulated=store.simulated,
         )
         return change_table(names[end], store.channels, store.crop_size, made, there)
 

@@ -186,7 +186,7 @@ def _write_figures(
     genes = table.loc[table["gene_symbol"].isin(values["gene_symbol"]), "gene_symbol"].tolist()[:MOST_FIGURES]
     store, rows = restyler.store, [restyler.names.index(gene) for gene in genes]
     folder.mkdir(parents=True, exist_ok=True)
-    save_figure(shares_figure(table), folder / "shares")
+    save_figure(shares_figure(table), folder / "shares", simulated=store.simulated)
     if not genes:
         return
     real = store.standardized(shown)
@@ -199,7 +199,7 @@ def _write_figures(
         own = values[values["gene_symbol"] == gene]
         cells = (real, unchanged, restyled, knockout)
         figure = phenotype_figure(gene, own, figure_note(lines[gene]), cells, views)
-        save_figure(figure, folder / files[(gene,)])
+        save_figure(figure, folder / files[(gene,)], simulated=store.simulated)
 
 
 def _median(values: pd.Series) -> float | None:

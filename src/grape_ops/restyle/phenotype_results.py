@@ -24,7 +24,8 @@ SCORED = ("share", "share_low", "share_high", "direction", *RECOGNISED)
 CHECK_COMMAND = "`grape-ops phenotype RUN STORE --out phenotype`"
 DO_NOT_READ = "do not read these pictures as its phenotype"
 NOT_SEPARABLE = "not significantly different from control"
-NO_PHENOTYPE = "there is no phenotype for these pictures to show"
+NO_EVIDENCE = "no evidence that real cells differ from control"
+NO_PHENOTYPE = "and so none of a phenotype for these pictures to show"
 TESTED = ("p_along", "p_own")
 YES_OR_NO = ("separable", "restyling_significant")
 
@@ -114,7 +115,7 @@ def trust(line: Mapping[Any, Any]) -> Trust:
     if np.isnan(line.get("auc", np.nan)):
         return Trust("not checked", f"not checked: {line['note'] or 'no cells to compare with'}")
     if not line["separable"]:
-        return Trust("no phenotype", f"real cells are {NOT_SEPARABLE} (q = {line['q_value']:.2g}): {NO_PHENOTYPE}")
+        return Trust("no phenotype", f"{NO_EVIDENCE} (q = {line['q_value']:.2g}) {NO_PHENOTYPE}")
     q = line["restyling_q"]
     if np.isnan(q):
         few = f"fewer than {FEWEST_OTHERS} genes of another phenotype were checked beside it"

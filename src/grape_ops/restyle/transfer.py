@@ -123,7 +123,7 @@ def _write_store(restyler: Restyler, cells: np.ndarray, rows: list[int], folder:
     provenance = {
         "restyled_by": restyler.run.path.name,
         "store_fingerprint": restyler.run.record["store_fingerprint"],
-    }
+    } | ({"simulated": True} if store.simulated else {})
     finish_store(
         folder,
         pd.concat(parts, ignore_index=True),
@@ -163,9 +163,9 @@ def _write_figures(
     with progress("figures", len(rows) + 1, "figure") as advance:
         for row, restyled, knockout in zip(rows, restyled_to, knockouts, strict=True):
             figure = cells_figure(real, unchanged, restyled, knockout, views, gene=names[row], source=source)
-            save_figure(figure, folder / files[(names[row],)])
+            save_figure(figure, folder / files[(names[row],)], simulated=store.simulated)
             advance()
         genes = [names[row] for row in rows]
         overview = overview_figure(real, unchanged, restyled_to, knockouts, views, genes=genes, source=source)
-        save_figure(overview, folder / "overview")
+        save_figure(overview, folder / "overview", simulated=store.simulated)
         advance()

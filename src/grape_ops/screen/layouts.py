@@ -13,7 +13,7 @@ from grape_ops.screen.ops_standard import OPS_STANDARD
 from grape_ops.screen.periscope import PERISCOPE
 from grape_ops.screen.scallops import SCALLOPS
 from grape_ops.screen.screen import Screen, known_pixel_size
-from grape_ops.screen.table import TABLE
+from grape_ops.screen.table import TABLE, is_simulated
 
 # In the order in which they are tried.
 LAYOUTS: dict[str, Layout] = {
@@ -58,4 +58,5 @@ def open_screen(root: str | Path, settings: ScreenSettings, table_folder: Path |
             "(docs/screens.md)."
         )
     screen = LAYOUTS[name].read(root, settings.model_copy(update={"layout": name}), table_folder)
-    return replace(screen, pixel_size=settings.pixel_size or known_pixel_size(screen))
+    simulated = name == "table" and is_simulated(root)
+    return replace(screen, pixel_size=settings.pixel_size or known_pixel_size(screen), simulated=simulated)

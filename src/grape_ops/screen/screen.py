@@ -88,6 +88,7 @@ class Screen:
     crop_scaling : as the setting ``screen.crop_scaling``.
     read_crops : rows of the cell table -> ready crops, if the screen has those in place of tiles.
     pixel_size : micrometres of a pixel, if the settings or the images tell.
+    simulated : whether `grape-ops simulate` made it.
     """
 
     root: Path
@@ -99,6 +100,7 @@ class Screen:
     crop_scaling: str = "auto"
     read_crops: CropReader | None = None
     pixel_size: float | None = None
+    simulated: bool = False
 
 
 def known_pixel_size(screen: Screen) -> float | None:

@@ -68,6 +68,12 @@ def _recognise(root: Path) -> bool:
     return _described(root) is not None
 
 
+def is_simulated(root: Path) -> bool:
+    """Whether a screen's description says that `grape-ops simulate` made it."""
+    described = _described(root)
+    return described is not None and bool(described.get("simulated"))
+
+
 def _described(root: Path) -> Description | None:
     """Take the description from ``screen.yaml``, or infer it from the folder's files; None if neither is possible."""
     if root.name == SCREEN_FILE and root.is_file():

@@ -69,6 +69,11 @@ class Run:
     genes: pd.DataFrame
 
     @property
+    def simulated(self) -> bool:
+        """Whether it was trained on a screen that `grape-ops simulate` made."""
+        return bool(self.record.get("simulated", False))
+
+    @property
     def store_path(self) -> Path:
         """Where the crop store lay; relative paths count from the run folder."""
         return Path(os.path.normpath(self.path / self.record["store"]))
@@ -170,7 +175,7 @@ def _create(out: Path, store: CropStore, config: Config, truth: str | None) -> R
         "channels": list(store.channels),
         "crop_size": store.crop_size,
         "truth": os.path.relpath(truth, out) if truth and Path(truth).is_file() else truth,
-    }
+    } | ({"simulated": True} if store.simulated else {})
     write_text(out / RUN_FILE, json.dumps(record, indent=2))  # last: it makes the folder a run
     return Run(out, config, record, genes)
 

@@ -1,24 +1,15 @@
 // Clusters of the map: their genes, how firmly they hold together, and which known complexes they hold.
 
 import * as explorer from "./explorer.js";
-import { $, el, empty, number, plural, probability } from "./dom.js";
+import { $, el, empty, plural, probability } from "./dom.js";
 import { geneButton } from "./gene.js";
 import * as state from "./state.js";
 
 const GENES = 30; // symbols listed before a cluster is opened
 let round = 0;
 
-function nuisance(scores) {
-  const said = { batch: "batches", cells: "cell numbers" };
-  const lines = Object.entries(scores).map(([kind, score]) => {
-    const predicted = score.p_value !== null && score.p_value < 0.05;
-    return el("p", {
-      class: predicted ? "warning" : "quiet",
-      text: `Neighbours ${predicted ? "predict" : "do not predict"} a gene's ${said[kind] || kind} (R² ${number(score.value)}, by chance ${number(score.chance)}, p = ${probability(score.p_value)}).`,
-    });
-  });
-  return lines;
-}
+const nuisance = (scores) =>
+  Object.values(scores).map((score) => el("p", { class: score.worrying ? "warning" : "quiet", text: score.words }));
 
 function rowOf(cluster, genes, found) {
   const sheetRow = new Map([...found.of.keys()].map((gene, row) => [gene, row]));

@@ -1,14 +1,20 @@
 // From a column to colours, marks and a legend.
 
+import { QUIET } from "./explorer.js";
+
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star"];
 const VIRIDIS = ["#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725"];
 
 export const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** Colours and marks of genes by a column, and its legend: { colours, symbols, entries | scale }. */
-export function colouring(column, n) {
-  if (!column) return { marker: { color: css("--c0"), symbol: "circle" }, label: "", entries: [] };
-  return column.kind === "number" ? shaded(column) : sorted(column, n);
+const GREY = -2; // code of genes without evidence of a phenotype
+
+/** Colours and marks of genes by a column, and its legend: { codes, entries | scale }. Quiet rows are grey. */
+export function colouring(column, quiet) {
+  if (!column) return { marker: { color: css("--c0"), symbol: "circle" }, label: "", codes: [], entries: [] };
+  if (column.kind === "number") return shaded(column);
+  const codes = column.key === "phenotype" ? column.codes : column.codes.map((code, row) => (quiet[row] ? GREY : code));
+  return sorted({ ...column, codes });
 }
 
 function sorted(column) {
@@ -21,30 +27,35 @@ function sorted(column) {
       name,
       code,
       n: used.get(code) || 0,
-      colour: shades[code % 10],
+      colour: column.key === "phenotype" && code ? faint : shades[code % 10],
       symbol: SYMBOLS[Math.floor(code / 10) % SYMBOLS.length],
     }))
     .filter((entry) => entry.n);
   if (used.has(-1))
     entries.push({
-      name: column.key === "complex" ? "no known complex" : "none",
+      name: { complex: "no known complex", phenotype: "not tested" }[column.key] || "none",
       code: -1,
       n: used.get(-1),
       colour: faint,
       symbol: "circle",
     });
+  if (used.has(GREY))
+    entries.push({ name: QUIET, code: GREY, n: used.get(GREY), colour: css("--muted"), symbol: "circle-open" });
+  const look = new Map(entries.map((entry) => [entry.code, entry]));
   return {
     marker: {
-      color: column.codes.map((code) => (code < 0 ? faint : shades[code % 10])),
-      symbol: column.codes.map((code) => (code < 0 ? "circle" : SYMBOLS[Math.floor(code / 10) % SYMBOLS.length])),
+      color: column.codes.map((code) => look.get(code).colour),
+      symbol: column.codes.map((code) => look.get(code).symbol),
     },
     label: column.label,
+    codes: column.codes,
     entries,
   };
 }
 
 function shaded(column) {
   const known = column.values.filter((value) => value !== null);
+  if (!known.length) known.push(0, 1);
   const low = Math.min(...known),
     high = Math.max(...known);
   // Cell numbers and the like span orders of magnitude.
@@ -65,6 +76,7 @@ function shaded(column) {
 }
 
 const SHAPES = {
+  "circle-open": "M6 1a5 5 0 1 0 0 10a5 5 0 1 0 0-10zM6 2.6a3.4 3.4 0 1 1 0 6.8a3.4 3.4 0 1 1 0-6.8z",
   circle: "M6 1.5a4.5 4.5 0 1 0 0 9a4.5 4.5 0 1 0 0-9z",
   square: "M2 2h8v8h-8z",
   diamond: "M6 .8l5 5.2-5 5.2-5-5.2z",

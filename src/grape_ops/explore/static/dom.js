@@ -12,7 +12,7 @@ export function el(tag, properties = {}, ...children) {
     else if (name === "style") for (const [key, v] of Object.entries(value)) made.style.setProperty(key, v);
     else made.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return made;
 }
 

@@ -5,6 +5,10 @@ import { json } from "./data.js";
 export let overview = null;
 export const name = (gene) => overview.genes[gene];
 export const live = () => overview.mode === "live";
+let quietGenes = new Set();
+/** Whether a gene was tested, and there is no evidence of a phenotype. */
+export const quiet = (gene) => quietGenes.has(gene);
+export const QUIET = "no evidence of a phenotype";
 let numbers = new Map();
 let homes = new Map();
 
@@ -12,6 +16,7 @@ export async function open() {
   overview = await json("data/overview.json");
   numbers = new Map(overview.genes.map((symbol, index) => [symbol, index]));
   homes = new Map();
+  quietGenes = new Set(overview.quiet);
   for (const complex of overview.complexes)
     for (const gene of complex.genes) homes.set(gene, [...(homes.get(gene) || []), complex.name]);
   const folded = new Map(overview.genes.map((symbol, index) => [symbol.toUpperCase(), index]));

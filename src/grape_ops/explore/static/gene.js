@@ -3,6 +3,7 @@
 import * as explorer from "./explorer.js";
 import { $, count, el, empty, number, plural } from "./dom.js";
 import * as maps from "./maps.js";
+import { findings, phenotype } from "./phenotype.js";
 import * as state from "./state.js";
 
 const LINKS = {
@@ -19,7 +20,8 @@ let round = 0;
 /** A gene's symbol to click; pointing at it points at its dot. */
 export const geneButton = (gene, text) =>
   el("button", {
-    class: "gene",
+    class: explorer.quiet(gene) ? "gene nophenotype" : "gene",
+    title: explorer.quiet(gene) ? explorer.QUIET : null,
     text: text ?? explorer.name(gene),
     onclick: () => state.set({ gene, tab: state.get().tab === "cells" ? "cells" : "gene" }),
     onpointerenter: () => maps.point(gene),
@@ -128,8 +130,13 @@ function neighbourhood(card, s) {
       "section",
       {},
       el("h3", { text: `Nearest genes in ${name}` }),
+      card.phenotype && !card.phenotype.is_hit
+        ? warning(`There is no evidence of a phenotype of ${card.symbol}: these neighbours mean little.`)
+        : null,
       found.warnings.map(warning),
-      neighbourTable(found, shared, runs, shown.length === 2),
+      found.neighbours.length
+        ? neighbourTable(found, shared, runs, shown.length === 2)
+        : el("p", { class: "quiet", text: "No gene lies in its direction (all cosines are negative)." }),
     );
   });
   const k = Math.min(...shown.map(explorer.close)),
@@ -241,8 +248,8 @@ export async function draw() {
     mine = ++round;
   if (s.gene === null) {
     panel.replaceChildren(
-      empty("Pick a gene", "Click a dot, or type a symbol above. Its cells, guides and nearest genes appear here."),
       guide(),
+      empty("Pick a gene", "Click a dot, or type a symbol above. Its cells, guides and nearest genes appear here."),
     );
     return;
   }
@@ -256,6 +263,7 @@ export async function draw() {
   if (mine !== round) return;
   panel.replaceChildren(
     heading(s.gene, card),
+    ...[phenotype(card)].filter(Boolean),
     links(card.symbol),
     ...card.warnings.map(warning),
     ...(card.trust && !explorer.overview.missing.restyler ? [trust(card)] : []),
@@ -271,6 +279,10 @@ function guide() {
   return el(
     "dl",
     { class: "start" },
+    o.simulated
+      ? entry("Simulated", "This screen was drawn by grape-ops simulate: no gene here says anything of a real one.")
+      : [],
+    ...findings(o),
     entry(
       "This map",
       `${plural(o.genes.length, "gene")}, ${plural(o.n_cells, "cell")}, ${o.batches.length} ${o.batches.length === 1 ? "batch" : "batches"}; training step ${count(o.step)}${o.averaged ? ", filtered weights" : ""}.`,

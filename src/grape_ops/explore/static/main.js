@@ -121,9 +121,10 @@ async function start() {
     return;
   }
   const o = explorer.overview;
-  document.title = `${o.title} – gene map`;
+  const kind = o.simulated ? "simulated screen" : "gene map";
+  document.title = `${o.title} – ${kind}`;
   $("title").textContent = o.title;
-  $("subtitle").textContent = `${plural(o.genes.length, "gene")} · ${plural(o.n_cells, "cell")}`;
+  $("subtitle").textContent = `${o.simulated ? "simulated screen · " : ""}${plural(o.genes.length, "gene")} · ${plural(o.n_cells, "cell")}`;
   document.body.append(
     el(
       "datalist",

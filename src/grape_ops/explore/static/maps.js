@@ -34,6 +34,7 @@ function hover(view, column, gene) {
     guides = value("n_guides");
   const lines = [`<b>${plain(explorer.name(gene))}</b> KO`];
   if (known.length) lines.push(plain(known.join("; ")));
+  if (explorer.quiet(gene)) lines.push(explorer.QUIET);
   if (cells !== null)
     lines.push(`${count(cells)} cells observed${guides !== null ? `, ${plural(guides, "guide")}` : ""}`);
   if (column && !["complex", "n_cells", "n_guides"].includes(column.key))
@@ -56,7 +57,11 @@ async function drawOne(plot, map, s, mine) {
   if (mine !== round) return null; // the user has gone on
   const number = Math.min(map === s.map ? s.plane : 0, view.planes.length - 1);
   const plane = view.planes[number];
-  const look = colouring(column, view.genes.length);
+  const rows = view.genes.map((_, row) => row).filter((row) => !s.only || !explorer.quiet(view.genes[row]));
+  const take = (values) => (rows.length === values.length ? values : rows.map((row) => values[row]));
+  const genes = take(view.genes);
+  const part = column && { ...column, ...(column.codes ? { codes: take(column.codes) } : { values: take(column.values) }) };
+  const look = colouring(part, genes.map(explorer.quiet));
   const hovers = (view.hovers ??= new Map());
   if (!hovers.has(column))
     hovers.set(
@@ -64,12 +69,12 @@ async function drawOne(plot, map, s, mine) {
       view.genes.map((gene) => hover(view, column, gene)),
     );
   plot.draw({
-    genes: view.genes,
-    x: plane.x,
-    y: plane.y,
+    genes,
+    x: take(plane.x),
+    y: take(plane.y),
     marker: look.marker,
-    hover: hovers.get(column),
-    names: view.genes.map(explorer.name),
+    hover: take(hovers.get(column)),
+    names: genes.map(explorer.name),
     controls: view.controls.map((control) => ({ name: control.name, x: control.x[number], y: control.y[number] })),
     focus: s.gene,
     near,
@@ -78,7 +83,7 @@ async function drawOne(plot, map, s, mine) {
     drag,
     view: `${map}/${number}`,
   });
-  return { view, column, look };
+  return { view, genes, look };
 }
 
 export async function draw() {
@@ -139,7 +144,7 @@ export function toggleSelected(gene) {
   });
 }
 
-function legend({ view, column, look }) {
+function legend({ genes, look }) {
   const place = $("legend");
   if (look.scale) {
     place.dataset.key = "";
@@ -156,9 +161,9 @@ function legend({ view, column, look }) {
     );
     return;
   }
-  const members = (entry) => view.genes.filter((_, row) => column.codes[row] === entry.code);
-  const emphasise = (genes) => {
-    emphasised = genes;
+  const members = (entry) => genes.filter((_, row) => look.codes[row] === entry.code);
+  const emphasise = (those) => {
+    emphasised = those;
     draw();
   };
   const chips = look.entries.slice(0, LEGEND).map((entry) =>
@@ -180,13 +185,13 @@ function legend({ view, column, look }) {
   chips.forEach((chip, i) => {
     chip.addEventListener(
       "pointerenter",
-      (event) => event.pointerType === "mouse" && view.genes.length <= 2000 && emphasise(members(look.entries[i])),
+      (event) => event.pointerType === "mouse" && genes.length <= 2000 && emphasise(members(look.entries[i])),
     );
     chip.addEventListener("pointerleave", () => emphasised && emphasise(null));
   });
   const more = look.entries.length - LEGEND;
   // Replacing a legend under the pointer would end the pointing at once.
-  const key = JSON.stringify([column.label, look.entries.map((entry) => [entry.name, entry.n, entry.colour])]);
+  const key = JSON.stringify([look.label, look.entries.map((entry) => [entry.name, entry.n, entry.colour])]);
   if (place.dataset.key === key) return;
   place.dataset.key = key;
   place.replaceChildren(...chips, more > 0 ? el("span", { class: "quiet", text: `and ${more} more` }) : "");
@@ -214,6 +219,7 @@ function bar(view, s) {
   );
   const columns = [...view.columns.map((column) => [column.key, column.label]), ["cluster", "cluster"]];
   options($("colour"), columns, columns.some(([key]) => key === s.colour) ? s.colour : "cluster");
+  $("only").checked = s.only;
   $("compare").checked = s.other !== null;
   const second = $("other");
   second.hidden = s.other === null;
@@ -270,6 +276,8 @@ export function begin() {
   });
   $("plane").addEventListener("change", (event) => state.set({ plane: Number(event.target.value) }));
   $("colour").addEventListener("change", (event) => state.set({ colour: event.target.value }));
+  $("only").closest("label").hidden = !explorer.overview.findings;
+  $("only").addEventListener("change", (event) => state.set({ only: event.target.checked }));
   $("compare").addEventListener("change", toggleCompare);
   $("fit").addEventListener("click", fit);
   document
@@ -280,6 +288,7 @@ export function begin() {
     draw();
   });
   state.listen((_, changed) => {
-    if (["map", "plane", "colour", "clustering", "gene", "selection", "other"].some((key) => changed.has(key))) draw();
+    if (["map", "plane", "colour", "clustering", "gene", "selection", "other", "only"].some((key) => changed.has(key)))
+      draw();
   });
 }

@@ -8,6 +8,7 @@ const START = {
   gene: null,
   selection: [],
   other: null,
+  only: false,
   tab: "gene",
   channels: null,
   draw: 0,
@@ -40,6 +41,7 @@ function encode(s) {
   if (s.gene !== null) add("gene", symbol(s.gene));
   if (s.selection.length) add("selection", s.selection.map(symbol).join(","));
   if (s.other !== null) add("compare", s.other);
+  if (s.only) add("only", 1);
   if (s.tab !== START.tab) add("tab", s.tab);
   if (s.channels !== null) add("channels", s.channels.map(Number).join(""));
   if (s.draw) add("draw", s.draw);
@@ -74,6 +76,7 @@ function read(s, key, value) {
       .map(place)
       .filter((index) => index !== undefined);
   else if (key === "tab" && TABS.includes(value)) s.tab = value;
+  else if (key === "only") s.only = value === "1";
   else if (key === "colour") s.colour = decodeURIComponent(value);
   else if (key === "channels" && /^[01]+$/.test(value)) s.channels = [...value].map((c) => c === "1");
   else if (key === "mix" && Number(value) >= 0 && Number(value) <= 1) s.mix = Number(value);

@@ -83,8 +83,10 @@
       });
       return { asked: words.length > 0, rows };
     };
+    const quiet = new Set(map.quiet);
     const link = (name) => {
       const button = element("button", { type: "button", textContent: name });
+      if (quiet.has(name)) Object.assign(button, { className: "quiet", title: "no evidence of a phenotype" });
       button.addEventListener("click", () => { search.value = name; highlight(); });
       return button;
     };
@@ -98,6 +100,7 @@
       const near = map.near[name] || [];
       const complexes = map.complexes[row];
       found.append(element("strong", { textContent: name }), complexes.length ? " (" + complexes.join(", ") + ")" : "");
+      if (quiet.has(name)) found.append(" · no evidence of a phenotype: its neighbours mean little");
       if (near.length) found.append(" · nearest by cosine: ");
       near.forEach(([other, cosine], i) => found.append(i ? ", " : "", link(other), " " + cosine.toFixed(2)));
     };

@@ -1,0 +1,158 @@
+"""Which genes have a phenotype, as ``grape-ops hits`` found: read from its folder, joined to vectors, asked of a map.
+
+Letters: G genes that were tested, N genes of a map.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from grape_ops.artifacts.spreadsheet import without_mark
+from grape_ops.errors import GrapeOpsError
+from grape_ops.schema import (
+    GENE,
+    HITS_GENES,
+    HITS_GUIDES,
+    HITS_JSON,
+    OBS_GUIDES_AGREE,
+    OBS_HIT_EFFECT,
+    OBS_HIT_P,
+    OBS_HIT_Q,
+    OBS_IS_HIT,
+)
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+# Columns of genes.tsv -> columns of obs.
+JOINED = {
+    "effect": OBS_HIT_EFFECT,
+    "p_value": OBS_HIT_P,
+    "q_value": OBS_HIT_Q,
+    "is_hit": OBS_IS_HIT,
+    "guides_agree": OBS_GUIDES_AGREE,
+}
+
+_WORDS = {"true": True, "1": True, "1.0": True, "yes": True, "false": False, "0": False, "0.0": False, "no": False}
+
+
+@dataclass(frozen=True)
+class Phenotypes:
+    """A folder of hits.
+
+    Attributes
+    ----------
+    genes : genes.tsv by gene symbol (G rows), the most significant first; ``is_hit`` is a bool.
+    guides : guides.tsv.
+    summary : hits.json.
+    """
+
+    genes: pd.DataFrame
+    guides: pd.DataFrame
+    summary: dict[str, Any]
+
+    @property
+    def level(self) -> float:
+        """False discovery rate below which a gene is a hit."""
+        return float(self.summary["settings"]["q_value"])
+
+    @property
+    def calibration(self) -> str:
+        """How the test fares on pseudo-genes, in a sentence."""
+        return str(self.summary["calibration"]["in_words"])
+
+    def counts(self, gene: str) -> tuple[int, int]:
+        """How many guides of a gene agree with its other guides, and how many were tested.
+
+        A guide agrees if it has p < 0.05 by itself and its profile points the way of the others' mean (cosine above 0).
+        """
+        return self._of_guides[0].get(gene, 0), self._of_guides[1].get(gene, 0)
+
+    def discordant(self, gene: str) -> list[str]:
+        """Guides that are significant by themselves and point away from the gene's other guides."""
+        return self._of_guides[2].get(gene, [])
+
+    @cached_property
+    def _of_guides(self) -> tuple[dict[str, int], dict[str, int], dict[str, list[str]]]:
+        """By gene: guides that agree, guides tested, and discordant guides."""
+        tested = self.guides[self.guides["p_value"].notna()]
+        agree = tested.loc[(tested["agreement"] > 0) & (tested["p_value"] < 0.05), GENE].value_counts()
+        outliers = tested[tested["outlier"]].groupby(GENE)["guide"].agg(list)
+        agreeing, all_tested = (
+            {str(gene): int(n) for gene, n in part.items()} for part in (agree, tested[GENE].value_counts())
+        )
+        return agreeing, all_tested, {str(gene): list(guides) for gene, guides in outliers.items()}
+
+
+def read_phenotypes(folder: Path, store_fingerprint: str) -> Phenotypes:
+    """Read a folder that ``grape-ops hits`` wrote.
+
+    Raises
+    ------
+    GrapeOpsError : there is none, it is damaged, or it is of another store.
+    """
+    again = "`grape-ops hits STORE` makes it"
+    try:
+        summary = json.loads((folder / HITS_JSON).read_text())
+        of_store, _, _ = summary["store"], summary["settings"]["q_value"], summary["calibration"]["in_words"]
+        genes = _table(folder / HITS_GENES, (GENE, *JOINED)).set_index(GENE)
+        guides = _table(folder / HITS_GUIDES, ("guide", GENE, "n_cells", "p_value", "q_value", "agreement", "outlier"))
+    except FileNotFoundError:
+        raise GrapeOpsError(f"There is no result of `grape-ops hits` at {folder}; {again}.") from None
+    except KeyError as column:
+        raise GrapeOpsError(f"The hits in {folder} lack {column}; {again} anew.") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise GrapeOpsError(f"The hits in {folder} cannot be read: {error}") from None
+    if of_store != store_fingerprint:
+        raise GrapeOpsError(
+            f"The hits in {folder} are those of another crop store than the run's; `grape-ops hits STORE` with the "
+            "run's own store makes the right ones."
+        )
+    return Phenotypes(genes, guides, summary)
+
+
+def _table(file: Path, columns: Sequence[str]) -> pd.DataFrame:
+    # A gene may be called NA; numbers are read as numbers nevertheless.
+    names = {GENE: without_mark, "guide": without_mark}
+    table = pd.read_csv(file, sep="\t", converters=names)
+    if missing := [name for name in columns if name not in table]:
+        raise KeyError(missing[0])
+    return table
+
+
+def join_phenotypes(adata: "AnnData", found: Phenotypes) -> None:
+    """Add what is known of each gene to ``obs``; rows that were not tested get missing values.
+
+    Raises
+    ------
+    GrapeOpsError : no row of the AnnData is a gene that was tested.
+    """
+    if not set(adata.obs_names) & set(found.genes.index):
+        raise GrapeOpsError(
+            "None of the rows of these vectors is a gene of the hits, so that nothing can be joined; hits are by gene "
+            "(train.unit=gene)."
+        )
+    own = found.genes.reindex(adata.obs_names)
+    for column, name in JOINED.items():
+        adata.obs[name] = own[column].astype("boolean" if name == OBS_IS_HIT else float).array
+
+
+def is_hit_of(adata: "AnnData", method: str) -> dict[str, bool] | None:
+    """Read which genes of a map have a phenotype: those tested, with True or False; None if the map does not say.
+
+    Raises
+    ------
+    GrapeOpsError : the column holds something else than true and false.
+    """
+    if OBS_IS_HIT not in adata.obs:
+        return None
+    values = [None if pd.isna(value) else str(value).lower() for value in adata.obs[OBS_IS_HIT]]
+    if set(values) - {None, *_WORDS}:
+        raise GrapeOpsError(f'{method}: obs["{OBS_IS_HIT}"] wants true or false, or nothing for genes not tested.')
+    names = map(str, adata.obs_names)
+    return {name: _WORDS[value] for name, value in zip(names, values, strict=True) if value is not None}

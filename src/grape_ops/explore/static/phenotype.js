@@ -1,0 +1,55 @@
+// Which genes have a phenotype: the first thing the page says, and the lines of a gene's card.
+
+import * as explorer from "./explorer.js";
+import { count, el, number, plural, probability } from "./dom.js";
+import { geneButton } from "./gene.js";
+
+/** Whether the gene has a phenotype, and which guides contradict the others. */
+export function phenotype(card) {
+  const { findings } = explorer.overview,
+    found = card.phenotype;
+  if (!findings) return null;
+  if (!found) return el("p", { class: "phenotype quiet", text: "Not tested for a phenotype." });
+  const numbers = `effect ${number(found.effect)}, q ${probability(found.q_value)}; ${found.agree} of ${plural(found.guides, "guide")} agree`;
+  return el(
+    "div",
+    { class: found.is_hit ? "phenotype" : "phenotype nophenotype" },
+    el(
+      "p",
+      { title: "Guides agree that have p < 0.05 by themselves and change cells the way of the gene's other guides" },
+      el("b", { text: found.is_hit ? "Phenotype" : "No evidence of a phenotype" }),
+      `: ${numbers}${found.is_hit && found.channel ? `; most significant: ${found.channel}` : ""}`,
+    ),
+    found.discordant.length
+      ? el("p", { class: "discordant", text: `${found.discordant.length === 1 ? "Guide that contradicts" : "Guides that contradict"} the others: ${found.discordant.join(", ")}` })
+      : null,
+  );
+}
+
+const STRONGEST = 40; // genes listed at the start
+
+export function findings({ findings: found, missing }) {
+  const title = el("dt", { text: "Genes with a phenotype" });
+  if (!found) return [title, el("dd", { text: missing.hits })];
+  const { hits, n_genes: n, level, calibration } = found;
+  const more = hits.length > STRONGEST ? `, the ${STRONGEST} most significant of them first` : "";
+  return [
+    title,
+    el(
+      "dd",
+      { id: "findings" },
+      el("b", { text: `${count(hits.length)} of ${plural(n, "gene")} at q < ${level}` }),
+      `${more}. Of the others there is no evidence of a phenotype; they are grey.`,
+      el(
+        "p",
+        { class: "genes" },
+        hits
+          .slice(0, STRONGEST)
+          .map(explorer.find)
+          .filter((gene) => gene !== undefined)
+          .map((gene) => geneButton(gene)),
+      ),
+      el("p", { class: "quiet", text: `Calibration: ${calibration}` }),
+    ),
+  ];
+}

@@ -22,6 +22,7 @@ from grape_ops.methods.own_method import installed_methods, load_installed, load
 from grape_ops.methods.profiles import PROFILES
 from grape_ops.methods.random import RANDOM
 from grape_ops.methods.statistics import STATISTICS
+from grape_ops.progress import note
 from grape_ops.train.run import store_fingerprint
 
 METHODS: dict[str, Method] = {
@@ -87,8 +88,12 @@ def find_methods(specs: Iterable[str]) -> dict[str, Method]:
 
 def check_methods(methods: Iterable[Method], store: CropStore, config: Config) -> None:
     """Stop before hours of other methods where one of them lacks what it needs; see ``Method.check_inputs``."""
-    for method in methods:
+    every = list(methods)
+    for method in every:
         method.check_inputs(store, config)
+    whole = [method.name for method in every if method.reads == "crops" and not method.by_channel]
+    if config.features.channels and whole:
+        note(f"features.channels restricts no network and no method of your own: {', '.join(whole)} read all channels.")
 
 
 def write_baseline(

@@ -54,6 +54,14 @@ Features = Annotated[
         "repeatable, put side by side. hits.features if unset.",
     ),
 ]
+FeatureFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--features",
+        metavar="FILE",
+        help="Per-cell vectors of your own for `profiles` (Parquet, CSV, h5ad, zarr); repeatable, put side by side.",
+    ),
+]
 Channels = Annotated[
     str | None,
     typer.Option(metavar="A,B", help="Restrict per-cell features to these channels; features.channels if unset."),
@@ -73,12 +81,12 @@ def features_setting(given: list[str] | None) -> list[str]:
         return []
     if given in (["statistics"], ["engineered"], ["learned"]):
         return [f"hits.features={given[0]}"]
-    return ["hits.features=profiles", files_setting(given)]
+    return ["hits.features=profiles", *files_setting(given)]
 
 
-def files_setting(files: Sequence[str]) -> str:
+def files_setting(files: Sequence[str | Path] | None) -> list[str]:
     """Setting of files of per-cell vectors."""
-    return f"baselines.profiles.tables={json.dumps([str(file) for file in files])}"
+    return [f"baselines.profiles.tables={json.dumps([str(file) for file in files])}"] if files else []
 
 
 def channels_setting(given: str | None) -> list[str]:

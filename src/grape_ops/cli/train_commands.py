@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import ConfigFile, Out, Overrides, Resume, Truth, app, say
+from grape_ops.cli.app import (
+    Channels,
+    ConfigFile,
+    FeatureFiles,
+    Out,
+    Overrides,
+    Resume,
+    Truth,
+    app,
+    channels_setting,
+    files_setting,
+    say,
+)
 
 
 @app.command()
@@ -62,6 +74,8 @@ def baseline(
     store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
     out: Out,
     seed: Annotated[int | None, typer.Option(help="Seed of the baseline; the settings' if unset.")] = None,
+    features: FeatureFiles = None,
+    channels: Channels = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
@@ -69,7 +83,7 @@ def baseline(
     from grape_ops.config import load_config
     from grape_ops.methods import write_baseline
 
-    tree = load_config(config, overrides or ())
+    tree = load_config(config, [*(overrides or ()), *files_setting(features), *channels_setting(channels)])
     for note in write_baseline(method, store, out, seed=tree.seed if seed is None else seed, config=tree):
         say(f"{method}: {note}")
     say(f"Gene vectors: {out}")

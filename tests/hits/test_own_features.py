@@ -32,7 +32,7 @@ def vectors(tiny_store):
 
 
 def settings(*files, **more):
-    tables = f"baselines.profiles.tables={json.dumps([str(file) for file in files])}"
+    tables = f"baselines.profiles.table={json.dumps([str(file) for file in files])}"
     rest = [f"{name}={value}" for name, value in more.items()]
     return load_config(overrides=["hits.features=profiles", "hits.pseudo_genes=5", tables, *rest])
 

@@ -154,7 +154,7 @@ def funks_table(store, seed: int = 0) -> pd.DataFrame:
 def described(store, file, tmp_path, **more) -> Task:
     return Task(
         store,
-        parse_config({"baselines": {"profiles": {"tables": str(file), "match": "genes", **more}}}, "test"),
+        parse_config({"baselines": {"profiles": {"table": str(file), "match": "genes", **more}}}, "test"),
         0,
         tmp_path,
     )
@@ -177,7 +177,7 @@ def test_a_released_table_is_treated_the_same(tiny_store, tmp_path, suffix):
 def test_a_table_that_does_not_fit_says_what_is_missing(tiny_store, tmp_path):
     table, make = funks_table(tiny_store), METHODS["profiles"].run
     file = tmp_path / "t.csv"
-    with pytest.raises(GrapeOpsError, match="baselines.profiles.tables=FILE"):
+    with pytest.raises(GrapeOpsError, match="baselines.profiles.table=FILE"):
         make(Task(tiny_store, Config(), 0, tmp_path))
     with pytest.raises(GrapeOpsError, match="no table of features"):
         make(described(tiny_store, file, tmp_path))

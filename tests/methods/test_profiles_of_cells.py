@@ -45,7 +45,7 @@ def table_of(store: CropStore, seed: int = 0) -> pd.DataFrame:
 
 def task(store: CropStore, tmp_path, table: pd.DataFrame, **more) -> Task:
     table.to_csv(tmp_path / "t.csv", index=False)
-    settings = {"tables": str(tmp_path / "t.csv"), **more}
+    settings = {"table": str(tmp_path / "t.csv"), **more}
     return Task(store, parse_config({"baselines": {"profiles": settings}}, "test"), 0, tmp_path)
 
 

@@ -86,7 +86,7 @@ def features_setting(given: list[str] | None) -> list[str]:
 
 def files_setting(files: Sequence[str | Path] | None) -> list[str]:
     """Setting of files of per-cell vectors."""
-    return [f"baselines.profiles.tables={json.dumps([str(file) for file in files])}"] if files else []
+    return [f"baselines.profiles.table={json.dumps([str(file) for file in files])}"] if files else []
 
 
 def channels_setting(given: str | None) -> list[str]:

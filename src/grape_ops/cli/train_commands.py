@@ -15,9 +15,21 @@ from grape_ops.cli.app import (
     Truth,
     app,
     channels_setting,
+    features_setting,
     files_setting,
     say,
 )
+from grape_ops.errors import GrapeOpsError
+
+VectorsOf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--features",
+        metavar="NAME|FILE",
+        help="Of cells and guides: codes (E) or network (the start's classifier) of a run; statistics, engineered, "
+        "learned, or files of your own.",
+    ),
+]
 
 
 @app.command()
@@ -49,7 +61,7 @@ def train(
 
 @app.command()
 def embed(
-    run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
+    run: Annotated[Path, typer.Argument(help="Run folder made by `train`; for cells and guides a crop store, too.")],
     out: Out = Path("genes.h5ad"),
     position: Annotated[
         int | None,
@@ -60,12 +72,33 @@ def embed(
     ] = None,
     store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Another checkpoint than the last one.")] = None,
+    level: Annotated[str, typer.Option(help="gene, guide or cell.")] = "gene",
+    features: VectorsOf = None,
+    columns: Annotated[str, typer.Option(help="Of cells and guides: own, or metadata (Metadata_Gene, …).")] = "own",
+    channels: Channels = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
 ) -> None:
-    """Write the gene vectors of a run as AnnData (.h5ad)."""
+    """Write the gene vectors of a run as AnnData (.h5ad), or vectors of cells or guides (.h5ad, .zarr, .parquet)."""
+    if level != "gene":
+        from grape_ops.config import load_config
+        from grape_ops.export.cell_vectors import write_cells
+
+        own = features[0] if features in (["codes"], ["network"]) else None
+        more = [*([] if own else features_setting(features)), *channels_setting(channels)]
+        tree = load_config(config, [*(overrides or ()), *more])
+        words = own or (tree.hits.features if features else None)
+        notes = write_cells(run, out, tree, level=level, features=words, store_path=store, columns=columns)
+        return say(f"{notes}Vectors of {level}s: {out}")
+    if features or columns != "own" or channels:
+        raise GrapeOpsError(
+            "--features, --columns and --channels go with --level cell or guide; `grape-ops baseline` writes gene "
+            "vectors of features."
+        )
     from grape_ops.embed import write_embedding
 
     write_embedding(run, out, position=position, ema=ema, store_path=store, checkpoint=checkpoint)
-    say(f"Gene vectors: {out}")
+    return say(f"Gene vectors: {out}")
 
 
 @app.command()

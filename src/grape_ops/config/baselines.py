@@ -20,16 +20,16 @@ class EngineeredSettings(Settings):
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str | Path) else value
+    return [value] if isinstance(value, str | Path) else () if value is None else value
 
 
 class ProfilesSettings(Settings):
     """Features of single cells that other software measured, or vectors of an encoder of your own."""
 
-    tables: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = Field(
+    table: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = Field(
         (),
-        description="Parquet, CSV, h5ad or zarr with one row per cell or guide; features of several files of cells are "
-        "put side by side.",
+        description="Parquet, CSV, h5ad or zarr with one row per cell or guide; or a list of them, whose features "
+        "are put side by side.",
     )
     match: Literal["cells", "genes"] = Field(
         "cells",

@@ -57,7 +57,7 @@ class HitsSettings(Settings):
     features: Literal["statistics", "engineered", "learned", "profiles"] = Field(
         "statistics",
         description="Features of single cells: image statistics, CellProfiler's (slow), the hidden layer of a "
-        "classifier that has not seen the cell, or the files of baselines.profiles.tables.",
+        "classifier that has not seen the cell, or the files of baselines.profiles.table.",
     )
     q_value: float = Field(0.05, gt=0, lt=1, description="False discovery rate at which a gene is a hit.")
     clip: float = Field(

@@ -68,14 +68,14 @@ def files_of(config: Config) -> tuple[Path, ...]:
     GrapeOpsError : they name none, or several where rows are not cells.
     """
     settings = config.baselines.profiles
-    if not settings.tables:
-        raise GrapeOpsError("Which table of features? Name it: --set baselines.profiles.tables=FILE.")
-    if len(settings.tables) > 1 and settings.match == "genes":
+    if not settings.table:
+        raise GrapeOpsError("Which table of features? Name it: --set baselines.profiles.table=FILE.")
+    if len(settings.table) > 1 and settings.match == "genes":
         raise GrapeOpsError(
             "With baselines.profiles.match=genes rows are no cells, and those of several files cannot be put side by "
-            "side: name one file in baselines.profiles.tables."
+            "side: name one file in baselines.profiles.table."
         )
-    return settings.tables
+    return settings.table
 
 
 def described_columns(columns: Sequence[str], settings: ProfilesSettings) -> dict[str, str]:

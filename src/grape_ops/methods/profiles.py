@@ -177,9 +177,9 @@ def _missing_in_words(missing: list[str], of: int) -> list[str]:
 
 
 def _inputs(config: Config) -> dict[str, Path | None]:
-    first, *more = config.baselines.profiles.tables or (None,)
-    numbered = {f"baselines.profiles.tables[{place}]": file for place, file in enumerate(more, start=1)}
-    return {"baselines.profiles.tables": first, **numbered}
+    first, *more = config.baselines.profiles.table or (None,)
+    numbered = {f"baselines.profiles.table[{place}]": file for place, file in enumerate(more, start=1)}
+    return {"baselines.profiles.table": first, **numbered}
 
 
 PROFILES = Method(

@@ -216,7 +216,8 @@ def _obs_of(store: CropStore) -> pd.DataFrame:
 def _guides(origin: _Origin) -> VectorTable:
     """Batch-adjusted profiles of guides, as hits are tested on; those of several folds side by side."""
     guides = Guides.of(origin.store)
-    profiles, notes = [], []
+    profiles: list[GuideProfiles] = []
+    notes: list[str] = []
     for source in origin.sources():
         features = standardised(origin.store, source, origin.config.hits)
         profiles.append(GuideProfiles.of(features.sums(guides.codes, "Profiles of guides"), guides.controls))

@@ -118,7 +118,8 @@ def cell_vectors(store: CropStore, files: Sequence[FileOfCells]) -> CellVectors:
     names = [name for file in files for name in file.names]
     twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     named = [f"{file.path.stem}_{name}" if name in twice else name for file in files for name in file.names]
-    values = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=(len(store), len(names)))  # noqa: SIM115
+    with tempfile.TemporaryFile() as file_of_values:  # the map outlives it
+        values = np.memmap(file_of_values, np.float32, "w+", shape=(len(store), len(names)))
     here = np.ones(len(store), bool)
     first = 0
     for file in files:

@@ -103,7 +103,7 @@ def _anndata_parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFra
     with _opened(file) as group:
         obs, names = _described(_elem(group["obs"])), _elem(group["var"]).index.astype(str)
         wanted = [*obs.columns, *names] if columns is None else columns
-        kept, places = [c for c in wanted if c in obs], names.get_indexer([c for c in wanted if c not in obs])
+        kept, places = [c for c in wanted if c in obs], names.get_indexer(pd.Index([c for c in wanted if c not in obs]))
         if (places < 0).any():
             raise ValueError(f"it has no {next(c for c in wanted if c not in obs and c not in names)}")
         vectors = _matrix(group["X"]) if len(places) else None

@@ -1,7 +1,7 @@
 """Settings of preprocessing, from tiles to a crop store (section 3.2), and of the features measured on its crops."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -101,8 +101,3 @@ class FeatureSettings(Settings):
         None, json_schema_extra=HOW_ONLY, description="Folder for measured features; STORE.features beside it if unset."
     )
     workers: int = Field(0, ge=0, json_schema_extra=HOW_ONLY, description="Worker processes; 0 takes one per core.")
-
-    def decisive(self) -> dict[str, Any]:
-        """As of all settings; that all channels count decides nothing."""
-        found = super().decisive()
-        return found if self.channels else {name: value for name, value in found.items() if name != "channels"}

@@ -11,6 +11,7 @@ import torch
 from grape_ops.config import EmbedSettings
 from grape_ops.embed import embed, run_store, trained_nets, write_embedding
 from grape_ops.errors import GrapeOpsError
+from grape_ops.export.cell_vectors import write_cells
 from grape_ops.train.checkpoint import checkpoints
 from grape_ops.train.loop import train
 from grape_ops.train.run import Run, open_run
@@ -134,3 +135,17 @@ def test_hits_of_another_store_are_refused(run, write_hits_folder, tmp_path):
     with pytest.raises(GrapeOpsError, match="None of the rows of these vectors"):
         write_embedding(run.path, tmp_path / "genes.h5ad", hits=strangers)
     assert not (tmp_path / "genes.h5ad").exists()
+
+
+def test_codes_of_real_cells_are_what_e_reads(run, tiny_store, tmp_path):
+    write_cells(run.path, tmp_path / "codes.h5ad", run.config, level="cell")
+    cells = anndata.read_h5ad(tmp_path / "codes.h5ad")
+    nets, _ = trained_nets(run, averaged=True)
+    with torch.no_grad():
+        codes = nets.style_encoder(torch.from_numpy(tiny_store.standardized(np.arange(len(tiny_store)))))
+    np.testing.assert_allclose(cells.X, codes.numpy(), rtol=1e-4, atol=1e-5)
+    assert cells.uns["method"] == "codes" and cells.obs["row"].tolist() == tiny_store.cells["row"].tolist()
+    write_cells(run.path, tmp_path / "guides.h5ad", run.config, level="guide")
+    assert anndata.read_h5ad(tmp_path / "guides.h5ad").obs["n_cells"].sum() == len(tiny_store)
+    with pytest.raises(GrapeOpsError, match="keeps no classifier: .*--features learned trains one"):
+        write_cells(run.path, tmp_path / "n.h5ad", run.config, level="cell", features="network")

@@ -249,6 +249,8 @@ def _train_step(store: Path, run: Path, config: Config, truth: str | None, cut: 
 
 
 def _hits_step(store: Path, folder: Path, config: Config, cut: Step) -> Step:
+    from grape_ops.hits.feature_sources import what_decides
+
     def act(_: bool) -> None:
         from grape_ops.hits.write_hits import write_hits
 
@@ -257,12 +259,7 @@ def _hits_step(store: Path, folder: Path, config: Config, cut: Step) -> Step:
         except NothingToTest as error:  # cells without guides, a single control guide: no reason to stop the rest
             note(f"Hits are left out: {error}")
 
-    read = {
-        "statistics": [],
-        "engineered": [config.features.decisive()],
-        "learned": [config.train.init.classifier.decisive(), config.train.precision],
-    }
-    decisive = [config.seed, config.hits.decisive(), read[config.hits.features]]
+    decisive = [config.seed, config.hits.decisive(), what_decides(config)]
     return Step("hits", [cut.fingerprint, decisive], (folder,), act)
 
 

@@ -16,6 +16,17 @@ BATCH = "batch"  # the values of the batch columns joined by "|"
 SHARD = "shard"  # name of the shard file, without ending
 ROW = "row"  # row of the crop in its shard
 
+# The same as tools of CellProfiler's family name them; every other column of a cell gets the prefix too.
+METADATA = "Metadata_"
+METADATA_NAMES = {
+    GENE: "Metadata_Gene",
+    GUIDE: "Metadata_sgRNA",
+    PLATE: "Metadata_Plate",
+    WELL: "Metadata_Well",
+    TILE: "Metadata_Site",
+}
+METADATA_OBJECT = "Metadata_ObjectNumber"  # of the cell in its site
+
 # All non-targeting guides form one training label; it is the last row of the gene embedding.
 CONTROL_LABEL = "nontargeting"
 
@@ -65,6 +76,7 @@ SCORES_CSV = "scores.csv"
 HITS_DIR = "hits"
 HITS_GENES = "genes.tsv"
 HITS_GUIDES = "guides.tsv"
+HITS_CHANNELS = "channels.tsv"
 HITS_JSON = "hits.json"
 
 # Folder of a pipeline: the stamps of its steps.

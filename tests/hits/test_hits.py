@@ -10,8 +10,9 @@ from scipy.stats import kstest
 from grape_ops.cells.gene_effects import CellSums
 from grape_ops.config import load_config
 from grape_ops.errors import GrapeOpsError
+from grape_ops.features.channels import BETWEEN, feature_channels
 from grape_ops.hits.calibration import in_words, pseudo_gene_p_values
-from grape_ops.hits.cell_features import BETWEEN, cell_features, feature_channels
+from grape_ops.hits.cell_features import cell_features
 from grape_ops.hits.gene_test import combined, gene_metric, gene_test, gene_tests
 from grape_ops.hits.guide_profiles import GuideProfiles
 from grape_ops.hits.write_hits import write_hits

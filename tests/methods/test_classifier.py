@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.decomposition import PCA
 
+from grape_ops.cells.averages import standardize_by_controls
 from grape_ops.cells.batches import Sampler, StandardizedCrops
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
@@ -14,6 +16,7 @@ from grape_ops.config import ClassifierSettings, parse_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.methods import METHODS, Task
 from grape_ops.methods.classifier import classifier_means, classifier_vectors
+from grape_ops.methods.statistics import read_statistics
 from grape_ops.train import fit_classifier
 from grape_ops.train.fit_classifier import EarlyStopping, held_cells, new_classifier, train_classifier
 
@@ -167,3 +170,38 @@ def test_layers_of_a_single_pixel_have_no_deviation(store):
     network = new_classifier(store, SMALL.model_copy(update={"blocks": halvings}), 0).eval()
     images = torch.randn(2, len(store.channels), store.crop_size, store.crop_size)
     assert torch.isfinite(network.layers(images)).all()
+
+
+def test_an_untrained_network_is_read_as_the_trained_one(store, tmp_path):
+    torch.set_num_threads(1)
+    config = parse_config({"train": {"accelerator": "cpu", "init": {"classifier": SMALL.model_dump()}}}, "test")
+    one, again, other = (METHODS["untrained"].run(Task(store, config, seed, tmp_path)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.X, again.X)
+    assert not np.array_equal(one.X, other.X) and one.uns["method"] == "untrained"
+    network = new_classifier(store, SMALL, 0).eval()
+    np.testing.assert_array_equal(one.X, classifier_means(network, store).X)
+    assert np.abs(one.X[4]).max() < 1e-4  # controls are the origin
+
+
+def test_sphered_features_are_those_of_controls_with_equal_spread(store, tmp_path):
+    config = parse_config({"baselines": {"engineered": {"clip": 1e9}}}, "test")
+    made = METHODS["statistics_sphered"].run(Task(store, config, 0, tmp_path))
+    _, read = read_statistics(store)
+    scaled = standardize_by_controls(read(np.arange(len(store))), store)
+    controls = store.labels == store.control_label
+    components = PCA(n_components=0.95, svd_solver="full", whiten=True).fit(scaled[controls])
+    means = np.stack([scaled[store.labels == label].mean(axis=0) for label in range(5)])
+    wanted = means @ components.components_.T / np.sqrt(components.explained_variance_)
+    np.testing.assert_allclose(made.X @ made.X.T, wanted @ wanted.T, rtol=0.05, atol=0.05)
+    plain = METHODS["statistics"].run(Task(store, config, 0, tmp_path))
+    assert made.uns["method"] == "statistics_sphered" and made.n_vars < plain.n_vars
+
+
+def test_every_sphered_row_counts_the_settings_of_its_features():
+    changed = parse_config({"train": {"init": {"classifier": {"steps": 7}}}, "features": {"texture_levels": 8}}, "test")
+    whitened = parse_config({"baselines": {"engineered": {"variance": 0.5}}}, "test")
+    plain = parse_config({}, "test")
+    for name in ("statistics", "engineered", "classifier"):
+        method = METHODS[f"{name}_sphered"]
+        assert method.decisive(whitened) != method.decisive(plain) and method.needs == METHODS[name].needs
+        assert (method.decisive(changed) == method.decisive(plain)) == (name == "statistics")

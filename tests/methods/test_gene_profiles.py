@@ -12,8 +12,8 @@ from grape_ops.cells.averages import ControlStatistics, standardize_by_controls
 from grape_ops.config import Config, EngineeredSettings, parse_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.methods import METHODS, NOTES, Task
+from grape_ops.methods.feature_files import parts
 from grape_ops.methods.gene_profiles import CellProfiles, gene_profiles, in_words
-from grape_ops.methods.profiles import _parts
 
 ALL = EngineeredSettings(variance=1.0, clip=1e9)
 
@@ -200,11 +200,11 @@ def test_a_table_that_does_not_fit_says_what_is_missing(tiny_store, tmp_path):
 def test_a_damaged_table_of_features_is_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"PAR1\x1f\x8b\xff\xfe no table")
     with pytest.raises(GrapeOpsError, match=f"{name} cannot be read as a table of features"):
-        list(_parts(tmp_path / name, None))
+        list(parts(tmp_path / name, None))
 
 
 def test_a_column_that_is_there_twice_is_named(tmp_path):
     table = pyarrow.table([[1.0], [2.0]], names=["area", "area"])
     pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
     with pytest.raises(GrapeOpsError, match="the column area more than once"):
-        list(_parts(tmp_path / "t.parquet", None))
+        list(parts(tmp_path / "t.parquet", None))

@@ -65,7 +65,9 @@ def test_a_half_is_made_from_its_own_cells_however_the_table_is_ordered(store, t
     wells = own.assign(well=own["well"].str.replace("A", "a0"))  # A1 and a01 are the same well
     for part in (table, own.sample(frac=1, random_state=5), wells):
         made = profiles.run(task(half, tmp_path, part))
-        assert made.uns[NOTES][1:] == [] and made.uns["features"]["cells"] == len(half)
+        others = len(part) - len(half)
+        assert made.uns[NOTES][1:] == [f"{others} rows of t.csv are no cells of the store"] * (others > 0)
+        assert made.uns["features"]["cells"] == len(half)
         if part is table:
             first = made.X
         np.testing.assert_allclose(np.abs(made.X), np.abs(first), atol=1e-4)
@@ -98,7 +100,9 @@ def test_rows_that_are_no_cells_of_the_store_are_refused_in_words(store, tmp_pat
 def test_cells_without_a_row_are_counted(store, tmp_path):
     table = table_of(store)
     made = profiles.run(task(store, tmp_path, table[(table["well"] != "A2") | (table["cell_id"] % 3 > 0)]))
-    assert "cells are not in the table" in made.uns[NOTES][-1] and len(made) == len(GENES) + 1
+    lost, other = made.uns[NOTES][-2:]
+    assert lost == "93 of 560 cells are not in t.csv" and other == "560 rows of t.csv are no cells of the store"
+    assert len(made) == len(GENES) + 1
 
 
 def test_a_table_of_another_screen_is_refused(store, tmp_path):

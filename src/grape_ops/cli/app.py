@@ -1,5 +1,7 @@
 """The root of the command line, the options that commands share, and how they print."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +46,26 @@ Methods = Annotated[
         help="Names of methods, or module:function for one of your own; repeatable, or with commas.",
     ),
 ]
+Features = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="statistics, engineered or learned; or files of per-cell vectors of your own (Parquet, CSV, h5ad, zarr): "
+        "repeatable, put side by side. hits.features if unset.",
+    ),
+]
+FeatureFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--features",
+        metavar="FILE",
+        help="Per-cell vectors of your own for `profiles` (Parquet, CSV, h5ad, zarr); repeatable, put side by side.",
+    ),
+]
+Channels = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Restrict per-cell features to these channels; features.channels if unset."),
+]
 Jobs = Annotated[int, typer.Option(min=0, help="Jobs beside each other; 0: one per core, or per GPU.")]
 TableOut = Annotated[Path | None, typer.Option("--out", help="File for the table; printed if not set.")]
 
@@ -51,6 +73,25 @@ TableOut = Annotated[Path | None, typer.Option("--out", help="File for the table
 def named_methods(given: list[str] | None) -> list[str]:
     """Read the methods of all ``--methods``."""
     return [name.strip() for words in given or () for name in words.split(",") if name.strip()]
+
+
+def features_setting(given: list[str] | None) -> list[str]:
+    """Settings of ``--features``: a kind of features by its name, or files."""
+    if not given:
+        return []
+    if given in (["statistics"], ["engineered"], ["learned"]):
+        return [f"hits.features={given[0]}"]
+    return ["hits.features=profiles", *files_setting(given)]
+
+
+def files_setting(files: Sequence[str | Path] | None) -> list[str]:
+    """Setting of files of per-cell vectors."""
+    return [f"baselines.profiles.table={json.dumps([str(file) for file in files])}"] if files else []
+
+
+def channels_setting(given: str | None) -> list[str]:
+    """Setting of ``--channels``."""
+    return [f"features.channels={json.dumps([name.strip() for name in given.split(',')])}"] if given else []
 
 
 def say(text: str) -> None:

@@ -7,7 +7,9 @@ import typer
 
 from grape_ops.cli.app import (
     AliasTable,
+    Channels,
     ConfigFile,
+    FeatureFiles,
     Jobs,
     Methods,
     Out,
@@ -15,6 +17,8 @@ from grape_ops.cli.app import (
     Pairs,
     Truth,
     app,
+    channels_setting,
+    files_setting,
     named_methods,
     say,
 )
@@ -38,6 +42,8 @@ def benchmark(
     work: Work = None,
     pairs: Pairs = None,
     aliases: AliasTable = None,
+    features: FeatureFiles = None,
+    channels: Channels = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
@@ -48,7 +54,8 @@ def benchmark(
     from grape_ops.benchmark.compare import named_files, run_benchmark
     from grape_ops.config import load_config
 
-    known, tree, given = truth or "complexes-14x106", load_config(config, overrides or ()), named_files(maps or ())
+    more = [*(overrides or ()), *files_setting(features), *channels_setting(channels)]
+    known, tree, given = truth or "complexes-14x106", load_config(config, more), named_files(maps or ())
     chosen = {"methods": named_methods(methods), "maps": given, "seeds": seeds, "at_a_time": jobs, "work": work}
     say(run_benchmark(store, known, out, tree, **chosen, pairs=pairs or (), aliases=aliases))  # type: ignore[arg-type]
     say(f"Scores: {out}")

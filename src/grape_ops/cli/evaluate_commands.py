@@ -7,7 +7,9 @@ import typer
 
 from grape_ops.cli.app import (
     AliasTable,
+    Channels,
     ConfigFile,
+    Features,
     Jobs,
     Methods,
     Out,
@@ -16,6 +18,8 @@ from grape_ops.cli.app import (
     TableOut,
     Truth,
     app,
+    channels_setting,
+    features_setting,
     named_methods,
     say,
     show,
@@ -120,9 +124,8 @@ def curate(
 def hits(
     store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
     out: Out = Path("hits"),
-    features: Annotated[
-        str | None, typer.Option(help="statistics, engineered or learned; hits.features if unset.")
-    ] = None,
+    features: Features = None,
+    channels: Channels = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
@@ -130,7 +133,7 @@ def hits(
     from grape_ops.config import load_config
     from grape_ops.hits.write_hits import write_hits
 
-    more = [f"hits.features={features}"] if features else []
+    more = [*features_setting(features), *channels_setting(channels)]
     say(write_hits(store, out, load_config(config, [*(overrides or ()), *more])))
 
 

@@ -5,7 +5,31 @@ from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import ConfigFile, Out, Overrides, Resume, Truth, app, say
+from grape_ops.cli.app import (
+    Channels,
+    ConfigFile,
+    FeatureFiles,
+    Out,
+    Overrides,
+    Resume,
+    Truth,
+    app,
+    channels_setting,
+    features_setting,
+    files_setting,
+    say,
+)
+from grape_ops.errors import GrapeOpsError
+
+VectorsOf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--features",
+        metavar="NAME|FILE",
+        help="Of cells and guides: codes (E) or network (the start's classifier) of a run; statistics, engineered, "
+        "learned, or files of your own.",
+    ),
+]
 
 
 @app.command()
@@ -37,7 +61,7 @@ def train(
 
 @app.command()
 def embed(
-    run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
+    run: Annotated[Path, typer.Argument(help="Run folder made by `train`; for cells and guides a crop store, too.")],
     out: Out = Path("genes.h5ad"),
     position: Annotated[
         int | None,
@@ -49,12 +73,33 @@ def embed(
     store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Another checkpoint than the last one.")] = None,
     hits: Annotated[Path | None, typer.Option(help="Folder made by `hits`: says of each gene what was found.")] = None,
+    level: Annotated[str, typer.Option(help="gene, guide or cell.")] = "gene",
+    features: VectorsOf = None,
+    columns: Annotated[str, typer.Option(help="Of cells and guides: own, or metadata (Metadata_Gene, …).")] = "own",
+    channels: Channels = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
 ) -> None:
-    """Write the gene vectors of a run as AnnData (.h5ad)."""
+    """Write the gene vectors of a run as AnnData (.h5ad), or vectors of cells or guides (.h5ad, .zarr, .parquet)."""
+    if level != "gene":
+        from grape_ops.config import load_config
+        from grape_ops.export.cell_vectors import write_cells
+
+        own = features[0] if features in (["codes"], ["network"]) else None
+        more = [*([] if own else features_setting(features)), *channels_setting(channels)]
+        tree = load_config(config, [*(overrides or ()), *more])
+        words = own or (tree.hits.features if features else None)
+        notes = write_cells(run, out, tree, level=level, features=words, store_path=store, columns=columns)
+        return say(f"{notes}Vectors of {level}s: {out}")
+    if features or columns != "own" or channels:
+        raise GrapeOpsError(
+            "--features, --columns and --channels go with --level cell or guide; `grape-ops baseline` writes gene "
+            "vectors of features."
+        )
     from grape_ops.embed import write_embedding
 
     write_embedding(run, out, position=position, ema=ema, store_path=store, checkpoint=checkpoint, hits=hits)
-    say(f"Gene vectors: {out}")
+    return say(f"Gene vectors: {out}")
 
 
 @app.command()
@@ -63,6 +108,8 @@ def baseline(
     store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
     out: Out,
     seed: Annotated[int | None, typer.Option(help="Seed of the baseline; the settings' if unset.")] = None,
+    features: FeatureFiles = None,
+    channels: Channels = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
@@ -70,7 +117,7 @@ def baseline(
     from grape_ops.config import load_config
     from grape_ops.methods import write_baseline
 
-    tree = load_config(config, overrides or ())
+    tree = load_config(config, [*(overrides or ()), *files_setting(features), *channels_setting(channels)])
     for note in write_baseline(method, store, out, seed=tree.seed if seed is None else seed, config=tree):
         say(f"{method}: {note}")
     say(f"Gene vectors: {out}")

@@ -1,9 +1,9 @@
 """Settings of the baselines (section 3.6): what GRAPE is compared with on the same cells."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from grape_ops.config.base import NonNegative, Positive, Settings, Share
 
@@ -19,14 +19,23 @@ class EngineeredSettings(Settings):
     most_undefined: Share = Field(0.05, description="Drop features undefined (NaN) in more than this share of cells.")
 
 
-class ProfilesSettings(Settings):
-    """A table of features measured by other software."""
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str | Path) else () if value is None else value
 
-    table: Path | None = Field(None, description="Parquet or CSV with one row per cell or guide; numeric columns.")
+
+class ProfilesSettings(Settings):
+    """Features of single cells that other software measured, or vectors of an encoder of your own."""
+
+    table: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = Field(
+        (),
+        description="Parquet, CSV, h5ad or zarr with one row per cell or guide; or a list of them, whose features "
+        "are put side by side.",
+    )
     match: Literal["cells", "genes"] = Field(
         "cells",
-        description="cells: rows are the store's cells, found by plate, well, tile and cell id or coordinates; genes: "
-        "rows are guides or other cells of the same screen, and all of them count for their gene.",
+        description="cells: rows are the store's cells, found by plate, well, tile and cell id or coordinates, by "
+        "shard and row, or in the store's order; genes: rows are guides or other cells of the same screen, and all of "
+        "them count for their gene.",
     )
     columns: dict[str, str] = Field(
         {},

@@ -54,10 +54,10 @@ class CurateSettings(Settings):
 class HitsSettings(Settings):
     """Which genes have a phenotype (docs/hits.md)."""
 
-    features: Literal["statistics", "engineered", "learned"] = Field(
+    features: Literal["statistics", "engineered", "learned", "profiles"] = Field(
         "statistics",
-        description="Features of single cells: image statistics, CellProfiler's (slow), or the hidden layer of a "
-        "classifier that has not seen the cell.",
+        description="Features of single cells: image statistics, CellProfiler's (slow), the hidden layer of a "
+        "classifier that has not seen the cell, or the files of baselines.profiles.table.",
     )
     q_value: float = Field(0.05, gt=0, lt=1, description="False discovery rate at which a gene is a hit.")
     clip: float = Field(

@@ -82,6 +82,9 @@ class FeatureSettings(Settings):
     nucleus_channel: str | None = Field(
         None, description="Channel that shows nuclei; found by its name (DNA, DAPI, Hoechst, …) if unset."
     )
+    channels: tuple[str, ...] = Field(
+        (), description="Restrict statistics, engineered features and profiles to these channels; all if none is named."
+    )
     full: bool = Field(
         False, description="Measure the slow groups too: granularity, Zernike moments, Feret, RWC and Costes."
     )

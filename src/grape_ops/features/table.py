@@ -202,10 +202,12 @@ def _check_masks(store: CropStore, settings: FeatureSettings) -> None:
 
 
 def _key(store: CropStore, settings: FeatureSettings, nucleus: int) -> str:
+    measured = settings.decisive() | {"nucleus_channel": None, "masks": None}
+    del measured["channels"]  # all channels are measured, whichever of them a reader wants
     facts: dict[str, Any] = {
         "store": store_fingerprint(store),
         "nucleus": store.channels[nucleus],
-        "settings": settings.decisive() | {"nucleus_channel": None, "masks": None},
+        "settings": measured,
         "masks": sha256_of(settings.masks) if settings.masks else None,
         "cp_measure": _cp_measure_version(),
         "measuring": MEASURING_VERSION,

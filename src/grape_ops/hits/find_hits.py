@@ -14,21 +14,35 @@ from scipy.stats import false_discovery_control
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import NothingToTest
+from grape_ops.features.channels import feature_channels, feature_compartments
 from grape_ops.hits.calibration import pseudo_gene_p_values
-from grape_ops.hits.cell_features import CellFeatures, cell_features, feature_channels
+from grape_ops.hits.cell_features import CellFeatures, cell_features
 from grape_ops.hits.cell_scores import cell_scores
 from grape_ops.hits.gene_test import GeneTest, Tests, combined, gene_metric, gene_tests
 from grape_ops.hits.guide_profiles import GuideProfiles
 from grape_ops.hits.guides import Guides
 
+CHANNEL, COMPARTMENT = "channel", "compartment"
+
 
 @dataclass(frozen=True)
 class Hits:
-    """What is known: a row per gene, the most significant first, a row per guide, p-values of pseudo-genes."""
+    """What is known of genes and guides.
+
+    Attributes
+    ----------
+    genes : one row per gene, the most significant first.
+    guides : one row per guide.
+    channels : one row per gene and channel, or compartment of the cell; empty where features name none.
+    pseudo_genes : their p-values.
+    notes : sentences on what was left out.
+    """
 
     genes: pd.DataFrame
     guides: pd.DataFrame
+    channels: pd.DataFrame
     pseudo_genes: np.ndarray
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,7 @@ class _Part:
     tests : of genes and guides.
     genes : ``guides_agree``, ``auc`` and ``share_of_cells`` by gene.
     guides : (U,) ``n_cells``, ``effect``, ``p_value`` and ``agreement``.
-    channels : tests of genes by channel.
+    subsets : tests of genes on some of the features: by channel, and by compartment.
     pseudo_genes : their p-values.
     """
 
@@ -49,7 +63,7 @@ class _Part:
     tests: Tests
     genes: pd.DataFrame
     guides: pd.DataFrame
-    channels: dict[str, dict[str, GeneTest]]
+    subsets: dict[str, dict[str, dict[str, GeneTest]]]
     pseudo_genes: np.ndarray
 
 
@@ -62,13 +76,17 @@ def find_hits(store: CropStore, config: Config) -> Hits:
         feature can be tested.
     """
     guides = Guides.of(store)
-    parts = [_tested(store, guides, features, config) for features in cell_features(store, config)]
+    sets = cell_features(store, config)
+    parts = [_tested(store, guides, features, config) for features in sets]
     names = [name for name in parts[0].rows if all(name in part.rows for part in parts)]
     if not names:
         raise NothingToTest("No gene has a guide with two cells or more: there is nothing to test.")
-    genes = _gene_table(store, guides, parts, names, config.hits.q_value)
+    cells = np.concatenate([features.cells for features in sets])
+    genes = _gene_table(store, cells, parts, names, config.hits.q_value)
+    channels = _channel_table(parts[0], genes["gene_symbol"])
     pseudo = combined(np.array([part.pseudo_genes for part in parts]))
-    return Hits(genes, _guide_table(guides, parts, config.hits.q_value), pseudo)
+    notes = tuple(dict.fromkeys(note for features in sets for note in features.notes))
+    return Hits(genes, _guide_table(guides, parts, config.hits.q_value), channels, pseudo, notes)
 
 
 def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Config) -> _Part:
@@ -83,18 +101,23 @@ def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Co
     own["p_value"] = pd.Series({row: test.p_value for row, test in tests.guides.items()}, dtype=float)
     median = int(np.median([len(part) for part in rows.values()])) if rows else 1
     pseudo = pseudo_gene_p_values(profiles, median, metric, config.hits.pseudo_genes, config.seed)
-    channels = {}
-    for channel, columns in feature_channels(features.names, store.channels).items():
-        part = GuideProfiles.of(sums.columns(columns), guides.controls)
-        channels[channel] = gene_tests(part, rows, config.seed).genes
-    return _Part(rows, tests, scores.assign(guides_agree=pd.Series(agree)), own, channels, pseudo)
+    kinds = {
+        CHANNEL: feature_channels(features.names, store.channels),
+        COMPARTMENT: feature_compartments(features.names),
+    }
+    subsets: dict[str, dict[str, dict[str, GeneTest]]] = {kind: {} for kind in kinds}
+    for kind, found in kinds.items():
+        for name, columns in found.items():
+            part = GuideProfiles.of(sums.columns(columns), guides.controls)
+            subsets[kind][name] = gene_tests(part, rows, config.seed).genes
+    return _Part(rows, tests, scores.assign(guides_agree=pd.Series(agree)), own, subsets, pseudo)
 
 
 def _gene_table(
-    store: CropStore, guides: Guides, parts: Sequence[_Part], names: Sequence[str], q_value: float
+    store: CropStore, cells: np.ndarray, parts: Sequence[_Part], names: Sequence[str], q_value: float
 ) -> pd.DataFrame:
-    cells = pd.DataFrame({"gene": store.labels, "guide": guides.codes, "batch": store.batch_codes})
-    counts = cells.groupby("gene").agg(n_cells=("gene", "size"), n_batches=("batch", "nunique"))
+    about = pd.DataFrame({"gene": store.labels[cells], "batch": store.batch_codes[cells]})
+    counts = about.groupby("gene").agg(n_cells=("gene", "size"), n_batches=("batch", "nunique"))
     table = counts.loc[[store.perturbations.index(name) for name in names]].reset_index(drop=True)
     table.insert(0, "gene_symbol", list(names))
     table.insert(2, "n_guides", [len({row for part in parts for row in part.rows[name]}) for name in names])
@@ -104,12 +127,28 @@ def _gene_table(
     table["is_hit"] = table["q_value"] < q_value
     for column in ("guides_agree", "auc", "share_of_cells"):
         table[column] = np.mean([part.genes[column].loc[list(names)] for part in parts], axis=0)
-    if channels := parts[0].channels:  # learned features name none
-        strength = {channel: [own[name].statistic for name in names] for channel, own in channels.items()}
-        table["top_channel"] = pd.DataFrame(strength).idxmax(axis=1)
-        for channel, own in channels.items():
-            table[f"p_{channel}"] = [own[name].p_value for name in names]
+    for kind, subsets in parts[0].subsets.items():
+        if subsets:  # learned features name none
+            strength = {name: [own[gene].statistic for gene in names] for name, own in subsets.items()}
+            table[f"top_{kind}"] = pd.DataFrame(strength).idxmax(axis=1)
+    for channel, own in parts[0].subsets[CHANNEL].items():
+        table[f"p_{channel}"] = [own[name].p_value for name in names]
     return table.sort_values(["p_value", "effect"], ascending=[True, False], ignore_index=True)
+
+
+def _channel_table(part: _Part, genes: pd.Series) -> pd.DataFrame:
+    """One row per gene and channel or compartment; q-values are over the genes of each."""
+    tables = []
+    for kind, subsets in part.subsets.items():
+        for name, own in subsets.items():
+            table = pd.DataFrame({"gene_symbol": genes, "kind": kind, "name": name})
+            table["effect"] = _effect(np.array([own[gene].distance for gene in genes]))
+            table["p_value"] = [own[gene].p_value for gene in genes]
+            table["q_value"] = false_discovery_control(table["p_value"])
+            tables.append(table)
+    if not tables:
+        return pd.DataFrame(columns=["gene_symbol", "kind", "name", "effect", "p_value", "q_value"])
+    return pd.concat(tables, ignore_index=True)
 
 
 def _guide_table(guides: Guides, parts: Sequence[_Part], q_value: float) -> pd.DataFrame:

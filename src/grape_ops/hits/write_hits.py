@@ -6,7 +6,8 @@ out/
   hits.json          settings, definitions, and how the test fares on pseudo-genes
   volcano.png, .pdf  effect and significance of each gene
   calibration.png, .pdf  p-values of pseudo-genes of non-targeting guides beside those expected
-  channels.png, .pdf  significance of the hits by channel, where features name channels
+  channels.tsv       the same test on the features of one channel, or one compartment, at a time
+  channels.png, .pdf  its q-values for the genes with a phenotype; both where features name channels
 """
 
 from pathlib import Path
@@ -22,7 +23,7 @@ from grape_ops.hits.calibration import in_words
 from grape_ops.hits.find_hits import find_hits
 from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.hits_figures import calibration_figure, channels_figure, volcano_figure
-from grape_ops.schema import HITS_GENES, HITS_GUIDES, HITS_JSON
+from grape_ops.schema import HITS_CHANNELS, HITS_GENES, HITS_GUIDES, HITS_JSON
 from grape_ops.train.run import store_fingerprint
 
 DEFINITIONS = {
@@ -37,8 +38,10 @@ DEFINITIONS = {
     "empty for one guide",
     "share_of_cells": "share of cells beyond the 95th percentile of control cells along that profile, less the 5 % of "
     "controls, as a share of the rest",
-    "top_channel": "channel in which the gene is most significant",
+    "top_channel, top_compartment": "channel, and compartment of the cell, in which the gene is most significant",
     "p_CHANNEL": "the same test on the features of one channel",
+    "channels.tsv": "effect, p_value and q_value of the same test on the features of one channel or compartment; "
+    "q_value is over the genes of each",
     "agreement": "of a guide: cosine of its profile with the mean of the gene's other guides",
     "outlier": "of a guide: significant by itself, and pointing away from the gene's other guides",
 }
@@ -65,14 +68,17 @@ def write_hits(store_path: Path, out: Path, config: Config) -> str:
     store = CropStore.open(store_path)
     found = find_hits(store, config)
     out.mkdir(parents=True, exist_ok=True)
-    for table, name in ((found.genes, HITS_GENES), (found.guides, HITS_GUIDES)):
+    for stale in (HITS_CHANNELS, "channels.png", "channels.pdf"):  # of features that name channels
+        (out / stale).unlink(missing_ok=True)
+    tables = {HITS_GENES: found.genes, HITS_GUIDES: found.guides}
+    for name, table in (tables | ({} if found.channels.empty else {HITS_CHANNELS: found.channels})).items():
         with draft_of(out / name) as draft:
             spreadsheet_safe(table).to_csv(draft, sep="\t", index=False, float_format="%.6g")
-    save_figure(volcano_figure(found.genes, config.hits.q_value), out / "volcano")
+    save_figure(volcano_figure(found.genes, config.hits.q_value), out / "volcano", simulated=store.simulated)
     if len(found.pseudo_genes):
-        save_figure(calibration_figure(found.pseudo_genes), out / "calibration")
-    if figure := channels_figure(found.genes):
-        save_figure(figure, out / "channels")
+        save_figure(calibration_figure(found.pseudo_genes), out / "calibration", simulated=store.simulated)
+    if figure := channels_figure(found.genes, found.channels):
+        save_figure(figure, out / "channels", simulated=store.simulated)
     calibration = in_words(found.pseudo_genes)
     rate = float((found.pseudo_genes < 0.05).mean()) if len(found.pseudo_genes) else None
     facts: dict[str, Any] = {
@@ -80,6 +86,8 @@ def write_hits(store_path: Path, out: Path, config: Config) -> str:
         "store": store_fingerprint(store),
         "seed": config.seed,
         "settings": config.hits.model_dump(mode="json"),
+        "channels": list(config.features.channels) or list(store.channels),
+        "left_out": list(found.notes),
         "definitions": DEFINITIONS,
         "genes": len(found.genes),
         "hits": int(found.genes["is_hit"].sum()),
@@ -90,5 +98,7 @@ def write_hits(store_path: Path, out: Path, config: Config) -> str:
     first = ", ".join(hits["gene_symbol"][:5]) + (", …" if len(hits) > 5 else "")
     return (
         f"{len(hits)} of {len(found.genes)} genes have a phenotype (q < {config.hits.q_value:g})"
-        f"{': ' + first if len(hits) else ''}.\n{calibration}\nTables and figures: {out}"
+        f"{': ' + first if len(hits) else ''}.\n{calibration}\n"
+        + "".join(f"{note}.\n" for note in found.notes)
+        + f"Tables and figures: {out}"
     )

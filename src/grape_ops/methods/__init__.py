@@ -11,7 +11,7 @@ from grape_ops.cells.genes import check_vectors_place, write_gene_vectors
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.methods.classifier import CLASSIFIER
+from grape_ops.methods.classifier import CLASSIFIER, UNTRAINED
 from grape_ops.methods.engineered import ENGINEERED
 from grape_ops.methods.gene2vec import GENE2VEC
 from grape_ops.methods.gene_effects import GENE_EFFECTS
@@ -21,12 +21,28 @@ from grape_ops.methods.method import NOTES, Method, Task
 from grape_ops.methods.own_method import installed_methods, load_installed, load_named
 from grape_ops.methods.profiles import PROFILES
 from grape_ops.methods.random import RANDOM
+from grape_ops.methods.sphered import CLASSIFIER_SPHERED, ENGINEERED_SPHERED, STATISTICS_SPHERED
 from grape_ops.methods.statistics import STATISTICS
+from grape_ops.progress import note
 from grape_ops.train.run import store_fingerprint
 
 METHODS: dict[str, Method] = {
     method.name: method
-    for method in (RANDOM, GENE2VEC, STATISTICS, ENGINEERED, PROFILES, IMPA, CLASSIFIER, GENE_EFFECTS, GRAPE)
+    for method in (
+        RANDOM,
+        GENE2VEC,
+        UNTRAINED,
+        STATISTICS,
+        STATISTICS_SPHERED,
+        ENGINEERED,
+        ENGINEERED_SPHERED,
+        PROFILES,
+        IMPA,
+        CLASSIFIER,
+        CLASSIFIER_SPHERED,
+        GENE_EFFECTS,
+        GRAPE,
+    )
 }
 
 __all__ = [
@@ -87,8 +103,12 @@ def find_methods(specs: Iterable[str]) -> dict[str, Method]:
 
 def check_methods(methods: Iterable[Method], store: CropStore, config: Config) -> None:
     """Stop before hours of other methods where one of them lacks what it needs; see ``Method.check_inputs``."""
-    for method in methods:
+    every = list(methods)
+    for method in every:
         method.check_inputs(store, config)
+    whole = [method.name for method in every if method.reads == "crops" and not method.by_channel]
+    if config.features.channels and whole:
+        note(f"features.channels restricts no network and no method of your own: {', '.join(whole)} read all channels.")
 
 
 def write_baseline(

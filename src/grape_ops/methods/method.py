@@ -73,6 +73,7 @@ class Method:
     order : place in tables: the method with the lowest is what the others are compared with.
     needs : an optional package it imports, and the extra of grape-ops that installs it.
     check : refuses, before hours of other methods, a store or settings it cannot work with.
+    by_channel : whether ``features.channels`` restricts it; a method that does not heed it reads all channels.
     read_outs : names of the maps that the settings ask for, the main one first; None if that is all of them.
     """
 
@@ -87,6 +88,7 @@ class Method:
     order: int = 0
     needs: tuple[str, str] | None = None
     check: Callable[[CropStore, Config], None] = no_check
+    by_channel: bool = False
     read_outs: Callable[[Config], tuple[str, ...]] | None = None
 
     def maps(self, task: Task) -> "dict[str, AnnData]":
@@ -159,8 +161,9 @@ class Method:
 def _facts(file: Path) -> list[Any]:
     if not file.exists():
         return [str(file)]
-    facts = file.stat()
-    return [str(file), facts.st_size, facts.st_mtime_ns]
+    inside = sorted(p for p in file.rglob("*") if p.is_file()) if file.is_dir() else [file]  # a zarr is a folder
+    facts = [part.stat() for part in inside]
+    return [str(file), sum(f.st_size for f in facts), max((f.st_mtime_ns for f in facts), default=0)]
 
 
 def _files_of(settings: Settings, prefix: str) -> dict[str, Path | None]:
@@ -171,4 +174,7 @@ def _files_of(settings: Settings, prefix: str) -> dict[str, Path | None]:
             found |= _files_of(value, f"{prefix}{name}.")
         elif isinstance(value, Path) and value.is_file():
             found[prefix + name] = value
+        elif isinstance(value, tuple):
+            files = {f"{prefix}{name}[{place}]": one for place, one in enumerate(value) if isinstance(one, Path)}
+            found |= {place: file for place, file in files.items() if file.exists()}
     return found

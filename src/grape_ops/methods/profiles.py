@@ -1,12 +1,10 @@
-"""Somebody else's table of features (Funk's, CellProfiler's, any numeric columns), treated as our own measurements.
+"""Features that other software measured (Funk's, CellProfiler's, an encoder's), treated as our own measurements.
 
 Rows are matched to the store's cells (``cell_matching.py``) and z-scored by the controls of each batch; rows of other
 cells do not count. Rows that are guides, or cells of another segmentation, count for the gene they name
 (``match=genes``).
 """
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,47 +12,39 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from grape_ops.artifacts.damage import damage_in_words
 from grape_ops.cells.averages import FEWEST_CONTROLS
 from grape_ops.cells.genes import gene_anndata, gene_table
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.methods.cell_matching import LEAST_FOUND, key_columns, match_rows
+from grape_ops.features.channels import columns_of_channels
+from grape_ops.methods.cell_matching import NAMES, key_columns
+from grape_ops.methods.cell_vectors import FileOfCells, cell_vectors, described_columns, files_of, match_file
+from grape_ops.methods.feature_files import column_names, feature_names, parts, read_columns
 from grape_ops.methods.gene_profiles import Blocks, CellProfiles, gene_profiles, in_words
 from grape_ops.methods.method import NOTES, Method, Task
+from grape_ops.methods.statistics import channels_chosen
 from grape_ops.schema import CONTROL_LABEL, GENE, PLATE, WELL
-from grape_ops.screen.columns import CANDIDATES, COORDINATES
 from grape_ops.screen.guide_library import MARKS, find_controls
-from grape_ops.screen.table_files import plain
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_ROWS_AT_ONCE = 65_536
 LEAST_GENES = 0.5  # share of the store's genes; with fewer, it is a table of another screen
-# Numbers that say which cell it is, where it lies, or how well it was read.
-_NO_FEATURE = re.compile(
-    r"^(Metadata_.*|__index_level_\d+__|Unnamed.*|index|(image|object)_?number|parent_.*|tile|site|field|(cell_)?class.*"
-    r"|cell(_id)?(_\d)?|[ij](_\d)?|(nucleus|cell)_[ij]|[xy]|(global_)?[xy]|bounding_box.*|bounds_.*|.*_?label|labels?"
-    r"|gene_id.*|.*barcode.*|.*sgrna.*|q_(min|mean).*|peak.*|mapped_single_gene|confidence|well_(row|col)|replicate"
-    r"|.*Location_.*|.*AreaShape_(Center|BoundingBoxM).*|.*Number_Object_Number)$",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """What the rows of a table are.
+    """What the rows of files are.
 
     Attributes
     ----------
-    cells : (T,) the index of each row among the cells below; -1 for rows that do not count.
+    files : the index of each row among the cells below; -1 for rows that do not count.
     labels, codes, is_control : (M,) gene, batch and control of each cell; gene -1 for none of the store's.
     notes : sentences on what was left out.
     """
 
-    cells: np.ndarray
+    files: tuple[FileOfCells, ...]
     labels: np.ndarray
     codes: np.ndarray
     is_control: np.ndarray
@@ -62,25 +52,32 @@ class _Rows:
 
 
 def profile_vectors(task: Task) -> "AnnData":
-    """Make profiles of the store's genes from a table of features; nothing is drawn, the seed is not used."""
+    """Make profiles of the store's genes from files of features; nothing is drawn, the seed is not used."""
     store, config = task.store, task.config
     rows = _rows_of(store, config)
-    table, settings = _table(config), config.baselines.profiles
-    columns = _columns(table)
-    keys = key_columns(columns, store.cells, settings.columns)
-    names = _features(table, [*_described(columns, config).values(), *keys.values(), *settings.drop])
+    first, *more = rows.files
+    beside = cell_vectors(store, more) if more else None
 
     def read(controls_only: bool) -> Blocks:
-        first = 0
-        for part in _parts(table, names):
-            cells = rows.cells[first : first + len(part)]
-            first += len(part)
+        seen = 0
+        for part in parts(first.path, list(first.names)):
+            cells = first.cells[seen : seen + len(part)]
+            seen += len(part)
             chosen = cells >= 0
             if controls_only:
                 chosen[chosen] = rows.is_control[cells[chosen]]
-            yield cells[chosen], part.to_numpy(np.float32, na_value=np.nan)[chosen]
+            if beside is not None:
+                chosen[chosen] = rows.labels[cells[chosen]] >= 0
+            values = part.to_numpy(np.float32, na_value=np.nan)[chosen]
+            if beside is not None:
+                values = np.hstack([values, beside.values[cells[chosen]]])
+            yield cells[chosen], values if columns is None else values[:, columns]
 
-    cells = CellProfiles(rows.labels, rows.codes, rows.is_control, tuple(names), read)
+    names = first.names if beside is None else (*first.names, *beside.names)
+    columns = columns_of_channels(names, store.channels, config.features.channels)
+    if columns is not None:
+        names = tuple(names[i] for i in columns)
+    cells = CellProfiles(rows.labels, rows.codes, rows.is_control, names, read)
     vectors, facts = gene_profiles(cells, len(store.perturbations), config.baselines.engineered)
     found = _genes_found(rows, len(store.perturbations))
     adata = gene_anndata(vectors, gene_table(store), "profiles")[found].copy()
@@ -91,55 +88,38 @@ def profile_vectors(task: Task) -> "AnnData":
 
 
 def check_table(store: CropStore, config: Config) -> None:
-    """Refuse a table whose rows cannot be matched to the store's cells, or that is of another screen."""
+    """Refuse files whose rows cannot be matched to the store's cells, or that are of another screen."""
     _rows_of(store, config)
 
 
 def _rows_of(store: CropStore, config: Config) -> _Rows:
-    """Say what the rows of the table are."""
-    table = _table(config)
-    columns = _columns(table)
-    if config.baselines.profiles.match == "cells":
-        rows = _rows_as_cells(table, columns, store, config)
-    else:
-        rows = _rows_by_gene(table, columns, store, config)
-    _check_controls(table, int(rows.is_control[rows.cells[rows.cells >= 0]].sum()))
+    """Say what the rows of the files are."""
+    files = files_of(config)
+    by_cell = config.baselines.profiles.match == "cells"
+    rows = _rows_as_cells(files, store, config) if by_cell else _rows_by_gene(files[0], store, config)
+    for file in rows.files:
+        _check_controls(file.path, int(rows.is_control[file.cells[file.cells >= 0]].sum()))
     found = _genes_found(rows, len(store.perturbations))[:-1]
     if found.sum() < LEAST_GENES * len(found):
         raise GrapeOpsError(
-            f"{table} has rows of {int(found.sum())} of the store's {len(found)} genes: is it a table of another "
+            f"{files[0]} has rows of {int(found.sum())} of the store's {len(found)} genes: is it a table of another "
             "screen, or does it name genes otherwise? Its column of genes is set by "
             f"--set baselines.profiles.columns.{GENE}=COLUMN."
         )
     return rows
 
 
-def _rows_as_cells(table: Path, columns: list[str], store: CropStore, config: Config) -> _Rows:
+def _rows_as_cells(files: tuple[Path, ...], store: CropStore, config: Config) -> _Rows:
     """Rows are the store's cells; what is no cell of the store does not count. Genes and batches are the store's."""
-    theirs = _described(columns, config)
-    keys = key_columns(columns, store.cells, config.baselines.profiles.columns)
-    about = _read(table, list(dict.fromkeys([theirs[GENE], *keys.values()])))
-    cells = match_rows(about, keys, store.cells, str(table))
-    control = len(store.perturbations) - 1
-    is_control = store.labels == control
-    named = about[theirs[GENE]].astype(str).to_numpy()[cells >= 0]
-    ours = store.labels[cells[cells >= 0]]
-    # The store's name for controls is not the table's.
-    alike = (np.array(store.perturbations)[ours] == named)[ours != control]
-    if len(alike) and alike.mean() < LEAST_FOUND:
-        raise GrapeOpsError(
-            f"{table}: {int((~alike).sum())} of {len(alike)} rows name another gene ({theirs[GENE]}) than the store "
-            "has for the same cell, so the two do not mean the same cells. Name the columns that identify cells: "
-            "--set baselines.profiles.columns.{plate,well,tile,y,x,cell}=COLUMN."
-        )
-    lost = len(store) - int((cells >= 0).sum())
-    notes = [f"{lost} of {len(store)} cells are not in the table"] if lost else []
+    matched = tuple(match_file(file, store, config.baselines.profiles) for file in files)
     labels = store.labels.copy()
-    labels[np.setdiff1d(np.arange(len(store)), cells)] = -1
-    return _Rows(cells, labels, store.batch_codes, is_control, notes)
+    for file in matched:
+        labels[np.setdiff1d(np.arange(len(store)), file.cells)] = -1
+    notes = [note for file in matched for note in file.notes(store)]
+    return _Rows(matched, labels, store.batch_codes, store.labels == store.control_label, notes)
 
 
-def _rows_by_gene(table: Path, columns: list[str], store: CropStore, config: Config) -> _Rows:
+def _rows_by_gene(table: Path, store: CropStore, config: Config) -> _Rows:
     """Rows are guides or other cells of the same screen: all of them count, for the gene that they name."""
     if "half_of" in store.meta["provenance"]:
         raise GrapeOpsError(
@@ -147,8 +127,15 @@ def _rows_by_gene(table: Path, columns: list[str], store: CropStore, config: Con
             "halves of the cells would be the same table. A table with one row per cell can be halved: "
             "--set baselines.profiles.match=cells."
         )
-    theirs = _described(columns, config)
-    about = _read(table, list(dict.fromkeys([*theirs.values(), *(c for c in MARKS if c in columns)])))
+    settings, columns = config.baselines.profiles, column_names(table)
+    theirs = described_columns(columns, settings)
+    if GENE not in theirs:
+        shown = ", ".join(columns[:20])
+        raise GrapeOpsError(
+            f"The table of features has no column for {GENE} (looked for {', '.join(NAMES[GENE])}); it has "
+            f"{shown}. Name it: --set baselines.profiles.columns.{GENE}=COLUMN."
+        )
+    about = read_columns(table, list(dict.fromkeys([*theirs.values(), *(c for c in MARKS if c in columns)])))
     genes = about[theirs[GENE]].astype(str)
     is_control = find_controls(about, genes, config.screen.control_pattern).to_numpy()
     batches = about[[theirs[name] for name in (PLATE, WELL) if name in theirs]]
@@ -166,81 +153,14 @@ def _rows_by_gene(table: Path, columns: list[str], store: CropStore, config: Con
         )
         notes.append(f"the table has no column for {' and '.join(missing)}, so {as_what}")
     labels = pd.Index(store.perturbations).get_indexer(pd.Index(genes.where(~is_control, CONTROL_LABEL)))
-    return _Rows(np.arange(len(about)), labels, codes, is_control, notes)
+    keys = key_columns(columns, store.cells, settings.columns)
+    names = feature_names(table, [*theirs.values(), *keys.values(), *settings.drop])
+    file = FileOfCells(table, np.arange(len(about)), tuple(names))
+    return _Rows((file,), labels, codes, is_control, notes)
 
 
 def _genes_found(rows: _Rows, n_genes: int) -> np.ndarray:
     return np.bincount(rows.labels[rows.labels >= 0], minlength=n_genes) > 0
-
-
-def _table(config: Config) -> Path:
-    if config.baselines.profiles.table is None:
-        raise GrapeOpsError("Which table of features? Name it: --set baselines.profiles.table=FILE.")
-    return config.baselines.profiles.table
-
-
-def _described(columns: list[str], config: Config) -> dict[str, str]:
-    """Our names of the columns that say gene, plate and well -> theirs."""
-    named = config.baselines.profiles.columns
-    for ours, column in named.items():
-        if column not in columns:
-            raise GrapeOpsError(f"baselines.profiles.columns.{ours}={column}: the table has no such column.")
-    found = {name: next((c for c in CANDIDATES[name] if c in columns), None) for name in (GENE, PLATE, WELL)}
-    theirs = {name: column for name, column in (found | named).items() if column is not None}
-    if GENE not in theirs:
-        shown = ", ".join(columns[:20])
-        raise GrapeOpsError(
-            f"The table of features {config.baselines.profiles.table} has no column for {GENE} (looked "
-            f"for {', '.join(CANDIDATES[GENE])}); it has "
-            f"{shown}. Name it: --set baselines.profiles.columns.{GENE}=COLUMN."
-        )
-    return theirs
-
-
-def _features(file: Path, others: list[str]) -> list[str]:
-    first = next(_parts(file, None))
-    places = {name for pair in COORDINATES for name in pair}
-    numeric = [str(c) for c in first.columns if pd.api.types.is_numeric_dtype(first[c]) and first[c].dtype != bool]
-    names = [c for c in numeric if c not in places and c not in others and not _NO_FEATURE.match(c)]
-    if not names:
-        raise GrapeOpsError(f"{file} has no numeric columns that could be features.")
-    return names
-
-
-def _columns(file: Path) -> list[str]:
-    return [str(column) for column in next(_parts(file, None)).columns]
-
-
-def _read(file: Path, columns: list[str]) -> pd.DataFrame:
-    return pd.concat(_parts(file, columns), ignore_index=True)
-
-
-def _parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]:
-    """Read a table in parts, and say in words what is wrong with a damaged one."""
-    if not file.is_file():
-        raise GrapeOpsError(f"There is no table of features {file}.")
-    with damage_in_words(file, " as a table of features"):
-        empty = True
-        for part in _read_parts(file, columns):
-            twice = part.columns[part.columns.duplicated()]
-            if len(twice):
-                raise ValueError(f"it has the column {twice[0]} more than once")
-            yield part
-            empty = False
-        if empty:
-            raise ValueError("it has no rows")
-
-
-def _read_parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]:
-    """Read a table in parts; the index that pandas hides in a parquet file is a column as any other."""
-    if file.suffix == ".parquet":
-        import pyarrow.parquet
-
-        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(_ROWS_AT_ONCE, columns=columns):
-            yield plain(pyarrow.Table.from_batches([batch])).to_pandas()
-        return
-    separator = "\t" if ".tsv" in file.suffixes or ".txt" in file.suffixes else ","
-    yield from pd.read_csv(file, sep=separator, usecols=columns, chunksize=_ROWS_AT_ONCE, low_memory=False)
 
 
 def _check_controls(file: Path, number: int) -> None:
@@ -256,6 +176,12 @@ def _missing_in_words(missing: list[str], of: int) -> list[str]:
     return [f"{len(missing)} of {of} perturbations are not in the table: {shown}"] if missing else []
 
 
+def _inputs(config: Config) -> dict[str, Path | None]:
+    first, *more = config.baselines.profiles.table or (None,)
+    numbered = {f"baselines.profiles.table[{place}]": file for place, file in enumerate(more, start=1)}
+    return {"baselines.profiles.table": first, **numbered}
+
+
 PROFILES = Method(
     "profiles",
     profile_vectors,
@@ -264,8 +190,10 @@ PROFILES = Method(
         config.baselines.engineered.decisive(),
         config.baselines.profiles.decisive(),
         config.screen.control_pattern,
+        *channels_chosen(config).values(),
     ],
-    inputs=lambda config: {"baselines.profiles.table": config.baselines.profiles.table},
+    inputs=_inputs,
     reads="measurements",
     check=check_table,
+    by_channel=True,
 )

@@ -7,11 +7,15 @@ crop is turned by quarter turns or mirrored. Each is z-scored by the controls of
 Legend: n crops, C channels, S crop size.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grape_ops.cells.averages import average_by_gene, standardize_by_controls
+from grape_ops.cells.averages import Reader, average_by_gene, standardize_by_controls
+from grape_ops.cells.store import CropStore
+from grape_ops.config import Config
+from grape_ops.features.channels import check_channels
 from grape_ops.methods.method import Method, Task, no_files
 from grape_ops.progress import progress
 
@@ -27,16 +31,36 @@ _CROPS_AT_ONCE = 256
 def image_statistics(task: Task) -> "AnnData":
     """Average the image statistics of each gene's cells; nothing is drawn, the seed is not used."""
     store = task.store
-    names = statistic_names(store.channels)
+    names, read = read_statistics(store, task.config.features.channels)
     features = np.empty((len(store), len(names)), dtype=np.float32)
     with progress("Image statistics", len(store), "crop") as advance:
         for first in range(0, len(store), _CROPS_AT_ONCE):
-            chosen = slice(first, min(first + _CROPS_AT_ONCE, len(store)))
-            features[chosen] = crop_statistics(store.standardized(chosen))
-            advance(chosen.stop - first)
+            chosen = np.arange(first, min(first + _CROPS_AT_ONCE, len(store)))
+            features[chosen] = read(chosen)
+            advance(len(chosen))
     genes = average_by_gene(standardize_by_controls(features, store), store, "statistics")
-    genes.var_names = names
+    genes.var_names = list(names)
     return genes
+
+
+def read_statistics(store: CropStore, chosen: Sequence[str] = ()) -> tuple[tuple[str, ...], Reader]:
+    """Names of the statistics of a store's crops, in some channels or in all, and what reads them.
+
+    Raises
+    ------
+    GrapeOpsError : a channel is none of the store's.
+    """
+    check_channels(store.channels, chosen)
+    places = [place for place, name in enumerate(store.channels) if not chosen or name in chosen]
+
+    def of_crops(rows: np.ndarray) -> np.ndarray:
+        crops = store.standardized(rows)
+        return crop_statistics(crops[:, places] if chosen else crops)
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([of_crops(part) for part in np.array_split(rows, max(len(rows) // _CROPS_AT_ONCE, 1))])
+
+    return tuple(statistic_names(tuple(store.channels[place] for place in places))), read
 
 
 def statistic_names(channels: tuple[str, ...]) -> list[str]:
@@ -80,4 +104,21 @@ def _blocks(crops: np.ndarray, block: int) -> np.ndarray:
     return inner.reshape(n, channels, whole, block, whole, block).mean(axis=(3, 5))
 
 
-STATISTICS = Method("statistics", image_statistics, deterministic=True, settings=lambda _: {}, inputs=no_files)
+def channels_chosen(config: Config) -> dict[str, list[str]]:
+    """The channels that a method is restricted to, as what decides its vectors; nothing if it reads all."""
+    return {"channels": list(config.features.channels)} if config.features.channels else {}
+
+
+def _check_channels(store: CropStore, config: Config) -> None:
+    check_channels(store.channels, config.features.channels)
+
+
+STATISTICS = Method(
+    "statistics",
+    image_statistics,
+    deterministic=True,
+    settings=channels_chosen,
+    inputs=no_files,
+    check=_check_channels,
+    by_channel=True,
+)

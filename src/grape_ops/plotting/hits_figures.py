@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 HIT, OTHER = "#D55E00", "#9a9a9a"
 NAMED = 12  # genes named in the volcano
-BRIGHTEST = 30  # -log10 p of the brightest colour in the heat map
+BRIGHTEST = 30  # -log10 q of the brightest colour in the heat map
 SHOWN = 40  # genes of the channels' heat map
 
 
@@ -62,18 +62,21 @@ def calibration_figure(p_values: np.ndarray) -> "Figure":
     return figure
 
 
-def channels_figure(genes: pd.DataFrame) -> "Figure | None":
-    """-log10 p by channel of the most significant genes; None where features name no channels or nothing is a hit."""
-    columns = [name for name in map(str, genes.columns) if name.startswith("p_") and name != "p_value"]
-    hits = genes[genes["is_hit"]].head(SHOWN)
-    if not columns or hits.empty:
+def channels_figure(genes: pd.DataFrame, channels: pd.DataFrame) -> "Figure | None":
+    """-log10 q of the most significant genes by channel and compartment; None where there are neither, or no hits."""
+    hits = genes.loc[genes["is_hit"].to_numpy(bool), "gene_symbol"].head(SHOWN)
+    if channels.empty or hits.empty:
         return None
-    values = -np.log10(hits[columns].to_numpy(float))
-    figure = new_figure(2 + 0.5 * len(columns), 1 + 0.18 * len(hits))
+    names = channels[["kind", "name"]].drop_duplicates()
+    columns = [tuple(row) for row in names.itertuples(index=False)]
+    table = channels.pivot(index="gene_symbol", columns=["kind", "name"], values="q_value").loc[hits, columns]
+    values = -np.log10(np.maximum(table.to_numpy(float), 1e-300))
+    figure = new_figure(2 + 0.5 * len(columns), 1.4 + 0.18 * len(hits))
     axis = figure.subplots()
     image = axis.imshow(values, aspect="auto", cmap="viridis", vmin=0, vmax=min(values.max(), BRIGHTEST))
-    names = [name.removeprefix("p_") for name in columns]
-    axis.set_xticks(range(len(columns)), names, rotation=45, ha="right", fontsize=7)
-    axis.set_yticks(range(len(hits)), hits["gene_symbol"], fontsize=6)
-    figure.colorbar(image, label="-log10 p", extend="max" if values.max() > BRIGHTEST else "neither")
+    axis.set_xticks(range(len(columns)), names["name"], rotation=45, ha="right", fontsize=7)
+    axis.set_yticks(range(len(hits)), hits, fontsize=6)
+    for place in np.flatnonzero(names["kind"].to_numpy()[1:] != names["kind"].to_numpy()[:-1]):
+        axis.axvline(place + 0.5, color="white", lw=2)  # compartments stand apart from channels
+    figure.colorbar(image, label="-log10 q", extend="max" if values.max() > BRIGHTEST else "neither")
     return figure

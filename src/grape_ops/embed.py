@@ -136,6 +136,21 @@ def read_back_styles(nets: Grape, store: CropStore, cells_per_gene: int, batch_s
     return means
 
 
+def embed_run(
+    run_path: Path,
+    *,
+    position: int | None = None,
+    ema: bool | None = None,
+    store_path: Path | None = None,
+    checkpoint: Path | None = None,
+) -> "AnnData":
+    """Read a run's gene vectors; what is not given is as its configuration says. See ``embed``."""
+    config = open_run(run_path).config
+    asked = {key: value for key, value in {"position": position, "ema": ema}.items() if value is not None}
+    settings = EmbedSettings.model_validate(config.embed.model_dump() | asked)
+    return embed(run_path, settings, store_path=store_path, checkpoint=checkpoint, seed=config.seed)
+
+
 def write_embedding(
     run_path: Path,
     out: Path,
@@ -147,10 +162,7 @@ def write_embedding(
 ) -> None:
     """Write a run's gene vectors as an ``.h5ad``; what is not given is as its configuration says."""
     check_vectors_place(out)
-    config = open_run(run_path).config
-    asked = {key: value for key, value in {"position": position, "ema": ema}.items() if value is not None}
-    settings = EmbedSettings.model_validate(config.embed.model_dump() | asked)
-    adata = embed(run_path, settings, store_path=store_path, checkpoint=checkpoint, seed=config.seed)
+    adata = embed_run(run_path, position=position, ema=ema, store_path=store_path, checkpoint=checkpoint)
     write_gene_vectors(adata, out)
 
 

@@ -145,6 +145,38 @@ def write_details(scores: Sequence[MethodScores], folder: Path) -> None:
             save_figure(figure, folder / name, dpi=150)
 
 
+def find_neighbours(
+    gene: str,
+    maps: "Sequence[Path | AnnData]",
+    n: int = 20,
+    *,
+    truth: str | None = None,
+    pairs: Sequence[Path] = (),
+    aliases: Path | None = None,
+) -> pd.DataFrame:
+    """Look up a gene's neighbours in a map, or in several runs of one method; see ``discovery.neighbours``."""
+    names = load_aliases(aliases) if aliases is not None else Aliases()
+    known = _renamed(load_truth(truth), names) if truth is not None else None
+    lists: list[KnownPairs] = [load_pairs(path, names) for path in pairs]
+    return discovery.neighbours(_runs(maps, names), names.symbol.get(gene, gene), n, known, lists)
+
+
+def find_clusters(
+    maps: "Sequence[Path | AnnData]",
+    settings: EvaluateSettings,
+    seed: int,
+    *,
+    resolution: float = 1.0,
+    aliases: Path | None = None,
+) -> pd.DataFrame:
+    """Cluster the genes of a map, or of several runs of one method; see ``discovery.clusters``.
+
+    k-means takes the place of Leiden when ``settings.k`` is set.
+    """
+    names = load_aliases(aliases) if aliases is not None else Aliases()
+    return discovery.clusters(_runs(maps, names), settings, resolution, settings.k, np.random.default_rng(seed))
+
+
 def write_neighbours(
     gene: str,
     maps: Sequence[Path],
@@ -155,12 +187,8 @@ def write_neighbours(
     pairs: Sequence[Path] = (),
     aliases: Path | None = None,
 ) -> str:
-    """Look up a gene's neighbours in a map, or in several runs of one method; a TSV as text, and in ``out``."""
-    names = load_aliases(aliases) if aliases is not None else Aliases()
-    known = _renamed(load_truth(truth), names) if truth is not None else None
-    lists: list[KnownPairs] = [load_pairs(path, names) for path in pairs]
-    table = discovery.neighbours(_runs(maps, names), names.symbol.get(gene, gene), n, known, lists)
-    return _tsv(table, out)
+    """Look up a gene's neighbours; a TSV as text, and in ``out``."""
+    return _tsv(find_neighbours(gene, maps, n, truth=truth, pairs=pairs, aliases=aliases), out)
 
 
 def write_clusters(
@@ -175,24 +203,28 @@ def write_clusters(
 ) -> str:
     """Cluster the genes of a map, or of several runs of one method; a TSV as text, and in ``out``.
 
-    k-means takes the place of Leiden when ``settings.k`` is set. With a truth and ``out``, what each cluster is
-    enriched for goes to ``NAME.enrichment.tsv`` beside ``out``.
+    With a truth and ``out``, what each cluster is enriched for goes to ``NAME.enrichment.tsv`` beside ``out``.
     """
     if truth is not None and out is None:
         raise GrapeOpsError("--truth wants --out FILE: what the clusters are enriched for is a table beside it.")
     names = load_aliases(aliases) if aliases is not None else Aliases()
     known = _renamed(load_truth(truth), names) if truth is not None else None
-    table = discovery.clusters(_runs(maps, names), settings, resolution, settings.k, np.random.default_rng(seed))
+    table = find_clusters(maps, settings, seed, resolution=resolution, aliases=aliases)
     text = _tsv(table, out)
     if known is not None and out is not None:
         _tsv(discovery.cluster_enrichment(table, known), out.with_suffix(".enrichment.tsv"))
     return text
 
 
-def _runs(maps: Sequence[Path], aliases: Aliases) -> list[GeneMap]:
+def _runs(maps: "Sequence[Path | AnnData]", aliases: Aliases) -> list[GeneMap]:
     if not maps:
         raise GrapeOpsError("Name at least one .h5ad of gene vectors.")
-    return [gene_map(read_map(Path(path)), str(path), aliases) for path in maps]
+    return [
+        gene_map(read_map(source), str(source), aliases)
+        if isinstance(source, Path)
+        else gene_map(source, str(source.uns.get(UNS_METHOD, "the map")), aliases)
+        for source in maps
+    ]
 
 
 def _renamed(truth: GroundTruth, aliases: Aliases) -> GroundTruth:

@@ -1,11 +1,14 @@
-"""Progress with rate and remaining time: a bar on a terminal, plain lines elsewhere."""
+"""Progress with rate and remaining time: a bar on a terminal or in a notebook, plain lines elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 PLAIN_LINE_SECONDS = 10.0
+QUIET = "GRAPE_OPS_QUIET"  # of the environment: anything but 0 shows no progress and no notes
 
 
 def _clock(seconds: float) -> str:
@@ -14,8 +17,30 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
 
 
+def be_quiet() -> None:
+    """Show no progress and no notes from now on, in this process and in those it starts."""
+    os.environ[QUIET] = "1"
+
+
+def _quiet() -> bool:
+    return os.environ.get(QUIET, "") not in ("", "0")
+
+
+def _draws_bars() -> bool:
+    """Whether a bar can be drawn: on a terminal, or in a notebook that has ipywidgets; rich knows how."""
+    if sys.stderr.isatty():
+        return True
+    if "ipykernel" not in sys.modules or find_spec("ipywidgets") is None:
+        return False
+    from rich.console import Console
+
+    return Console(stderr=True).is_jupyter
+
+
 def note(sentence: str) -> None:
     """Say what a user should know while a job goes on."""
+    if _quiet():
+        return
     sys.stderr.write(f"Note: {sentence}\n")
     sys.stderr.flush()
 
@@ -23,7 +48,10 @@ def note(sentence: str) -> None:
 @contextmanager
 def waiting(label: str) -> Iterator[None]:
     """Show that something of unknown length is being done: a clock on a terminal, one plain line elsewhere."""
-    if not sys.stderr.isatty():
+    if _quiet():
+        yield
+        return
+    if not _draws_bars():
         sys.stderr.write(f"{label} …\n")
         sys.stderr.flush()
         yield
@@ -53,7 +81,9 @@ def progress(label: str, total: int, unit: str = "it", done: int = 0) -> Iterato
     advance : call ``advance(n=1, note="", fresh=True)`` after ``n`` units; ``note`` is shown behind the rate, for
         which units that are not ``fresh``, done by an earlier call, do not count.
     """
-    if sys.stderr.isatty():
+    if _quiet():
+        yield lambda n=1, note="", fresh=True: None
+    elif _draws_bars():
         yield from _bar(label, total, unit, done)
     else:
         yield from _lines(label, total, unit, done)

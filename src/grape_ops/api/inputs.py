@@ -32,9 +32,9 @@ def settings_of(config: Settings) -> Config:
     return config if isinstance(config, Config) else load_config(config)
 
 
-def settings_to_train(config: Settings, store: Store) -> Config:
-    """Read settings for a training; for None, the preset that suits the store's cells and this machine."""
-    return config if isinstance(config, Config) else training_settings(path_of(store), config)
+def settings_to_train(config: Settings, store: Store, resumed: Path | None = None) -> Config:
+    """Read settings for a training; for None, those of the run that goes on, or the preset that suits the store."""
+    return config if isinstance(config, Config) else training_settings(path_of(store), config, resumed=resumed)
 
 
 def store_of(store: Store) -> CropStore:

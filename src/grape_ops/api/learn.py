@@ -64,7 +64,8 @@ def train_model(
     'new_run'
     """
     known = str(truth) if truth is not None else None
-    return train(path_of(store), Path(out), settings_to_train(config, store), truth=known, resume=resume).path
+    settings = settings_to_train(config, store, resumed=Path(out) if resume else None)
+    return train(path_of(store), Path(out), settings, truth=known, resume=resume).path
 
 
 def embed_genes(

@@ -4,6 +4,7 @@ import doctest
 import inspect
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import anndata
 import numpy as np
@@ -80,3 +81,25 @@ def test_restyled_cells_are_those_of_the_command(folder):
     assert made.real.shape == made.unchanged.shape == (4, 2, 32, 32) and made.knockout["BBB"].shape[1:] == (2, 32, 32)
     with pytest.raises(Exception, match="not restyled to CCC, but to AAA, BBB"):
         go.plot_cells(made, "CCC")
+
+
+class _Formatter:
+    """What IPython keeps for one kind of output."""
+
+    def __init__(self):
+        self.type_printers = {}
+
+    def for_type(self, kind, printer):
+        self.type_printers[kind] = printer
+
+
+def test_a_notebook_shows_figures_as_pictures_in_the_format_that_was_chosen(folder, monkeypatch):
+    formatters = {"image/png": _Formatter(), "image/svg+xml": _Formatter()}
+    shell = SimpleNamespace(display_formatter=SimpleNamespace(formatters=formatters))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    figure = go.plot_hits(go.find_hits("store"))
+    printers = formatters["image/png"].type_printers
+    assert printers[type(figure)](figure).startswith(b"\x89PNG")
+    formatters["image/svg+xml"].type_printers[type(figure)] = printers.pop(type(figure))
+    go.plot_hits(go.find_hits("store"))
+    assert not printers

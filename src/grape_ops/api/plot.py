@@ -10,6 +10,7 @@ from grape_ops.api.restyling import RestyledCells
 from grape_ops.errors import GrapeOpsError
 from grape_ops.hits.find_hits import Hits
 from grape_ops.plotting.cell_figures import cells_figure
+from grape_ops.plotting.figure import for_notebooks
 from grape_ops.plotting.hits_figures import volcano_figure
 from grape_ops.plotting.map_figures import maps_figure
 from grape_ops.plotting.pictures import channel_views
@@ -55,7 +56,8 @@ def plot_map(
     given = {name: runs[0] for name, runs in maps_of(maps).items()}
     planes = map_planes(given, seed)
     known = truth_of(truth) if truth is not None else None
-    return maps_figure(planes, complexes_to_colour([gene for plane in planes.values() for gene in plane.genes], known))
+    genes = [gene for plane in planes.values() for gene in plane.genes]
+    return for_notebooks(maps_figure(planes, complexes_to_colour(genes, known)))
 
 
 def plot_hits(hits: Hits, *, q_value: float = 0.05) -> "Figure":
@@ -77,7 +79,7 @@ def plot_hits(hits: Hits, *, q_value: float = 0.05) -> "Figure":
     >>> go.plot_hits(go.find_hits("store")).axes[0].get_xlabel()
     'effect (standard deviations of single cells)'
     """
-    return volcano_figure(hits.genes, q_value)
+    return for_notebooks(volcano_figure(hits.genes, q_value))
 
 
 def plot_scores(scores: Scores) -> "Figure":
@@ -98,7 +100,7 @@ def plot_scores(scores: Scores) -> "Figure":
     >>> len(go.plot_scores(scores).axes) > 0
     True
     """
-    return scores_figure(scores.table)
+    return for_notebooks(scores_figure(scores.table))
 
 
 def plot_cells(cells: RestyledCells, gene: str | None = None) -> "Figure":
@@ -133,4 +135,4 @@ def plot_cells(cells: RestyledCells, gene: str | None = None) -> "Figure":
     knockout = cells.knockout[name]
     views = channel_views(cells.channels, np.concatenate([cells.real, knockout]))
     groups = (cells.real, cells.unchanged, cells.restyled[name], knockout)
-    return cells_figure(*groups, views, gene=name, source=cells.source)
+    return for_notebooks(cells_figure(*groups, views, gene=name, source=cells.source))

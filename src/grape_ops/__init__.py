@@ -16,14 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from grape_ops.api.judge import (
-        cluster_genes,
-        compare_halves,
-        compare_methods,
-        evaluate_maps,
-        find_hits,
-        nearest_genes,
-    )
+    from grape_ops.api.comparing import compare_halves, compare_methods
+    from grape_ops.api.judge import cluster_genes, evaluate_maps, find_hits, nearest_genes
     from grape_ops.api.learn import embed_genes, run_method, train_model
     from grape_ops.api.plot import plot_cells, plot_hits, plot_map, plot_scores
     from grape_ops.api.prepare import inspect_screen, open_screen, preprocess_screen, simulate_screen
@@ -66,14 +60,8 @@ __all__ = [
 # The module of each name. Functions are not called like the packages beside them (`train`, `hits`): importing such a
 # package would put it in the function's place.
 _MODULES = {
-    "grape_ops.api.judge": (
-        "cluster_genes",
-        "compare_halves",
-        "compare_methods",
-        "evaluate_maps",
-        "find_hits",
-        "nearest_genes",
-    ),
+    "grape_ops.api.comparing": ("compare_halves", "compare_methods"),
+    "grape_ops.api.judge": ("cluster_genes", "evaluate_maps", "find_hits", "nearest_genes"),
     "grape_ops.api.learn": ("embed_genes", "run_method", "train_model"),
     "grape_ops.api.plot": ("plot_cells", "plot_hits", "plot_map", "plot_scores"),
     "grape_ops.api.prepare": ("inspect_screen", "open_screen", "preprocess_screen", "simulate_screen"),

@@ -51,7 +51,7 @@ def benchmark(
 
     All methods that can run, if none is named.
     """
-    from grape_ops.api.judge import compare_methods
+    from grape_ops.api.comparing import compare_methods
     from grape_ops.benchmark.compare import TABLE_FILE, named_files
     from grape_ops.train.preset import training_settings
 

@@ -58,8 +58,8 @@ def phenotype(
     from grape_ops.api.restyling import check_phenotypes
 
     table = check_phenotypes(run, store, out, settings_of(config, overrides, cells), genes=genes or ())
-    separable = f"{table['separable'].sum()} of {len(table)} genes differ significantly from control"
-    say(f"{separable}; restyling is significant for {table['restyling_significant'].sum()}: {out}")
+    separable = f"{int(table['separable'].sum())} of {len(table)} genes differ significantly from control"
+    say(f"{separable}; restyling is significant for {int(table['restyling_significant'].sum())}: {out}")
 
 
 @app.command()

@@ -139,6 +139,30 @@ def read_back_styles(nets: Grape, store: CropStore, cells_per_gene: int, batch_s
     return means
 
 
+def embed_run(
+    run_path: Path,
+    *,
+    position: int | None = None,
+    ema: bool | None = None,
+    store_path: Path | None = None,
+    checkpoint: Path | None = None,
+    hits: Path | None = None,
+) -> "AnnData":
+    """Read a run's gene vectors; what is not given is as its configuration says. See ``embed``.
+
+    ``hits`` is a folder of ``grape-ops hits`` on the run's store, whose findings are joined to ``obs``.
+    """
+    run = open_run(run_path)
+    config = run.config
+    found = read_phenotypes(hits, run.record["store_fingerprint"]) if hits is not None else None
+    asked = {key: value for key, value in {"position": position, "ema": ema}.items() if value is not None}
+    settings = EmbedSettings.model_validate(config.embed.model_dump() | asked)
+    adata = embed(run_path, settings, store_path=store_path, checkpoint=checkpoint, seed=config.seed)
+    if found is not None:
+        join_phenotypes(adata, found)
+    return adata
+
+
 def write_embedding(
     run_path: Path,
     out: Path,
@@ -149,20 +173,11 @@ def write_embedding(
     checkpoint: Path | None = None,
     hits: Path | None = None,
 ) -> None:
-    """Write a run's gene vectors as an ``.h5ad``; what is not given is as its configuration says.
-
-    ``hits`` is a folder of ``grape-ops hits`` on the run's store, whose findings are joined to ``obs``.
-    """
+    """Write a run's gene vectors as an ``.h5ad``; see ``embed_run``."""
     check_vectors_place(out)
-    run = open_run(run_path)
-    config = run.config
-    found = read_phenotypes(hits, run.record["store_fingerprint"]) if hits is not None else None
-    asked = {key: value for key, value in {"position": position, "ema": ema}.items() if value is not None}
-    settings = EmbedSettings.model_validate(config.embed.model_dump() | asked)
-    adata = embed(run_path, settings, store_path=store_path, checkpoint=checkpoint, seed=config.seed)
-    if found is not None:
-        join_phenotypes(adata, found)
-    write_gene_vectors(adata, out)
+    write_gene_vectors(
+        embed_run(run_path, position=position, ema=ema, store_path=store_path, checkpoint=checkpoint, hits=hits), out
+    )
 
 
 def read_embedding(run: Run, file: Path) -> "AnnData | None":

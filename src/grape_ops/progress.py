@@ -1,16 +1,19 @@
 """What a command says while it works: progress with rate and remaining time, notes, and counts in words.
 
-Progress is a bar on a terminal and plain lines elsewhere.
+Progress is a bar on a terminal or in a notebook, and plain lines elsewhere.
 """
 
+import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 PLAIN_LINE_SECONDS = 10.0
 _PLURAL = re.compile(r"\b([\w-]+?)(?:(?<=ch)es|(?<=ss)es|(?<=x)es|(?<=[^su])s)\b")
+QUIET = "GRAPE_OPS_QUIET"  # of the environment: anything but 0 shows no progress and no notes
 
 
 def _clock(seconds: float) -> str:
@@ -26,8 +29,30 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}"
 
 
+def be_quiet() -> None:
+    """Show no progress and no notes from now on, in this process and in those it starts."""
+    os.environ[QUIET] = "1"
+
+
+def _quiet() -> bool:
+    return os.environ.get(QUIET, "") not in ("", "0")
+
+
+def _draws_bars() -> bool:
+    """Whether a bar can be drawn: on a terminal, or in a notebook that has ipywidgets; rich knows how."""
+    if sys.stderr.isatty():
+        return True
+    if "ipykernel" not in sys.modules or find_spec("ipywidgets") is None:
+        return False
+    from rich.console import Console
+
+    return Console(stderr=True).is_jupyter
+
+
 def note(sentence: str) -> None:
     """Say what a user should know while a job goes on."""
+    if _quiet():
+        return
     sys.stderr.write(f"Note: {sentence}\n")
     sys.stderr.flush()
 
@@ -35,7 +60,10 @@ def note(sentence: str) -> None:
 @contextmanager
 def waiting(label: str) -> Iterator[None]:
     """Show that something of unknown length is being done: a clock on a terminal, one plain line elsewhere."""
-    if not sys.stderr.isatty():
+    if _quiet():
+        yield
+        return
+    if not _draws_bars():
         sys.stderr.write(f"{label} …\n")
         sys.stderr.flush()
         yield
@@ -65,7 +93,9 @@ def progress(label: str, total: int, unit: str = "it", done: int = 0) -> Iterato
     advance : call ``advance(n=1, note="", fresh=True)`` after ``n`` units; ``note`` is shown behind the rate, for
         which units that are not ``fresh``, done by an earlier call, do not count.
     """
-    if sys.stderr.isatty():
+    if _quiet():
+        yield lambda n=1, note="", fresh=True: None
+    elif _draws_bars():
         yield from _bar(label, total, unit, done)
     else:
         yield from _lines(label, total, unit, done)

@@ -13,6 +13,7 @@ import typer
 from grape_ops.artifacts.atomic import DISK_FULL, in_words
 from grape_ops.cli.app import app, say
 from grape_ops.errors import GrapeOpsError, Interrupted
+from grape_ops.progress import be_quiet
 
 # Importing a module of commands adds them to the app; this is the order of --help.
 # isort: off
@@ -39,8 +40,13 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no notes: errors and results alone.")
+    ] = False,
 ) -> None:
     """Take the options of grape-ops itself."""
+    if quiet:
+        be_quiet()
 
 
 def main() -> None:
@@ -68,7 +74,7 @@ def main() -> None:
 
 def _way_on() -> str:
     """Say how to continue an interrupted command."""
-    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     ways = {
         "preprocess": "The same command with --resume goes on; nothing finished is computed again.",
         "train": "The same command with --resume goes on.",

@@ -1,27 +1,106 @@
 """The root of the command line, the options that commands share, and how they print."""
 
+import io
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+# The way through the commands, as --help shows it.
+GROUPS = {
+    "Screen, from images to crops of single cells": ("simulate", "inspect", "preprocess"),
+    "Train, from crops to gene vectors": ("train", "embed", "baseline"),
+    "Judge what can be believed": (
+        "hits",
+        "evaluate",
+        "neighbours",
+        "clusters",
+        "benchmark",
+        "ablate",
+        "calibrate",
+        "trust",
+        "truth",
+    ),
+    "See cells restyled to genes, figures, pages": (
+        "transfer",
+        "directions",
+        "phenotype",
+        "figures",
+        "report",
+        "explore",
+    ),
+    "Share files for other tools": ("export",),
+    "All at once, and help": ("demo", "run", "doctor"),
+}
+PATH = (
+    "The path: inspect, preprocess, train, embed, evaluate, report. `run` does all of it from the file that `inspect` "
+    "writes, and `demo` shows it on a simulated screen in minutes. `doctor` says what is installed."
+)
+QUIET = ("--quiet", "-q")
+
+
+# Whether click is a package of its own or a part of typer depends on typer's version: its types are not named here.
+class Grouped(TyperGroup):
+    """Commands listed by what they are for, with or without rich; --quiet may stand before or behind a command."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands, a section for each group; those of no group come last."""
+        named = [name for names in GROUPS.values() for name in names]
+        others = tuple(name for name in self.list_commands(ctx) if name not in named)
+        found = [(name, self.get_command(ctx, name)) for name in (*named, *others)]
+        shown = {name: command for name, command in found if command is not None and not command.hidden}
+        for title, names in {**GROUPS, "Others": others}.items():
+            rows = [(name, shown[name].get_short_help_str(200)) for name in names if name in shown]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take --quiet wherever it stands."""
+        end = args.index("--") if "--" in args else len(args)
+        quiet = [word for word in args[:end] if word in QUIET]
+        kept = [word for word in args[:end] if word not in QUIET]
+        return super().parse_args(ctx, [*quiet[:1], *kept, *args[end:]])
+
 
 app = typer.Typer(
     name="grape-ops",
+    cls=Grouped,
     help="Turn the images of an optical pooled CRISPR screen into a map of gene function.",
+    epilog=PATH,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def listed(given: list[str] | None) -> list[str]:
+    """Read a list: an option given several times, with commas, or both."""
+    return [name.strip() for words in given or () for name in words.split(",") if name.strip()]
+
+
+def listed_files(given: list[Path] | None) -> list[Path]:
+    """The same for files; one whose name holds a comma is taken as it is."""
+    whole = [[file] if file.exists() else [Path(name) for name in listed([str(file)])] for file in given or ()]
+    return [file for files in whole for file in files]
+
+
+def listed_names(given: list[str] | None) -> list[str]:
+    """The same for ``NAME=FILE``, where a comma ends a file only before another ``NAME=``."""
+    return [word.strip() for words in given or () for word in re.split(r",(?=[^,=]+=)", words) if word.strip()]
+
 
 ConfigFile = Annotated[
     str | None,
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Settings that differ from the defaults: a file, or large.yaml, paper.yaml, recommended.yaml, small.yaml.",
+        help="Settings that differ from the defaults: a file, or large.yaml, paper.yaml, recommended.yaml, small.yaml. "
+        "Commands that train choose one of these if not set.",
     ),
 ]
 Overrides = Annotated[
@@ -29,12 +108,16 @@ Overrides = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted call.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 Truth = Annotated[
     str | None,
     typer.Option("--truth", help="Known complexes: a built-in name (complexes-14x106) or a file."),
 ]
 Pairs = Annotated[
-    list[Path] | None, typer.Option("--pairs", metavar="FILE", help="List of known gene pairs; repeatable.")
+    list[Path] | None,
+    typer.Option(
+        "--pairs", metavar="FILE", callback=listed_files, help="Known gene pairs; repeatable, or with commas."
+    ),
 ]
 AliasTable = Annotated[Path | None, typer.Option("--aliases", help="Table of other names of genes.")]
 Methods = Annotated[
@@ -43,6 +126,7 @@ Methods = Annotated[
         "--methods",
         "--method",
         metavar="A,B",
+        callback=listed,
         help="Names of methods, or module:function for one of your own; repeatable, or with commas.",
     ),
 ]
@@ -50,8 +134,9 @@ Features = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME|FILE",
-        help="statistics, engineered or learned; or files of per-cell vectors of your own (Parquet, CSV, h5ad, zarr): "
-        "repeatable, put side by side. hits.features if unset.",
+        callback=listed,
+        help="statistics, engineered or learned; or files of per-cell vectors of your own (Parquet, CSV, h5ad, zarr), "
+        "put side by side; repeatable, or with commas. hits.features if unset.",
     ),
 ]
 FeatureFiles = Annotated[
@@ -59,20 +144,25 @@ FeatureFiles = Annotated[
     typer.Option(
         "--features",
         metavar="FILE",
-        help="Per-cell vectors of your own for `profiles` (Parquet, CSV, h5ad, zarr); repeatable, put side by side.",
+        callback=listed_files,
+        help="Per-cell vectors of your own for `profiles` (Parquet, CSV, h5ad, zarr), put side by side; repeatable, or "
+        "with commas.",
     ),
 ]
 Channels = Annotated[
-    str | None,
-    typer.Option(metavar="A,B", help="Restrict per-cell features to these channels; features.channels if unset."),
+    list[str] | None,
+    typer.Option(
+        metavar="A,B",
+        callback=listed,
+        help="Restrict per-cell features to these channels; repeatable, or with commas. features.channels if unset.",
+    ),
+]
+Genes = Annotated[
+    list[str] | None,
+    typer.Option("--genes", "--gene", metavar="A,B", callback=listed, help="Genes; repeatable, or with commas."),
 ]
 Jobs = Annotated[int, typer.Option(min=0, help="Jobs beside each other; 0: one per core, or per GPU.")]
 TableOut = Annotated[Path | None, typer.Option("--out", help="File for the table; printed if not set.")]
-
-
-def named_methods(given: list[str] | None) -> list[str]:
-    """Read the methods of all ``--methods``."""
-    return [name.strip() for words in given or () for name in words.split(",") if name.strip()]
 
 
 def features_setting(given: list[str] | None) -> list[str]:
@@ -89,9 +179,9 @@ def files_setting(files: Sequence[str | Path] | None) -> list[str]:
     return [f"baselines.profiles.table={json.dumps([str(file) for file in files])}"] if files else []
 
 
-def channels_setting(given: str | None) -> list[str]:
+def channels_setting(given: list[str] | None) -> list[str]:
     """Setting of ``--channels``."""
-    return [f"features.channels={json.dumps([name.strip() for name in given.split(',')])}"] if given else []
+    return [f"features.channels={json.dumps(given)}"] if given else []
 
 
 def say(text: str) -> None:
@@ -99,6 +189,30 @@ def say(text: str) -> None:
     typer.echo(text)
 
 
-def show(table: str, out: Path | None) -> None:
-    """Print a table, or say in which file it is."""
-    typer.echo(table if out is None else f"Table: {out}", nl=out is not None)
+def say_json(content: Any) -> None:
+    """Print a result for scripts; numbers that are not known are null."""
+    import json
+
+    from grape_ops.evaluate.scores import without_nan
+
+    typer.echo(json.dumps(without_nan(content), indent=1, allow_nan=False))
+
+
+def rows_of(table: "str | Path") -> list[dict[str, Any]]:
+    """Read the rows of a TSV, text or file, as JSON knows them: empty fields are null."""
+    import json
+
+    import pandas as pd
+
+    source = io.StringIO(table) if isinstance(table, str) else table
+    read = pd.read_csv(source, sep="\t", keep_default_na=False, na_values=[""])
+    rows: list[dict[str, Any]] = json.loads(read.to_json(orient="records", double_precision=15))
+    return rows
+
+
+def show(table: str, out: Path | None, as_json: bool = False) -> None:
+    """Print a table, as TSV or JSON, or say in which file it is."""
+    if as_json:
+        say_json(rows_of(table))
+    else:
+        typer.echo(table if out is None else f"Table: {out}", nl=out is not None)

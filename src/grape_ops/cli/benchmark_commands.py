@@ -19,7 +19,8 @@ from grape_ops.cli.app import (
     app,
     channels_setting,
     files_setting,
-    named_methods,
+    listed,
+    listed_names,
     say,
 )
 
@@ -36,7 +37,12 @@ def benchmark(
     truth: Truth = "complexes-14x106",
     out: Out = Path("benchmark"),
     methods: Methods = None,
-    maps: Annotated[list[str] | None, typer.Option("--map", metavar="NAME=H5AD", help="Vectors of your own.")] = None,
+    maps: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="NAME=H5AD", callback=listed_names, help="Vectors of your own; repeatable, or with commas."
+        ),
+    ] = None,
     seeds: Seeds = 3,
     jobs: Jobs = 0,
     work: Work = None,
@@ -51,13 +57,17 @@ def benchmark(
 
     All methods that can run, if none is named.
     """
-    from grape_ops.benchmark.compare import named_files, run_benchmark
-    from grape_ops.config import load_config
+    from grape_ops.api.comparing import compare_methods
+    from grape_ops.benchmark.compare import TABLE_FILE, named_files
+    from grape_ops.train.preset import training_settings
 
+    known, given, lists = truth or "complexes-14x106", named_files(maps or ()), pairs or ()
     more = [*(overrides or ()), *files_setting(features), *channels_setting(channels)]
-    known, tree, given = truth or "complexes-14x106", load_config(config, more), named_files(maps or ())
-    chosen = {"methods": named_methods(methods), "maps": given, "seeds": seeds, "at_a_time": jobs, "work": work}
-    say(run_benchmark(store, known, out, tree, **chosen, pairs=pairs or (), aliases=aliases))  # type: ignore[arg-type]
+    tree, runs = training_settings(store, config, more), {"seeds": seeds, "jobs": jobs}
+    compare_methods(
+        store, known, out, tree, methods=methods or (), maps=given, work=work, pairs=lists, aliases=aliases, **runs
+    )
+    say((out / TABLE_FILE).read_text())
     say(f"Scores: {out}")
 
 
@@ -67,7 +77,10 @@ def ablate(
     truth: Truth = "complexes-14x106",
     out: Out = Path("ablations"),
     ablation: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Name or YAML file; repeatable. All if none.")
+        list[str] | None,
+        typer.Option(
+            metavar="A,B", callback=listed, help="Names or YAML files; repeatable, or with commas. All if none."
+        ),
     ] = None,
     seeds: Seeds = 3,
     jobs: Jobs = 0,
@@ -77,8 +90,8 @@ def ablate(
 ) -> None:
     """Train GRAPE with one thing changed at a time and compare (the paper's Table 2); continues if stopped."""
     from grape_ops.benchmark.ablations import run_ablations
-    from grape_ops.config import load_config
+    from grape_ops.train.preset import training_settings
 
-    known, tree = truth or "complexes-14x106", load_config(config, overrides or ())
+    known, tree = truth or "complexes-14x106", training_settings(store, config, overrides or ())
     say(run_ablations(store, known, out, tree, ablations=ablation or (), seeds=seeds, at_a_time=jobs, work=work))
     say(f"Scores: {out}")

@@ -1,5 +1,6 @@
 """Commands that evaluate gene vectors, find genes with a phenotype, and say how much of a map can be believed."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from grape_ops.cli.app import (
     AliasTable,
+    AsJson,
     Channels,
     ConfigFile,
     Features,
@@ -20,8 +22,9 @@ from grape_ops.cli.app import (
     app,
     channels_setting,
     features_setting,
-    named_methods,
+    rows_of,
     say,
+    say_json,
     show,
 )
 
@@ -47,6 +50,7 @@ def evaluate(
     hits_only: HitsOnly = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Score gene vectors by known complexes: scores with nulls and intervals, tables and figures."""
     from grape_ops.config import load_config
@@ -56,8 +60,11 @@ def evaluate(
     tree, known = load_config(config, overrides or ()), truth or "complexes-14x106"
     runs = (tree.evaluate, tree.seed, group or ())
     more = {"pairs": pairs or (), "aliases": aliases, "hits_only": hits_only}
-    print_scores(evaluate_files(maps or [], known, out, *runs, **more))  # type: ignore[arg-type]
-    say(f"Scores: {out}")
+    scores = evaluate_files(maps or [], known, out, *runs, **more)  # type: ignore[arg-type]
+    if as_json:
+        return say_json(scores)
+    print_scores(scores)
+    return say(f"Scores: {out}")
 
 
 @app.command()
@@ -70,12 +77,13 @@ def neighbours(
     aliases: AliasTable = None,
     hits_only: HitsOnly = False,
     out: TableOut = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the nearest genes of a gene, as TSV."""
     from grape_ops.evaluate.evaluate_files import write_neighbours
 
     known = {"truth": truth, "pairs": pairs or (), "aliases": aliases, "hits_only": hits_only}
-    show(write_neighbours(gene, maps, out, n, **known), out)  # type: ignore[arg-type]
+    show(write_neighbours(gene, maps, out, n, **known), out, as_json)  # type: ignore[arg-type]
 
 
 @app.command()
@@ -88,6 +96,7 @@ def clusters(
     out: TableOut = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Cluster all genes, as TSV: by Leiden, or by k-means with --set evaluate.k=N."""
     from grape_ops.config import load_config
@@ -96,8 +105,8 @@ def clusters(
     tree = load_config(config, overrides or ())
     known = {"resolution": resolution, "truth": truth, "aliases": aliases, "hits_only": hits_only}
     table = write_clusters(maps, out, tree.evaluate, tree.seed, **known)  # type: ignore[arg-type]
-    show(table, out)
-    if truth and out:
+    show(table, out, as_json)
+    if truth and out and not as_json:
         say(f"Enrichment: {out.with_suffix('.enrichment.tsv')}")
 
 
@@ -128,13 +137,18 @@ def hits(
     channels: Channels = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say which genes have a phenotype, by what their guides share, and how far the test is to be trusted."""
     from grape_ops.config import load_config
     from grape_ops.hits.write_hits import write_hits
+    from grape_ops.schema import HITS_GENES, HITS_JSON
 
     more = [*features_setting(features), *channels_setting(channels)]
-    say(write_hits(store, out, load_config(config, [*(overrides or ()), *more])))
+    words = write_hits(store, out, load_config(config, [*(overrides or ()), *more]))
+    if as_json:
+        return say_json(json.loads((out / HITS_JSON).read_text()) | {"table": rows_of(out / HITS_GENES)})
+    return say(words)
 
 
 @app.command()
@@ -153,15 +167,15 @@ def calibrate(
 
     Methods are engineered, classifier and grape if none is named.
     """
-    from grape_ops.config import load_config
     from grape_ops.power.calibrate import calibrate_store
     from grape_ops.power.calibrate_restyling import calibrate_restyling
+    from grape_ops.train.preset import training_settings
 
-    settings = load_config(config, overrides or ())
+    settings = training_settings(store, config, overrides or ())
     if restyle:
         say(calibrate_restyling(store, out, settings))
     else:
-        chosen = named_methods(methods) or ["engineered", "classifier", "grape"]
+        chosen = methods or ["engineered", "classifier", "grape"]
         say(calibrate_store(store, out, chosen, settings, at_a_time=jobs))
         say(f"Curves: {out / 'recovery.png'}; tables: {out / 'recovery.tsv'}, {out / 'detection_limit.tsv'}")
 
@@ -179,9 +193,9 @@ def trust(
 
     The method is grape if none is named.
     """
-    from grape_ops.config import load_config
     from grape_ops.power.split_half import split_half
+    from grape_ops.train.preset import training_settings
 
-    chosen = named_methods(methods) or ["grape"]
-    say(split_half(store, out, chosen, load_config(config, overrides or ()), at_a_time=jobs))
+    chosen = methods or ["grape"]
+    say(split_half(store, out, chosen, training_settings(store, config, overrides or ()), at_a_time=jobs))
     say(f"Genes to believe: {out / 'genes.tsv'}; figure: {out / 'similarities.png'}")

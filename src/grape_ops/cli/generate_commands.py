@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grape_ops.cli.app import ConfigFile, Out, Overrides, app, say
+from grape_ops.cli.app import ConfigFile, Genes, Out, Overrides, app, listed, say
 
 if TYPE_CHECKING:
     from grape_ops.config import Config
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 RunFolder = Annotated[Path, typer.Argument(help="Run folder made by `train`.")]
 StoreFolder = Annotated[Path, typer.Argument(help="The crop store the run was trained on.")]
 Source = Annotated[str, typer.Option("--from", help="Whose cells are restyled: a gene, or `control`.")]
-Genes = Annotated[str | None, typer.Option(help="Genes, with commas between; all if not set.")]
 Cells = Annotated[int | None, typer.Option(min=1, help="Cells to restyle; generate.cells if not set.")]
 
 
@@ -22,11 +21,6 @@ def settings_of(config: str | None, overrides: list[str] | None, cells: int | No
     from grape_ops.config import load_config
 
     return load_config(config, [*(overrides or ()), *([f"generate.cells={cells}"] if cells else [])])
-
-
-def listed(genes: str | None) -> list[str]:
-    """Split a list of genes."""
-    return [gene.strip() for gene in (genes or "").split(",") if gene.strip()]
 
 
 @app.command()
@@ -45,7 +39,7 @@ def transfer(
     from grape_ops.restyle.transfer import write_transfer
 
     tree = settings_of(config, overrides, cells)
-    made = write_transfer(run, store, out, tree.generate, source=source, genes=listed(genes), seed=tree.seed)
+    made = write_transfer(run, store, out, tree.generate, source=source, genes=genes or (), seed=tree.seed)
     genes_made = counted(len(made["genes"]), "genes")
     say(f"{counted(made['cells'], 'cells')} x {genes_made}, {made['cells_per_second']:,.0f} per second: {out}")
 
@@ -61,19 +55,21 @@ def phenotype(
     overrides: Overrides = None,
 ) -> None:
     """Test whether restyled control cells show the phenotypes of real knock-outs; write tables and figures."""
-    from grape_ops.restyle.phenotype_check import write_check
+    from grape_ops.api.restyling import check_phenotypes
 
-    tree = settings_of(config, overrides, cells)
-    made = write_check(run, store, out, tree.generate, tree.features, genes=listed(genes), seed=tree.seed)
-    separable = f"{made['separable']} of {made['genes']} genes differ significantly from control"
-    say(f"{separable}; restyling is significant for {made['restyling_significant']}: {out}")
+    table = check_phenotypes(run, store, out, settings_of(config, overrides, cells), genes=genes or ())
+    separable = f"{int(table['separable'].sum())} of {len(table)} genes differ significantly from control"
+    say(f"{separable}; restyling is significant for {int(table['restyling_significant'].sum())}: {out}")
 
 
 @app.command()
 def directions(
     run: RunFolder,
     store: StoreFolder,
-    genes: Annotated[str, typer.Option(help="Genes to restyle to, with commas between.")],
+    genes: Annotated[
+        list[str],
+        typer.Option("--genes", "--gene", metavar="A,B", callback=listed, help="Genes; repeatable, or with commas."),
+    ],
     out: Out = Path("directions"),
     source: Source = "control",
     cells: Cells = None,
@@ -84,7 +80,7 @@ def directions(
     from grape_ops.restyle.directions import write_directions
 
     tree = settings_of(config, overrides, cells)
-    table = write_directions(run, store, out, tree.generate, source=source, genes=listed(genes), seed=tree.seed)
+    table = write_directions(run, store, out, tree.generate, source=source, genes=genes or (), seed=tree.seed)
     for gene, part in table.groupby("gene_symbol", sort=False):
         top = part.iloc[0]
         where = f"{top['channel']}, {top['radius_from']:.3g} to {top['radius_to']:.3g} px"

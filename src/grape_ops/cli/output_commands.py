@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import AliasTable, ConfigFile, Out, Overrides, Pairs, Truth, app, say
+from grape_ops.cli.app import (
+    AliasTable,
+    ConfigFile,
+    Genes,
+    Out,
+    Overrides,
+    Pairs,
+    Truth,
+    app,
+    listed_files,
+    say,
+)
 
 
 @app.command()
@@ -19,9 +30,9 @@ def report(
     truth: Truth = None,
 ) -> None:
     """Write one self-contained page: scores, gene map, clusters, restyled cells, training, data quality."""
-    from grape_ops.report.html import write_report
+    from grape_ops.api.share import write_report
 
-    write_report(run, out, store_path=store, scores=scores, truth=truth, phenotype=phenotype, hits=hits)
+    write_report(run, out, store=store, scores=scores, truth=truth, phenotype=phenotype, hits=hits)
     say(f"Report: {out}")
 
 
@@ -35,15 +46,14 @@ def figures(
     store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
     scores: Annotated[Path | None, typer.Option(help="scores.json made by `evaluate`.")] = None,
     phenotype: Annotated[Path | None, typer.Option(help="Folder made by `phenotype`.")] = None,
-    genes: Annotated[str | None, typer.Option(help="Whose phenotypes are drawn, with commas between.")] = None,
+    genes: Genes = None,
     truth: Truth = None,
 ) -> None:
     """Draw the figures of a paper as PDF and PNG: phenotypes, maps, scores over k, mAP along training."""
     from grape_ops.report.paper_figures import write_figures, written
 
-    named = [gene.strip() for gene in (genes or "").split(",") if gene.strip()]
     inputs = {"scores": scores, "truth": truth, "store_path": store, "phenotype": phenotype}
-    drawn, missing = write_figures(run, out, maps=maps or (), genes=named, **inputs)  # type: ignore[arg-type]
+    drawn, missing = write_figures(run, out, maps=maps or (), genes=genes or (), **inputs)  # type: ignore[arg-type]
     say(written(drawn, missing, out))
 
 
@@ -53,7 +63,12 @@ def explore(
     static: Annotated[Path | None, typer.Option(help="Write the page as files here; serve nothing.")] = None,
     maps: Annotated[
         list[Path] | None,
-        typer.Option("--map", metavar="H5AD", help="Another map to compare; repeatable. Else those beside the run."),
+        typer.Option(
+            "--map",
+            metavar="H5AD",
+            callback=listed_files,
+            help="Other maps to compare; repeatable, or with commas. Else those beside the run.",
+        ),
     ] = None,
     group: Annotated[
         list[str] | None,
@@ -89,8 +104,8 @@ def export(
     overrides: Overrides = None,
 ) -> None:
     """Write a run's gene map, clusters or crops for other tools, or as a submission of the OPS Data Standard."""
+    from grape_ops.api.share import export_run
     from grape_ops.config import load_config
-    from grape_ops.export.formats import export_run
 
-    export_run(run, form, out, load_config(config, overrides or ()))
+    export_run(run, out, form, load_config(config, overrides or ()))
     say(f"Exported: {out}")

@@ -1,11 +1,11 @@
-"""Commands that run all steps."""
+"""Commands that run all steps, and one that says what is installed."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import Out, Overrides, app
+from grape_ops.cli.app import AsJson, Out, Overrides, app, say, say_json
 
 
 @app.command()
@@ -28,3 +28,18 @@ def demo(
     from grape_ops.pipeline import run_demo
 
     run_demo(out, overrides or ())
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say which versions, device and extras are here, and what is missing for what."""
+    from dataclasses import asdict
+
+    from grape_ops.installation import examine
+
+    found = examine()
+    if as_json:
+        say_json(asdict(found) | {"complete": found.complete})
+    else:
+        say(str(found))
+    raise typer.Exit(0 if found.complete else 1)

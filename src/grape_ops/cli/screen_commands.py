@@ -5,16 +5,16 @@ from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import ConfigFile, Out, Overrides, Resume, app, say
+from grape_ops.cli.app import AsJson, ConfigFile, Out, Overrides, Resume, app, say, say_json
 
 
 @app.command()
 def simulate(out: Out, config: ConfigFile = None, overrides: Overrides = None) -> None:
     """Simulate a small screen of raw tiles with planted complexes."""
+    from grape_ops.api.prepare import simulate_screen
     from grape_ops.config import load_config
-    from grape_ops.simulate.write_screen import simulate_screen
 
-    simulate_screen(out, load_config(config, overrides or ()).simulate)
+    simulate_screen(out, load_config(config, overrides or ()))
     say(f"Simulated screen: {out}")
 
 
@@ -24,16 +24,21 @@ def inspect(
     out: Annotated[Path, typer.Option("--out", help="Pipeline file to write.")] = Path("pipeline.yaml"),
     config: ConfigFile = None,
     overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Recognise a screen's layout, report what it holds and what is doubtful, and write a pipeline file for it."""
+    from grape_ops.api.prepare import inspect_screen
     from grape_ops.config import load_config
-    from grape_ops.screen.inspect import inspect_screen, write_pipeline
+    from grape_ops.screen.inspect import write_pipeline
 
     settings = load_config(config, overrides or ())
-    found = inspect_screen(screen, settings.screen, settings.preprocess.batch_columns)
-    say(str(found))
+    found = inspect_screen(screen, settings)
+    if not as_json:
+        say(str(found))
     write_pipeline(found, screen, settings.screen, out, overrides or ())
-    say(f"Pipeline: {out} (grape-ops run {out})")
+    if as_json:
+        return say_json(found.facts() | {"pipeline": str(out)})
+    return say(f"Pipeline: {out} (grape-ops run {out})")
 
 
 @app.command()
@@ -48,11 +53,11 @@ def preprocess(
     scheduler: Annotated[str | None, typer.Option(help="Dask scheduler to use, as tcp://HOST:PORT.")] = None,
 ) -> None:
     """Correct, rescale and crop the tiles of a screen; write a crop store."""
+    from grape_ops.api.prepare import preprocess_screen
     from grape_ops.config import load_config
-    from grape_ops.preprocess.pipeline import preprocess_folder
 
     chosen = [f"screen.layout={layout}"] if layout else []
     settings = load_config(config, [*(overrides or ()), *chosen])
-    report = preprocess_folder(screen, out, settings, resume, overwrite, scheduler)
+    report = preprocess_screen(screen, out, settings, resume=resume, overwrite=overwrite, scheduler=scheduler)
     say(f"{report}\nCrop store: {out}")
     raise typer.Exit(report.exit_code)

@@ -46,16 +46,17 @@ def train(
     ] = None,
 ) -> None:
     """Train GRAPE on a crop store; a truth is only used to log mAP, never to learn from."""
-    from grape_ops.config import load_config
+    from grape_ops.train.preset import training_settings
 
-    settings = load_config(config, [*(overrides or ()), *([f"train.unit={unit}"] if unit else [])])
+    changes = [*(overrides or ()), *([f"train.unit={unit}"] if unit else [])]
+    settings = training_settings(store, config, changes, resumed=out if resume else None)
     if dry_run:
         from grape_ops.train.estimate import print_estimate
 
         return print_estimate(store, settings)
-    from grape_ops.train.loop import train as run_training
+    from grape_ops.api.learn import train_model
 
-    run_training(store, out, settings, truth=truth, resume=resume)
+    train_model(store, out, settings, truth=truth, resume=resume)
     return say(f"Run folder: {out}")
 
 
@@ -114,10 +115,14 @@ def baseline(
     overrides: Overrides = None,
 ) -> None:
     """Write the gene vectors of a baseline on the same cells."""
+    from grape_ops.api.learn import run_method
     from grape_ops.config import load_config
-    from grape_ops.methods import write_baseline
+    from grape_ops.methods import NOTES, find_method
+    from grape_ops.train.preset import training_settings
 
-    tree = load_config(config, [*(overrides or ()), *files_setting(features), *channels_setting(channels)])
-    for note in write_baseline(method, store, out, seed=tree.seed if seed is None else seed, config=tree):
+    changes = [*(overrides or ()), *files_setting(features), *channels_setting(channels)]
+    trains = find_method(method).trains
+    tree = training_settings(store, config, changes) if trains else load_config(config, changes)
+    for note in run_method(method, store, out=out, config=tree, seed=seed).uns.get(NOTES, []):
         say(f"{method}: {note}")
     say(f"Gene vectors: {out}")

@@ -18,12 +18,26 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
 
     Parameters
     ----------
-    path : a YAML file, or the name of a preset that ships with the package (``paper.yaml``, ``small.yaml``).
-    overrides : strings ``a.b=c``; the value is read as YAML.
+    path : str or Path, optional
+        A YAML file, or the name of a preset that ships with the package (``recommended.yaml``, ``paper.yaml``).
+    overrides : strings
+        Single settings ``a.b=c``; the value is read as YAML.
+
+    Returns
+    -------
+    Config
+        All settings, by branch: ``config.train.steps``.
 
     Raises
     ------
-    GrapeOpsError : the file is missing or not YAML, a key is unknown, or a value does not fit.
+    GrapeOpsError
+        The file is missing or not YAML, a key is unknown, or a value does not fit.
+
+    Examples
+    --------
+    >>> config = go.load_config("recommended.yaml", ["train.steps=200"])
+    >>> config.train.steps, config.preprocess.crop_size
+    (200, 32)
     """
     tree: dict[str, Any] = read_yaml(path) if path is not None else {}
     sources = [str(path)] if path is not None else []

@@ -141,6 +141,47 @@ def write_details(scores: Sequence[MethodScores], folder: Path, *, simulated: bo
             save_figure(figure, folder / name, dpi=150, simulated=simulated)
 
 
+def find_neighbours(
+    gene: str,
+    maps: "Sequence[Path | AnnData]",
+    n: int = 20,
+    *,
+    truth: str | None = None,
+    pairs: Sequence[Path] = (),
+    aliases: Path | None = None,
+    hits_only: bool = False,
+) -> pd.DataFrame:
+    """Look up a gene's neighbours in a map, or in several runs of one method; see ``discovery.neighbours``."""
+    names = load_aliases(aliases) if aliases is not None else Aliases()
+    known = _renamed(load_truth(truth), names) if truth is not None else None
+    lists: list[KnownPairs] = [load_pairs(path, names) for path in pairs]
+    runs, gene = _runs(maps, names), names.symbol.get(gene, gene)
+    is_hit = known_hits(runs)
+    if is_hit is not None and is_hit.get(gene) is False:
+        if hits_only:
+            raise GrapeOpsError(f"{gene} is no gene with a phenotype, and --hits-only leaves such genes out.")
+        note(f"No evidence that {gene} has a phenotype: its neighbours mean little.")
+    return discovery.neighbours(_only(runs, hits_only), gene, n, known, lists)
+
+
+def find_clusters(
+    maps: "Sequence[Path | AnnData]",
+    settings: EvaluateSettings,
+    seed: int,
+    *,
+    resolution: float = 1.0,
+    aliases: Path | None = None,
+    hits_only: bool = False,
+) -> pd.DataFrame:
+    """Cluster the genes of a map, or of several runs of one method; see ``discovery.clusters``.
+
+    k-means takes the place of Leiden when ``settings.k`` is set.
+    """
+    names = load_aliases(aliases) if aliases is not None else Aliases()
+    runs = _only(_runs(maps, names), hits_only)
+    return discovery.clusters(runs, settings, resolution, settings.k, np.random.default_rng(seed))
+
+
 def write_neighbours(
     gene: str,
     maps: Sequence[Path],
@@ -152,18 +193,8 @@ def write_neighbours(
     aliases: Path | None = None,
     hits_only: bool = False,
 ) -> str:
-    """Look up a gene's neighbours in a map, or in several runs of one method; a TSV as text, and in ``out``."""
-    names = load_aliases(aliases) if aliases is not None else Aliases()
-    known = _renamed(load_truth(truth), names) if truth is not None else None
-    lists: list[KnownPairs] = [load_pairs(path, names) for path in pairs]
-    runs, gene = _runs(maps, names), names.symbol.get(gene, gene)
-    is_hit = known_hits(runs)
-    if is_hit is not None and is_hit.get(gene) is False:
-        if hits_only:
-            raise GrapeOpsError(f"{gene} is no gene with a phenotype, and --hits-only leaves such genes out.")
-        note(f"No evidence that {gene} has a phenotype: its neighbours mean little.")
-    table = discovery.neighbours(_only(runs, hits_only), gene, n, known, lists)
-    return _tsv(table, out)
+    """Look up a gene's neighbours; a TSV as text, and in ``out``."""
+    return _tsv(find_neighbours(gene, maps, n, truth=truth, pairs=pairs, aliases=aliases, hits_only=hits_only), out)
 
 
 def write_clusters(
@@ -179,25 +210,28 @@ def write_clusters(
 ) -> str:
     """Cluster the genes of a map, or of several runs of one method; a TSV as text, and in ``out``.
 
-    k-means takes the place of Leiden when ``settings.k`` is set. With a truth and ``out``, what each cluster is
-    enriched for goes to ``NAME.enrichment.tsv`` beside ``out``.
+    With a truth and ``out``, what each cluster is enriched for goes to ``NAME.enrichment.tsv`` beside ``out``.
     """
     if truth is not None and out is None:
         raise GrapeOpsError("--truth needs --out FILE: what the clusters are enriched for is a table beside it.")
     names = load_aliases(aliases) if aliases is not None else Aliases()
     known = _renamed(load_truth(truth), names) if truth is not None else None
-    runs = _only(_runs(maps, names), hits_only)
-    table = discovery.clusters(runs, settings, resolution, settings.k, np.random.default_rng(seed))
+    table = find_clusters(maps, settings, seed, resolution=resolution, aliases=aliases, hits_only=hits_only)
     text = _tsv(table, out)
     if known is not None and out is not None:
         _tsv(discovery.cluster_enrichment(table, known), out.with_suffix(".enrichment.tsv"))
     return text
 
 
-def _runs(maps: Sequence[Path], aliases: Aliases) -> list[GeneMap]:
+def _runs(maps: "Sequence[Path | AnnData]", aliases: Aliases) -> list[GeneMap]:
     if not maps:
         raise GrapeOpsError("Name at least one .h5ad of gene vectors.")
-    return [gene_map(read_map(Path(path)), str(path), aliases) for path in maps]
+    return [
+        gene_map(read_map(source), str(source), aliases)
+        if isinstance(source, Path)
+        else gene_map(source, str(source.uns.get(UNS_METHOD, "the map")), aliases)
+        for source in maps
+    ]
 
 
 def _only(runs: list[GeneMap], hits_only: bool) -> list[GeneMap]:

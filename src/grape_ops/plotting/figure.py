@@ -1,5 +1,7 @@
 """What all figures share: colours, an empty figure, and how one is written."""
 
+import sys
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ FORMATS = ("pdf", "png")
 # Okabe and Ito's colours, which most colour-blind readers can distinguish; grey is kept for chance.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 CHANCE = "#888888"
+SHOWN_DPI = 120  # of a notebook's picture
 
 
 def new_figure(width: float, height: float, *, dense: bool = False) -> "Figure":
@@ -27,6 +30,23 @@ def new_figure(width: float, height: float, *, dense: bool = False) -> "Figure":
 
     spacing: dict[str, Any] = {"h_pad": 0.02, "w_pad": 0.03, "hspace": 0.02, "wspace": 0.02} if dense else {}
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(**spacing))
+
+
+def for_notebooks(figure: "Figure") -> "Figure":
+    """Let a notebook show figures as pictures although pyplot, which usually teaches it, made none of them."""
+    from matplotlib.figure import Figure
+
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    formatters = shell.display_formatter.formatters if shell is not None else {}
+    if "image/png" in formatters and not any(Figure in known.type_printers for known in formatters.values()):
+        formatters["image/png"].for_type(Figure, _png)
+    return figure
+
+
+def _png(figure: "Figure") -> bytes:
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=SHOWN_DPI)
+    return picture.getvalue()
 
 
 def save_figure(figure: "Figure", stem: Path, *, dpi: int = 200, simulated: bool = False) -> None:

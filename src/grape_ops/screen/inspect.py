@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,20 @@ class Inspection:
     quality: tuple[Tally, ...] = ()
     size: tuple[int, int] | None = None
     doubts: list[str] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """All of it for scripts, as JSON knows it."""
+        counts = ("layout", "plates", "wells", "tiles", "cells", "controls")
+        return {name: getattr(self, name) for name in counts} | {
+            "channels": list(self.screen.channels),
+            "pixel_size_um": self.screen.pixel_size,
+            "size_px": list(self.size) if self.size else None,
+            "control_names": dict(self.control_names),
+            "cells_of_gene": dict(self.genes),
+            "cells_of_guide": dict(self.guides),
+            "table": [asdict(tally) for tally in self.quality],
+            "doubts": list(self.doubts),
+        }
 
     def __str__(self) -> str:
         """Write the findings as lines of text."""

@@ -195,7 +195,7 @@ def announce_trainings(trainings: Sequence[Config], store: CropStore) -> None:
     papers = ModelSettings().generator.width
     if any(config.model.generator.width >= papers for config in trainings) and not torch.cuda.is_available():
         note(
-            "The networks are of the paper's size (paper.yaml, large.yaml, and whatever has no --config), which needs "
+            "The networks are of the paper's size (as in paper.yaml and large.yaml), which needs "
             "a GPU. For two CPU cores and thousands of cells: --config recommended.yaml, or small.yaml."
         )
     for sentence in dict.fromkeys(sentence for config in trainings for sentence in mismatches(store, config)):

@@ -1,0 +1,236 @@
+"""What can be believed: genes with a phenotype, scores of maps, neighbours and clusters."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from grape_ops.api.inputs import (
+    FileOrFolder,
+    Settings,
+    Store,
+    Truth,
+    maps_of,
+    path_or_none,
+    paths_of,
+    runs_of,
+    settings_of,
+    store_of,
+    truth_of,
+)
+from grape_ops.evaluate import evaluate_maps as scoring
+from grape_ops.evaluate.evaluate_files import find_clusters, find_neighbours, write_details
+from grape_ops.evaluate.records import MethodScores
+from grape_ops.evaluate.scores import score_table, tables, write_scores
+from grape_ops.groundtruth.aliases import load_aliases
+from grape_ops.groundtruth.truth import load_pairs
+from grape_ops.hits import find_hits as testing
+
+if TYPE_CHECKING:
+    from grape_ops.api.inputs import GeneMaps, NamedMaps
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of gene maps.
+
+    Attributes
+    ----------
+    records : one per method: everything that ``scores.json`` holds.
+    """
+
+    records: Sequence[MethodScores]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per method, one column per number."""
+        return score_table(self.records)
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Further tables by name: genes, complexes, differences, sweep, recall, leiden, unmatched."""
+        return tables(self.records)
+
+    def write(self, folder: FileOrFolder) -> Path:
+        """Write ``scores.json``, ``scores.csv``, all tables and figures into a folder."""
+        write_scores(self.records, Path(folder))
+        write_details(self.records, Path(folder))
+        return Path(folder)
+
+    def _repr_html_(self) -> str:
+        return self.table.to_html(index=False)
+
+
+def find_hits(store: Store, config: Settings = None) -> testing.Hits:
+    """Test which genes have a phenotype, by what their guides share.
+
+    Parameters
+    ----------
+    store : str, Path or CropStore
+        The cells; no training is needed.
+    config : Config, str or Path, optional
+        Settings; ``hits`` and ``seed`` are read.
+
+    Returns
+    -------
+    Hits
+        ``genes``: a DataFrame with one row per gene, the most significant first (effect in standard deviations of
+        single cells, ``p_value``, ``q_value``, ``is_hit``, ...); ``guides``: one row per guide; ``pseudo_genes``:
+        p-values of groups of non-targeting guides, which are uniform where the test is calibrated.
+
+    Raises
+    ------
+    GrapeOpsError
+        The cells name no guides, there are fewer than two control guides, or nothing can be tested.
+
+    Examples
+    --------
+    >>> hits = go.find_hits("store")
+    >>> sorted(hits.genes["gene_symbol"])
+    ['AAA', 'BBB', 'CCC', 'DDD']
+    >>> int(hits.guides["n_cells"].sum())
+    60
+    """
+    return testing.find_hits(store_of(store), settings_of(config))
+
+
+def evaluate_maps(
+    maps: "GeneMaps | NamedMaps",
+    truth: Truth,
+    config: Settings = None,
+    *,
+    pairs: FileOrFolder | Iterable[FileOrFolder] = (),
+    aliases: FileOrFolder | None = None,
+) -> Scores:
+    """Score gene vectors by known complexes.
+
+    Parameters
+    ----------
+    maps : AnnData, str or Path, several of them, or a mapping
+        Gene vectors (``obs_names`` are symbols); a mapping gives names, and a list in it several runs of one method.
+    truth : str, Path or DataFrame
+        Known complexes: a built-in name, a file, or a table with columns ``gene_symbol`` and ``complex``.
+    config : Config, str or Path, optional
+        Settings; ``evaluate`` and ``seed`` are read.
+    pairs : str or Path, or several
+        Lists of known pairs, for recall.
+    aliases : str or Path, optional
+        Table of other names of genes.
+
+    Returns
+    -------
+    Scores
+        ``table``: a DataFrame with one row per method; ``tables``: those of genes, complexes, differences and more;
+        ``write(folder)`` writes what the command writes.
+
+    Raises
+    ------
+    GrapeOpsError
+        Maps or truth cannot be evaluated; the message says why.
+
+    Examples
+    --------
+    >>> scores = go.evaluate_maps(["genes.h5ad", "statistics.h5ad"], "truth.tsv", "tiny.yaml")
+    >>> scores.table["method"].tolist()
+    ['GRAPE M', 'statistics']
+    >>> sorted(scores.tables)
+    ['complexes', 'differences', 'genes', 'leiden', 'recall', 'sweep', 'unmatched']
+    """
+    settings, names = settings_of(config), load_aliases(Path(aliases)) if aliases is not None else None
+    lists = [load_pairs(file, names) for file in paths_of(pairs)]
+    known = truth_of(truth)
+    return Scores(
+        scoring.evaluate_maps(maps_of(maps), known, settings.evaluate, settings.seed, pairs=lists, aliases=names)
+    )
+
+
+def nearest_genes(
+    gene: str,
+    maps: "GeneMaps",
+    *,
+    n: int = 20,
+    truth: FileOrFolder | None = None,
+    pairs: FileOrFolder | Iterable[FileOrFolder] = (),
+    aliases: FileOrFolder | None = None,
+    hits_only: bool = False,
+) -> pd.DataFrame:
+    """List the nearest genes of a gene.
+
+    Parameters
+    ----------
+    gene : str
+        Symbol.
+    maps : AnnData, str or Path, or several
+        Gene vectors; several runs of one method give support.
+    n : int
+        How many.
+    truth, pairs, aliases : str or Path
+        Known complexes and pairs, which name relations, and other names of genes.
+    hits_only : bool
+        Keep only the genes with a phenotype, which the map's ``is_hit`` names.
+
+    Returns
+    -------
+    DataFrame
+        One row per neighbour: ``gene_symbol``, ``rank``, ``cosine``, ``mutual_rank``, ``support`` (0 to 1; empty for
+        one run), ``relation``.
+
+    Raises
+    ------
+    GrapeOpsError
+        The gene is not in every map; the message proposes similar symbols.
+
+    Examples
+    --------
+    >>> near = go.nearest_genes("AAA", "genes.h5ad", n=2)
+    >>> near["rank"].tolist()
+    [1, 2]
+    """
+    known, lists, names = str(truth) if truth is not None else None, paths_of(pairs), path_or_none(aliases)
+    return find_neighbours(gene, runs_of(maps), n, truth=known, pairs=lists, aliases=names, hits_only=hits_only)
+
+
+def cluster_genes(
+    maps: "GeneMaps",
+    config: Settings = None,
+    *,
+    resolution: float = 1.0,
+    aliases: FileOrFolder | None = None,
+    hits_only: bool = False,
+) -> pd.DataFrame:
+    """Cluster all genes of a map.
+
+    Parameters
+    ----------
+    maps : AnnData, str or Path, or several
+        Gene vectors; several runs of one method give support.
+    config : Config, str or Path, optional
+        Settings; with ``evaluate.k`` k-means is used in place of Leiden.
+    resolution : float
+        Of Leiden; larger gives more clusters.
+    aliases : str or Path, optional
+        Table of other names of genes.
+    hits_only : bool
+        Keep only the genes with a phenotype, which the map's ``is_hit`` names.
+
+    Returns
+    -------
+    DataFrame
+        ``gene_symbol``, ``cluster`` (from 1, the largest first), ``support`` (0 to 1).
+
+    Raises
+    ------
+    GrapeOpsError
+        igraph is not installed, and ``evaluate.k`` is not set.
+
+    Examples
+    --------
+    >>> clusters = go.cluster_genes("genes.h5ad", go.load_config(overrides=["evaluate.k=2"]))
+    >>> sorted(clusters["cluster"].unique().tolist())
+    [1, 2]
+    """
+    settings, names = settings_of(config), path_or_none(aliases)
+    asked = {"resolution": resolution, "aliases": names, "hits_only": hits_only}
+    return find_clusters(runs_of(maps), settings.evaluate, settings.seed, **asked)  # type: ignore[arg-type]

@@ -1,0 +1,53 @@
+"""How the documentation site is built: Sphinx, pages in Markdown (MyST), tutorials executed as notebooks."""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+# The notebooks call `grape-ops`: that of the environment which builds the pages.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from code_reference import PAGES  # noqa: E402
+
+from grape_ops import __version__  # noqa: E402
+
+project = "grape-ops"
+author = "grape-ops developers"
+copyright = author
+version = release = __version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_design"]
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 4
+myst_links_external_new_tab = True
+
+# The tutorials run at every build, from their first cell, in a folder of their own; a cell that fails fails the build.
+nb_execution_mode = os.environ.get("DOCS_NOTEBOOKS", "force")  # off: the pages without results
+nb_execution_in_temp = True
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_merge_streams = True
+
+napoleon_google_docstring = False
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+
+html_theme = "furo"
+html_title = "grape-ops"
+linkcheck_anchors = False
+
+
+def setup(app):
+    """Fill the pages that are made from the code, each time they are built."""
+
+    def fill(app, docname, source):
+        if docname in PAGES:
+            source[0] = source[0].replace("<!-- made from the code -->", PAGES[docname]())
+
+    app.connect("source-read", fill)
+    app.connect("env-get-outdated", lambda app, env, added, changed, removed: list(PAGES))

@@ -58,7 +58,9 @@ def settings_page() -> str:
     )
 
 
-def settings(branch: type[BaseModel] = Config, path: str = "", addition: bool = False) -> Iterator[tuple[str, Any, bool]]:
+def settings(
+    branch: type[BaseModel] = Config, path: str = "", addition: bool = False
+) -> Iterator[tuple[str, Any, bool]]:
     """Walk all settings: dotted name, field, and whether it or its branch is an addition to the paper."""
     for name, field in branch.model_fields.items():
         extra = field.json_schema_extra

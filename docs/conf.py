@@ -1,7 +1,9 @@
 """How the documentation site is built: Sphinx, pages in Markdown (MyST), tutorials executed as notebooks."""
 
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -9,6 +11,11 @@ sys.path.insert(0, str(HERE))
 # The notebooks call `grape-ops`: that of the environment which builds the pages.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+_profile = tempfile.TemporaryDirectory()
+os.environ["IPYTHONDIR"] = _profile.name
+_startup = Path(_profile.name, "profile_default", "startup")
+_startup.mkdir(parents=True)
+shutil.copy(HERE / "notebook_shell.py", _startup)
 
 from code_reference import PAGES  # noqa: E402
 
@@ -32,7 +39,6 @@ nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
-nb_output_stderr = "remove"  # progress
 
 napoleon_google_docstring = False
 autodoc_typehints = "description"

@@ -42,7 +42,7 @@ def settings_page() -> str:
     presets = {name.removesuffix(".yaml"): load_config(name).model_dump(mode="json") for name in preset_names()}
     sections: dict[str, list[tuple[str, ...]]] = {}
     for key, field, addition in settings():
-        branch = key.partition(".")[0] if "." in key else "Of everything"
+        branch = key.partition(".")[0] if "." in key else "General"
         default = _value(defaults, key)
         changed = [f"{name}: {value}" for name, tree in presets.items() if (value := _value(tree, key)) != default]
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}

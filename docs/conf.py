@@ -46,6 +46,8 @@ autodoc_member_order = "bysource"
 
 html_theme = "furo"
 html_title = "grape-ops"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 linkcheck_anchors = False
 
 

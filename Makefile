@@ -32,7 +32,7 @@ lint: setup
 
 # The site, in build/docs: its notebooks run, every warning is an error. DOCS_NOTEBOOKS=off leaves their results out.
 docs: .venv/docs-installed
-	$(BIN)/python -m sphinx -b html -W --keep-going -n -E -q docs build/docs
+	$(BIN)/python -m sphinx -b html -W --keep-going -E -q docs build/docs
 	@echo "Documentation: build/docs/index.html"
 
 .venv/docs-installed: .venv/installed

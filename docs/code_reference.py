@@ -72,8 +72,8 @@ def settings(
 
 
 def api_page() -> str:
-    """Every public name of the package, with its docstring."""
-    sections = []
+    """Every public name of the package, with its docstring; above them, what the package says of itself."""
+    sections = [inspect.cleandoc(grape_ops.__doc__ or "")]
     for name in getattr(grape_ops, "__all__", ["__version__"]):
         thing = getattr(grape_ops, name)
         if inspect.isclass(thing):

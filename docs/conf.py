@@ -41,6 +41,7 @@ nb_execution_show_tb = True
 nb_merge_streams = True
 
 napoleon_google_docstring = False
+napoleon_use_ivar = True  # attributes of a class as a list, not once more beside its properties
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 
@@ -52,11 +53,15 @@ linkcheck_anchors = False
 
 
 def setup(app):
-    """Fill the pages that are made from the code, each time they are built."""
+    """Fill the pages that are made from the code, and the list of pages, each time they are built."""
 
     def fill(app, docname, source):
         if docname in PAGES:
             source[0] = source[0].replace("<!-- made from the code -->", PAGES[docname]())
+        if docname == "index":  # a page that nobody has sorted in is a how-to
+            named = source[0].splitlines()
+            rest = sorted(page.stem for page in HERE.glob("*.md") if page.stem not in (*named, "index"))
+            source[0] = source[0].replace("<!-- all other pages -->", "\n".join(rest))
 
     app.connect("source-read", fill)
-    app.connect("env-get-outdated", lambda app, env, added, changed, removed: list(PAGES))
+    app.connect("env-get-outdated", lambda app, env, added, changed, removed: ["index", *PAGES])

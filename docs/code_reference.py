@@ -76,11 +76,13 @@ def api_page() -> str:
     sections = [inspect.cleandoc(grape_ops.__doc__ or "")]
     for name in getattr(grape_ops, "__all__", ["__version__"]):
         thing = getattr(grape_ops, name)
-        if inspect.isclass(thing):
-            kind, options = "autoclass", "\n   :members:"
+        if inspect.isclass(thing) and issubclass(thing, BaseModel):
+            kind, rest = "autoclass", "()"  # its fields are the page of settings
+        elif inspect.isclass(thing):
+            kind, rest = "autoclass", "\n   :members:"
         else:
-            kind, options = ("autofunction", "") if callable(thing) else ("autodata", "")
-        sections.append(f"```{{eval-rst}}\n.. {kind}:: grape_ops::{name}{options}\n```")
+            kind, rest = "autofunction" if callable(thing) else "autodata", ""
+        sections.append(f"## {name}\n\n```{{eval-rst}}\n.. {kind}:: grape_ops::{name}{rest}\n```")
     return "\n\n".join(sections)
 
 

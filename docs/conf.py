@@ -1,6 +1,7 @@
 """How the documentation site is built: Sphinx, pages in Markdown (MyST), tutorials executed as notebooks."""
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -63,5 +64,11 @@ def setup(app):
             rest = sorted(page.stem for page in HERE.glob("*.md") if page.stem not in (*named, "index"))
             source[0] = source[0].replace("<!-- all other pages -->", "\n".join(rest))
 
+    def errors_on_lines_of_their_own(app, what, name, obj, options, lines):
+        for i, line in reversed([*enumerate(lines)]):
+            if error := re.fullmatch(r"(\w*Error) : (.+)", line):
+                lines[i : i + 1] = [error[1], f"    {error[2]}"]
+
     app.connect("source-read", fill)
+    app.connect("autodoc-process-docstring", errors_on_lines_of_their_own, priority=100)  # before napoleon
     app.connect("env-get-outdated", lambda app, env, added, changed, removed: ["index", *PAGES])

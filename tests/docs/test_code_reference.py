@@ -47,4 +47,5 @@ def test_the_api_page_names_what_the_package_exports(reference):
     import grape_ops
 
     for name in getattr(grape_ops, "__all__", ["__version__"]):
-        assert f":: grape_ops::{name}\n" in reference.api_page()
+        assert f"## {name}\n" in reference.api_page()
+        assert f":: grape_ops::{name}" in reference.api_page()

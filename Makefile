@@ -4,7 +4,7 @@ BIN := .venv/bin
 # With a CUDA driver the tested CPU build of torch is not asked for, and pip takes the CUDA build instead.
 HAS_CUDA := $(shell nvidia-smi -L >/dev/null 2>&1 && echo yes)
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint docs clean
 .DEFAULT_GOAL := setup
 
 setup: .venv/installed
@@ -29,6 +29,15 @@ lint: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site, in build/docs: its notebooks run, every warning is an error. DOCS_NOTEBOOKS=off leaves their results out.
+docs: .venv/docs-installed
+	$(BIN)/python -m sphinx -b html -W --keep-going -E -q docs build/docs
+	@echo "Documentation: build/docs/index.html"
+
+.venv/docs-installed: .venv/installed
+	$(BIN)/python -m pip install --quiet -c .venv/constraints.txt --group docs
+	@touch $@
 
 clean:
 	rm -rf .venv demo dist build

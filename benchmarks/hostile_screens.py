@@ -89,7 +89,7 @@ def _tiles(folder: Path, **options: Any) -> None:
 
 def _opened(folder: Path, *, tiles: bool = True) -> Any:
     screen = open_screen(folder, ScreenSettings(layout="table"))
-    found: dict[str, Any] = {"cells": screen.cells, "told": [vars(tally) for tally in screen.quality]}
+    found: dict[str, Any] = {"cells": screen.cells.to_pandas(), "told": [vars(tally) for tally in screen.cells.quality]}
     if tiles:
         found["pixels"] = [screen.read_tile(tile) for _, tile in screen.tiles.iterrows()]
         found["size"] = screen.pixel_size
@@ -158,8 +158,9 @@ def _crops(name: str, write: Callable[[np.ndarray, Path], None], *, table: bool 
     def read(folder: Path) -> Any:
         screen = open_screen(folder, ScreenSettings(layout="table"))
         assert screen.read_crops is not None
-        told = [vars(tally) for tally in screen.quality]
-        return {"cells": screen.cells, "pixels": screen.read_crops(screen.cells), "told": told}
+        told = [vars(tally) for tally in screen.cells.quality]
+        cells = screen.cells.to_pandas()
+        return {"cells": cells, "pixels": screen.read_crops(cells), "told": told}
 
     return Reader(build, read)
 

@@ -14,6 +14,7 @@ from grape_ops.cells.averages import blocks
 from grape_ops.cli import app
 from grape_ops.config import load_config
 from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.significance import benjamini_hochberg
 from grape_ops.features.channels import columns_of_channels, feature_compartments
 from grape_ops.hits.feature_sources import feature_sources
 from grape_ops.hits.find_hits import find_hits
@@ -117,7 +118,8 @@ def test_channels_are_tested_alone_and_restrict_what_is_measured(tiny_store):
     assert set(found["name"]) == {"DNA", "actin"} and (found["kind"] == "channel").all() and len(found) == 8
     dna = found[found["name"] == "DNA"].set_index("gene_symbol")
     np.testing.assert_allclose(dna["p_value"], genes.loc[dna.index, "p_DNA"])
-    assert (dna["q_value"] >= dna["p_value"]).all() and (dna["effect"] >= 0).all()
+    np.testing.assert_allclose(found["q_value"], benjamini_hochberg(found["p_value"].to_numpy()))  # over all rows
+    assert (dna["effect"] >= 0).all()
     part = find_hits(tiny_store, load_config(overrides=[few, "features.channels=[actin]"]))
     alone = part.genes.set_index("gene_symbol")
     np.testing.assert_allclose(alone["p_actin"], genes.loc[alone.index, "p_actin"], rtol=1e-3)
@@ -148,6 +150,8 @@ def test_names_tell_channels_and_compartments():
     assert columns_of_channels(names, channels, ()) is None
     assert columns_of_channels(names, channels, ("DNA",)).tolist() == [0]
     assert columns_of_channels(names, channels, ("DNA", "actin")).tolist() == [0, 2, 3]
+    assert columns_of_channels(("Mean_DNA_2", "Corr_DNA_DNA_2"), ("DNA", "DNA_2"), ("DNA_2",)).tolist() == [0]
+    assert columns_of_channels(("Mean_F_actin", "Mean_actin"), ("actin", "F_actin"), ("actin",)).tolist() == [1]
     with pytest.raises(GrapeOpsError, match="No feature is of DNA alone"):
         columns_of_channels(("z1", "z2"), channels, ("DNA",))
     assert {name: c.tolist() for name, c in feature_compartments(names).items()} == {"nucleus": [2, 3], "cell": [0, 1]}

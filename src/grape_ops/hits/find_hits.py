@@ -137,18 +137,18 @@ def _gene_table(
 
 
 def _channel_table(part: _Part, genes: pd.Series) -> pd.DataFrame:
-    """One row per gene and channel or compartment; q-values are over the genes of each."""
+    """One row per gene and channel or compartment; q-values are over all rows, for whoever takes the rows below one."""
     tables = []
     for kind, subsets in part.subsets.items():
         for name, own in subsets.items():
             table = pd.DataFrame({"gene_symbol": genes, "kind": kind, "name": name})
             table["effect"] = _effect(np.array([own[gene].distance for gene in genes]))
             table["p_value"] = [own[gene].p_value for gene in genes]
-            table["q_value"] = false_discovery_control(table["p_value"])
             tables.append(table)
     if not tables:
         return pd.DataFrame(columns=["gene_symbol", "kind", "name", "effect", "p_value", "q_value"])
-    return pd.concat(tables, ignore_index=True)
+    every = pd.concat(tables, ignore_index=True)
+    return every.assign(q_value=false_discovery_control(every["p_value"]))
 
 
 def _guide_table(guides: Guides, parts: Sequence[_Part], q_value: float) -> pd.DataFrame:

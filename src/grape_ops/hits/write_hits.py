@@ -41,7 +41,7 @@ DEFINITIONS = {
     "top_channel, top_compartment": "channel, and compartment of the cell, in which the gene is most significant",
     "p_CHANNEL": "the same test on the features of one channel",
     "channels.tsv": "effect, p_value and q_value of the same test on the features of one channel or compartment; "
-    "q_value is over the genes of each",
+    "q_value is over all rows of this table",
     "agreement": "of a guide: cosine of its profile with the mean of the gene's other guides",
     "outlier": "of a guide: significant by itself, and pointing away from the gene's other guides",
 }

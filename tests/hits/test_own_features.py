@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import grape_ops as go
 from grape_ops.cells.averages import blocks
 from grape_ops.cli import app
 from grape_ops.config import load_config
@@ -96,7 +97,7 @@ def test_files_that_are_not_of_these_cells_are_refused(tiny_store, vectors, tmp_
         find_hits(tiny_store, settings(file, **{"baselines.profiles.match": "genes"}))
     (tmp_path / "t.h5ad").write_bytes(b"no HDF5")
     for name in ("t.h5ad", "none.zarr"):
-        with pytest.raises(GrapeOpsError, match="cannot be read as a table|There is no table"):
+        with pytest.raises(GrapeOpsError, match="is not a table of features, or it is damaged|There is no table"):
             find_hits(tiny_store, settings(tmp_path / name))
 
 
@@ -142,6 +143,8 @@ def test_channels_count_in_the_identity_of_what_they_restrict(tiny_store, tmp_pa
         check_methods([METHODS["statistics"]], tiny_store, load_config(overrides=["features.channels=[tubulin]"]))
     check_methods([METHODS["statistics"], METHODS["grape"]], tiny_store, part)
     assert "grape read all channels" in capsys.readouterr().err
+    with pytest.raises(GrapeOpsError, match="untrained reads all channels .*What can be: statistics, "):
+        go.run_method("untrained", tiny_store, config=part)
 
 
 def test_names_tell_channels_and_compartments():

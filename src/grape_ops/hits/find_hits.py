@@ -15,7 +15,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import NothingToTest
 from grape_ops.features.channels import feature_channels, feature_compartments
-from grape_ops.hits.calibration import pseudo_gene_p_values
+from grape_ops.hits.calibration import in_words, pseudo_gene_p_values
 from grape_ops.hits.cell_features import CellFeatures, cell_features
 from grape_ops.hits.cell_scores import cell_scores
 from grape_ops.hits.gene_test import GeneTest, Tests, combined, gene_metric, gene_tests
@@ -36,6 +36,7 @@ class Hits:
     channels : one row per gene and channel, or compartment of the cell; empty where features name none.
     pseudo_genes : their p-values.
     notes : sentences on what was left out.
+    q_value : below it a gene is a hit.
     """
 
     genes: pd.DataFrame
@@ -43,6 +44,13 @@ class Hits:
     channels: pd.DataFrame
     pseudo_genes: np.ndarray
     notes: tuple[str, ...]
+    q_value: float
+
+    def __str__(self) -> str:
+        hits = self.genes[self.genes["is_hit"]]
+        first = ": " + ", ".join(hits["gene_symbol"][:5]) + (", …" if len(hits) > 5 else "") if len(hits) else ""
+        found = f"{len(hits)} of {len(self.genes)} genes have a phenotype (q < {self.q_value:g}){first}."
+        return "\n".join([found, in_words(self.pseudo_genes), *(f"{note}." for note in self.notes)])
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,8 @@ def find_hits(store: CropStore, config: Config) -> Hits:
     channels = _channel_table(parts[0], genes["gene_symbol"])
     pseudo = combined(np.array([part.pseudo_genes for part in parts]))
     notes = tuple(dict.fromkeys(note for features in sets for note in features.notes))
-    return Hits(genes, _guide_table(guides, parts, config.hits.q_value), channels, pseudo, notes)
+    level = config.hits.q_value
+    return Hits(genes, _guide_table(guides, parts, level), channels, pseudo, notes, level)
 
 
 def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Config) -> _Part:

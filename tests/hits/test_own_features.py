@@ -1,5 +1,6 @@
 """Per-cell vectors of somebody else are tested as ours are, and channels can be tested alone."""
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ from grape_ops.evaluate.significance import benjamini_hochberg
 from grape_ops.features.channels import columns_of_channels, feature_compartments
 from grape_ops.hits.feature_sources import feature_sources
 from grape_ops.hits.find_hits import find_hits
+from grape_ops.hits.write_hits import write_hits
 from grape_ops.methods import METHODS, NOTES, Task, check_methods
 from grape_ops.methods.statistics import read_statistics
 from grape_ops.plotting.hits_figures import channels_figure
@@ -130,6 +132,18 @@ def test_channels_are_tested_alone_and_restrict_what_is_measured(tiny_store):
     learned = load_config(overrides=["hits.features=learned", "features.channels=[DNA]"])
     with pytest.raises(GrapeOpsError, match="cannot be restricted to channels"):
         find_hits(tiny_store, learned)
+
+
+def test_the_test_of_each_channel_is_calibrated_on_pseudo_genes_too(tiny_store, tmp_path):
+    dealt = copy.copy(tiny_store)
+    own, number = tiny_store.cells["sgRNA"], np.arange(len(tiny_store)) % 6
+    dealt.cells = tiny_store.cells.assign(sgRNA=own.where(~tiny_store.cells["is_control"], [f"nt{n}" for n in number]))
+    found = write_hits(dealt, tmp_path / "hits", load_config(overrides=["hits.pseudo_genes=8"]))
+    assert {name: len(p_values) for name, p_values in found.pseudo_by_channel.items()} == {"DNA": 8, "actin": 8}
+    assert not np.array_equal(found.pseudo_by_channel["DNA"], found.pseudo_by_channel["actin"])
+    facts = json.loads((tmp_path / "hits" / "hits.json").read_text())
+    assert facts["calibration"]["by_channel"] == found.channel_rates() and "Of each channel alone: DNA " in str(found)
+    assert facts["feature_settings"] == []
 
 
 def test_channels_count_in_the_identity_of_what_they_restrict(tiny_store, tmp_path, capsys):

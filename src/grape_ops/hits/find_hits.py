@@ -35,6 +35,7 @@ class Hits:
     guides : one row per guide.
     channels : one row per gene and channel, or compartment of the cell; empty where features name none.
     pseudo_genes : their p-values.
+    pseudo_by_channel : the same by channel and compartment, which are tested alone.
     notes : sentences on what was left out.
     q_value : below it a gene is a hit.
     """
@@ -43,6 +44,7 @@ class Hits:
     guides: pd.DataFrame
     channels: pd.DataFrame
     pseudo_genes: np.ndarray
+    pseudo_by_channel: dict[str, np.ndarray]
     notes: tuple[str, ...]
     q_value: float
 
@@ -50,7 +52,14 @@ class Hits:
         hits = self.genes[self.genes["is_hit"]]
         first = ": " + ", ".join(hits["gene_symbol"][:5]) + (", …" if len(hits) > 5 else "") if len(hits) else ""
         found = f"{len(hits)} of {len(self.genes)} genes have a phenotype (q < {self.q_value:g}){first}."
-        return "\n".join([found, in_words(self.pseudo_genes), *(f"{note}." for note in self.notes)])
+        calibration = [in_words(self.pseudo_genes)]
+        if rates := self.channel_rates():
+            calibration += ["Of each channel alone: " + ", ".join(f"{n} {rate:.1%}" for n, rate in rates.items()) + "."]
+        return "\n".join([found, *calibration, *(f"{note}." for note in self.notes)])
+
+    def channel_rates(self) -> dict[str, float]:
+        """Share of pseudo-genes with p < 0.05 by channel and compartment, where there are enough control guides."""
+        return {name: float((found < 0.05).mean()) for name, found in self.pseudo_by_channel.items() if len(found)}
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class _Part:
     guides : (U,) ``n_cells``, ``effect``, ``p_value`` and ``agreement``.
     subsets : tests of genes on some of the features: by channel, and by compartment.
     pseudo_genes : their p-values.
+    pseudo_of_subsets : the same by the name of the subset.
     """
 
     rows: dict[str, list[int]]
@@ -73,6 +83,7 @@ class _Part:
     guides: pd.DataFrame
     subsets: dict[str, dict[str, dict[str, GeneTest]]]
     pseudo_genes: np.ndarray
+    pseudo_of_subsets: dict[str, np.ndarray]
 
 
 def find_hits(store: CropStore, config: Config) -> Hits:
@@ -95,7 +106,8 @@ def find_hits(store: CropStore, config: Config) -> Hits:
     pseudo = combined(np.array([part.pseudo_genes for part in parts]))
     notes = tuple(dict.fromkeys(note for features in sets for note in features.notes))
     level = config.hits.q_value
-    return Hits(genes, _guide_table(guides, parts, level), channels, pseudo, notes, level)
+    of_guides = _guide_table(guides, parts, level)
+    return Hits(genes, of_guides, channels, pseudo, parts[0].pseudo_of_subsets, notes, level)
 
 
 def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Config) -> _Part:
@@ -109,7 +121,9 @@ def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Co
     own["effect"] = pd.Series({row: _effect(test.distance) for row, test in tests.guides.items()}, dtype=float)
     own["p_value"] = pd.Series({row: test.p_value for row, test in tests.guides.items()}, dtype=float)
     median = int(np.median([len(part) for part in rows.values()])) if rows else 1
-    pseudo = pseudo_gene_p_values(profiles, median, metric, config.hits.pseudo_genes, config.seed)
+    dealt = (config.hits.pseudo_genes, config.seed)
+    pseudo = pseudo_gene_p_values(profiles, median, metric, *dealt)
+    pseudo_of: dict[str, np.ndarray] = {}
     kinds = {
         CHANNEL: feature_channels(features.names, store.channels),
         COMPARTMENT: feature_compartments(features.names),
@@ -119,7 +133,8 @@ def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Co
         for name, columns in found.items():
             part = GuideProfiles.of(sums.columns(columns), guides.controls)
             subsets[kind][name] = gene_tests(part, rows, config.seed).genes
-    return _Part(rows, tests, scores.assign(guides_agree=pd.Series(agree)), own, subsets, pseudo)
+            pseudo_of[name] = pseudo_gene_p_values(part, median, gene_metric(part, rows), *dealt)
+    return _Part(rows, tests, scores.assign(guides_agree=pd.Series(agree)), own, subsets, pseudo, pseudo_of)
 
 
 def _gene_table(

@@ -95,6 +95,7 @@ def write_hits(store: CropStore, out: Path, config: Config) -> Hits:
             "pseudo_genes": len(found.pseudo_genes),
             "rate_at_05": rate,
             "in_words": in_words(found.pseudo_genes),
+            "by_channel": found.channel_rates(),
         },
     }
     write_json(out / HITS_JSON, facts)  # last: it says that all is there

@@ -95,6 +95,10 @@ def test_files_that_are_not_of_these_cells_are_refused(tiny_store, vectors, tmp_
         table.to_parquet(file)
         with pytest.raises(GrapeOpsError, match=words):
             find_hits(tiny_store, settings(file))
+    genes = tiny_store.cells["gene_symbol"].replace({"AAA": "ZZZ"})
+    vectors.assign(**tiny_store.cells[["shard", "row"]], gene_symbol=genes).to_parquet(file)
+    (source,) = feature_sources(tiny_store, settings(file))
+    assert "10 of 60 rows of t.parquet name another gene" in source.notes[0]
     with pytest.raises(GrapeOpsError, match="reads rows as none"):
         find_hits(tiny_store, settings(file, **{"baselines.profiles.match": "genes"}))
     (tmp_path / "t.h5ad").write_bytes(b"no HDF5")

@@ -138,6 +138,9 @@ def test_hits_of_another_store_are_refused(run, write_hits_folder, tmp_path):
 
 
 def test_codes_of_real_cells_are_what_e_reads(run, tiny_store, tmp_path):
+    part = run.config.model_copy(update={"features": run.config.features.model_copy(update={"channels": ("DNA",)})})
+    with pytest.raises(GrapeOpsError, match="codes cannot be restricted"):
+        write_cells(run.path, tmp_path / "codes.h5ad", part, level="cell")
     write_cells(run.path, tmp_path / "codes.h5ad", run.config, level="cell")
     cells = anndata.read_h5ad(tmp_path / "codes.h5ad")
     nets, _ = trained_nets(run, averaged=True)

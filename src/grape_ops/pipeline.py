@@ -252,10 +252,11 @@ def _hits_step(store: Path, folder: Path, config: Config, cut: Step) -> Step:
     from grape_ops.hits.feature_sources import what_decides
 
     def act(_: bool) -> None:
+        from grape_ops.cells.store import CropStore
         from grape_ops.hits.write_hits import write_hits
 
         try:
-            typer.echo(write_hits(store, folder, config))
+            typer.echo(f"{write_hits(CropStore.open(store), folder, config)}\nTables and figures: {folder}")
         except NothingToTest as error:  # cells without guides, a single control guide: no reason to stop the rest
             note(f"Hits are left out: {error}")
 

@@ -103,3 +103,12 @@ def test_a_notebook_shows_figures_as_pictures_in_the_format_that_was_chosen(fold
     formatters["image/svg+xml"].type_printers[type(figure)] = printers.pop(type(figure))
     go.plot_hits(go.find_hits("store"))
     assert not printers
+
+
+def test_hits_are_written_as_the_command_writes_them_and_drawn_at_their_own_threshold(folder):
+    settings = go.load_config(overrides=["hits={q_value: 0.2, pseudo_genes: 5}"])
+    hits = go.find_hits("store", settings, out="found")
+    assert len(pd.read_csv("found/genes.tsv", sep="\t")) == len(hits.genes)
+    assert str(hits).startswith(f"{hits.genes['is_hit'].sum()} of 4 genes have a phenotype (q < 0.2)")
+    legend = go.plot_hits(hits).axes[0].get_legend().get_texts()
+    assert any("q < 0.2" in text.get_text() for text in legend)

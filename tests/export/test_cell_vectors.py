@@ -123,3 +123,11 @@ def test_what_cannot_be_written_is_said(tiny_store, tmp_path):
         embed(tiny_store.path, "--level", "cell", "--out", tmp_path / "mine.parquet")
     with pytest.raises(GrapeOpsError, match="go with --level cell or guide"):
         embed(tiny_store.path, "--features", "statistics", "--out", tmp_path / "c.h5ad")
+    with pytest.raises(GrapeOpsError, match="--checkpoint and --hits go with --level gene"):
+        embed(tiny_store.path, "--level", "cell", "--no-ema", "--out", tmp_path / "c.h5ad")
+
+
+def test_cells_do_not_take_the_place_of_a_gene_map(tiny_store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = embed(tiny_store.path, "--level", "guide", "--features", "statistics")
+    assert "guides.h5ad" in answer and [file.name for file in tmp_path.iterdir()] == ["guides.h5ad"]

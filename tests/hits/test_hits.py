@@ -115,7 +115,7 @@ def test_features_of_channels():
 
 
 def test_the_command_writes_tables_and_figures(tiny_store, tmp_path):
-    words = write_hits(tiny_store.path, tmp_path / "hits", load_config(overrides=["hits.pseudo_genes=5"]))
+    words = str(write_hits(tiny_store, tmp_path / "hits", load_config(overrides=["hits.pseudo_genes=5"])))
     genes = pd.read_csv(tmp_path / "hits" / "genes.tsv", sep="\t", keep_default_na=False)
     facts = json.loads((tmp_path / "hits" / "hits.json").read_text())
     assert facts["hits"] == genes["is_hit"].sum() and f"of {len(genes)} genes" in words
@@ -123,12 +123,12 @@ def test_the_command_writes_tables_and_figures(tiny_store, tmp_path):
     guides = pd.read_csv(tmp_path / "hits" / "guides.tsv", sep="\t")
     assert guides["n_cells"].sum() == len(tiny_store)
     assert (tmp_path / "hits" / "volcano.png").exists()
-    again = write_hits(tiny_store.path, tmp_path / "hits", load_config(overrides=["hits.pseudo_genes=5"]))
+    again = str(write_hits(tiny_store, tmp_path / "hits", load_config(overrides=["hits.pseudo_genes=5"])))
     assert again == words
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
     with pytest.raises(GrapeOpsError, match="other things than hits"):
-        write_hits(tiny_store.path, tmp_path / "other", load_config())
+        write_hits(tiny_store, tmp_path / "other", load_config())
 
 
 def test_learned_features_are_read_on_cells_that_the_network_has_not_seen(tiny_store, tmp_path, monkeypatch):
@@ -146,6 +146,6 @@ def test_learned_features_are_read_on_cells_that_the_network_has_not_seen(tiny_s
     for cells, features in zip(seen, (first, second), strict=True):
         assert not np.isin(features.cells, cells).any() and len(cells) + len(features.cells) == len(tiny_store)
     assert np.array_equal(np.sort(np.concatenate([first.cells, second.cells])), np.arange(len(tiny_store)))
-    write_hits(tiny_store.path, tmp_path / "hits", config)
+    write_hits(tiny_store, tmp_path / "hits", config)
     genes = pd.read_csv(tmp_path / "hits" / "genes.tsv", sep="\t")
     assert genes["p_value"].between(0, 1).all() and "top_channel" not in genes

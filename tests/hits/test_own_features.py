@@ -1,5 +1,6 @@
 """Per-cell vectors of somebody else are tested as ours are, and channels can be tested alone."""
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -10,13 +11,16 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import grape_ops as go
 from grape_ops.cells.averages import blocks
 from grape_ops.cli import app
 from grape_ops.config import load_config
 from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.significance import benjamini_hochberg
 from grape_ops.features.channels import columns_of_channels, feature_compartments
 from grape_ops.hits.feature_sources import feature_sources
 from grape_ops.hits.find_hits import find_hits
+from grape_ops.hits.write_hits import write_hits
 from grape_ops.methods import METHODS, NOTES, Task, check_methods
 from grape_ops.methods.statistics import read_statistics
 from grape_ops.plotting.hits_figures import channels_figure
@@ -91,6 +95,10 @@ def test_files_that_are_not_of_these_cells_are_refused(tiny_store, vectors, tmp_
         table.to_parquet(file)
         with pytest.raises(GrapeOpsError, match=words):
             find_hits(tiny_store, settings(file))
+    genes = tiny_store.cells["gene_symbol"].replace({"AAA": "ZZZ"})
+    vectors.assign(**tiny_store.cells[["shard", "row"]], gene_symbol=genes).to_parquet(file)
+    (source,) = feature_sources(tiny_store, settings(file))
+    assert "10 of 60 rows of t.parquet name another gene" in source.notes[0]
     with pytest.raises(GrapeOpsError, match="reads rows as none"):
         find_hits(tiny_store, settings(file, **{"baselines.profiles.match": "genes"}))
     (tmp_path / "t.h5ad").write_bytes(b"no HDF5")
@@ -117,7 +125,8 @@ def test_channels_are_tested_alone_and_restrict_what_is_measured(tiny_store):
     assert set(found["name"]) == {"DNA", "actin"} and (found["kind"] == "channel").all() and len(found) == 8
     dna = found[found["name"] == "DNA"].set_index("gene_symbol")
     np.testing.assert_allclose(dna["p_value"], genes.loc[dna.index, "p_DNA"])
-    assert (dna["q_value"] >= dna["p_value"]).all() and (dna["effect"] >= 0).all()
+    np.testing.assert_allclose(found["q_value"], benjamini_hochberg(found["p_value"].to_numpy()))  # over all rows
+    assert (dna["effect"] >= 0).all()
     part = find_hits(tiny_store, load_config(overrides=[few, "features.channels=[actin]"]))
     alone = part.genes.set_index("gene_symbol")
     np.testing.assert_allclose(alone["p_actin"], genes.loc[alone.index, "p_actin"], rtol=1e-3)
@@ -127,6 +136,18 @@ def test_channels_are_tested_alone_and_restrict_what_is_measured(tiny_store):
     learned = load_config(overrides=["hits.features=learned", "features.channels=[DNA]"])
     with pytest.raises(GrapeOpsError, match="cannot be restricted to channels"):
         find_hits(tiny_store, learned)
+
+
+def test_the_test_of_each_channel_is_calibrated_on_pseudo_genes_too(tiny_store, tmp_path):
+    dealt = copy.copy(tiny_store)
+    own, number = tiny_store.cells["sgRNA"], np.arange(len(tiny_store)) % 6
+    dealt.cells = tiny_store.cells.assign(sgRNA=own.where(~tiny_store.cells["is_control"], [f"nt{n}" for n in number]))
+    found = write_hits(dealt, tmp_path / "hits", load_config(overrides=["hits.pseudo_genes=8"]))
+    assert {name: len(p_values) for name, p_values in found.pseudo_by_channel.items()} == {"DNA": 8, "actin": 8}
+    assert not np.array_equal(found.pseudo_by_channel["DNA"], found.pseudo_by_channel["actin"])
+    facts = json.loads((tmp_path / "hits" / "hits.json").read_text())
+    assert facts["calibration"]["by_channel"] == found.channel_rates() and "Of each channel alone: DNA " in str(found)
+    assert facts["feature_settings"] == []
 
 
 def test_channels_count_in_the_identity_of_what_they_restrict(tiny_store, tmp_path, capsys):
@@ -140,6 +161,8 @@ def test_channels_count_in_the_identity_of_what_they_restrict(tiny_store, tmp_pa
         check_methods([METHODS["statistics"]], tiny_store, load_config(overrides=["features.channels=[tubulin]"]))
     check_methods([METHODS["statistics"], METHODS["grape"]], tiny_store, part)
     assert "grape read all channels" in capsys.readouterr().err
+    with pytest.raises(GrapeOpsError, match="untrained reads all channels .*What can be: statistics, "):
+        go.run_method("untrained", tiny_store, config=part)
 
 
 def test_names_tell_channels_and_compartments():
@@ -148,6 +171,8 @@ def test_names_tell_channels_and_compartments():
     assert columns_of_channels(names, channels, ()) is None
     assert columns_of_channels(names, channels, ("DNA",)).tolist() == [0]
     assert columns_of_channels(names, channels, ("DNA", "actin")).tolist() == [0, 2, 3]
+    assert columns_of_channels(("Mean_DNA_2", "Corr_DNA_DNA_2"), ("DNA", "DNA_2"), ("DNA_2",)).tolist() == [0]
+    assert columns_of_channels(("Mean_F_actin", "Mean_actin"), ("actin", "F_actin"), ("actin",)).tolist() == [1]
     with pytest.raises(GrapeOpsError, match="No feature is of DNA alone"):
         columns_of_channels(("z1", "z2"), channels, ("DNA",))
     assert {name: c.tolist() for name, c in feature_compartments(names).items()} == {"nucleus": [2, 3], "cell": [0, 1]}

@@ -27,6 +27,7 @@ from grape_ops.evaluate.scores import score_table, tables, write_scores
 from grape_ops.groundtruth.aliases import load_aliases
 from grape_ops.groundtruth.truth import load_pairs
 from grape_ops.hits import find_hits as testing
+from grape_ops.hits.write_hits import write_hits
 
 if TYPE_CHECKING:
     from grape_ops.api.inputs import GeneMaps, NamedMaps
@@ -63,7 +64,7 @@ class Scores:
         return self.table.to_html(index=False)
 
 
-def find_hits(store: Store, config: Settings = None) -> testing.Hits:
+def find_hits(store: Store, config: Settings = None, *, out: FileOrFolder | None = None) -> testing.Hits:
     """Test which genes have a phenotype, by what their guides share.
 
     Parameters
@@ -71,14 +72,17 @@ def find_hits(store: Store, config: Settings = None) -> testing.Hits:
     store : str, Path or CropStore
         The cells; no training is needed.
     config : Config, str or Path, optional
-        Settings; ``hits`` and ``seed`` are read.
+        Settings; ``hits``, ``seed``, and those of the features are read (``hits.features``, ``features.channels``).
+    out : str or Path, optional
+        Folder for the tables and figures that ``grape-ops hits`` writes.
 
     Returns
     -------
     Hits
         ``genes``: a DataFrame with one row per gene, the most significant first (effect in standard deviations of
         single cells, ``p_value``, ``q_value``, ``is_hit``, ...); ``guides``: one row per guide; ``pseudo_genes``:
-        p-values of groups of non-targeting guides, which are uniform where the test is calibrated.
+        p-values of groups of non-targeting guides, which are uniform where the test is calibrated; ``channels``: one
+        row per gene and channel. ``print`` says in a few lines what was found.
 
     Raises
     ------
@@ -93,7 +97,8 @@ def find_hits(store: Store, config: Settings = None) -> testing.Hits:
     >>> int(hits.guides["n_cells"].sum())
     60
     """
-    return testing.find_hits(store_of(store), settings_of(config))
+    cells, settings = store_of(store), settings_of(config)
+    return testing.find_hits(cells, settings) if out is None else write_hits(cells, Path(out), settings)
 
 
 def evaluate_maps(
@@ -103,6 +108,7 @@ def evaluate_maps(
     *,
     pairs: FileOrFolder | Iterable[FileOrFolder] = (),
     aliases: FileOrFolder | None = None,
+    hits_only: bool = False,
 ) -> Scores:
     """Score gene vectors by known complexes.
 
@@ -118,6 +124,8 @@ def evaluate_maps(
         Lists of known pairs, for recall.
     aliases : str or Path, optional
         Table of other names of genes.
+    hits_only : bool
+        Keep only the genes with a phenotype, which the ``is_hit`` of a map names.
 
     Returns
     -------
@@ -141,9 +149,9 @@ def evaluate_maps(
     settings, names = settings_of(config), load_aliases(Path(aliases)) if aliases is not None else None
     lists = [load_pairs(file, names) for file in paths_of(pairs)]
     known = truth_of(truth)
-    return Scores(
-        scoring.evaluate_maps(maps_of(maps), known, settings.evaluate, settings.seed, pairs=lists, aliases=names)
-    )
+    more = {"pairs": lists, "aliases": names, "hits_only": hits_only}
+    records = scoring.evaluate_maps(maps_of(maps), known, settings.evaluate, settings.seed, **more)  # type: ignore[arg-type]
+    return Scores(records)
 
 
 def nearest_genes(
@@ -175,7 +183,7 @@ def nearest_genes(
     -------
     DataFrame
         One row per neighbour: ``gene_symbol``, ``rank``, ``cosine``, ``mutual_rank``, ``support`` (0 to 1; empty for
-        one run), ``relation``.
+        one run), ``relation``. Genes that point away (a negative cosine) are no neighbours, so there may be fewer.
 
     Raises
     ------
@@ -185,8 +193,8 @@ def nearest_genes(
     Examples
     --------
     >>> near = go.nearest_genes("AAA", "genes.h5ad", n=2)
-    >>> near["rank"].tolist()
-    [1, 2]
+    >>> list(near)[:3]
+    ['gene_symbol', 'rank', 'cosine']
     """
     known, lists, names = str(truth) if truth is not None else None, paths_of(pairs), path_or_none(aliases)
     return find_neighbours(gene, runs_of(maps), n, truth=known, pairs=lists, aliases=names, hits_only=hits_only)

@@ -14,8 +14,9 @@ from grape_ops.api.inputs import (
     settings_to_train,
 )
 from grape_ops.embed import embed_run
+from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.evaluate_files import read_map
-from grape_ops.methods import find_method, write_baseline
+from grape_ops.methods import METHODS, find_method, reads_all_channels, write_baseline
 from grape_ops.train.loop import train
 
 if TYPE_CHECKING:
@@ -143,15 +144,21 @@ def run_method(
     Raises
     ------
     GrapeOpsError
-        There is no such method, or something it needs is missing.
+        There is no such method, something it needs is missing, or it cannot be restricted to ``features.channels``.
 
     Examples
     --------
     >>> go.run_method("statistics", "store").uns["method"]
     'statistics'
     """
-    trains = find_method(method).trains
-    settings = settings_to_train(config, store) if trains else settings_of(config)
+    found = find_method(method)
+    settings = settings_to_train(config, store) if found.trains else settings_of(config)
+    if reads_all_channels(found, settings):
+        able = ", ".join(name for name, other in METHODS.items() if other.by_channel)
+        raise GrapeOpsError(
+            f"{found.name} reads all channels and cannot be restricted to some (features.channels, --channels). "
+            f"What can be: {able}; for any other method, make a store of these channels (screen.channels)."
+        )
     number = settings.seed if seed is None else seed
     with tempfile.TemporaryDirectory() as folder:
         file = Path(out) if out is not None else Path(folder) / "genes.h5ad"

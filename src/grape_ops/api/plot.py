@@ -60,15 +60,13 @@ def plot_map(
     return for_notebooks(maps_figure(planes, complexes_to_colour(genes, known)))
 
 
-def plot_hits(hits: Hits, *, q_value: float = 0.05) -> "Figure":
+def plot_hits(hits: Hits) -> "Figure":
     """Draw effect and significance of each gene (a volcano plot).
 
     Parameters
     ----------
     hits : Hits
         What ``find_hits`` returned.
-    q_value : float
-        The threshold that ``is_hit`` was decided by, for the legend.
 
     Returns
     -------
@@ -79,7 +77,7 @@ def plot_hits(hits: Hits, *, q_value: float = 0.05) -> "Figure":
     >>> go.plot_hits(go.find_hits("store")).axes[0].get_xlabel()
     'effect (standard deviations of single cells)'
     """
-    return for_notebooks(volcano_figure(hits.genes, q_value))
+    return for_notebooks(volcano_figure(hits.genes, hits.q_value))
 
 
 def plot_scores(scores: Scores) -> "Figure":

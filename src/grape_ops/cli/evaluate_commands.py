@@ -140,15 +140,15 @@ def hits(
     as_json: AsJson = False,
 ) -> None:
     """Say which genes have a phenotype, by what their guides share, and how far the test is to be trusted."""
+    from grape_ops.api.judge import find_hits
     from grape_ops.config import load_config
-    from grape_ops.hits.write_hits import write_hits
     from grape_ops.schema import HITS_GENES, HITS_JSON
 
     more = [*features_setting(features), *channels_setting(channels)]
-    words = write_hits(store, out, load_config(config, [*(overrides or ()), *more]))
+    found = find_hits(store, load_config(config, [*(overrides or ()), *more]), out=out)
     if as_json:
         return say_json(json.loads((out / HITS_JSON).read_text()) | {"table": rows_of(out / HITS_GENES)})
-    return say(words)
+    return say(f"{found}\nTables and figures: {out}")
 
 
 @app.command()

@@ -17,6 +17,7 @@ from grape_ops.cli.app import (
     channels_setting,
     features_setting,
     files_setting,
+    listed,
     say,
 )
 from grape_ops.errors import GrapeOpsError
@@ -26,8 +27,9 @@ VectorsOf = Annotated[
     typer.Option(
         "--features",
         metavar="NAME|FILE",
+        callback=listed,
         help="Of cells and guides: codes (E) or network (the start's classifier) of a run; statistics, engineered, "
-        "learned, or files of your own.",
+        "learned, or files of your own; repeatable, or with commas.",
     ),
 ]
 
@@ -63,7 +65,9 @@ def train(
 @app.command()
 def embed(
     run: Annotated[Path, typer.Argument(help="Run folder made by `train`; for cells and guides a crop store, too.")],
-    out: Out = Path("genes.h5ad"),
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; genes.h5ad, guides.h5ad or cells.h5ad if unset.")
+    ] = None,
     position: Annotated[
         int | None,
         typer.Option(min=1, max=3, help="1: rows of M; 2: F(M); 3: E of restyled cells; else as the run says."),
@@ -82,16 +86,22 @@ def embed(
     overrides: Overrides = None,
 ) -> None:
     """Write the gene vectors of a run as AnnData (.h5ad), or vectors of cells or guides (.h5ad, .zarr, .parquet)."""
+    file = out or Path(f"{level}s.h5ad")  # cells are never to take the place of the map that `evaluate` reads
     if level != "gene":
         from grape_ops.config import load_config
         from grape_ops.export.cell_vectors import write_cells
 
+        if any(given is not None for given in (position, ema, checkpoint, hits)):
+            raise GrapeOpsError(
+                "--position, --ema, --checkpoint and --hits go with --level gene: cells and guides are read by the "
+                "last checkpoint, with the weights that the run's embed.ema says."
+            )
         own = features[0] if features in (["codes"], ["network"]) else None
         more = [*([] if own else features_setting(features)), *channels_setting(channels)]
         tree = load_config(config, [*(overrides or ()), *more])
         words = own or (tree.hits.features if features else None)
-        notes = write_cells(run, out, tree, level=level, features=words, store_path=store, columns=columns)
-        return say(f"{notes}Vectors of {level}s: {out}")
+        notes = write_cells(run, file, tree, level=level, features=words, store_path=store, columns=columns)
+        return say(f"{notes}Vectors of {level}s: {file}")
     if features or columns != "own" or channels:
         raise GrapeOpsError(
             "--features, --columns and --channels go with --level cell or guide; `grape-ops baseline` writes gene "
@@ -99,8 +109,8 @@ def embed(
         )
     from grape_ops.embed import write_embedding
 
-    write_embedding(run, out, position=position, ema=ema, store_path=store, checkpoint=checkpoint, hits=hits)
-    return say(f"Gene vectors: {out}")
+    write_embedding(run, file, position=position, ema=ema, store_path=store, checkpoint=checkpoint, hits=hits)
+    return say(f"Gene vectors: {file}")
 
 
 @app.command()

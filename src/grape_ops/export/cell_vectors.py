@@ -137,6 +137,11 @@ def _origin(place: Path, config: Config, features: str | None, store_path: Path 
         store = CropStore.open(run_store(run, store_path).path)
         used = features or CODES
         own = used in (CODES, NETWORK)
+        if own and config.features.channels:
+            raise GrapeOpsError(
+                f"Networks read all channels, so that {used} cannot be restricted to some (features.channels, "
+                "--channels). Add --features statistics or engineered for vectors of these channels."
+            )
         return _Origin(store, run.config.model_copy(update=kept), used, run if own else None)
     if features in (CODES, NETWORK):
         raise GrapeOpsError(f"--features {features} are made by the networks of a run; {place} is no run folder.")

@@ -14,8 +14,13 @@ BETWEEN = "between channels"  # what says how two channels lie to each other
 
 
 def channels_in(name: str, channels: Sequence[str]) -> list[str]:
-    """The channels that a feature's name names."""
-    return [channel for channel in channels if f"_{channel}_" in f"{name}_"]
+    """The channels that a feature's name names; `F_actin` does not name `actin` as well."""
+    rest, found = f"{name}_", set()
+    for channel in sorted(channels, key=len, reverse=True):
+        if f"_{channel}_" in rest:
+            found.add(channel)
+            rest = rest.replace(f"_{channel}_", "__")
+    return [channel for channel in channels if channel in found]
 
 
 def feature_channels(names: Sequence[str], channels: Sequence[str]) -> dict[str, np.ndarray]:

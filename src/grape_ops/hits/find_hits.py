@@ -15,7 +15,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import NothingToTest
 from grape_ops.features.channels import feature_channels, feature_compartments
-from grape_ops.hits.calibration import pseudo_gene_p_values
+from grape_ops.hits.calibration import in_words, pseudo_gene_p_values
 from grape_ops.hits.cell_features import CellFeatures, cell_features
 from grape_ops.hits.cell_scores import cell_scores
 from grape_ops.hits.gene_test import GeneTest, Tests, combined, gene_metric, gene_tests
@@ -35,14 +35,31 @@ class Hits:
     guides : one row per guide.
     channels : one row per gene and channel, or compartment of the cell; empty where features name none.
     pseudo_genes : their p-values.
+    pseudo_by_channel : the same by channel and compartment, which are tested alone.
     notes : sentences on what was left out.
+    q_value : below it a gene is a hit.
     """
 
     genes: pd.DataFrame
     guides: pd.DataFrame
     channels: pd.DataFrame
     pseudo_genes: np.ndarray
+    pseudo_by_channel: dict[str, np.ndarray]
     notes: tuple[str, ...]
+    q_value: float
+
+    def __str__(self) -> str:
+        hits = self.genes[self.genes["is_hit"]]
+        first = ": " + ", ".join(hits["gene_symbol"][:5]) + (", …" if len(hits) > 5 else "") if len(hits) else ""
+        found = f"{len(hits)} of {len(self.genes)} genes have a phenotype (q < {self.q_value:g}){first}."
+        calibration = [in_words(self.pseudo_genes)]
+        if rates := self.channel_rates():
+            calibration += ["Of each channel alone: " + ", ".join(f"{n} {rate:.1%}" for n, rate in rates.items()) + "."]
+        return "\n".join([found, *calibration, *(f"{note}." for note in self.notes)])
+
+    def channel_rates(self) -> dict[str, float]:
+        """Share of pseudo-genes with p < 0.05 by channel and compartment, where there are enough control guides."""
+        return {name: float((found < 0.05).mean()) for name, found in self.pseudo_by_channel.items() if len(found)}
 
 
 @dataclass(frozen=True)
@@ -57,6 +74,7 @@ class _Part:
     guides : (U,) ``n_cells``, ``effect``, ``p_value`` and ``agreement``.
     subsets : tests of genes on some of the features: by channel, and by compartment.
     pseudo_genes : their p-values.
+    pseudo_of_subsets : the same by the name of the subset.
     """
 
     rows: dict[str, list[int]]
@@ -65,6 +83,7 @@ class _Part:
     guides: pd.DataFrame
     subsets: dict[str, dict[str, dict[str, GeneTest]]]
     pseudo_genes: np.ndarray
+    pseudo_of_subsets: dict[str, np.ndarray]
 
 
 def find_hits(store: CropStore, config: Config) -> Hits:
@@ -86,7 +105,9 @@ def find_hits(store: CropStore, config: Config) -> Hits:
     channels = _channel_table(parts[0], genes["gene_symbol"])
     pseudo = combined(np.array([part.pseudo_genes for part in parts]))
     notes = tuple(dict.fromkeys(note for features in sets for note in features.notes))
-    return Hits(genes, _guide_table(guides, parts, config.hits.q_value), channels, pseudo, notes)
+    level = config.hits.q_value
+    of_guides = _guide_table(guides, parts, level)
+    return Hits(genes, of_guides, channels, pseudo, parts[0].pseudo_of_subsets, notes, level)
 
 
 def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Config) -> _Part:
@@ -100,7 +121,9 @@ def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Co
     own["effect"] = pd.Series({row: _effect(test.distance) for row, test in tests.guides.items()}, dtype=float)
     own["p_value"] = pd.Series({row: test.p_value for row, test in tests.guides.items()}, dtype=float)
     median = int(np.median([len(part) for part in rows.values()])) if rows else 1
-    pseudo = pseudo_gene_p_values(profiles, median, metric, config.hits.pseudo_genes, config.seed)
+    dealt = (config.hits.pseudo_genes, config.seed)
+    pseudo = pseudo_gene_p_values(profiles, median, metric, *dealt)
+    pseudo_of: dict[str, np.ndarray] = {}
     kinds = {
         CHANNEL: feature_channels(features.names, store.channels),
         COMPARTMENT: feature_compartments(features.names),
@@ -110,7 +133,8 @@ def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Co
         for name, columns in found.items():
             part = GuideProfiles.of(sums.columns(columns), guides.controls)
             subsets[kind][name] = gene_tests(part, rows, config.seed).genes
-    return _Part(rows, tests, scores.assign(guides_agree=pd.Series(agree)), own, subsets, pseudo)
+            pseudo_of[name] = pseudo_gene_p_values(part, median, gene_metric(part, rows), *dealt)
+    return _Part(rows, tests, scores.assign(guides_agree=pd.Series(agree)), own, subsets, pseudo, pseudo_of)
 
 
 def _gene_table(
@@ -137,18 +161,18 @@ def _gene_table(
 
 
 def _channel_table(part: _Part, genes: pd.Series) -> pd.DataFrame:
-    """One row per gene and channel or compartment; q-values are over the genes of each."""
+    """One row per gene and channel or compartment; q-values are over all rows, for whoever takes the rows below one."""
     tables = []
     for kind, subsets in part.subsets.items():
         for name, own in subsets.items():
             table = pd.DataFrame({"gene_symbol": genes, "kind": kind, "name": name})
             table["effect"] = _effect(np.array([own[gene].distance for gene in genes]))
             table["p_value"] = [own[gene].p_value for gene in genes]
-            table["q_value"] = false_discovery_control(table["p_value"])
             tables.append(table)
     if not tables:
         return pd.DataFrame(columns=["gene_symbol", "kind", "name", "effect", "p_value", "q_value"])
-    return pd.concat(tables, ignore_index=True)
+    every = pd.concat(tables, ignore_index=True)
+    return every.assign(q_value=false_discovery_control(every["p_value"]))
 
 
 def _guide_table(guides: Guides, parts: Sequence[_Part], q_value: float) -> pd.DataFrame:

@@ -20,7 +20,8 @@ from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.hits.calibration import in_words
-from grape_ops.hits.find_hits import find_hits
+from grape_ops.hits.feature_sources import what_decides
+from grape_ops.hits.find_hits import Hits, find_hits
 from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.hits_figures import calibration_figure, channels_figure, volcano_figure
 from grape_ops.schema import HITS_CHANNELS, HITS_GENES, HITS_GUIDES, HITS_JSON
@@ -41,31 +42,30 @@ DEFINITIONS = {
     "top_channel, top_compartment": "channel, and compartment of the cell, in which the gene is most significant",
     "p_CHANNEL": "the same test on the features of one channel",
     "channels.tsv": "effect, p_value and q_value of the same test on the features of one channel or compartment; "
-    "q_value is over the genes of each",
+    "q_value is over all rows of this table",
     "agreement": "of a guide: cosine of its profile with the mean of the gene's other guides",
     "outlier": "of a guide: significant by itself, and pointing away from the gene's other guides",
 }
 
 
-def write_hits(store_path: Path, out: Path, config: Config) -> str:
+def write_hits(store: CropStore, out: Path, config: Config) -> Hits:
     """Test the genes of a store and write tables and figures.
 
     Parameters
     ----------
-    store_path : crop store.
+    store : the cells.
     out : folder for the results; an earlier result is replaced.
     config : ``hits`` says how; ``seed`` deals guides and folds.
 
     Returns
     -------
-    What was found, in a few lines.
+    What was found; as text, a few lines.
 
     Raises
     ------
     GrapeOpsError : the cells name no guides, there are fewer than two control guides, or no feature can be tested.
     """
     check_folder(out, "hits", marker=HITS_JSON)
-    store = CropStore.open(store_path)
     found = find_hits(store, config)
     out.mkdir(parents=True, exist_ok=True)
     for stale in (HITS_CHANNELS, "channels.png", "channels.pdf"):  # of features that name channels
@@ -79,26 +79,24 @@ def write_hits(store_path: Path, out: Path, config: Config) -> str:
         save_figure(calibration_figure(found.pseudo_genes), out / "calibration", simulated=store.simulated)
     if figure := channels_figure(found.genes, found.channels):
         save_figure(figure, out / "channels", simulated=store.simulated)
-    calibration = in_words(found.pseudo_genes)
     rate = float((found.pseudo_genes < 0.05).mean()) if len(found.pseudo_genes) else None
     facts: dict[str, Any] = {
         "version": __version__,
         "store": store_fingerprint(store),
         "seed": config.seed,
         "settings": config.hits.model_dump(mode="json"),
+        "feature_settings": what_decides(config),
         "channels": list(config.features.channels) or list(store.channels),
         "left_out": list(found.notes),
         "definitions": DEFINITIONS,
         "genes": len(found.genes),
         "hits": int(found.genes["is_hit"].sum()),
-        "calibration": {"pseudo_genes": len(found.pseudo_genes), "rate_at_05": rate, "in_words": calibration},
+        "calibration": {
+            "pseudo_genes": len(found.pseudo_genes),
+            "rate_at_05": rate,
+            "in_words": in_words(found.pseudo_genes),
+            "by_channel": found.channel_rates(),
+        },
     }
     write_json(out / HITS_JSON, facts)  # last: it says that all is there
-    hits = found.genes[found.genes["is_hit"]]
-    first = ", ".join(hits["gene_symbol"][:5]) + (", …" if len(hits) > 5 else "")
-    return (
-        f"{len(hits)} of {len(found.genes)} genes have a phenotype (q < {config.hits.q_value:g})"
-        f"{': ' + first if len(hits) else ''}.\n{calibration}\n"
-        + "".join(f"{note}.\n" for note in found.notes)
-        + f"Tables and figures: {out}"
-    )
+    return found

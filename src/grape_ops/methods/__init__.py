@@ -54,6 +54,7 @@ __all__ = [
     "find_method",
     "find_methods",
     "method_names",
+    "reads_all_channels",
     "write_baseline",
 ]
 
@@ -106,8 +107,16 @@ def check_methods(methods: Iterable[Method], store: CropStore, config: Config) -
     every = list(methods)
     for method in every:
         method.check_inputs(store, config)
-    whole = [method.name for method in every if method.reads == "crops" and not method.by_channel]
-    if config.features.channels and whole:
+    _tell_of_channels(every, config)
+
+
+def reads_all_channels(method: Method, config: Config) -> bool:
+    """Whether the settings restrict channels, and the method reads all of them nevertheless."""
+    return bool(config.features.channels) and method.reads == "crops" and not method.by_channel
+
+
+def _tell_of_channels(methods: Iterable[Method], config: Config) -> None:
+    if whole := [method.name for method in methods if reads_all_channels(method, config)]:
         note(f"features.channels restricts no network and no method of your own: {', '.join(whole)} read all channels.")
 
 
@@ -135,6 +144,7 @@ def write_baseline(
     out = Path(out)
     check_vectors_place(out)
     cells, config = CropStore.open(store), config or Config()
+    _tell_of_channels([method], config)
     key = identity_of(store_fingerprint(cells), seed, spec, method.decisive(config))[:10]
     maps = method.maps(Task(cells, config, seed, out.with_name(f"{out.stem}.work-{key}")))
     adata = next(iter(method.asked_for(config, maps).values()))

@@ -28,18 +28,24 @@ class FileOfCells:
     path : of the file.
     cells : (T,) the store's cell of each row; -1 where it is none of them.
     names : of its features.
+    other_genes : rows that name another gene than the store has for the cell.
     """
 
     path: Path
     cells: np.ndarray
     names: tuple[str, ...]
+    other_genes: int = 0
 
     def notes(self, store: CropStore) -> list[str]:
-        """Say how many cells the file lacks, and how many rows are no cells of the store."""
+        """Say how many cells the file lacks, and how many rows are no cells of the store, or name another gene."""
         found = int((self.cells >= 0).sum())
         lost, other = len(store) - found, len(self.cells) - found
         notes = [f"{lost} of {len(store)} cells are not in {self.path.name}"] if lost else []
-        return notes + ([f"{other} rows of {self.path.name} are no cells of the store"] if other else [])
+        notes += [f"{other} rows of {self.path.name} are no cells of the store"] if other else []
+        if self.other_genes:
+            doubt = "; the genes of the store count, but are these the same cells?"
+            notes.append(f"{self.other_genes} of {found} rows of {self.path.name} name another gene{doubt}")
+        return notes
 
 
 @dataclass(frozen=True)
@@ -107,10 +113,9 @@ def match_file(file: Path, store: CropStore, settings: ProfilesSettings) -> File
         if found is None:
             raise
         cells = found
-    if GENE in theirs:
-        _check_genes(file, about[theirs[GENE]], theirs[GENE], cells, store)
+    misnamed = _check_genes(file, about[theirs[GENE]], theirs[GENE], cells, store) if GENE in theirs else 0
     others = [*theirs.values(), *in_order.values(), *keys.values(), *settings.drop]
-    return FileOfCells(file, cells, tuple(feature_names(file, others)))
+    return FileOfCells(file, cells, tuple(feature_names(file, others)), misnamed)
 
 
 def cell_vectors(store: CropStore, files: Sequence[FileOfCells]) -> CellVectors:
@@ -137,8 +142,8 @@ def cell_vectors(store: CropStore, files: Sequence[FileOfCells]) -> CellVectors:
     return CellVectors(tuple(named), np.flatnonzero(here), values, tuple(notes))
 
 
-def _check_genes(file: Path, names: pd.Series, column: str, cells: np.ndarray, store: CropStore) -> None:
-    """Refuse a file whose rows name other genes; the store's name for controls is not the file's."""
+def _check_genes(file: Path, names: pd.Series, column: str, cells: np.ndarray, store: CropStore) -> int:
+    """Count rows that name another gene, and refuse a file of many; the store's name for controls is not the file's."""
     ours = store.labels[cells[cells >= 0]]
     alike = np.array(store.perturbations)[ours] == names.astype(str).to_numpy()[cells >= 0]
     alike = alike[ours != store.control_label]
@@ -148,3 +153,4 @@ def _check_genes(file: Path, names: pd.Series, column: str, cells: np.ndarray, s
             "has for the same cell, so the two do not mean the same cells. Name the columns that identify cells: "
             "--set baselines.profiles.columns.{plate,well,tile,y,x,cell}=COLUMN."
         )
+    return int((~alike).sum())

@@ -116,7 +116,7 @@ def _rows_as_cells(files: tuple[Path, ...], store: CropStore, config: Config) ->
     for file in matched:
         labels[np.setdiff1d(np.arange(len(store)), file.cells)] = -1
     notes = [note for file in matched for note in file.notes(store)]
-    return _Rows(matched, labels, store.batch_codes, store.labels == store.control_label, notes)
+    return _Rows(matched, labels, store.batch_codes, labels == store.control_label, notes)
 
 
 def _rows_by_gene(table: Path, store: CropStore, config: Config) -> _Rows:

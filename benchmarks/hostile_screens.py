@@ -21,6 +21,7 @@ import zarr
 from grape_ops.config import ScreenSettings
 from grape_ops.schema import CONTROL_LABEL, GENE, GUIDE, PLATE, TILE, WELL, X, Y
 from grape_ops.screen.layouts import open_screen
+from grape_ops.screen.screen import Screen
 
 Files = Sequence[str]
 GENES, CHANNELS = ("AAAS", "BUB3", "CDC20", "DDX5"), ("DNA", "actin")
@@ -89,11 +90,15 @@ def _tiles(folder: Path, **options: Any) -> None:
 
 def _opened(folder: Path, *, tiles: bool = True) -> Any:
     screen = open_screen(folder, ScreenSettings(layout="table"))
-    found: dict[str, Any] = {"cells": screen.cells, "told": [vars(tally) for tally in screen.quality]}
+    found: dict[str, Any] = {"cells": screen.cells.to_pandas(), "told": _told(screen)}
     if tiles:
         found["pixels"] = [screen.read_tile(tile) for _, tile in screen.tiles.iterrows()]
         found["size"] = screen.pixel_size
     return found
+
+
+def _told(screen: Screen) -> list[dict[str, Any]]:
+    return [vars(tally) for tally in screen.cells.quality]
 
 
 def _tiff(**options: Any) -> Reader:
@@ -158,8 +163,8 @@ def _crops(name: str, write: Callable[[np.ndarray, Path], None], *, table: bool 
     def read(folder: Path) -> Any:
         screen = open_screen(folder, ScreenSettings(layout="table"))
         assert screen.read_crops is not None
-        told = [vars(tally) for tally in screen.quality]
-        return {"cells": screen.cells, "pixels": screen.read_crops(screen.cells), "told": told}
+        cells = screen.cells.to_pandas()
+        return {"cells": cells, "pixels": screen.read_crops(cells), "told": _told(screen)}
 
     return Reader(build, read)
 

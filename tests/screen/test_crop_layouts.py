@@ -323,22 +323,37 @@ def test_crops_that_name_other_cells_than_the_rows_of_the_table_are_refused(tmp_
     table = drawn.cells.assign(cell_id=[f"{n:03d}" for n in range(len(crops))], unrelated="x")
     table.to_csv(tmp_path / "table.csv", index=False)
     describe(tmp_path, cells="table.csv", crops=file, crops_array=array)
-    assert not any(tally.setting.startswith("crops_row") for tally in open_screen(tmp_path, PLAIN).quality)
+    assert not any(tally.setting.startswith("crops_row") for tally in open_screen(tmp_path, PLAIN).cells.quality)
     order = np.random.default_rng(0).permutation(len(table))
     table.iloc[order].to_csv(tmp_path / "table.csv", index=False)
     with pytest.raises(GrapeOpsError, match=f"{file} do not name the same cells.*crops_row"):
         open_screen(tmp_path, PLAIN)
     table.iloc[order].assign(row=order).to_csv(tmp_path / "table.csv", index=False)
     describe(tmp_path, cells="table.csv", crops=file, crops_array=array, crops_row="row")
-    assert open_screen(tmp_path, PLAIN).cells["crop"].tolist() == order.tolist()
+    assert open_screen(tmp_path, PLAIN).cells.to_pandas()["crop"].tolist() == order.tolist()
 
 
 def test_a_match_by_order_that_nothing_confirms_is_told(tmp_path: Path) -> None:
     drawn = draw_screen()
     np.save(tmp_path / "crops.npy", cut_crops(drawn))
     drawn.cells.to_csv(tmp_path / "cells.csv", index=False)
-    told = [tally for tally in open_screen(tmp_path, PLAIN).quality if tally.setting == "crops_row in screen.yaml"]
+    told = [
+        tally for tally in open_screen(tmp_path, PLAIN).cells.quality if tally.setting == "crops_row in screen.yaml"
+    ]
     assert [(tally.count, tally.fate) for tally in told] == [(len(drawn.cells), "noted")]
+
+
+def test_what_lies_behind_the_first_array_of_an_npy_file_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = draw_screen()
+    with (tmp_path / "crops.npy").open("wb") as file:
+        np.save(file, cut_crops(drawn))
+        np.save(file, np.zeros(9))
+    drawn.cells.to_csv(tmp_path / "cells.csv", index=False)
+    describe(tmp_path, cells="cells.csv", crops="crops.npy")
+    assert len(open_screen(tmp_path, ScreenSettings()).cells) == len(drawn.cells)
+    assert "crops.npy goes on for 200 bytes behind its array" in capsys.readouterr().err
 
 
 def test_a_table_beside_an_lmdb_store_must_name_its_keys(tmp_path: Path) -> None:

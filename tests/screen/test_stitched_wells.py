@@ -30,15 +30,15 @@ def write_mixed(root: Path, screen: Plain, drop: tuple[str, ...] = ()) -> None:
 
 
 @pytest.mark.parametrize("drop", [(), ("bounding_box",)])
-@pytest.mark.parametrize("parts", [False, True])
-def test_merged_wells_beside_wells_of_tiles_are_cut_at_their_own_centres(tmp_path, drop, parts) -> None:
+@pytest.mark.parametrize("in_files", [False, True])
+def test_merged_wells_beside_wells_of_tiles_are_cut_at_their_own_centres(tmp_path, drop, in_files) -> None:
     drawn = draw_screen()
     write_mixed(tmp_path / "screen", drawn, drop)
-    screen = open_screen(tmp_path / "screen", PLAIN, parts=tmp_path / "parts" if parts else None)
+    screen = open_screen(tmp_path / "screen", PLAIN, tmp_path / "tables" if in_files else None)
     expected = cut_crops(drawn)
     images = {tuple(tile[["well", "tile"]]): screen.read_tile(tile) for _, tile in screen.tiles.iterrows()}
     assert sorted(images) == [("A1", "0"), *(("A2", tile) for tile in "0123")]
-    cells = pd.concat([screen.cells_of(*place) for place in screen.wells], ignore_index=True)
+    cells = screen.cells.to_pandas()
     for (_, cell), crop in zip(cells.iterrows(), expected, strict=True):
         top, left = (int(np.floor(centre + 0.5)) - CROP // 2 for centre in (cell.y, cell.x))
         np.testing.assert_array_equal(images[cell.well, cell.tile][:, top : top + CROP, left : left + CROP], crop)
@@ -59,5 +59,7 @@ def test_two_plates_are_not_cut_from_one_zarr(tmp_path: Path) -> None:
         open_screen(tmp_path, PLAIN)
     table.assign(plate=np.where(table.well_col == 1, "P1", "P2")).to_parquet(file)
     screen = open_screen(tmp_path, PLAIN)
-    told = [tally.count for tally in screen.quality if tally.what.startswith("plates whose wells lie in one zarr")]
+    told = [
+        tally.count for tally in screen.cells.quality if tally.what.startswith("plates whose wells lie in one zarr")
+    ]
     assert told == [2] and len(screen.tiles) == 8

@@ -216,6 +216,7 @@ SCREENS = {
     "zarr v2": _zarr(2, chunk_key_encoding={"name": "v2", "separator": "/"}),
     "zarr, not packed": _zarr(3, compressors=None),
     "crops npy": _crops("crops.npy", lambda crops, file: np.save(file, crops)),
+    "crops npy, one each": _crops("crops", _write_npy_each, crops="crops/{sgRNA}_{well}_{y}.npy"),
     "crops npz": _crops("crops.npz", _write_npz, table=False),
     "crops h5sc": _crops("crops.h5sc", _write_h5sc, table=False),
     "crops zarr": _crops("crops.zarr", _write_zarr),

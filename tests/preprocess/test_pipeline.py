@@ -256,9 +256,9 @@ def test_everything_dropped_is_an_error(screen, tmp_path):
 
 
 def test_everything_dropped_says_what_is_behind_it_and_what_went_before(screen, tmp_path):
-    cells = screen.cells.assign(y=-1000.0)
+    cells = collect_cells([screen.cells.to_pandas().assign(y=-1000.0)])
     before = Tally("cells without a gene or a guide", 3, "dropped")
-    astray = replace(screen, cells=cells, quality=(before,))
+    astray = replace(screen, cells=replace(cells, quality=(before,)))
     with pytest.raises(GrapeOpsError, match="No cell is left to crop") as told:
         preprocess(astray, tmp_path / "store", settings(on_problem="drop", most_lost=1))
     lines = str(told.value).splitlines()

@@ -203,7 +203,7 @@ def _check_masks(store: CropStore, settings: FeatureSettings) -> None:
 
 def _key(store: CropStore, settings: FeatureSettings, nucleus: int) -> str:
     measured = settings.decisive() | {"nucleus_channel": None, "masks": None}
-    del measured["channels"]  # all channels are measured, whichever of them a reader wants
+    del measured["channels"]  # all channels are measured, whichever of them a reader uses
     facts: dict[str, Any] = {
         "store": store_fingerprint(store),
         "nucleus": store.channels[nucleus],

@@ -66,7 +66,8 @@ def print_table(figures: dict[str, Any]) -> None:
     table = pd.DataFrame(figures["by_reader"]).T.reindex(columns=[*GOOD, *BAD]).fillna(0).astype(int)
     table.loc["all"] = table.sum()
     print(table.to_string())
-    print(pd.DataFrame(figures["commands"]["by_kind"]).T.fillna(0).astype(int).to_string())
+    if figures["commands"]["tried"]:
+        print(pd.DataFrame(figures["commands"]["by_kind"]).T.fillna(0).astype(int).to_string())
 
 
 def main() -> None:

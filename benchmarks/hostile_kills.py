@@ -81,7 +81,8 @@ def _hash(*parts: bytes) -> str:
 
 
 def _settings(*settings: str) -> tuple[str, ...]:
-    return tuple(word for setting in settings for word in ("--set", setting))
+    # The paper's settings: those taken when none are named train a classifier first.
+    return ("--config", "paper.yaml", *(word for setting in settings for word in ("--set", setting)))
 
 
 COMMANDS = {

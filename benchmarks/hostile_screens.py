@@ -21,6 +21,7 @@ import zarr
 from grape_ops.config import ScreenSettings
 from grape_ops.schema import CONTROL_LABEL, GENE, GUIDE, PLATE, TILE, WELL, X, Y
 from grape_ops.screen.layouts import open_screen
+from grape_ops.screen.screen import Screen
 
 Files = Sequence[str]
 GENES, CHANNELS = ("AAAS", "BUB3", "CDC20", "DDX5"), ("DNA", "actin")
@@ -89,11 +90,15 @@ def _tiles(folder: Path, **options: Any) -> None:
 
 def _opened(folder: Path, *, tiles: bool = True) -> Any:
     screen = open_screen(folder, ScreenSettings(layout="table"))
-    found: dict[str, Any] = {"cells": screen.cells.to_pandas(), "told": [vars(tally) for tally in screen.cells.quality]}
+    found: dict[str, Any] = {"cells": screen.cells.to_pandas(), "told": _told(screen)}
     if tiles:
         found["pixels"] = [screen.read_tile(tile) for _, tile in screen.tiles.iterrows()]
         found["size"] = screen.pixel_size
     return found
+
+
+def _told(screen: Screen) -> list[dict[str, Any]]:
+    return [vars(tally) for tally in screen.cells.quality]
 
 
 def _tiff(**options: Any) -> Reader:
@@ -158,9 +163,8 @@ def _crops(name: str, write: Callable[[np.ndarray, Path], None], *, table: bool 
     def read(folder: Path) -> Any:
         screen = open_screen(folder, ScreenSettings(layout="table"))
         assert screen.read_crops is not None
-        told = [vars(tally) for tally in screen.cells.quality]
         cells = screen.cells.to_pandas()
-        return {"cells": cells, "pixels": screen.read_crops(cells), "told": told}
+        return {"cells": cells, "pixels": screen.read_crops(cells), "told": _told(screen)}
 
     return Reader(build, read)
 
@@ -212,6 +216,7 @@ SCREENS = {
     "zarr v2": _zarr(2, chunk_key_encoding={"name": "v2", "separator": "/"}),
     "zarr, not packed": _zarr(3, compressors=None),
     "crops npy": _crops("crops.npy", lambda crops, file: np.save(file, crops)),
+    "crops npy, one each": _crops("crops", _write_npy_each, crops="crops/{sgRNA}_{well}_{y}.npy"),
     "crops npz": _crops("crops.npz", _write_npz, table=False),
     "crops h5sc": _crops("crops.h5sc", _write_h5sc, table=False),
     "crops zarr": _crops("crops.zarr", _write_zarr),

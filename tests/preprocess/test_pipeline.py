@@ -256,8 +256,8 @@ def test_everything_dropped_is_an_error(screen, tmp_path):
 
 
 def test_everything_dropped_says_what_is_behind_it_and_what_went_before(screen, tmp_path):
-    before = Tally("cells without a gene or a guide", 3, "dropped")
     cells = collect_cells([screen.cells.to_pandas().assign(y=-1000.0)])
+    before = Tally("cells without a gene or a guide", 3, "dropped")
     astray = replace(screen, cells=replace(cells, quality=(before,)))
     with pytest.raises(GrapeOpsError, match="No cell is left to crop") as told:
         preprocess(astray, tmp_path / "store", settings(on_problem="drop", most_lost=1))

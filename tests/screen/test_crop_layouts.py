@@ -330,7 +330,8 @@ def test_crops_that_name_other_cells_than_the_rows_of_the_table_are_refused(tmp_
         open_screen(tmp_path, PLAIN)
     table.iloc[order].assign(row=order).to_csv(tmp_path / "table.csv", index=False)
     describe(tmp_path, cells="table.csv", crops=file, crops_array=array, crops_row="row")
-    assert open_screen(tmp_path, PLAIN).cells["crop"].tolist() == order.tolist()
+    cells = open_screen(tmp_path, PLAIN).cells.to_pandas()
+    assert cells["crop"].tolist() == cells["row"].astype(int).tolist() and set(cells["crop"]) == set(order)
 
 
 def test_a_match_by_order_that_nothing_confirms_is_told(tmp_path: Path) -> None:
@@ -341,6 +342,19 @@ def test_a_match_by_order_that_nothing_confirms_is_told(tmp_path: Path) -> None:
         tally for tally in open_screen(tmp_path, PLAIN).cells.quality if tally.setting == "crops_row in screen.yaml"
     ]
     assert [(tally.count, tally.fate) for tally in told] == [(len(drawn.cells), "noted")]
+
+
+def test_what_lies_behind_the_first_array_of_an_npy_file_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = draw_screen()
+    with (tmp_path / "crops.npy").open("wb") as file:
+        np.save(file, cut_crops(drawn))
+        np.save(file, np.zeros(9))
+    drawn.cells.to_csv(tmp_path / "cells.csv", index=False)
+    describe(tmp_path, cells="cells.csv", crops="crops.npy")
+    assert len(open_screen(tmp_path, ScreenSettings()).cells) == len(drawn.cells)
+    assert "crops.npy goes on for 200 bytes behind its array" in capsys.readouterr().err
 
 
 def test_a_table_beside_an_lmdb_store_must_name_its_keys(tmp_path: Path) -> None:

@@ -3,33 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zarr
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.lmdb_pages import check_pages
 from grape_ops.screen.table_files import column_names, read_stretches
-from grape_ops.screen.zarr_tiles import ZarrTiles
-
-
-@pytest.mark.parametrize("version", [2, 3])
-def test_a_blosc_chunk_that_was_cut_off_is_refused(tmp_path: Path, version: int) -> None:
-    import numcodecs
-
-    packed = numcodecs.Blosc("lz4") if version == 2 else zarr.codecs.BloscCodec(cname="lz4")
-    image = np.random.default_rng(0).integers(0, 9000, (1, 32, 32)).astype(np.uint16)
-    zarr.create_array(tmp_path / "a", data=image, chunks=(1, 32, 32), zarr_format=version, compressors=packed)
-    tile, read = pd.Series({"path": "a"}), ZarrTiles(tmp_path, (0,))
-    np.testing.assert_array_equal(read(tile), image)
-    chunk = max((file for file in (tmp_path / "a").rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
-    whole = chunk.read_bytes()
-    for length in (len(whole) - 1, len(whole) // 2, 17, 3):
-        chunk.write_bytes(whole[:length])
-        with pytest.raises(GrapeOpsError, match="The tile a cannot be read"):
-            read(tile)
 
 
 def test_an_lmdb_store_that_was_cut_off_is_refused_before_it_kills_the_process(tmp_path: Path) -> None:

@@ -30,11 +30,11 @@ def write_mixed(root: Path, screen: Plain, drop: tuple[str, ...] = ()) -> None:
 
 
 @pytest.mark.parametrize("drop", [(), ("bounding_box",)])
-@pytest.mark.parametrize("parts", [False, True])
-def test_merged_wells_beside_wells_of_tiles_are_cut_at_their_own_centres(tmp_path, drop, parts) -> None:
+@pytest.mark.parametrize("in_files", [False, True])
+def test_merged_wells_beside_wells_of_tiles_are_cut_at_their_own_centres(tmp_path, drop, in_files) -> None:
     drawn = draw_screen()
     write_mixed(tmp_path / "screen", drawn, drop)
-    screen = open_screen(tmp_path / "screen", PLAIN, table_folder=tmp_path / "parts" if parts else None)
+    screen = open_screen(tmp_path / "screen", PLAIN, tmp_path / "tables" if in_files else None)
     expected = cut_crops(drawn)
     images = {tuple(tile[["well", "tile"]]): screen.read_tile(tile) for _, tile in screen.tiles.iterrows()}
     assert sorted(images) == [("A1", "0"), *(("A2", tile) for tile in "0123")]

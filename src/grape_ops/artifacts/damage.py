@@ -1,17 +1,14 @@
 """What reading damaged files raises, and how it becomes words: one list for all readers."""
 
 import json
-import math
 import struct
 import tokenize
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-from zipfile import BadZipFile, ZipFile
-
-import numpy as np
+from typing import Any
+from zipfile import BadZipFile
 
 from grape_ops.errors import GrapeOpsError
 
@@ -33,7 +30,6 @@ DAMAGE = (
     struct.error,
     tokenize.TokenError,
 )
-_MOST_UNPACKED = 1 << 33  # bytes of the arrays of an .npz file together
 
 
 @contextmanager
@@ -59,7 +55,11 @@ def why(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it nests too deeply."
     if isinstance(error, MemoryError):
-        return f"it announces more than the memory holds ({error})." if str(error) else "the memory does not suffice."
+        return (
+            f"it announces more than the memory holds ({error})."
+            if str(error)
+            else "it takes more memory than is free."
+        )
     words = str(error) or type(error).__name__
     if "allow_pickle" in words or "Python objects" in words:
         return "it holds Python objects. Save labels as text (labels.astype(str)), and crops as one array of numbers."
@@ -86,45 +86,3 @@ def read_json(file: Path, what: str, keys: Mapping[str, type | tuple[type, ...]]
         if wrong:
             raise ValueError(f"it does not say {', '.join(wrong)}, or says it otherwise")
     return content
-
-
-def check_npz(file: Path, most: int = _MOST_UNPACKED) -> None:
-    """Stop, before memory is asked for, at an .npz whose arrays announce more numbers than it holds, or too many.
-
-    Raises
-    ------
-    ValueError, BadZipFile, and others of ``DAMAGE`` : it does.
-    """
-    with ZipFile(file) as packed:
-        if sum(member.file_size for member in packed.infolist()) > most:
-            raise ValueError(f"it unpacks to more than {most >> 20} MB")
-        for member in packed.infolist():
-            with packed.open(member) as opened:
-                _check_announced(opened, member.file_size, member.filename)
-
-
-def check_npy(file: Path) -> None:
-    """Stop at an .npy file that announces more, or fewer, numbers than it holds.
-
-    Raises
-    ------
-    ValueError, and others of ``DAMAGE`` : it does.
-    """
-    size = file.stat().st_size
-    with file.open("rb") as opened:
-        announced = _check_announced(opened, size, file.name)
-    if announced != size:
-        raise ValueError(f"{file.name} announces {announced} bytes, and is {size} long")
-
-
-def _check_announced(file: IO[bytes], size: int, name: str) -> int:
-    """Read the head of an array in numpy's format, and give the bytes it announces, its head among them."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    if dtype.hasobject:
-        return size  # which numpy refuses to read
-    announced = file.tell() + math.prod(shape) * dtype.itemsize
-    if announced > size or min(shape, default=0) < 0:
-        raise ValueError(f"{name} announces an array of {dtype} {shape}, but is {size} bytes long")
-    return announced

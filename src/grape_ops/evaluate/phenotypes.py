@@ -1,4 +1,4 @@
-"""Which genes have a phenotype, as ``grape-ops hits`` found: read from its folder, joined to vectors, asked of a map.
+"""Which genes have a phenotype, as ``grape-ops hits`` found: read from its folder, joined to vectors or a map.
 
 Letters: G genes that were tested, N genes of a map.
 """
@@ -153,6 +153,8 @@ def is_hit_of(adata: "AnnData", method: str) -> dict[str, bool] | None:
         return None
     values = [None if pd.isna(value) else str(value).lower() for value in adata.obs[OBS_IS_HIT]]
     if set(values) - {None, *_WORDS}:
-        raise GrapeOpsError(f'{method}: obs["{OBS_IS_HIT}"] needs true or false, or nothing for genes not tested.')
+        raise GrapeOpsError(
+            f'{method}: obs["{OBS_IS_HIT}"] must be true or false, or empty for genes that were not tested.'
+        )
     names = map(str, adata.obs_names)
     return {name: _WORDS[value] for name, value in zip(names, values, strict=True) if value is not None}

@@ -210,7 +210,7 @@ def _given_planes(adata: "AnnData", kept: np.ndarray, control: np.ndarray) -> di
     values = np.asarray(plane, dtype=np.float64)[:, :2]
     order = [*kept, *np.flatnonzero(control)]
     if values.shape[1] != 2 or not np.isfinite(values[order]).all():
-        raise GrapeOpsError('obsm["X_umap"] needs two finite numbers per gene; remove it, and it is computed.')
+        raise GrapeOpsError('obsm["X_umap"] must hold two finite numbers per gene; remove it, and it is computed.')
     return {"UMAP": values[order]}
 
 

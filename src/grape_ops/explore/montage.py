@@ -102,7 +102,7 @@ class Montage:
 
 
 def _place(row: dict[Hashable, Any]) -> str:
-    """Say where a cell lies, for whoever wants to find it in the raw images."""
+    """Say where a cell lies, so that it can be found in the raw images."""
     words = [f"{name} {row[name]}" for name in (PLATE, WELL, TILE) if name in row]
     words += [f"{name} {float(row[name]):.0f}" for name in (Y, X) if name in row]
     return ", ".join(words)

@@ -99,8 +99,8 @@ def write_standard(run_path: Path, out: Path, settings: Config) -> None:
 
 def _no_umap(rows: int) -> str:
     if find_spec("umap") is None:
-        return "The OPS standard wants a UMAP of the genes: pip install 'grape-ops[umap]'."
-    return f"A UMAP of {rows} perturbations says nothing; the OPS standard wants one."
+        return "The OPS standard requires a UMAP of the genes: pip install 'grape-ops[umap]'."
+    return f"A UMAP of {rows} perturbations says nothing; the OPS standard requires one."
 
 
 def _aggregated(
@@ -160,7 +160,9 @@ def _given(file: Path, setting: str, block: str) -> tuple[str, str]:
     inner = content.get(block) if isinstance(content, dict) else None
     title = inner.get("title") if isinstance(inner, dict) else None
     if not isinstance(title, str) or not title.strip():
-        raise GrapeOpsError(f"export.{setting} names {file}, which has no {block}.title; the OPS standard wants one.")
+        raise GrapeOpsError(
+            f"export.{setting} names {file}, which has no {block}.title; the OPS standard requires one."
+        )
     return text, title
 
 

@@ -75,7 +75,7 @@ def find_plate_images(store: CropStore, cells: pd.DataFrame, settings: Config) -
     pixel_size = settings.export.pixel_size or store.meta["provenance"].get("pixel_size") or screen.pixel_size
     if not pixel_size:
         raise GrapeOpsError(
-            "The OPS standard wants the size of a pixel with plate images: --set export.pixel_size=0.65, in "
+            "The OPS standard requires the size of a pixel with plate images: --set export.pixel_size=0.65, in "
             "micrometres."
         )
     numbers = cells[["plate", _ROW, _COLUMN, PERTURBATION]].copy()

@@ -30,7 +30,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Guides:
-    """What the standard wants to know of the guides.
+    """What the standard requires of the guides.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ def _read_gene_ids(path: Path) -> dict[str, str]:
     symbol, ensembl = find_column(header, SYMBOL_COLUMNS), find_column(header, ENSEMBL_COLUMNS)
     if symbol is None or ensembl is None:
         raise GrapeOpsError(
-            f"The table of gene ids {path} (export.gene_ids) wants a column for symbols "
+            f"The table of gene ids {path} (export.gene_ids) needs a column for symbols "
             f"({', '.join(SYMBOL_COLUMNS)}) "
             f"and one for Ensembl ids ({', '.join(ENSEMBL_COLUMNS)}); it has {', '.join(header)[:300]}."
         )
@@ -135,7 +135,7 @@ def _check(library: pd.DataFrame) -> None:
     ):
         wrong = [value for value in library[column] if not pattern.fullmatch(value)]
         if wrong:
-            raise GrapeOpsError(f"The OPS standard wants {wanted}; {len(wrong)} are not, as {few(wrong)}. {mend}")
+            raise GrapeOpsError(f"The OPS standard requires {wanted}; {len(wrong)} are not, as {few(wrong)}. {mend}")
     if library[BARCODE].duplicated().any():
         again = library.loc[library[BARCODE].duplicated(), BARCODE].unique()
         raise GrapeOpsError(f"{len(again)} barcodes belong to more than one guide, as {few(again)}. {mend}")
@@ -143,9 +143,9 @@ def _check(library: pd.DataFrame) -> None:
     blank = targeting.loc[targeting["gene_id"] == "", "gene_symbol"].unique()
     if len(blank):
         raise GrapeOpsError(
-            f"The OPS standard wants an Ensembl id of every gene; {len(blank)} of {targeting['gene_symbol'].nunique()} "
-            f"genes have none, as {few(blank)}. Name a table of symbols and Ensembl ids, such as HGNC's complete set: "
-            "--set export.gene_ids=FILE; or give gene_id in export.library."
+            f"The OPS standard requires an Ensembl id of every gene; {len(blank)} of "
+            f"{targeting['gene_symbol'].nunique()} genes have none, as {few(blank)}. Name a table of symbols and "
+            "Ensembl ids, such as HGNC's complete set: --set export.gene_ids=FILE; or give gene_id in export.library."
         )
     wrong = [gene for gene in targeting["gene_id"].unique() if not _ENSEMBL.fullmatch(gene)]
     if wrong:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from grape_ops.artifacts.atomic import draft_of, locked, reserve, write_json
-from grape_ops.artifacts.damage import DAMAGE, check_npy, damage_in_words, read_json, why
+from grape_ops.artifacts.damage import DAMAGE, damage_in_words, read_json, why
 from grape_ops.artifacts.identity import identity_of
 from grape_ops.cells.store import CropStore, sha256_of, store_fingerprint
 from grape_ops.config import FeatureSettings
@@ -80,10 +80,11 @@ def store_features(store: CropStore, settings: FeatureSettings | None = None) ->
                 _measure_all(store, settings, nucleus, folder)
     facts = read_json(folder / FACTS_FILE, "features of cells; remove its folder to measure them again", _FACTS)
     with damage_in_words(folder / "features.npy", "; remove its folder to measure the cells again"):
-        check_npy(folder / "features.npy")
         values = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
-        if values.shape != (len(store), len(facts["names"])):
-            raise ValueError(f"it is {values.shape}, for {len(store)} cells and {len(facts['names'])} features")
+        if (values.shape, values.dtype) != ((len(store), len(facts["names"])), np.float32):
+            raise ValueError(
+                f"it is {values.dtype} {values.shape}, for {len(store)} cells and {len(facts['names'])} features"
+            )
     return FeatureTable(folder, tuple(facts["names"]), values, facts["without_nucleus"], facts["cpu_seconds"])
 
 
@@ -189,7 +190,6 @@ def _check_masks(store: CropStore, settings: FeatureSettings) -> None:
     if not settings.masks.is_file():
         raise GrapeOpsError(f"There is no file of masks {settings.masks} (features.masks).")
     try:
-        check_npy(settings.masks)
         shape = np.load(settings.masks, mmap_mode="r", allow_pickle=False).shape
     except DAMAGE as error:
         raise GrapeOpsError(f"The masks {settings.masks} are not a .npy file: {why(error)}") from None
@@ -203,7 +203,7 @@ def _check_masks(store: CropStore, settings: FeatureSettings) -> None:
 
 def _key(store: CropStore, settings: FeatureSettings, nucleus: int) -> str:
     measured = settings.decisive() | {"nucleus_channel": None, "masks": None}
-    del measured["channels"]  # all channels are measured, whichever of them a reader wants
+    del measured["channels"]  # all channels are measured, whichever of them a reader uses
     facts: dict[str, Any] = {
         "store": store_fingerprint(store),
         "nucleus": store.channels[nucleus],

@@ -148,6 +148,8 @@ def _opened(file: Path) -> Iterator[Any]:
     if file.suffix == ".zarr":
         import zarr
 
+        import grape_ops.screen.chunks  # noqa: F401, zarr then refuses chunks that were cut off
+
         yield zarr.open_group(file, mode="r")
     else:
         with opened_anndata(file, "a table of features") as opened:

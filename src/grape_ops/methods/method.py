@@ -73,7 +73,7 @@ class Method:
     order : place in tables: the method with the lowest is what the others are compared with.
     needs : an optional package it imports, and the extra of grape-ops that installs it.
     check : refuses, before hours of other methods, a store or settings it cannot work with.
-    by_channel : whether ``features.channels`` restricts it; a method that does not heed it reads all channels.
+    by_channel : whether ``features.channels`` restricts it; a method that ignores it reads all channels.
     read_outs : names of the maps that the settings ask for, the main one first; None if that is all of them.
     """
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from grape_ops.artifacts.damage import check_npz, damage_in_words
+from grape_ops.artifacts.damage import damage_in_words
+from grape_ops.artifacts.declared_size import check_npz
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.text_tables import decode, read_bytes, split_lines
 
@@ -102,7 +103,7 @@ def _is_vector(words: list[str]) -> bool:
 
 def _npz(path: Path) -> tuple[list[str], np.ndarray]:
     with damage_in_words(path, " as .npz"):
-        check_npz(path, _MOST_BYTES)
+        check_npz(path, most=_MOST_BYTES)
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     names = [a for a in arrays.values() if a.ndim == 1 and a.dtype.kind in "US"]

@@ -11,7 +11,8 @@ import numpy as np
 import tifffile
 
 from grape_ops.artifacts.atomic import draft_of
-from grape_ops.artifacts.damage import DAMAGE, check_npy, why
+from grape_ops.artifacts.damage import DAMAGE, why
+from grape_ops.artifacts.declared_size import load_npy
 from grape_ops.config import FlatFieldSettings
 from grape_ops.errors import GrapeOpsError
 
@@ -138,9 +139,7 @@ def supplied_field(root: Path, settings: FlatFieldSettings, group: str) -> FlatF
             f"names: {', '.join(settings.columns) or 'nothing'}."
         ) from None
     try:
-        if file.suffix == ".npy":
-            check_npy(file)
-        field = np.load(file) if file.suffix == ".npy" else tifffile.imread(file)
+        field = load_npy(file, f"The flat field {file}") if file.suffix == ".npy" else tifffile.imread(file)
     except (*DAMAGE, tifffile.TiffFileError) as error:
         raise GrapeOpsError(
             f"The flat field {file} of preprocess.flat_field.file cannot be read: {why(error)}"

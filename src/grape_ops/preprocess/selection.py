@@ -18,7 +18,7 @@ from grape_ops.preprocess.groups import TilePlaces, batch_of_cells
 from grape_ops.preprocess.measurement import LARGEST_TILE, WINDOW
 from grape_ops.preprocess.quality_table import Problems
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
-from grape_ops.screen.absent_chunks import AbsentChunks
+from grape_ops.screen.chunks import AbsentChunks
 from grape_ops.screen.screen import Screen
 from grape_ops.screen.zarr_tiles import ZarrTiles
 

@@ -101,7 +101,7 @@ def look_over(screen: Screen, settings: PreprocessSettings) -> Tables:
 
     Raises
     ------
-    GrapeOpsError : a column is missing, or cannot be what a setting wants of it.
+    GrapeOpsError : a column is missing, or cannot be used as a setting requires.
     """
     missing = [column for column in NEEDED if column not in screen.cells.columns]
     if missing:

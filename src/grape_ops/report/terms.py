@@ -14,7 +14,7 @@ GLOSSARY = {
     "D": "the discriminator: tells real cells of a gene from restyled ones",
     "G": "the generator: restyles a cell to a gene",
     "q": "q-value: share of false discoveries among all genes with a q-value at most as large (Benjamini and Hochberg)",
-    "AUC": "area under the ROC curve: 0.5 if two sets of cells cannot be told apart, 1 if they can without error",
+    "AUC": "area under the ROC curve: 0.5 if two sets of cells do not differ, 1 if they differ without overlap",
     "Leiden": "a method that divides the graph of nearest genes into clusters",
     "NMI": "normalised mutual information of clusters and complexes: 1 if they are the same",
     "ARI": "adjusted Rand index of clusters and complexes: 0 by chance, 1 if they are the same",

@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from grape_ops.artifacts.damage import check_npy, why
+from grape_ops.artifacts.damage import why
+from grape_ops.artifacts.declared_size import check_declared, check_npz, load_npy, shape_in_npz
 from grape_ops.artifacts.hdf5 import check_hdf5, opened_anndata
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.screen.absent_chunks import absent_chunks, stored_chunks
 from grape_ops.screen.cell_table import CellTable
-from grape_ops.screen.declared_size import check_declared, check_npz, load_npy, shape_in_npz
+from grape_ops.screen.chunks import absent_chunks, stored_chunks
 from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
 from grape_ops.screen.tiff import DAMAGED, read_tiff_crop
 
@@ -206,8 +206,6 @@ def _open(file: Path, name: str) -> Any:
             else node[name or _only(file, [k for k, a in node.arrays() if a.ndim == 4])]
         )
     try:
-        if file.suffix == ".npy" and file.stat().st_size:
-            check_npy(file)
         loaded = np.load(file, mmap_mode="r", allow_pickle=False)
     except EOFError:
         raise GrapeOpsError(f"{file} is empty.") from None
@@ -228,7 +226,7 @@ def npz_array(file: Path, loaded: Any, name: str) -> np.ndarray:
     if name not in loaded.files:
         raise KeyError(name)
     try:
-        check_npz(file, name)
+        check_npz(file, [name])
         return loaded[name]
     except DAMAGED as error:
         raise GrapeOpsError(f"The array {name!r} of {file} cannot be read: {why(error)}") from None

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import zarr
 
+from grape_ops.artifacts.declared_size import shape_in_npz
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import SCREEN_FILE
 from grape_ops.screen.crop_files import CROP, npz_array
-from grape_ops.screen.declared_size import shape_in_npz
 from grape_ops.screen.table_files import read_whole
 
 

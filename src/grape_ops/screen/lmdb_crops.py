@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grape_ops.artifacts.declared_size import load_npy
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.crop_files import CROP
-from grape_ops.screen.declared_size import load_npy
 from grape_ops.screen.lmdb_pages import check_pages
 from grape_ops.screen.tiff import DAMAGED
 

@@ -23,7 +23,7 @@ import pandas as pd
 
 from grape_ops.config import ScreenSettings, read_yaml
 from grape_ops.errors import GrapeOpsError
-from grape_ops.progress import counted
+from grape_ops.progress import counted, note
 from grape_ops.schema import PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_table import CellTable
 from grape_ops.screen.crop_files import (
@@ -221,7 +221,10 @@ def _check_rows(place: object, table: CellTable, description: Description) -> No
     if not isinstance(place, CropRows):
         return
     file = description.root / description.get("crops")
-    crops = open_array(file, description.get("crops_array") or "").shape[0]
+    array = open_array(file, description.get("crops_array") or "")
+    crops = array.shape[0]
+    if isinstance(array, np.memmap) and (behind := file.stat().st_size - array.offset - array.nbytes):
+        note(f"{file} goes on for {behind:,} bytes behind its array; only the first array of an .npy file is read.")
     if place.span[0] < 0 or place.span[1] >= crops:
         raise GrapeOpsError(
             f"{place.column!r}, which crops_row in {SCREEN_FILE} names, gives rows from {place.span[0]} to "

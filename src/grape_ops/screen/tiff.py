@@ -16,8 +16,8 @@ import pandas as pd
 import tifffile
 
 from grape_ops.artifacts.damage import DAMAGE
+from grape_ops.artifacts.declared_size import check_packed
 from grape_ops.errors import GrapeOpsError
-from grape_ops.screen.declared_size import check_packed
 from grape_ops.screen.pixel_size import tiff_pixel_size
 from grape_ops.screen.screen import TileHeader, Window
 from grape_ops.screen.tiff_planes import Planes, open_tiff, read_planes

@@ -16,21 +16,19 @@ import zarr
 from zarr.errors import GroupNotFoundError, NodeNotFoundError
 
 from grape_ops.artifacts.damage import DAMAGE
+from grape_ops.artifacts.declared_size import check_declared
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import note
-from grape_ops.screen.absent_chunks import AbsentChunks, absent_in_image
-from grape_ops.screen.declared_size import check_declared
+from grape_ops.screen.chunks import AbsentChunks, absent_in_image
 from grape_ops.screen.pixel_size import zarr_pixel_size
 from grape_ops.screen.screen import TileHeader, Window
 from grape_ops.screen.tile_pattern import PATH
-from grape_ops.screen.whole_chunks import use_whole_chunks
 
 _AXES = {2: "yx", 3: "cyx", 4: "czyx", 5: "tczyx"}
 LARGEST_IMAGE = 1 << 40  # pixels; a stitched well has 1 << 34
 COUNTS = 65535  # floats become whole numbers up to this
 ROUNDABLE = 1024  # of images that are as bright as this, rounding leaves less than their noise
 _DAMAGED = (*DAMAGE, NodeNotFoundError, GroupNotFoundError)
-use_whole_chunks()
 _SAMPLE = 256  # pixels of the side of a sampled window
 
 

@@ -160,7 +160,7 @@ def _restore_optimizers(optimizers: dict[str, torch.optim.Optimizer], tensors: d
         optimizer.load_state_dict({"state": moments, "param_groups": groups})
         for parameter, state in optimizer.state.items():
             for key, value in state.items():
-                if value.shape == parameter.shape:  # the fused update wants the parameter's own memory layout
+                if value.shape == parameter.shape:  # the fused update needs the parameter's own memory layout
                     state[key] = torch.empty_like(parameter).copy_(value)
 
 

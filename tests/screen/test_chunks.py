@@ -1,16 +1,21 @@
-"""Absent chunks of zarr arrays are no black pixels of a cell, and do no harm where no cell is."""
+"""Absent chunks are no black pixels of a cell, and do no harm elsewhere; chunks that were cut off are refused."""
 
 from pathlib import Path
 
+import h5py
 import numpy as np
+import pandas as pd
+import pytest
 import zarr
 from layout_writers import CROP, draw_screen, write_ops_standard
 
 from grape_ops.cells.store import CropStore
 from grape_ops.config import FlatFieldSettings, PreprocessSettings, ScreenSettings
+from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.pipeline import preprocess
-from grape_ops.screen.absent_chunks import absent_in_image
+from grape_ops.screen.chunks import absent_chunks, absent_in_image
 from grape_ops.screen.layouts import open_screen
+from grape_ops.screen.zarr_tiles import ZarrTiles
 
 SETTINGS = PreprocessSettings(crop_size=CROP, workers=1, flat_field=FlatFieldSettings(enabled=False))
 
@@ -57,3 +62,34 @@ def test_what_a_shard_leaves_out_is_empty_and_only_its_file_can_be_absent(tmp_pa
     assert found.touched(corners, 16).tolist() == [False, True, False, True, False, False, False]
     array[:] = 1
     assert absent_in_image(array, "yx", (0,)) is None
+
+
+def test_absent_chunks_of_an_hdf5_array_are_those_that_were_never_written(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        array = file.create_dataset("a", (7, 2, 8, 8), "u2", chunks=(2, 1, 8, 8))
+        array[:] = 1
+        assert not absent_chunks(array, [[0, 3], [1], [0], [0]]).any()
+        array = file.create_dataset("b", (7, 2, 8, 8), "u2", chunks=(2, 1, 8, 8))
+        array[:4, 0], array[6:] = 1, 1
+        for rows in ([0, 1, 3], [3]):
+            found = absent_chunks(array, [rows, [0, 1], [0], [0]])
+            present = {(0, 0), (1, 0), (3, 0), (3, 1)}
+            wanted = [[(row, channel) not in present for channel in (0, 1)] for row in rows]
+            assert found[..., 0, 0].tolist() == wanted
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_blosc_chunk_that_was_cut_off_is_refused(tmp_path: Path, version: int) -> None:
+    import numcodecs
+
+    packed = numcodecs.Blosc("lz4") if version == 2 else zarr.codecs.BloscCodec(cname="lz4")
+    image = np.random.default_rng(0).integers(0, 9000, (1, 32, 32)).astype(np.uint16)
+    zarr.create_array(tmp_path / "a", data=image, chunks=(1, 32, 32), zarr_format=version, compressors=packed)
+    tile, read = pd.Series({"path": "a"}), ZarrTiles(tmp_path, (0,))
+    np.testing.assert_array_equal(read(tile), image)
+    chunk = max((file for file in (tmp_path / "a").rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
+    whole = chunk.read_bytes()
+    for length in (len(whole) - 1, len(whole) // 2, 17, 3):
+        chunk.write_bytes(whole[:length])
+        with pytest.raises(GrapeOpsError, match="The tile a cannot be read"):
+            read(tile)

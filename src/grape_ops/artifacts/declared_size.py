@@ -1,18 +1,19 @@
 """Sizes that a file's head declares, compared with what the file and this machine can hold before memory is taken."""
 
 import io
-import zlib
+import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.lib import format as npy
 
+from grape_ops.artifacts.damage import damage_in_words
 from grape_ops.errors import GrapeOpsError
 from grape_ops.machine import free_memory
 
-OBJECTS = "it holds Python objects. Save labels as text (labels.astype(str)), and crops as one array of numbers."
 _DEFLATED = 1100  # zip's compression makes of a byte no more than this many
 _PACKED = 100_000  # no compression of images does
 
@@ -44,7 +45,7 @@ def check_packed(declared: int, held: int, packed: bool, what: str) -> None:
 
 
 def load_npy(source: Path | bytes, what: str) -> np.ndarray:
-    """Read an array in numpy's format, once its head fits its length.
+    """Read an array in numpy's format, once its head fits its length; what lies behind it is not read.
 
     Raises
     ------
@@ -58,13 +59,30 @@ def load_npy(source: Path | bytes, what: str) -> np.ndarray:
         return np.asarray(npy.read_array(stream, allow_pickle=False))
 
 
-def check_npz(file: Path, name: str) -> None:
-    """Refuse an array of an npz file that declares more than its member holds."""
+def check_npz(file: Path, names: Collection[str] | None = None, most: int | None = None) -> None:
+    """Refuse arrays of an npz file that declare more than they hold, before memory is taken.
+
+    Parameters
+    ----------
+    names : the arrays that will be read; all if None.
+    most : bytes that they may unpack to together.
+
+    Raises
+    ------
+    GrapeOpsError : they do.
+    BadZipFile, ValueError, and others of ``DAMAGE`` : the file is damaged.
+    """
     with ZipFile(file) as archive:
-        member = archive.getinfo(f"{name}.npy")
-        check_declared(member.file_size, member.compress_size, f"The array {name!r} of {file}", _DEFLATED)
-        with archive.open(member) as stream:
-            check_declared(_size_in_head(stream), member.file_size, f"The array {name!r} of {file}")
+        arrays = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        arrays = {name: member for name, member in arrays.items() if names is None or name in names}
+        if most is not None and sum(member.file_size for member in arrays.values()) > most:
+            raise GrapeOpsError(f"{file} unpacks to more than {_in_words(most)}.")
+        for name, member in arrays.items():
+            what = f"The array {name!r} of {file}"
+            check_declared(member.file_size, member.compress_size, what, _DEFLATED)
+            if member.filename.endswith(".npy"):
+                with archive.open(member) as stream:
+                    check_declared(_size_in_head(stream), member.file_size, what)
 
 
 def shape_in_npz(file: Path, name: str) -> tuple[int, ...]:
@@ -74,24 +92,24 @@ def shape_in_npz(file: Path, name: str) -> tuple[int, ...]:
     ------
     GrapeOpsError : it has none.
     """
-    try:
-        with ZipFile(file) as archive, archive.open(f"{name}.npy") as stream:
+    with damage_in_words(f"The array {name!r} of {file}"), ZipFile(file) as archive:
+        with archive.open(f"{name}.npy") as stream:
             shape, dtype = _head(stream)
         if dtype.hasobject:
-            raise ValueError(OBJECTS)
+            raise ValueError("Python objects")
         return shape
-    except (BadZipFile, KeyError, ValueError, EOFError, RuntimeError, OSError, zlib.error) as error:
-        raise GrapeOpsError(f"The array {name!r} of {file} cannot be read: {error or type(error).__name__}") from None
 
 
 def _size_in_head(stream: IO[bytes]) -> int:
     shape, dtype = _head(stream)
-    return dtype.itemsize * int(np.prod([int(length) for length in shape], dtype=object))
+    return dtype.itemsize * math.prod(shape)
 
 
 def _head(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     version = npy.read_magic(stream)
     shape, _, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(stream)
+    if min(shape, default=0) < 0:
+        raise ValueError(f"it declares the shape {shape}")
     return shape, dtype
 
 

@@ -104,6 +104,17 @@ def test_the_card_says_whether_there_is_a_phenotype_and_whom_to_distrust(tested_
     assert "no evidence of a phenotype of BBB: these neighbours mean little" in card
 
 
+def test_the_screen_has_plate_maps_cells_per_gene_and_discordant_guides(tested_page):
+    tested_page.find_element(By.ID, "tab-screen").click()
+    wait(tested_page, "document.getElementById('panel-screen').dataset.ready === 'true'")
+    maps = tested_page.find_elements(By.CSS_SELECTOR, ".platemap")
+    assert [part.get_attribute("data-measure") for part in maps] == ["cells", "control", "effect"]
+    assert maps[0].find_element(By.CSS_SELECTOR, "td[title]").get_attribute("title").startswith("plate ")
+    assert text(tested_page, "#discordant") == "CCC CCC-GUIDE-1"
+    assert text(tested_page, "#smallest").startswith("Fewest: ")
+    assert tested_page.find_elements(By.CSS_SELECTOR, ".histogram i")
+
+
 def look_up(browser: Browser, words: str) -> None:
     box = browser.find_element(By.ID, "search")
     box.send_keys(words)
@@ -385,7 +396,7 @@ def test_light_and_dark(page, site, scheme):
 
 
 @pytest.mark.parametrize("width", [1366, 800, 390])
-@pytest.mark.parametrize("tab", ["gene", "cells", "clusters", "selection"])
+@pytest.mark.parametrize("tab", ["gene", "cells", "clusters", "selection", "screen"])
 def test_nothing_sticks_out(page, site, width, tab):
     visit(page, f"{site.address}#gene=AAA&selection=AAA,BBB&compare=1&tab={tab}", width=width)
     wait(page, f"document.getElementById('panel-{tab}').children.length > 1")

@@ -23,6 +23,7 @@ from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs
 from grape_ops.report.generation import trust_of
 from grape_ops.report.html import page_title
 from grape_ops.report.inputs import gather
+from grape_ops.report.plates import plate_maps, smallest, well_table
 from grape_ops.report.scores import own_entry
 from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
 
@@ -185,6 +186,14 @@ class ExplorerData:
             "batches": sorted(((batch, n) for batch, n in batches if n), key=lambda pair: -pair[1]),
             "warnings": cell_warnings(n_cells, card["guides"], quiet),
         }
+
+    @cached_property
+    def screen(self) -> dict[str, Any]:
+        """The screen as a whole: well and plate maps (None without a store), cells of each gene, those with fewest."""
+        cells, store = self.inputs.run.genes.loc[self.inputs.genes, OBS_N_CELLS], self.inputs.store
+        with self._lock:
+            plates = plate_maps(well_table(store, self.seed)) if store is not None else None
+        return {"plates": plates, "cells": [int(n) for n in cells], "smallest": smallest(cells)}
 
     def row(self, number: int) -> int:
         """Row of M, and label in the store, of a gene.

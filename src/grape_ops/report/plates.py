@@ -13,17 +13,17 @@ from grape_ops.cells.store import CropStore
 from grape_ops.methods.statistics import crop_statistics
 from grape_ops.schema import IS_CONTROL, PLATE, WELL
 
-MOST_CROPS = 6_000  # read for the effects of all wells together
-MOST_OF_A_WELL = 100  # knock-out cells, and as many control cells of its batch
-LEAST_OF_A_WELL = 5  # with fewer cells a mean distance says nothing
+MOST_CROPS = 8_000  # read for the effects of all wells together
+MOST_OF_A_WELL = 400  # knock-out cells, and as many control cells of its batch
+LEAST_OF_A_WELL = 10  # with fewer cells a mean distance says nothing
 _STREAM = 5  # of the run's seed
 MEASURES = {
     "cells": ("Cells", "Cells of each well."),
     "control": ("Control cells", "Share of non-targeting control cells; every batch needs some to be standardised by."),
     "effect": (
         "Mean effect",
-        "Mean distance of knock-out cells from the mean control cell of their batch over that of control cells, in "
-        "simple image statistics of cells drawn at random: 1 is like control.",
+        "Mean distance of knock-out cells from the mean control cell of their batch over that of its control cells, "
+        "in simple image statistics of cells drawn at random: 1 is like control.",
     ),
 }
 
@@ -33,50 +33,36 @@ def well_table(store: CropStore, seed: int) -> pd.DataFrame:
     cells = store.cells
     wells = cells.groupby([PLATE, WELL], sort=False, observed=True)
     table = wells[IS_CONTROL].agg(cells="size", control="mean").reset_index()
-    # Sampling and reading go by the place of a cell in the store, whatever the table's own index is.
-    places = wells.ngroup().to_numpy()
+    is_control = cells[IS_CONTROL].to_numpy(bool)
+    rng = np.random.default_rng([seed, _STREAM])
     most = int(np.clip(MOST_CROPS // (2 * max(len(table), 1)), LEAST_OF_A_WELL, MOST_OF_A_WELL))
-    controls = _control_distances(store, most, np.random.default_rng([seed, _STREAM]))
-    rng = np.random.default_rng([seed, _STREAM, 1])
-    effects = []
+
+    def drawn(chosen: np.ndarray) -> np.ndarray:
+        """Statistics of cells drawn from those chosen: (N,) -> (n, V)."""
+        rows = np.sort(rng.permutation(np.flatnonzero(chosen))[:most])
+        return crop_statistics(store.standardized(rows)) if len(rows) >= LEAST_OF_A_WELL else np.empty((0, 0))
+
+    of_batch = {}
+    for batch in np.unique(store.batch_codes):
+        values = drawn(is_control & (store.batch_codes == batch))
+        if len(values):
+            mean, sd = values.mean(axis=0), np.maximum(values.std(axis=0, ddof=1), 1e-6)
+            # Cells lie closer to a mean that they made than others do, the more so the fewer they are.
+            of_batch[batch] = mean, sd, _distance(values, mean, sd) * np.sqrt((len(values) + 1) / (len(values) - 1))
+    places, effects = wells.ngroup().to_numpy(), []
     for well in range(len(table)):
-        rows = np.flatnonzero((places == well) & ~cells[IS_CONTROL].to_numpy(bool))
-        effects.append(_effect(store, np.sort(rng.permutation(rows)[:most]), controls))
+        batch = store.batch_codes[np.argmax(places == well)]
+        values = drawn((places == well) & ~is_control) if batch in of_batch else np.empty((0, 0))
+        effects.append(np.nan)
+        if len(values):
+            mean, sd, usual = of_batch[batch]
+            effects[-1] = _distance(values, mean, sd) / usual
     return table.assign(effect=effects)
 
 
-def _control_distances(
-    store: CropStore, most: int, rng: np.random.Generator
-) -> dict[int, tuple[np.ndarray, np.ndarray, float]]:
-    """Mean and spread of the control cells of each batch, and their mean distance: batch -> (V,), (V,), a number."""
-    found = {}
-    is_control = store.cells[IS_CONTROL].to_numpy(bool)
-    for batch in np.unique(store.batch_codes):
-        rows = np.flatnonzero((store.batch_codes == batch) & is_control)
-        if len(rows) < LEAST_OF_A_WELL:
-            continue
-        values = crop_statistics(store.standardized(np.sort(rng.permutation(rows)[:most])))
-        mean, sd = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)
-        found[int(batch)] = (mean, sd, float(_distance(values, mean, sd).mean()))
-    return found
-
-
-def _effect(
-    store: CropStore, rows: np.ndarray, controls: dict[int, tuple[np.ndarray, np.ndarray, float]]
-) -> float:
-    ratios = []
-    for batch in np.unique(store.batch_codes[rows]):
-        if int(batch) in controls:
-            mean, sd, usual = controls[int(batch)]
-            values = crop_statistics(store.standardized(rows[store.batch_codes[rows] == batch]))
-            ratios.append(_distance(values, mean, sd) / max(usual, 1e-6))
-    found = np.concatenate(ratios) if ratios else np.empty(0)
-    return float(found.mean()) if len(found) >= LEAST_OF_A_WELL else float("nan")
-
-
-def _distance(values: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """Distances from control in its standard deviations; one wild statistic does not decide: (n, V) -> (n,)."""
-    return np.asarray(np.sqrt(np.square(np.clip((values - mean) / sd, -10, 10)).mean(axis=1)))
+def _distance(values: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
+    """Mean distance of cells (n, V) from control in its standard deviations; one wild statistic does not decide."""
+    return float(np.sqrt(np.square(np.clip((values - mean) / sd, -10, 10)).mean(axis=1)).mean())
 
 
 def plate_maps(table: pd.DataFrame) -> list[dict[str, Any]]:

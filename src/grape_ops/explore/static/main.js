@@ -6,6 +6,7 @@ import * as clusters from "./clusters.js";
 import { $, el, empty, plural, tell } from "./dom.js";
 import * as gene from "./gene.js";
 import * as maps from "./maps.js";
+import * as screen from "./screen.js";
 import * as search from "./search.js";
 import * as selection from "./selection.js";
 import * as state from "./state.js";
@@ -15,7 +16,7 @@ const KEYS = [
   ["/", "find genes"],
   ["← → ↑ ↓", "on the map: the next gene that way"],
   ["Enter", "on the map: select the gene"],
-  ["1 2 3 4", "gene, cells, clusters, selection"],
+  ["1 2 3 4 5", "gene, cells, clusters, selection, screen"],
   ["c", "compare two maps"],
   ["l, p", "lasso, pan"],
   ["f", "show all genes"],
@@ -134,7 +135,7 @@ async function start() {
     ),
   );
   tabs();
-  [maps, gene, cells, clusters, selection, search].forEach((part) => part.begin());
+  [maps, gene, cells, clusters, selection, screen, search].forEach((part) => part.begin());
   $("undo").addEventListener("click", undo);
   $("redo").addEventListener("click", redo);
   $("share").addEventListener("click", share);

@@ -16,7 +16,7 @@ const START = {
   from: null,
   mix: 1,
 };
-const TABS = ["gene", "cells", "clusters", "selection"];
+const TABS = ["gene", "cells", "clusters", "selection", "screen"];
 
 let state = { ...START };
 let genes = [];

@@ -29,7 +29,7 @@ MEASURES = {
 
 
 def well_table(store: CropStore, seed: int) -> pd.DataFrame:
-    """One row per well of a store: plate, well, cells, control (a share), effect (NaN where there are too few cells)."""
+    """One row per well: plate, well, cells, control (a share), effect (NaN where there are too few cells)."""
     cells = store.cells
     wells = cells.groupby([PLATE, WELL], sort=False, observed=True)
     table = wells[IS_CONTROL].agg(cells="size", control="mean").reset_index()
@@ -82,7 +82,7 @@ def _measure(table: pd.DataFrame, key: str, title: str, caption: str) -> dict[st
     known = values[np.isfinite(values)]
     high = float(known.max()) if len(known) else 1.0
     low = min(1.0, float(known.min())) if key == "effect" and len(known) else 0.0
-    plates = []
+    plates: list[dict[str, Any]] = []
     for plate, part in table.assign(value=values).groupby(PLATE, sort=False):
         spots = {name: _spot(str(name)) for name in part[WELL]}
         columns = sorted({column for _, column in spots.values()}, key=_natural)
@@ -93,7 +93,7 @@ def _measure(table: pd.DataFrame, key: str, title: str, caption: str) -> dict[st
         }
         cells = [(row, [at.get((row, column)) for column in columns]) for row in rows]
         plates.append({"name": str(plate), "columns": columns, "rows": cells})
-    plates.sort(key=lambda plate: _natural(plate["name"]))
+    plates.sort(key=lambda entry: _natural(entry["name"]))
     return {
         "key": key,
         "title": title,

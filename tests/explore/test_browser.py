@@ -317,6 +317,26 @@ def test_channels_composites_other_cells_and_full_size(page, site):
     assert "plate P1, well A" in text(page, "#large")
 
 
+def test_contrast_is_shared_by_all_pictures_and_kept_in_the_address(page, site):
+    visit(page, f"{site.address}#gene=AAA&tab=cells&channels=10")
+    wait(page, "document.getElementById('panel-cells').dataset.gene === 'AAA'")
+    wait(page, "document.querySelector('#restyle-made canvas') !== null")
+    page.execute_script("document.querySelector('.contrast').open = true")
+    places = (".cellrow.control canvas", ".cellrow.knockout canvas", "#restyle-made canvas")
+    before = [shot(page, place) for place in places]
+    drag = "const s = document.querySelector('[data-end=\"0-1\"]'); s.value = 5; s.dispatchEvent(new Event('input'))"
+    page.execute_script(drag)
+    after = [shot(page, place) for place in places]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+    wait(page, "location.hash.includes('contrast=0-5')")
+    address = page.current_url
+    page.find_element(By.CSS_SELECTOR, ".contrast button").click()
+    assert [shot(page, place) for place in places] == before
+    visit(page, address)
+    wait(page, "document.getElementById('panel-cells').dataset.gene === 'AAA'")
+    assert shot(page, places[0]) == after[0]
+
+
 def test_a_cell_is_restyled_live(page, site):
     visit(page, site.address + "#gene=BBB&tab=cells")
     shown = "document.getElementById('restyle-made')?.dataset.shown"

@@ -104,7 +104,7 @@ class ExplorerData:
             "batches": self.inputs.batches,
             "step": self.inputs.step,
             "averaged": self.inputs.averaged,
-            "channels": [vars(channel) for channel in montage.channels] if montage else [],
+            "channels": montage.describe_channels() if montage else [],
             "crop_size": store.crop_size if store else 0,
             "cells_per_row": self.settings.cells,
             "pixel_size": self._pixel_size(),

@@ -36,6 +36,10 @@ function fit(s) {
     other: s.other !== null && s.other < all.length && s.other !== map ? s.other : null,
     cell: Math.min(s.cell, n - 1),
     channels: s.channels && s.channels.length === channels.length && s.channels.some(Boolean) ? s.channels : null,
+    contrast:
+      s.contrast && s.contrast.length === channels.length && s.contrast.every(([black, white]) => black < white && white <= 100)
+        ? s.contrast
+        : null,
   };
 }
 

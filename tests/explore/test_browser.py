@@ -324,11 +324,11 @@ def test_contrast_is_shared_by_all_pictures_and_kept_in_the_address(page, site):
     page.execute_script("document.querySelector('.contrast').open = true")
     places = (".cellrow.control canvas", ".cellrow.knockout canvas", "#restyle-made canvas")
     before = [shot(page, place) for place in places]
-    drag = "const s = document.querySelector('[data-end=\"0-1\"]'); s.value = 5; s.dispatchEvent(new Event('input'))"
+    drag = "const s = document.querySelector('[data-end=\"0-1\"]'); s.value = 90; s.dispatchEvent(new Event('input'))"
     page.execute_script(drag)
     after = [shot(page, place) for place in places]
     assert all(one != other for one, other in zip(before, after, strict=True))
-    wait(page, "location.hash.includes('contrast=0-5')")
+    wait(page, "location.hash.includes('contrast=0-90')")
     address = page.current_url
     page.find_element(By.CSS_SELECTOR, ".contrast button").click()
     assert [shot(page, place) for place in places] == before

@@ -28,6 +28,7 @@ from grape_ops.report.gene_tables import gene_tables
 from grape_ops.report.generation import content_rows, gene_cells, recognised_rows, top_features
 from grape_ops.report.inputs import ReportInputs, gather
 from grape_ops.report.plates import plate_maps, smallest, well_table
+from grape_ops.report.profiles import profiles
 from grape_ops.report.projection import nearest_genes, projections
 from grape_ops.report.provenance import changed_settings, cost_rows, network_rows, provenance_rows
 from grape_ops.report.scores import map_from_vectors, number, own_entry, score_table
@@ -181,6 +182,7 @@ def _figures(inputs: ReportInputs, known: dict[str, Any] | None) -> dict[str, re
     is_control = inputs.run.genes[OBS_IS_CONTROL].to_numpy(bool)
     found = {
         "volcano": volcano(inputs.phenotypes) if inputs.phenotypes is not None else None,
+        "profiles": profiles(inputs),
         "adversarial": report_figures.adversarial_losses(inputs.metrics),
         "reconstruction": report_figures.reconstruction_losses(inputs.metrics),
         "logits": report_figures.discriminator_logits(inputs.metrics),

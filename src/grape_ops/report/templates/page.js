@@ -47,6 +47,12 @@
     const figure = coloured(figures[name]);
     if (name === "gene-map") mapIsNarrow = isNarrow(place);
     if (name === "gene-map" && mapIsNarrow) figure.layout.legend = { ...figure.layout.legend, orientation: "h", x: 0, y: -0.02, yanchor: "top" };
+    if (figure.layout.meta && isNarrow(place)) {
+      Object.assign(figure.layout.xaxis, figure.layout.meta.narrow);
+      Object.assign(figure.data[0].colorbar, { orientation: "h", y: 1.02, yanchor: "bottom", len: 0.8 });
+      figure.layout.margin = { ...figure.layout.margin, t: 70 };
+      figure.layout.height += 60;
+    }
     place.style.height = figure.layout.height + "px"; // what a resize of the window fits the figure into
     return Plotly.react(place, figure.data, figure.layout, config(name));
   };

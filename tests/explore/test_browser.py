@@ -104,6 +104,17 @@ def test_the_card_says_whether_there_is_a_phenotype_and_whom_to_distrust(tested_
     assert "no evidence of a phenotype of BBB: these neighbours mean little" in card
 
 
+def test_the_screen_has_plate_maps_cells_per_gene_and_discordant_guides(tested_page):
+    tested_page.find_element(By.ID, "tab-screen").click()
+    wait(tested_page, "document.getElementById('panel-screen').dataset.ready === 'true'")
+    maps = tested_page.find_elements(By.CSS_SELECTOR, ".platemap")
+    assert [part.get_attribute("data-measure") for part in maps] == ["cells", "control", "effect"]
+    assert maps[0].find_element(By.CSS_SELECTOR, "td[title]").get_attribute("title").startswith("plate ")
+    assert text(tested_page, "#discordant") == "CCC CCC-GUIDE-1"
+    assert text(tested_page, "#smallest").startswith("Fewest: ")
+    assert tested_page.find_elements(By.CSS_SELECTOR, ".histogram i")
+
+
 def look_up(browser: Browser, words: str) -> None:
     box = browser.find_element(By.ID, "search")
     box.send_keys(words)
@@ -306,6 +317,26 @@ def test_channels_composites_other_cells_and_full_size(page, site):
     assert "plate P1, well A" in text(page, "#large")
 
 
+def test_contrast_is_shared_by_all_pictures_and_kept_in_the_address(page, site):
+    visit(page, f"{site.address}#gene=AAA&tab=cells&channels=10")
+    wait(page, "document.getElementById('panel-cells').dataset.gene === 'AAA'")
+    wait(page, "document.querySelector('#restyle-made canvas') !== null")
+    page.execute_script("document.querySelector('.contrast').open = true")
+    places = (".cellrow.control canvas", ".cellrow.knockout canvas", "#restyle-made canvas")
+    before = [shot(page, place) for place in places]
+    drag = "const s = document.querySelector('[data-end=\"0-1\"]'); s.value = 90; s.dispatchEvent(new Event('input'))"
+    page.execute_script(drag)
+    after = [shot(page, place) for place in places]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+    wait(page, "location.hash.includes('contrast=0-90')")
+    address = page.current_url
+    page.find_element(By.CSS_SELECTOR, ".contrast button").click()
+    assert [shot(page, place) for place in places] == before
+    visit(page, address)
+    wait(page, "document.getElementById('panel-cells').dataset.gene === 'AAA'")
+    assert shot(page, places[0]) == after[0]
+
+
 def test_a_cell_is_restyled_live(page, site):
     visit(page, site.address + "#gene=BBB&tab=cells")
     shown = "document.getElementById('restyle-made')?.dataset.shown"
@@ -385,7 +416,7 @@ def test_light_and_dark(page, site, scheme):
 
 
 @pytest.mark.parametrize("width", [1366, 800, 390])
-@pytest.mark.parametrize("tab", ["gene", "cells", "clusters", "selection"])
+@pytest.mark.parametrize("tab", ["gene", "cells", "clusters", "selection", "screen"])
 def test_nothing_sticks_out(page, site, width, tab):
     visit(page, f"{site.address}#gene=AAA&selection=AAA,BBB&compare=1&tab={tab}", width=width)
     wait(page, f"document.getElementById('panel-{tab}').children.length > 1")

@@ -165,6 +165,18 @@ def test_k_means_stands_in_where_k_is_set(request_):
     assert set(explorer.details(0, 0)["cluster"]) == {1, 2}
 
 
+def test_the_default_contrast_is_that_of_control_cells_and_pictures_hold_more(explorer):
+    montage = explorer.pictures()
+    store = montage.store
+    controls = store.standardized(np.flatnonzero(store.labels == store.control_label))
+    for band, (view, span, told) in enumerate(
+        zip(montage.channels, montage.ranges, explorer.overview("live")["channels"], strict=True)
+    ):
+        brightest = np.percentile(controls[:, band], 99.8, axis=(1, 2))
+        assert (brightest > view.high).mean() < 0.1 and span.high >= view.high
+        assert told["white"] == pytest.approx((view.high - view.low) / (span.high - span.low)) and told["white"] <= 1
+
+
 def test_rows_of_a_sheet_are_what_the_description_says(explorer):
     montage, row = explorer.pictures(), explorer.row(1)
     rows = montage.describe(row, 0)["rows"]
@@ -177,7 +189,7 @@ def test_rows_of_a_sheet_are_what_the_description_says(explorer):
         assert set(store.cells[GENE].iloc[cells]) == {"BBB"}
         assert set(store.cells["sgRNA"].iloc[cells]) == {described["label"]}
         crop = store.standardized(cells[:1])[0, 1]
-        limits = montage.channels[1]
+        limits = montage.ranges[1]
         expected = np.clip((crop - limits.low) / (limits.high - limits.low), 0, 1) * 255
         shown = view[(place * 2 + 1) * 32 : (place * 2 + 2) * 32, :32]
         assert np.abs(shown - expected).max() <= 0.51

@@ -38,7 +38,7 @@ def test_every_address_of_the_page_answers(live):
         "data/cells/control.png",
         "live/restyled.png?cell=3&gene=1&mix=0.5&start=2",
     ]
-    addresses += ["live/strip.png?cell=3&gene=1"]
+    addresses += ["live/strip.png?cell=3&gene=1", "data/screen.json"]
     for address in addresses:
         response = live.get("/" + address)
         assert response.status_code == 200, address

@@ -63,7 +63,7 @@ def opened(browser, page) -> Iterator[Browser]:
 def test_every_figure_is_drawn(opened, page):
     names = figures_in(page)
     expected = {"adversarial", "reconstruction", "logits", "training-map", "gene-map", "cells-per-gene"}
-    assert expected | {"complexes", "cells-per-batch", "shares", "volcano"} == set(names)
+    assert expected | {"complexes", "cells-per-batch", "shares", "volcano", "profiles"} == set(names)
     for name in names:
         marks = "return document.querySelectorAll('#fig-%s .main-svg .trace').length"
         bars = "return document.querySelectorAll('#fig-%s .main-svg .bars').length"

@@ -8,6 +8,8 @@ from grape_ops.config import GenerateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.restyle.content import compare_content, correlation, nucleus_shape, unrelated_content
 from grape_ops.restyle.directions import (
+    Change,
+    change_table,
     paired_change,
     ring_index,
     ring_means,
@@ -120,11 +122,19 @@ def test_the_way_leads_from_one_style_to_the_other(restyler):
     np.testing.assert_allclose(styles[2].numpy(), middle[0].numpy(), atol=1e-6)
 
 
+def test_channels_are_ranked_by_real_cells_and_opposite_signs_are_marked():
+    clear, error = np.array([[3.0, 0.1], [-0.2, -1.0]]), np.full((2, 2), 0.05)
+    made = Change(np.zeros((2, 8, 8)), np.array([[0.5, 0.06], [2.0, -0.3]]), error)
+    table = change_table("AAA", ["DNA", "actin"], 8, made, Change(np.zeros((2, 8, 8)), clear, error))
+    assert table["channel"].tolist() == ["DNA", "actin", "actin", "DNA"]
+    assert table["opposite"].tolist() == [False, False, True, False]
+
+
 def test_directions_are_written(tiny_run, tiny_store, tmp_path):
     settings = GenerateSettings(cells=8, batch_size=4, shown=2, steps=3, rings=4)
     table = write_directions(tiny_run.path, tiny_store.path, tmp_path, settings, genes=["AAA", "DDD"], source="BBB")
     assert len(table) == 2 * 2 * 4
-    assert table[table["gene_symbol"] == "AAA"]["restyled"].abs().is_monotonic_decreasing
+    assert table[table["gene_symbol"] == "AAA"]["knockout"].abs().is_monotonic_decreasing
     names = {path.name for path in tmp_path.iterdir()}
     assert {"AAA_strip.pdf", "AAA_changes.png", "DDD_strip.png", "changes.tsv", "directions.json"} <= names
     write_directions(tiny_run.path, tiny_store.path, tmp_path, settings, genes=["ccc", "CCC"])

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import yaml
 
 from grape_ops.config import ScreenSettings, SimulateSettings
 from grape_ops.errors import GrapeOpsError
@@ -81,6 +82,9 @@ def test_tiles_are_raw_multichannel(screen: Path) -> None:
     tile = tifffile.imread(files[0])
     assert tile.shape == (4, 128, 128) and tile.dtype == np.uint16
     assert tile.max() < 65535 and tile.min() > 0
+    opened = open_screen(screen, ScreenSettings())
+    settings = yaml.safe_load((screen / "screen.yaml").read_text())["simulated"]
+    assert opened.pixel_size == pytest.approx(20.0 / settings["cell_diameter"])
 
 
 def test_positions_are_on_nuclei(strong: Path) -> None:

@@ -84,4 +84,6 @@ def directions(
     for gene, part in table.groupby("gene_symbol", sort=False):
         top = part.iloc[0]
         where = f"{top['channel']}, {top['radius_from']:.3g} to {top['radius_to']:.3g} px"
-        say(f"{gene}: changes most in {where} ({top['restyled']:+.2f} sd; knock-out {top['knockout']:+.2f})")
+        doubt = "; restyling goes the other way" if top["opposite"] else ""
+        sizes = f"{top['knockout']:+.2f} sd; restyled {top['restyled']:+.2f}{doubt}"
+        say(f"{gene}: knock-outs change most in {where} ({sizes})")

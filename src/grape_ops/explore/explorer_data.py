@@ -23,6 +23,7 @@ from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs
 from grape_ops.report.generation import trust_of
 from grape_ops.report.html import page_title
 from grape_ops.report.inputs import gather
+from grape_ops.report.plates import plate_maps, smallest, well_table
 from grape_ops.report.scores import own_entry
 from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
 
@@ -103,7 +104,7 @@ class ExplorerData:
             "batches": self.inputs.batches,
             "step": self.inputs.step,
             "averaged": self.inputs.averaged,
-            "channels": [vars(channel) for channel in montage.channels] if montage else [],
+            "channels": montage.describe_channels() if montage else [],
             "crop_size": store.crop_size if store else 0,
             "cells_per_row": self.settings.cells,
             "pixel_size": self._pixel_size(),
@@ -185,6 +186,14 @@ class ExplorerData:
             "batches": sorted(((batch, n) for batch, n in batches if n), key=lambda pair: -pair[1]),
             "warnings": cell_warnings(n_cells, card["guides"], quiet),
         }
+
+    @cached_property
+    def screen(self) -> dict[str, Any]:
+        """The screen as a whole: well and plate maps (None without a store), cells of each gene, those with fewest."""
+        cells, store = self.inputs.run.genes.loc[self.inputs.genes, OBS_N_CELLS], self.inputs.store
+        with self._lock:
+            plates = plate_maps(well_table(store, self.seed)) if store is not None else None
+        return {"plates": plates, "cells": [int(n) for n in cells], "smallest": smallest(cells)}
 
     def row(self, number: int) -> int:
         """Row of M, and label in the store, of a gene.

@@ -26,10 +26,17 @@ class Findings:
         self.is_hit = dict(zip(self.symbol, found.genes["is_hit"].astype(bool).tolist(), strict=True))
 
     def overview(self) -> dict[str, Any]:
-        """How many genes have a phenotype, how the test is calibrated, and the strongest genes first."""
+        """How many genes have a phenotype, how the test is calibrated, the strongest genes first, discordant guides."""
         hits = [gene for gene, hit in self.is_hit.items() if hit]
         level, calibration = self.found.level, self.found.calibration
-        return {"n_genes": len(self.is_hit), "hits": hits, "level": level, "calibration": calibration}
+        discordant = [(gene, guides) for gene, name in self.symbol.items() if (guides := self.found.discordant(name))]
+        return {
+            "n_genes": len(self.is_hit),
+            "hits": hits,
+            "level": level,
+            "calibration": calibration,
+            "discordant": discordant,
+        }
 
     def quiet(self, gene: str) -> bool:
         """Whether a gene was tested, and there is no evidence of a phenotype."""

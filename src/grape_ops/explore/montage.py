@@ -1,4 +1,7 @@
-"""Pictures of cells: rows of crops of all channels in one greyscale PNG, at one pair of limits per channel.
+"""Pictures of cells: rows of crops of all channels in one greyscale PNG, at one range of intensities per channel.
+
+The range holds more than is shown at first, so that the page can change the contrast: each channel's default black
+point is the range's start, its default white point a share of the range.
 
 A view holds R rows of n crops; each row is C bands (channels) of H pixels, so that the picture is (R * C * H, n * H).
 The page takes it apart, shows channels alone or together, and never has to ask again.
@@ -7,6 +10,7 @@ Letters: R rows, n crops in a row, C channels, H crop size.
 
 import io
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +19,11 @@ from PIL import Image
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ExploreSettings
 from grape_ops.explore.live_restyling import LiveRestyler
-from grape_ops.plotting.pictures import channel_views, grey
+from grape_ops.plotting.pictures import BRIGHTEST, channel_views, grey
 from grape_ops.restyle.sampling import draw_cells, match_batches
 from grape_ops.schema import GUIDE, PLATE, TILE, WELL, X, Y
 
+WIDEST = 4  # times the default contrast; beyond, too few of the 256 levels would be left for what is shown
 LIMIT_CELLS = 400  # cells behind the black and white points
 _LIMITS, _KNOCKOUT = 4, 2  # streams of the run's seed
 
@@ -32,8 +37,22 @@ class Montage:
         self.seed = seed
         self.restyler = restyler
         self.control_row = store.control_label
-        some = np.random.default_rng([seed, _LIMITS]).permutation(len(store))[:LIMIT_CELLS]
-        self.channels = channel_views(store.channels, store.standardized(np.sort(some)))
+        rng = np.random.default_rng([seed, _LIMITS])
+        controls = rng.permutation(np.flatnonzero(store.labels == store.control_label))[:LIMIT_CELLS]
+        some = store.standardized(np.sort(rng.permutation(len(store))[:LIMIT_CELLS]))
+        brightest = np.percentile(some, BRIGHTEST, axis=(2, 3)).max(axis=0)
+        self.channels = channel_views(store.channels, store.standardized(np.sort(controls)) if len(controls) else some)
+        self.ranges = [
+            replace(view, high=float(np.clip(most, view.high, view.low + WIDEST * (view.high - view.low))))
+            for view, most in zip(self.channels, brightest, strict=True)
+        ]
+
+    def describe_channels(self) -> list[dict[str, Any]]:
+        """The channels, ready for JSON: ``white`` is the default white point, a share of what pictures hold."""
+        return [
+            vars(view) | {"white": (view.high - view.low) / (span.high - span.low)}
+            for view, span in zip(self.channels, self.ranges, strict=True)
+        ]
 
     def controls(self, draw: int) -> np.ndarray:
         """Control cells on display, in by turns from the batches: (n,)."""
@@ -92,7 +111,7 @@ class Montage:
         n, size, channels = max([1, *map(len, rows)]), self.store.crop_size, len(self.channels)
         view = np.zeros((max(1, len(rows)) * channels * size, n * size), np.uint8)
         for place, crops in enumerate(rows):
-            for band, channel in enumerate(self.channels):
+            for band, channel in enumerate(self.ranges):
                 top = (place * channels + band) * size
                 levels = np.rint(grey(crops[:, band], channel) * 255).astype(np.uint8)
                 view[top : top + size, : len(crops) * size] = levels.swapaxes(0, 1).reshape(size, -1)

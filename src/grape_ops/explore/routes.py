@@ -63,6 +63,7 @@ def document(explorer: ExplorerData, kind: str, numbers: tuple[int, ...], draw: 
     makers: dict[str, Callable[..., bytes]] = {
         "map.json": lambda m: as_json(explorer.view(m)),
         "clusters.json": lambda m, c: as_json(explorer.details(m, c)),
+        "screen.json": lambda: as_json(explorer.screen),
         "gene.json": lambda g: as_json(explorer.card(g)),
         "cells.json": lambda g: as_json(explorer.pictures().describe(explorer.row(g), draw)),
         "cells.png": lambda g: explorer.pictures().picture(explorer.row(g), draw),
@@ -79,6 +80,7 @@ ADDRESSES = {
     "map.json": "data/map/{}.json",
     "clusters.json": "data/map/{}/clusters/{}.json",
     "map.h5ad": "data/map/{}.h5ad",
+    "screen.json": "data/screen.json",
     "gene.json": "data/gene/{}.json",
     "cells.json": "data/cells/{}.json",
     "cells.png": "data/cells/{}.png",
@@ -95,6 +97,7 @@ def all_routes(explorer: ExplorerData) -> Iterator[tuple[str, tuple[int, ...]]]:
         for choice in range(len(explorer.clusterings(number))):
             yield "clusters.json", (number, choice)
         yield "map.h5ad", (number,)
+    yield "screen.json", ()
     for gene in range(len(explorer.genes)):
         yield "gene.json", (gene,)
     if explorer.montage is not None:

@@ -127,8 +127,10 @@ def shares_figure(table: pd.DataFrame) -> "Figure":
             markersize=4,
             alpha=0.6,
             markeredgewidth=0,
+            clip_on=False,  # a mark at 1 is whole
         )
         axis.set(xlabel="AUC of knock-out against control cells", ylabel="share of the distance covered")
+        axis.set_xlim(right=1.0)
         axis.axhline(0, color="#888888", linewidth=0.8)
         axis.axhline(1, color="#888888", linewidth=0.8, linestyle=":")
     axis.spines[["top", "right"]].set_visible(False)

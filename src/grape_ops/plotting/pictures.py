@@ -10,9 +10,11 @@ import numpy as np
 
 from grape_ops.screen.screen import shows_nuclei
 
-# Black and white points: these percentiles of each cell, such that this share of the cells is not clipped. Over all
-# pixels at once, a few bright dying cells would leave the others dark.
-DARKEST, BRIGHTEST, UNCLIPPED = 0.5, 99.8, 0.8
+# Black and white points: these percentiles of each cell, such that these shares of the cells are not clipped. Over all
+# pixels at once, a few bright dying cells would leave the others dark; with more of them clipped, dividing cells would
+# be white.
+DARKEST, BRIGHTEST = 0.5, 99.8
+NOT_BLACK, NOT_WHITE = 0.8, 0.95
 DNA_COLOUR = "#4d6bff"
 OTHER_COLOURS = ("#3ddc5b", "#ff3fd0", "#ffc21a", "#23d9e8", "#ff6b3d", "#b0b0b0", "#a77bff")
 
@@ -30,7 +32,7 @@ class ChannelView:
 def channel_views(names: Sequence[str], real: np.ndarray) -> list[ChannelView]:
     """Limits from real cells (n, C, H, H), colours by the dye where the name tells it."""
     darkest, brightest = np.percentile(real, (DARKEST, BRIGHTEST), axis=(2, 3))
-    low, high = np.quantile(darkest, 1 - UNCLIPPED, axis=0), np.quantile(brightest, UNCLIPPED, axis=0)
+    low, high = np.quantile(darkest, 1 - NOT_BLACK, axis=0), np.quantile(brightest, NOT_WHITE, axis=0)
     return [
         ChannelView(name, shade, float(a), float(max(b, a + 1e-6)))
         for name, shade, a, b in zip(names, composite_colours(names), low, high, strict=True)

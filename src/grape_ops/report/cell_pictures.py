@@ -41,9 +41,10 @@ def cell_pictures(inputs: ReportInputs, store: CropStore) -> dict[str, Any]:
 
     Returns
     -------
-    ``size``, ``n``, ``channels``, ``control`` and ``unchanged`` (the same cells restyled to control; one picture a
+    ``size``, ``pixel_size`` (micrometres, None where nobody knows), ``n``,
+    ``channels``, ``control`` and ``unchanged`` (the same cells restyled to control; one picture a
     channel) and ``genes``: name, complexes, n_cells, ``trust`` (status and words), ``restyled`` and ``knockout`` (one
-    picture a channel). A picture is a row of n crops as a PNG data URI.
+    picture a channel), in alphabetical order. A picture is a row of n crops as a PNG data URI.
     """
     nets, averaged = trained_nets(inputs.run, averaged=inputs.averaged)
     restyler = Restyler(inputs.run, store, nets, averaged)
@@ -71,13 +72,14 @@ def cell_pictures(inputs: ReportInputs, store: CropStore) -> dict[str, Any]:
             advance()
     return {
         "size": store.crop_size,
+        "pixel_size": store.meta["provenance"].get("pixel_size"),
         "n": len(controls),
         "averaged": inputs.averaged,
         "n_all_genes": len(inputs.genes),
         "channels": [vars(channel) for channel in channels],
         "control": strips(control, channels),
         "unchanged": strips(unchanged, channels),
-        "genes": genes,
+        "genes": sorted(genes, key=lambda gene: str(gene["name"]).casefold()),
     }
 
 

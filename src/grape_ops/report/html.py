@@ -27,6 +27,8 @@ from grape_ops.report.findings import findings, volcano
 from grape_ops.report.gene_tables import gene_tables
 from grape_ops.report.generation import content_rows, gene_cells, recognised_rows, top_features
 from grape_ops.report.inputs import ReportInputs, gather
+from grape_ops.report.plates import plate_maps, smallest, well_table
+from grape_ops.report.profiles import profiles
 from grape_ops.report.projection import nearest_genes, projections
 from grape_ops.report.provenance import changed_settings, cost_rows, network_rows, provenance_rows
 from grape_ops.report.scores import map_from_vectors, number, own_entry, score_table
@@ -133,6 +135,8 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "quality_table": table_rows(inputs.quality),
         "flat_field": flat_field_text(inputs.quality),
         "counts": count_rows(inputs),
+        "smallest": smallest(inputs.run.genes.loc[inputs.genes, OBS_N_CELLS]),
+        "plates": plate_maps(well_table(inputs.store, run.config.seed)) if inputs.store else None,
         "changed": changed_settings(run.config),
         "config": dump_config(run.config),
         "provenance": provenance_rows(inputs),
@@ -178,6 +182,7 @@ def _figures(inputs: ReportInputs, known: dict[str, Any] | None) -> dict[str, re
     is_control = inputs.run.genes[OBS_IS_CONTROL].to_numpy(bool)
     found = {
         "volcano": volcano(inputs.phenotypes) if inputs.phenotypes is not None else None,
+        "profiles": profiles(inputs),
         "adversarial": report_figures.adversarial_losses(inputs.metrics),
         "reconstruction": report_figures.reconstruction_losses(inputs.metrics),
         "logits": report_figures.discriminator_logits(inputs.metrics),

@@ -239,6 +239,8 @@ def phenotype_shares(
     figure = base_figure([trace], "separability of knock-out and control cells (AUC)", "share of the way covered")
     figure["layout"]["shapes"] += [level_line(0.0, "var(--muted)"), level_line(1.0, "var(--muted)")]
     figure["layout"]["yaxis"] |= {"range": [SHARES[0] - 0.1, SHARES[1] + 0.1], "zeroline": False}
+    figure["layout"]["xaxis"] |= {"range": [min(0.5, *auc) - 0.02, 1.0] if len(auc) else [0.48, 1.0]}
+    trace["cliponaxis"] = False  # a mark at 1 is whole
     figure["layout"] |= {"showlegend": False, "hovermode": "closest", "height": 380}
     return figure
 

@@ -33,6 +33,7 @@ from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row
 
 CHANGES_TSV = "changes.tsv"
 DIRECTIONS_JSON = "directions.json"
+CLEAR = 2.0  # standard errors beyond which a change has a sign
 CHANGES, STRIP = "changes", "strip"  # the two figures of a gene
 
 
@@ -123,7 +124,7 @@ def write_directions(
 
     Returns
     -------
-    ``changes.tsv``: one row per gene, channel and ring, the largest changes of each gene first.
+    ``changes.tsv``: one row per gene, channel and ring, the largest changes of real knock-out cells first.
     """
     if not genes:
         raise GrapeOpsError("Name at least one gene with --genes A,B.")
@@ -236,7 +237,13 @@ class _Beginning:
 
 
 def change_table(gene: str, channels: Sequence[str], size: int, made: Change, real: Change) -> pd.DataFrame:
-    """Changes of a gene as a table, the largest that restyling makes first."""
+    """Changes of a gene as a table, the largest of real knock-out cells first.
+
+    ``opposite`` marks where restyling goes the other way than knock-out cells, both beyond what chance does.
+    """
+    opposite = (
+        (made.profile * real.profile < 0) & (np.abs(made.significance) > CLEAR) & (np.abs(real.significance) > CLEAR)
+    )
     edges = ring_edges(size, made.profile.shape[1])
     table = pd.DataFrame(
         [
@@ -249,12 +256,13 @@ def change_table(gene: str, channels: Sequence[str], size: int, made: Change, re
                 "restyled_error": made.error[c, ring],
                 "knockout": real.profile[c, ring],
                 "knockout_error": real.error[c, ring],
+                "opposite": bool(opposite[c, ring]),
             }
             for c, channel in enumerate(channels)
             for ring in range(made.profile.shape[1])
         ]
     )
-    return table.sort_values("restyled", key=lambda part: -part.abs(), kind="stable", ignore_index=True)
+    return table.sort_values("knockout", key=lambda part: -part.abs(), kind="stable", ignore_index=True)
 
 
 def agreement(table: pd.DataFrame) -> float:

@@ -39,6 +39,7 @@ from grape_ops.simulate.population import draw_library, draw_population, lone_ge
 from grape_ops.simulate.scene import Camera, draw_camera, draw_light_centres, draw_scene, most_cells, photograph
 from grape_ops.simulate.simulated_phenotype import gene_shifts
 
+HELA_DIAMETER = 20.0  # micrometres
 TILE_PATTERN = "tiles/{plate}/{well}_{tile}.tif"
 
 # Streams of chance, so that changing the number of cells does not change the planted effects.
@@ -109,6 +110,11 @@ def _write_screen(out: Path, settings: SimulateSettings, workers: int) -> None:
         "simulated": settings.model_dump(mode="json"),
     }
     (out / SCREEN_FILE).write_text(yaml.safe_dump(description, sort_keys=False))
+
+
+def pixel_size(settings: SimulateSettings) -> float:
+    """Micrometres of a pixel, with which a cell is as large as a HeLa cell; its images say so."""
+    return HELA_DIAMETER / settings.cell_diameter
 
 
 def check_possible(settings: SimulateSettings) -> None:
@@ -191,7 +197,14 @@ def make_tile(job: TileJob) -> np.ndarray:
     rng = _rng(job.settings, _STREAM_TILES, job.index)
     light, positions = draw_scene(job.shifts, job.settings.tile_size, job.settings.cell_diameter, rng)
     job.path.parent.mkdir(parents=True, exist_ok=True)
-    tifffile.imwrite(job.path, photograph(light, job.camera, rng), photometric="minisblack")
+    pixels_per_centimetre = 1e4 / pixel_size(job.settings)
+    tifffile.imwrite(
+        job.path,
+        photograph(light, job.camera, rng),
+        photometric="minisblack",
+        resolution=(pixels_per_centimetre, pixels_per_centimetre),
+        resolutionunit="CENTIMETER",
+    )
     return positions
 
 

@@ -4,7 +4,7 @@ import * as explorer from "./explorer.js";
 import { json, picture } from "./data.js";
 import { $, count, el, empty } from "./dom.js";
 import { heading, trust } from "./gene.js";
-import { channelChips, crop, enlarge, scaleBar } from "./pictures.js";
+import { applyContrast, channelChips, contrastSliders, crop, enlarge, scaleBar } from "./pictures.js";
 import * as restyle from "./restyle.js";
 import * as state from "./state.js";
 
@@ -115,6 +115,7 @@ export async function draw() {
           })
         : null,
       chips,
+      contrastSliders(),
     );
     const restyled = own.rows.some((row) => row.kind === "restyled");
     const grid = el(
@@ -140,6 +141,7 @@ export async function draw() {
 export function begin() {
   state.listen((_, changed) => {
     if (["gene", "tab", "channels", "draw", "cell", "selection"].some((key) => changed.has(key))) draw();
+    else if (changed.has("contrast")) applyContrast();
     else if (changed.has("from") || changed.has("mix")) restyle.again();
   });
 }

@@ -6,6 +6,7 @@ import * as clusters from "./clusters.js";
 import { $, el, empty, plural, tell } from "./dom.js";
 import * as gene from "./gene.js";
 import * as maps from "./maps.js";
+import * as screen from "./screen.js";
 import * as search from "./search.js";
 import * as selection from "./selection.js";
 import * as state from "./state.js";
@@ -15,7 +16,7 @@ const KEYS = [
   ["/", "find genes"],
   ["← → ↑ ↓", "on the map: the next gene that way"],
   ["Enter", "on the map: select the gene"],
-  ["1 2 3 4", "gene, cells, clusters, selection"],
+  ["1 2 3 4 5", "gene, cells, clusters, selection, screen"],
   ["c", "compare two maps"],
   ["l, p", "lasso, pan"],
   ["f", "show all genes"],
@@ -35,6 +36,10 @@ function fit(s) {
     other: s.other !== null && s.other < all.length && s.other !== map ? s.other : null,
     cell: Math.min(s.cell, n - 1),
     channels: s.channels && s.channels.length === channels.length && s.channels.some(Boolean) ? s.channels : null,
+    contrast:
+      s.contrast && s.contrast.length === channels.length && s.contrast.every(([black, white]) => black < white && white <= 100)
+        ? s.contrast
+        : null,
   };
 }
 
@@ -134,7 +139,7 @@ async function start() {
     ),
   );
   tabs();
-  [maps, gene, cells, clusters, selection, search].forEach((part) => part.begin());
+  [maps, gene, cells, clusters, selection, screen, search].forEach((part) => part.begin());
   $("undo").addEventListener("click", undo);
   $("redo").addEventListener("click", redo);
   $("share").addEventListener("click", share);

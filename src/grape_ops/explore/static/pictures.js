@@ -11,6 +11,10 @@ export const shown = () => {
   return channels.map((_, i) => (chosen ? Boolean(chosen[i]) : i < 4));
 };
 
+/** Black and white point of each channel, in percent of what its pictures hold. */
+export const contrast = () =>
+  state.get().contrast ?? explorer.overview.channels.map((channel) => [0, Math.max(1, Math.round(100 * channel.white))]);
+
 const colourOf = (channel) => [1, 3, 5].map((i) => parseInt(channel.colour.slice(i, i + 2), 16) / 255);
 
 /** Paint columns of a view's row on a canvas; a single channel is grey unless `tinted`. */
@@ -21,9 +25,14 @@ export function paint(canvas, view, row, first, n, on) {
   const mixed = new ImageData(width, size);
   // Several stains over one nucleus add up to white: darker middle tones, and less light the more channels there are.
   const light = Math.min(1, 2.4 / Math.max(1, active.length));
-  const tone = Float32Array.from({ length: 256 }, (_, grey) =>
-    active.length === 1 ? grey : 255 * light * (grey / 255) ** 1.5,
-  );
+  const ends = contrast();
+  const tones = active.map((c) => {
+    const [black, white] = ends[c];
+    return Float32Array.from({ length: 256 }, (_, grey) => {
+      const level = Math.max(0, Math.min(1, (grey / 2.55 - black) / (white - black)));
+      return 255 * (active.length === 1 ? level : light * level ** 1.5);
+    });
+  });
   const colours = active.map((c) => (active.length === 1 ? [1, 1, 1] : colourOf(channels[c])));
   for (let y = 0; y < size; y++)
     for (let x = 0; x < width; x++) {
@@ -31,7 +40,7 @@ export function paint(canvas, view, row, first, n, on) {
         g = 0,
         b = 0;
       active.forEach((c, i) => {
-        const value = tone[view.grey[((row * channels.length + c) * size + y) * view.width + first * size + x]];
+        const value = tones[i][view.grey[((row * channels.length + c) * size + y) * view.width + first * size + x]];
         r += value * colours[i][0];
         g += value * colours[i][1];
         b += value * colours[i][2];
@@ -47,7 +56,9 @@ export function paint(canvas, view, row, first, n, on) {
 
 /** One crop as a canvas with words for those who do not see it. */
 export function crop(view, row, column, label, on = shown()) {
-  return paint(el("canvas", { role: "img", "aria-label": label, class: "crop" }), view, row, column, 1, on);
+  const canvas = el("canvas", { role: "img", "aria-label": label, class: "crop" });
+  canvas.repaint = () => paint(canvas, view, row, column, 1, on);
+  return canvas.repaint();
 }
 
 /** A scale bar for a crop shown at any size, if the size of a pixel is known. */
@@ -109,6 +120,49 @@ export function channelChips() {
       ? el("span", { class: "chips", role: "group", "aria-label": "Channels of the composite" }, chips)
       : null,
   ];
+}
+
+let isOpen = false;
+
+/** Black and white points of the channels, shared by all pictures of the page. */
+export function contrastSliders() {
+  const { channels } = explorer.overview;
+  const slider = (c, end) =>
+    el("input", {
+      type: "range",
+      min: end,
+      max: 99 + end,
+      value: contrast()[c][end],
+      "data-end": `${c}-${end}`,
+      "aria-label": `${end ? "White" : "Black"} point of ${channels[c].name}`,
+      oninput: (event) => {
+        const next = contrast().map((ends) => [...ends]);
+        const value = Number(event.target.value);
+        next[c] = end ? [Math.min(next[c][0], value - 1), value] : [value, Math.max(next[c][1], value + 1)];
+        state.set({ contrast: next }, true);
+      },
+    });
+  return el(
+    "details",
+    { class: "contrast", open: isOpen, ontoggle: (event) => (isOpen = event.target.open) },
+    el("summary", { text: "Contrast" }),
+    el(
+      "div",
+      {},
+      channels.map((channel, c) => [el("span", { text: channel.name }), slider(c, 0), slider(c, 1)]),
+      el("button", { text: "Reset", onclick: () => state.set({ contrast: null }) }),
+      el("small", { class: "quiet", text: "Black and white point of each channel, for all pictures." }),
+    ),
+  );
+}
+
+/** Show the contrast in every picture and slider without making them anew: a slider is being dragged. */
+export function applyContrast() {
+  document.querySelectorAll("canvas.crop").forEach((canvas) => canvas.repaint());
+  document.querySelectorAll(".contrast input").forEach((input) => {
+    const [c, end] = input.dataset.end.split("-");
+    input.value = contrast()[c][end];
+  });
 }
 
 /** A cell at full size: the composite and every channel. */

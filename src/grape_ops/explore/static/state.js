@@ -11,12 +11,13 @@ const START = {
   only: false,
   tab: "gene",
   channels: null,
+  contrast: null,
   draw: 0,
   cell: 0,
   from: null,
   mix: 1,
 };
-const TABS = ["gene", "cells", "clusters", "selection"];
+const TABS = ["gene", "cells", "clusters", "selection", "screen"];
 
 let state = { ...START };
 let genes = [];
@@ -44,6 +45,7 @@ function encode(s) {
   if (s.only) add("only", 1);
   if (s.tab !== START.tab) add("tab", s.tab);
   if (s.channels !== null) add("channels", s.channels.map(Number).join(""));
+  if (s.contrast !== null) add("contrast", s.contrast.map((ends) => ends.join("-")).join(","));
   if (s.draw) add("draw", s.draw);
   if (s.cell) add("cell", s.cell);
   if (s.from !== null) add("from", symbol(s.from));
@@ -79,6 +81,8 @@ function read(s, key, value) {
   else if (key === "only") s.only = value === "1";
   else if (key === "colour") s.colour = decodeURIComponent(value);
   else if (key === "channels" && /^[01]+$/.test(value)) s.channels = [...value].map((c) => c === "1");
+  else if (key === "contrast" && /^\d{1,3}-\d{1,3}(,\d{1,3}-\d{1,3})*$/.test(value))
+    s.contrast = value.split(",").map((ends) => ends.split("-").map(Number));
   else if (key === "mix" && Number(value) >= 0 && Number(value) <= 1) s.mix = Number(value);
   else if (whole !== null) {
     const names = {

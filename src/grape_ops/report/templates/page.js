@@ -47,6 +47,12 @@
     const figure = coloured(figures[name]);
     if (name === "gene-map") mapIsNarrow = isNarrow(place);
     if (name === "gene-map" && mapIsNarrow) figure.layout.legend = { ...figure.layout.legend, orientation: "h", x: 0, y: -0.02, yanchor: "top" };
+    if (figure.layout.meta && isNarrow(place)) {
+      Object.assign(figure.layout.xaxis, figure.layout.meta.narrow);
+      Object.assign(figure.data[0].colorbar, { orientation: "h", y: 1.02, yanchor: "bottom", len: 0.8 });
+      figure.layout.margin = { ...figure.layout.margin, t: 70 };
+      figure.layout.height += 60;
+    }
     place.style.height = figure.layout.height + "px"; // what a resize of the window fits the figure into
     return Plotly.react(place, figure.data, figure.layout, config(name));
   };
@@ -201,6 +207,13 @@
       }
       canvas.getContext("2d").putImageData(mixed, 0, 0);
     };
+    const scaleBar = () => {
+      if (!cells.pixel_size) return "";
+      const length = [100, 50, 20, 10, 5, 2, 1, 0.5, 0.2].find((um) => um / cells.pixel_size <= cells.size / 2) || 0.1;
+      const bar = element("span", { className: "scalebar" }, element("small", { textContent: length + " µm" }), element("i"));
+      bar.style.setProperty("--length", (100 * length) / cells.pixel_size / cells.size / cells.n + "%");
+      return bar;
+    };
     const chip = (channel, c) => {
       const button = element("button", { type: "button", className: "chip" }, element("i"), channel.name);
       button.style.setProperty("--dot", channel.colour);
@@ -220,8 +233,10 @@
         [gene.name + " knock-out", gene.knockout, "real cells with a knock-out of " + gene.name],
       ].map(([label, uris, words], i) => {
         const alt = words + ", " + (isMix ? "composite" : cells.channels[which].name);
+        const strip = isMix ? composite(uris, alt) : single(uris[which], alt);
+        if (i === 0) strip.append(scaleBar());
         return element("div", { className: i === 2 ? "row middle " + styleOf(gene.trust) : "row" },
-          element("span", { className: "label", textContent: label }), isMix ? composite(uris, alt) : single(uris[which], alt));
+          element("span", { className: "label", textContent: label }), strip);
       });
       return element("div", { className: "group" }, heading, ...rows);
     };

@@ -357,6 +357,19 @@ def test_what_lies_behind_the_first_array_of_an_npy_file_is_told(
     assert "crops.npy goes on for 200 bytes behind its array" in capsys.readouterr().err
 
 
+def test_keys_of_an_lmdb_store_that_name_no_cell_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lmdb = pytest.importorskip("lmdb")
+    drawn = draw_screen()
+    write_lmdb(tmp_path, drawn, cut_crops(drawn))
+    folder = (tmp_path / "cells.lmdb").is_dir()
+    options = {"subdir": folder, "map_size": 1 << 24, "lock": False}
+    with lmdb.open(str(tmp_path / "cells.lmdb"), **options) as store, store.begin(write=True) as writer:
+        writer.put(b"a;key;of;another;kind", bytes(8))
+    assert len(open_screen(tmp_path, PLAIN).cells) == len(drawn.cells)
+    told = capsys.readouterr().err
+    assert f"cells.lmdb: 1 of {len(drawn.cells) + 1} keys left out, not of the form gene_symbol;sgRNA" in told
+
+
 def test_a_table_beside_an_lmdb_store_must_name_its_keys(tmp_path: Path) -> None:
     drawn = draw_screen()
     write_lmdb(tmp_path, drawn, cut_crops(drawn))

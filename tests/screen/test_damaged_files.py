@@ -1,5 +1,7 @@
 """Files that are damaged in ways their libraries do not notice, or do not survive."""
 
+import random
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,34 @@ def test_an_lmdb_store_that_was_cut_off_is_refused_before_it_kills_the_process(t
         file.write_bytes(whole[:length])
         with pytest.raises(GrapeOpsError, match=r"crops.lmdb is (cut off|no LMDB store)"):
             check_pages(file)
+
+
+def test_an_lmdb_store_whose_last_pages_were_given_up_is_whole_until_a_key_or_value_is_cut_off(tmp_path: Path) -> None:
+    lmdb = pytest.importorskip("lmdb")
+    file, draw = tmp_path / "crops.lmdb", random.Random(285)
+    with lmdb.open(str(file), subdir=False, map_size=1 << 24, lock=False) as store:
+        for _ in range(draw.randint(1, 4)):
+            with store.begin(write=True) as writer:
+                keys = set[bytes]()
+                for _ in range(draw.randint(1, 120)):
+                    if keys and draw.random() < 0.5:
+                        key = draw.choice(sorted(keys))
+                        writer.delete(key)
+                        keys.discard(key)
+                    else:
+                        key = b"%05d" % draw.randint(0, 300)
+                        writer.put(key, bytes(draw.choice([10, 500, 3000, 9000])))
+                        keys.add(key)
+                if draw.random() < 0.5:
+                    for key in sorted(keys)[len(keys) // 4 :]:
+                        writer.delete(key)
+    whole = file.read_bytes()
+    last = max(struct.unpack_from("<QQ", whole, start + 136)[::-1] for start in (0, 4096))[1]
+    assert len(whole) < (last + 1) * 4096  # the case that is tested
+    check_pages(file)
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(GrapeOpsError, match=r"crops.lmdb is cut off"):
+        check_pages(file)
 
 
 def test_lists_are_no_columns_of_cells_and_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from grape_ops.artifacts.declared_size import load_npy
 from grape_ops.errors import GrapeOpsError
+from grape_ops.progress import counted, note
 from grape_ops.screen.crop_files import CROP
 from grape_ops.screen.lmdb_pages import check_pages
 from grape_ops.screen.tiff import DAMAGED
@@ -57,16 +58,27 @@ class LmdbCrops:
 
 
 def lmdb_table(file: Path) -> pd.DataFrame:
-    """Read the cells of an LMDB store from its keys: one row per cell, and the key as ``crop``."""
-    rows = []
+    """Read the cells of an LMDB store from its keys: one row per cell, and the key as ``crop``.
+
+    Raises
+    ------
+    GrapeOpsError : it has fewer keys than it says, or none that names a cell.
+    """
+    rows, count = [], 0
     with _reading(file) as transaction:
         for key in transaction.cursor().iternext(keys=True, values=False):
+            count += 1
             name = key.decode(errors="replace")
             parts = name.split(";")
             if len(parts) == len(LMDB_FIELDS):
                 rows.append((*parts, name))
+        stated = transaction.stat()["entries"]
+    if count != stated:
+        raise GrapeOpsError(f"{file} is damaged: it says that it holds {stated} crops, and {count} are found.")
     if not rows:
         raise GrapeOpsError(f"{file} has no keys of the form {';'.join(LMDB_FIELDS)}.")
+    if strange := count - len(rows):
+        note(f"{file}: {strange} of {counted(count, 'keys')} left out, not of the form {';'.join(LMDB_FIELDS)}.")
     return pd.DataFrame(rows, columns=[*LMDB_FIELDS, CROP])
 
 

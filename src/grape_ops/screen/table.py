@@ -144,7 +144,10 @@ def _checked(file: Path) -> Mapping[str, Any]:
 def _read_tiles(description: Description, settings: ScreenSettings, table_folder: Path | None) -> Screen:
     root, present = description.root, tuple(description.get("channels"))
     named = {**(description.get("columns") or {}), **settings.columns}
-    pattern = TilePattern(description.get("tiles"))
+    try:
+        pattern = TilePattern(description.get("tiles"))
+    except GrapeOpsError as error:
+        raise GrapeOpsError(f"{root / SCREEN_FILE}: {error}") from None
     table = TableReader([root / description.get("cells")], settings, named, needs=pattern.fields).read(table_folder)
     channels = chosen_channels(present, settings)
     planes = planes_of_pattern(pattern, present)

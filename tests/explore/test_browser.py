@@ -337,6 +337,28 @@ def test_contrast_is_shared_by_all_pictures_and_kept_in_the_address(page, site):
     assert shot(page, places[0]) == after[0]
 
 
+SLOW = """
+const real = window.fetch;
+const later = (address, options) => new Promise((done) => { window.release = () => done(real(address, options)); });
+window.fetch = (address, options) => (address.includes("data/gene/") ? later : real)(address, options);
+"""
+
+
+def test_a_card_on_its_way_says_so(page):
+    page.execute_script(SLOW)
+    look_up(page, "ccc")
+    wait(page, "document.querySelector('#panel-gene .waiting')?.textContent === 'Looking up CCC…'")
+    page.execute_script("window.release()")
+    wait(page, "document.getElementById('panel-gene').dataset.gene === 'CCC'")
+    assert not page.find_elements(By.CSS_SELECTOR, "#panel-gene .waiting")
+
+
+def test_pictures_of_the_way_that_do_not_differ_are_not_shown(page, site):
+    visit(page, f"{site.address}#gene=BBB&from=BBB&tab=cells")
+    wait(page, "document.querySelector('#strip p') !== null")
+    assert "look the same" in text(page, "#strip") and not page.find_elements(By.CSS_SELECTOR, "#strip canvas")
+
+
 def test_a_cell_is_restyled_live(page, site):
     visit(page, site.address + "#gene=BBB&tab=cells")
     shown = "document.getElementById('restyle-made')?.dataset.shown"

@@ -66,8 +66,8 @@ def test_every_figure_is_drawn(opened, page):
     assert expected | {"complexes", "cells-per-batch", "shares", "volcano", "profiles"} == set(names)
     for name in names:
         marks = "return document.querySelectorAll('#fig-%s .main-svg .trace').length"
-        bars = "return document.querySelectorAll('#fig-%s .main-svg .bars').length"
-        assert opened.execute_script(marks % name) + opened.execute_script(bars % name) > 0, name
+        bars = "return document.querySelectorAll('#fig-%s .main-svg .bars, #fig-%s .main-svg .hm').length"
+        assert opened.execute_script(marks % name) + opened.execute_script(bars % (name, name)) > 0, name
     assert opened.execute_script("return document.querySelectorAll('.plot').length") == len(names)
 
 

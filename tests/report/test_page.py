@@ -305,6 +305,8 @@ def test_terms_are_explained_where_they_stand_and_in_a_glossary(page):
     assert {"glossary", "findings"} <= {attributes.get("id") for tag, attributes in found.tags if tag == "section"}
     assert sum(tag == "abbr" for tag, _ in found.tags) >= 3
     assert "exponential moving average" in found.text
+    heads = re.findall(r'<th scope="col"><abbr title="([^"]+)">([^<]+)</abbr></th>', section(page, "scores"))
+    assert [name for _, name in heads] == ["mAP", "chance", "p", "purity", "NMI", "ARI"]
 
 
 def section(page: Path, name: str) -> str:

@@ -16,6 +16,10 @@ GLOSSARY = {
     "q": "q-value: share of false discoveries among all genes with a q-value at most as large (Benjamini and Hochberg)",
     "AUC": "area under the ROC curve: 0.5 if two sets of cells do not differ, 1 if they differ without overlap",
     "Leiden": "a method that divides the graph of nearest genes into clusters",
+    "purity": "share of genes that lie in a cluster whose most frequent complex is their own; grows with the number of "
+    "clusters, so compare it with that of random maps",
+    "chance": "what the score is on average if the map knows nothing of complexes",
+    "p": "how often complexes shuffled over the genes reach as large an mAP",
     "NMI": "normalised mutual information of clusters and complexes: 1 if they are the same",
     "ARI": "adjusted Rand index of clusters and complexes: 0 by chance, 1 if they are the same",
 }

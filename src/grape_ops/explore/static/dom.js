@@ -53,5 +53,8 @@ export function save(content, name, type) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
+/** What stands in a panel until its content has come. */
+export const waiting = (text) => el("p", { class: "waiting quiet", role: "status" }, el("i"), text);
+
 /** A panel that has nothing to show says why, and what brings it. */
 export const empty = (title, text) => el("div", { class: "empty" }, el("h3", { text: title }), el("p", { text }));

@@ -1,7 +1,7 @@
 // The gene card: what it is, what to doubt, its nearest genes in each map shown, its guides and batches.
 
 import * as explorer from "./explorer.js";
-import { $, count, el, empty, number, plural } from "./dom.js";
+import { $, count, el, empty, number, plural, waiting } from "./dom.js";
 import * as maps from "./maps.js";
 import { findings, phenotype } from "./phenotype.js";
 import * as state from "./state.js";
@@ -15,6 +15,7 @@ const LINKS = {
   DepMap: (s) => `https://depmap.org/portal/gene/${s}`,
   STRING: (s) => `https://string-db.org/network/9606/${s}`,
 };
+const WAIT = 200; // milliseconds before the panel says that it waits
 let round = 0;
 
 /** A gene's symbol to click; pointing at it points at its dot. */
@@ -254,11 +255,17 @@ export async function draw() {
     return;
   }
   let card;
+  // A card that comes at once needs no sign that it is on its way.
+  const late = setTimeout(() => {
+    if (mine === round) panel.replaceChildren(waiting(`Looking up ${explorer.name(s.gene)}…`));
+  }, WAIT);
   try {
     card = await explorer.card(s.gene);
   } catch (error) {
     if (mine === round) panel.replaceChildren(empty(explorer.name(s.gene), error.message));
     return;
+  } finally {
+    clearTimeout(late);
   }
   if (mine !== round) return;
   panel.replaceChildren(

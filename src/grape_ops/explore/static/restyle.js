@@ -6,6 +6,7 @@ import { $, el, tell } from "./dom.js";
 import { crop, scaleBar } from "./pictures.js";
 import * as state from "./state.js";
 
+const UNSEEN = 4; // of 255 grey levels
 let cells = [];
 let real = null;
 let unsure = false;
@@ -151,6 +152,17 @@ async function fromStrip(s) {
     $("restyle-words").textContent = `This static page restyles control cells 1 to ${rows}; this is cell ${rows}.`;
 }
 
+/** Whether the first and the last picture of the way differ by more than an eye may see, anywhere in the cell. */
+function differs(view, row, n) {
+  const { crop_size: size, channels } = explorer.overview;
+  for (let y = row * channels.length * size; y < (row + 1) * channels.length * size; y++)
+    for (let x = 0; x < size; x++) {
+      const start = y * view.width + x;
+      if (Math.abs(view.grey[start] - view.grey[start + (n - 1) * size]) > UNSEEN) return true;
+    }
+  return false;
+}
+
 /** Thumbnails of the way; clicking one moves the slider there. */
 async function strip() {
   const s = state.get(),
@@ -167,6 +179,10 @@ async function strip() {
     return void place.replaceChildren(el("p", { class: "quiet", text: error.message }));
   }
   if (place.dataset.key !== key()) return;
+  if (!differs(view, row, steps.length))
+    return void place.replaceChildren(
+      el("p", { class: "quiet", text: "The pictures on the way look the same: the generator changes this cell too little to be seen." }),
+    );
   place.replaceChildren(
     ...steps.map((mix, i) =>
       el(

@@ -2,7 +2,7 @@
 
 import * as explorer from "./explorer.js";
 import { json } from "./data.js";
-import { $, count, el, empty, plural } from "./dom.js";
+import { $, count, el, empty, plural, waiting } from "./dom.js";
 import { geneButton } from "./gene.js";
 import * as state from "./state.js";
 
@@ -95,7 +95,7 @@ export async function draw() {
   const panel = $("panel-screen"),
     mine = ++round;
   if (state.get().tab !== "screen") return;
-  if (!panel.firstChild) panel.replaceChildren(el("p", { class: "quiet waiting", text: "Looking through the screen…" }));
+  if (!panel.firstChild) panel.replaceChildren(waiting("Looking through the screen…"));
   try {
     const screen = await json("data/screen.json");
     if (mine !== round) return;

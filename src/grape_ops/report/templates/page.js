@@ -225,7 +225,8 @@
     const group = (which, gene) => {
       const isMix = which === "composite";
       const heading = isMix ? element("h3", {}, "Composite", ...cells.channels.map(chip)) : element("h3", {}, cells.channels[which].name);
-      const mark = gene.trust.status === "not significant" ? " (not significant)" : "";
+      const doubts = { "not significant": " (not significant)", "no phenotype": " (no evidence of a phenotype)" };
+      const mark = doubts[gene.trust.status] || "";
       const rows = [
         ["control", cells.control, "real control cells"],
         ["restyled to control", cells.unchanged, "the same control cells restyled to control"],

@@ -190,12 +190,6 @@ def _write_h5sc(crops: np.ndarray, file: Path) -> None:
         anndata.io.write_elem(content, "uns/single_cell_images", names)
 
 
-def _write_npy_each(crops: np.ndarray, folder: Path) -> None:
-    folder.mkdir()
-    for row, crop in zip(cells_table().itertuples(), crops, strict=True):
-        np.save(folder / f"{row.sgRNA}_{row.well}_{row.y}.npy", crop)
-
-
 def _write_zarr(crops: np.ndarray, file: Path) -> None:
     zarr.create_array(file, data=crops, chunks=(8, 2, 16, 16))
 
@@ -216,7 +210,6 @@ SCREENS = {
     "zarr v2": _zarr(2, chunk_key_encoding={"name": "v2", "separator": "/"}),
     "zarr, not packed": _zarr(3, compressors=None),
     "crops npy": _crops("crops.npy", lambda crops, file: np.save(file, crops)),
-    "crops npy, one each": _crops("crops", _write_npy_each, crops="crops/{sgRNA}_{well}_{y}.npy"),
     "crops npz": _crops("crops.npz", _write_npz, table=False),
     "crops h5sc": _crops("crops.h5sc", _write_h5sc, table=False),
     "crops zarr": _crops("crops.zarr", _write_zarr),

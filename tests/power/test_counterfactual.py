@@ -113,7 +113,7 @@ def test_the_command_says_how_far_restyled_cells_can_be_trusted(
     out = tmp_path / "calibration"
     settings = [f"calibrate.{name}={value}" for name, value in FEW.items()]
     settings += [*tiny, "calibrate.restyled_cells=24", "features.workers=1", "generate.splits=2", "train.threads=1"]
-    call = ["calibrate", str(controls.path), "--restyle", "--out", str(out)]
+    call = ["calibrate", str(controls.path), "--restyle", "--config", "paper.yaml", "--out", str(out)]
     call += [word for setting in settings for word in ("--set", setting)]
     answer = CliRunner().invoke(app, call)
     assert answer.exit_code == 0, answer.output
@@ -143,7 +143,7 @@ def test_the_command_refuses_too_few_controls_before_training(
 ) -> None:
     settings = [f"calibrate.{name}={value}" for name, value in FEW.items()] + tiny
     settings.append("calibrate.restyled_cells=200")
-    call = ["calibrate", str(controls.path), "--restyle", "--out", str(tmp_path / "a")]
+    call = ["calibrate", str(controls.path), "--restyle", "--config", "paper.yaml", "--out", str(tmp_path / "a")]
     call += [word for setting in settings for word in ("--set", setting)]
     answer = CliRunner().invoke(app, call)
     assert "calibrate.restyled_cells asks for 200" in str(answer.exception)

@@ -102,7 +102,7 @@ def test_an_array_that_announces_more_than_it_holds_is_refused_before_memory_is_
     np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**6)})
     with zipfile.ZipFile(tmp_path / "v.npz", "w") as packed:
         packed.writestr("vectors.npy", header.getvalue())
-    with pytest.raises(GrapeOpsError, match=r"v.npz cannot be read as .npz: vectors.npy announces an array"):
+    with pytest.raises(GrapeOpsError, match=r"'vectors' of .*v.npz declares 8,000.0 TB and holds 128 bytes"):
         read_vectors(tmp_path / "v.npz")
 
 

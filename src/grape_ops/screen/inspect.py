@@ -293,6 +293,13 @@ def write_pipeline(
     usual = 32 if small else 96
     if size is not None and size < usual:
         tree["preprocess"] = {"crop_size": size} | tree.get("preprocess", {})
+    trimmed = ""
+    if size is not None and size > usual and "crop_size" not in tree.get("preprocess", {}):
+        trimmed = (
+            f"Of ready crops of {min(found.size or ())} px, the middle {usual} px are taken. Where a cell is larger, "
+            f"set preprocess.crop_size, up to {size}; training then takes longer."
+        )
+        note(trimmed)
     folder = out.resolve().parent
     # Never within the screen: what is written there would count as a change of it.
     inside = folder.is_relative_to(root.resolve())
@@ -309,6 +316,8 @@ def write_pipeline(
         "# Known complexes to score by, such as truth: complexes-14x106, may be added.",
         f"# {'recommended.yaml is for two CPU cores' if small else 'large.yaml has networks for a GPU'}.",
     ]
+    if trimmed:
+        lines.append(f"# {trimmed}")
     if out.exists():  # it may hold the user's own changes
         earlier = out.with_name(f"{out.name}.old")
         out.replace(earlier)

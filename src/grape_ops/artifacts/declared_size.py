@@ -23,7 +23,8 @@ def check_declared(declared: int, held: int | None, what: str, most: int = 1) ->
 
     Parameters
     ----------
-    declared, held : bytes of the pixels as declared, and as they lie in the file; None if that is not known.
+    declared : size of the pixels in bytes that the head of the file gives.
+    held : size in bytes of what the file holds; None if unknown.
     what : the file, as messages name it.
     most : how many bytes one in the file may stand for.
 

@@ -191,8 +191,6 @@ def say(text: str) -> None:
 
 def say_json(content: Any) -> None:
     """Print a result for scripts; numbers that are not known are null."""
-    import json
-
     from grape_ops.evaluate.scores import without_nan
 
     typer.echo(json.dumps(without_nan(content), indent=1, allow_nan=False))
@@ -200,8 +198,6 @@ def say_json(content: Any) -> None:
 
 def rows_of(table: "str | Path") -> list[dict[str, Any]]:
     """Read the rows of a TSV, text or file, as JSON knows them: empty fields are null."""
-    import json
-
     import pandas as pd
 
     source = io.StringIO(table) if isinstance(table, str) else table

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from grape_ops.artifacts.spreadsheet import without_mark
@@ -38,6 +39,7 @@ JOINED = {
     "guides_agree": OBS_GUIDES_AGREE,
 }
 
+_SMALLEST = 1e-300  # q-value that has a logarithm
 _WORDS = {"true": True, "1": True, "1.0": True, "yes": True, "false": False, "0": False, "0.0": False, "no": False}
 
 
@@ -60,6 +62,11 @@ class Phenotypes:
     def level(self) -> float:
         """False discovery rate below which a gene is a hit."""
         return float(self.summary["settings"]["q_value"])
+
+    @property
+    def log_q(self) -> pd.Series:
+        """-log10 q by gene; q-values below 1e-300 count as that."""
+        return pd.Series(-np.log10(self.genes["q_value"].astype(float).clip(lower=_SMALLEST)))
 
     @property
     def calibration(self) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 from grape_ops.evaluate.phenotypes import Phenotypes
 
 LEVELS = ["phenotype", "no evidence of a phenotype"]
-SMALLEST = 1e-300  # q-value that has a logarithm
 
 
 class Findings:
@@ -44,13 +43,13 @@ class Findings:
 
     def columns(self, genes: Sequence[str]) -> list[dict[str, Any]]:
         """Columns to colour by: phenotype or not, -log10 q, effect; nothing for genes that were not tested."""
-        known = self.found.genes.reindex([self.symbol.get(gene, gene) for gene in genes])
+        names = [self.symbol.get(gene, gene) for gene in genes]
+        log_q, effect = self.found.log_q.reindex(names), self.found.genes["effect"].reindex(names)
         codes = [-1 if (hit := self.is_hit.get(gene)) is None else int(not hit) for gene in genes]
-        log_q = -np.log10(np.maximum(known["q_value"].to_numpy(float), SMALLEST))
         return [
             {"key": "phenotype", "label": "phenotype", "kind": "category", "levels": LEVELS, "codes": codes},
             {"key": "log_q", "label": "-log10 q", "kind": "number", "values": _numbers(log_q)},
-            {"key": "hit_effect", "label": "effect", "kind": "number", "values": _numbers(known["effect"])},
+            {"key": "hit_effect", "label": "effect", "kind": "number", "values": _numbers(effect)},
         ]
 
     def card(self, gene: str) -> dict[str, Any] | None:

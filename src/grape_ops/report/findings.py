@@ -9,7 +9,6 @@ from grape_ops.report.inputs import ReportInputs
 from grape_ops.report.report_figures import Figure, base_figure, colour, level_line, plain
 from grape_ops.schema import GENE
 
-SMALLEST = 1e-300  # p-value that has a logarithm
 TICKS = (0, 1, 10, 50, 100, 200, 300)  # of -log10 q
 
 
@@ -65,7 +64,7 @@ def volcano(found: Phenotypes) -> Figure:
 
     A square root leaves room for the many beside the few: q-values of strong genes are beyond all comparison.
     """
-    height = -np.log10(np.maximum(found.genes["q_value"].to_numpy(float), SMALLEST))
+    height = found.log_q.to_numpy()
     hit = found.genes["is_hit"].to_numpy(bool)
     names = np.array([plain(gene) for gene in found.genes.index], dtype=object)
     groups = (

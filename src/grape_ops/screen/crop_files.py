@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from grape_ops.artifacts.damage import why
+from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.artifacts.declared_size import check_declared, check_npz, load_npy, shape_in_npz
 from grape_ops.artifacts.hdf5 import check_hdf5, opened_anndata
 from grape_ops.config import ScreenSettings
@@ -22,7 +22,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.cell_table import CellTable
 from grape_ops.screen.chunks import absent_chunks, stored_chunks
 from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
-from grape_ops.screen.tiff import DAMAGED, read_tiff_crop
+from grape_ops.screen.tiff import read_tiff_crop
 
 CROP = "crop"
 
@@ -87,7 +87,7 @@ def read_crop(file: Path, name: str) -> np.ndarray:
         return read_tiff_crop(file, f"The crop {name}")
     try:
         crop = load_npy(file, f"The crop {name}")
-    except DAMAGED as error:
+    except DAMAGE as error:
         raise GrapeOpsError(f"The crop {name} cannot be read: {why(error)}") from None
     return crop[None] if crop.ndim == 2 else crop
 
@@ -135,7 +135,7 @@ class ArrayCrops:
         try:
             # One stretch of rows is read at a time: far-apart rows would be slow in chunked files.
             crops = np.concatenate([array[first : last + 1] for first, last in _unbroken(ordered)])
-        except DAMAGED as error:
+        except DAMAGE as error:
             raise GrapeOpsError(f"The crops of {self.file} cannot be read: {why(error)}") from None
         return crops[back][:, list(self.channels)]
 
@@ -176,7 +176,7 @@ def open_array(file: Path, name: str) -> Any:
         array = _open(file, name)
     except KeyError:
         raise GrapeOpsError(f"{file} has no array {name!r}; name another as crops_array in screen.yaml.") from None
-    except DAMAGED as error:
+    except DAMAGE as error:
         raise GrapeOpsError(f"{file} cannot be read: {why(error)}") from None
     if len(array.shape) != 4:
         raise GrapeOpsError(
@@ -228,7 +228,7 @@ def npz_array(file: Path, loaded: Any, name: str) -> np.ndarray:
     try:
         check_npz(file, [name])
         return loaded[name]
-    except DAMAGED as error:
+    except DAMAGE as error:
         raise GrapeOpsError(f"The array {name!r} of {file} cannot be read: {why(error)}") from None
 
 

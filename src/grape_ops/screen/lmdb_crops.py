@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grape_ops.artifacts.damage import damage_in_words
 from grape_ops.artifacts.declared_size import load_npy
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import counted, note
 from grape_ops.screen.crop_files import CROP
 from grape_ops.screen.lmdb_pages import check_pages
-from grape_ops.screen.tiff import DAMAGED
 
 LMDB_FIELDS = ("gene_symbol", "sgRNA", "plate", "well", "tile", "index")  # of a key, joined by ";"
 
@@ -46,10 +46,8 @@ class LmdbCrops:
 
     def _unpacked(self, value: bytes, key: str) -> np.ndarray:
         if value[:6] == b"\x93NUMPY":
-            try:
+            with damage_in_words(f"The crop {key}"):
                 return load_npy(value, f"The crop {key}")
-            except DAMAGED as error:
-                raise GrapeOpsError(f"The crop {key} cannot be read: {error or type(error).__name__}") from None
         pixels = np.frombuffer(value, np.float32)
         size = round((len(pixels) / self.of) ** 0.5)
         if self.of * size * size != len(pixels):

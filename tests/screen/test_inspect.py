@@ -26,7 +26,8 @@ from grape_ops.cli import app
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.pipeline import read_pipeline
-from grape_ops.screen.inspect import inspect_screen, write_pipeline
+from grape_ops.screen.inspect import inspect_screen
+from grape_ops.screen.write_pipeline import write_pipeline
 
 PLAIN = ScreenSettings()
 WRITERS = {

@@ -29,7 +29,7 @@ def inspect(
     """Recognise a screen's layout, report what it holds and what is doubtful, and write a pipeline file for it."""
     from grape_ops.api.prepare import inspect_screen
     from grape_ops.config import load_config
-    from grape_ops.screen.inspect import write_pipeline
+    from grape_ops.screen.write_pipeline import write_pipeline
 
     settings = load_config(config, overrides or ())
     found = inspect_screen(screen, settings)

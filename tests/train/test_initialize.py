@@ -12,7 +12,7 @@ from grape_ops.embed import embed
 from grape_ops.schema import INIT_FILE, METRICS_FILE
 from grape_ops.train import initialize
 from grape_ops.train.fit_classifier import new_classifier, train_classifier
-from grape_ops.train.initialize import classifier_gene_effects, sum_layers, turned_into
+from grape_ops.train.initialize import cells_of_each, classifier_gene_effects, sum_layers, turned_into
 from grape_ops.train.log import read_metrics
 from grape_ops.train.loop import train
 
@@ -79,6 +79,41 @@ def test_more_networks_differ_and_are_read_side_by_side(tiny_store, tiny_config,
     two = classifier_gene_effects(tiny_store, parse_config(tree, "a test"))
     assert widths[1] == 2 * widths[0]
     assert np.abs(two @ two.T - one @ one.T).max() > 1e-3  # the second network saw the cells in another way
+
+
+def test_classifiers_with_cells_of_their_own_share_none_and_effects_are_read_from_all(
+    tiny_store, tiny_config, monkeypatch
+):
+    tree = initialized(tiny_config).model_dump(mode="json")
+    lay_over(tree, "train.init.networks=2")
+    lay_over(tree, "train.init.own_cells=true")
+    config = parse_config(tree, "a test")
+    taught, read = [], []
+    train, add = initialize.train_classifier, CellSums.add
+
+    def note_training(store, settings, seed, cells, *rest):
+        taught.append(cells)
+        return train(store, settings, seed, cells, *rest)
+
+    def note_reading(sums: CellSums, features: np.ndarray, labels: np.ndarray, batches: np.ndarray) -> None:
+        read.append(len(labels))
+        add(sums, features, labels, batches)
+
+    monkeypatch.setattr(initialize, "train_classifier", note_training)
+    monkeypatch.setattr(CellSums, "add", note_reading)
+    classifier_gene_effects(tiny_store, config)
+    seen = np.flatnonzero(~hold_out(tiny_store.labels, config.train.holdout, config.seed))
+    np.testing.assert_array_equal(np.sort(np.concatenate(taught)), seen)
+    for part in taught:
+        assert set(tiny_store.labels[part]) == set(tiny_store.labels)
+    assert sum(read) == len(seen)
+
+
+def test_a_perturbation_with_fewer_cells_than_classifiers_teaches_all_of_them():
+    labels = np.array([0, 0, 0, 0, 1])
+    first, second = cells_of_each(labels, np.arange(5), 2, seed=0)
+    assert 4 in first and 4 in second
+    assert sorted([*first, *second]) == [0, 1, 2, 3, 4, 4]
 
 
 def test_the_initialisation_computes_as_training_does(tiny_store, tiny_config):

@@ -77,6 +77,9 @@ class InitSettings(Settings):
     networks: Positive = Field(
         1, description="Classifiers, each with its own seed; gene effects are read from their layers side by side."
     )
+    own_cells: bool = Field(
+        False, description="Each classifier learns from its own part of the cells; effects are read from all cells."
+    )
     gene_specific_fraction: float = Field(
         0.4,
         ge=0,

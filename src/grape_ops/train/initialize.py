@@ -25,6 +25,7 @@ from grape_ops.schema import INIT_FILE
 from grape_ops.train.fit_classifier import features_of, train_classifier
 from grape_ops.train.run import Run
 
+_PARTS = 3  # its stream of the seed
 INITIALISATION = "GRAPE initialisation"  # name of the map that M is initialised with
 
 
@@ -114,12 +115,27 @@ def init_classifiers(store: CropStore, config: Config, count: int) -> tuple[list
     """Train so many classifiers, each from a seed of its own, and return which cells training sees: (n,)."""
     train = config.train
     cells = np.flatnonzero(~hold_out(store.labels, train.holdout, config.seed))
+    parts = cells_of_each(store.labels, cells, count, config.seed) if train.init.own_cells else [cells] * count
     device = torch.device("cpu") if train.accelerator == "cpu" else None
+    seeds = np.random.SeedSequence(config.seed).generate_state(count).tolist()
     networks = [
-        train_classifier(store, train.init.classifier, seed, cells, device, train.precision)
-        for seed in np.random.SeedSequence(config.seed).generate_state(count).tolist()
+        train_classifier(store, train.init.classifier, seed, part, device, train.precision)
+        for seed, part in zip(seeds, parts, strict=True)
     ]
     return networks, cells
+
+
+def cells_of_each(labels: np.ndarray, cells: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
+    """Deal cells (n,) out to so many classifiers, each perturbation's evenly: one sorted array per classifier.
+
+    A perturbation with fewer cells than classifiers gives all of them to each, so that every classifier knows it.
+    """
+    parts: list[list[np.ndarray]] = [[] for _ in range(count)]
+    for label in np.unique(labels[cells]):
+        own = np.random.default_rng([seed, _PARTS, int(label)]).permutation(cells[labels[cells] == label])
+        for k, part in enumerate(parts):
+            part.append(own[k::count] if len(own) >= count else own)
+    return [np.sort(np.concatenate(part)) for part in parts]
 
 
 def sum_layers(

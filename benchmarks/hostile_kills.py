@@ -6,8 +6,6 @@ gives undisturbed.
 """
 
 import errno
-import hashlib
-import json
 import multiprocessing
 import os
 import resource
@@ -17,21 +15,14 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-from safetensors.numpy import load_file
 
-from grape_ops.cells.store import CropStore
 from grape_ops.cli import main
-from grape_ops.config import load_config
-from grape_ops.simulate.write_screen import simulate_screen
-from hostile_inputs import TINY
+from hostile_commands import COMMANDS, Command, draw_screen
 
 _FORK = multiprocessing.get_context("fork")
 # How a command is disturbed, and how often.
@@ -39,78 +30,24 @@ MODES = {"kill": 0.76, "full disk": 0.1, "file too large": 0.08, "two at once": 
 _EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 _SECONDS = 240  # that a command may take
-_SCREEN = ("complexes=2", "genes_per_complex=2", "guides_per_gene=2", "cells_per_gene=16", "control_cells=48",
-           "control_guides=4", "plates=1", "wells_per_plate=2", "tile_size=192", "dud_guides=0")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Command:
-    """A command whose result lies in ``out``; ``way_on`` is what goes on with a half-done one."""
-
-    words: tuple[str, ...]
-    out: str
-    essence: Callable[[Path], Any]
-    way_on: tuple[str, ...] = ()
-
-
-def _store(path: Path) -> Any:
-    store = CropStore.open(path)
-    store.verify()
-    cells = store.cells.to_csv(index=False)
-    return _hash(store.read(slice(None)).tobytes(), cells.encode(), store.control_mean.tobytes())
-
-
-def _run(path: Path) -> Any:
-    last = sorted((path / "checkpoints").glob("step_*"))[-1]
-    tensors = [load_file(last / f"{name}.safetensors") for name in ("nets", "average", "optimizers")]
-    steps = [json.loads(line)["step"] for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return last.name, sorted(set(steps)), _hash(*(part[key].tobytes() for part in tensors for key in sorted(part)))
-
-
-def _vectors(path: Path) -> Any:
-    with h5py.File(path) as file:
-        names = file["obs"][file["obs"].attrs["_index"]][()]
-        return _hash(np.asarray(file["X"]).tobytes(), *names)
-
-
-def _hash(*parts: bytes) -> str:
-    found = hashlib.sha256()
-    for part in parts:
-        found.update(part)
-    return found.hexdigest()
-
-
-def _settings(*settings: str) -> tuple[str, ...]:
-    # The paper's settings: those taken when none are named train a classifier first.
-    return ("--config", "paper.yaml", *(word for setting in settings for word in ("--set", setting)))
-
-
-COMMANDS = {
-    "preprocess": Command(("preprocess", "screen", *_settings(*TINY)), "store", _store, ("--resume",)),
-    "train": Command(("train", "store", *_settings(*TINY)), "run", _run, ("--resume",)),
-    "embed": Command(("embed", "run"), "genes.h5ad", _vectors),
-    "baseline": Command(("baseline", "statistics", "store", *_settings(*TINY)), "statistics.h5ad", _vectors),
-}
-
-
-def prepare(root: Path) -> dict[str, Any]:
+def prepare(root: Path, names: list[str]) -> dict[str, Any]:
     """Make what the commands read, and what each gives undisturbed."""
     root.mkdir()
-    settings = load_config(overrides=[f"simulate.{one}" for one in _SCREEN]).simulate
-    drawing = _FORK.Process(target=simulate_screen, args=(root / "screen", settings, 1))
+    drawing = _FORK.Process(target=draw_screen, args=(root,))
     drawing.start()
     drawing.join()
     found = {}
-    for name, command in COMMANDS.items():
-        _must(root, (*command.words, "--out", command.out))
-        found[name] = command.essence(root / command.out)
+    for name in names:
+        command = COMMANDS[name]
+        folder = root / "pipeline" if command.pipeline else root
+        words = command.words_in(folder)
+        code, log = _done(root, words)
+        if code not in (0, 3):
+            raise SystemExit(f"grape-ops {' '.join(words)} fails undisturbed: {log}")
+        found[name] = command.essence(folder / command.out)
     return found
-
-
-def _must(folder: Path, words: tuple[str, ...]) -> None:
-    code, log = _done(folder, words)
-    if code not in (0, 3):
-        raise SystemExit(f"grape-ops {' '.join(words)} fails undisturbed: {log}")
 
 
 def draw_trials(number: int, seed: int) -> list[tuple[str, str, float]]:
@@ -124,8 +61,10 @@ def try_all(root: Path, trials: list[tuple[str, str, float]], workers: int) -> d
     """Disturb all commands, several beside each other, and count what came of it."""
     found: list[dict[str, Any]] = []
     if trials:
-        reference = prepare(root)
-        events = {name: _count_events(root, name) for name in COMMANDS}
+        drawn = {name for name, _, _ in trials}
+        needed = [name for place, name in enumerate(COMMANDS) if drawn & set(list(COMMANDS)[place:])]
+        reference = prepare(root, needed)
+        events = {name: _count_events(root, name) for name in needed}
         ends = [_FORK.Pipe(duplex=False) for _ in range(workers)]
         for start, (_, answer) in enumerate(ends):
             _FORK.Process(target=_try_some, args=(root, trials[start::workers], events, reference, answer)).start()
@@ -156,8 +95,8 @@ def _try_some(
 
 def _count_events(root: Path, name: str) -> int:
     """Count the events of a command that nothing disturbs."""
-    out, count = root / "counted" / COMMANDS[name].out, root / "count"
-    _done(root, (*COMMANDS[name].words, "--out", str(out)), count)
+    count = root / "count"
+    _done(root, COMMANDS[name].words_in(root / f"{name} counted"), count)
     return int(count.read_text())
 
 
@@ -170,7 +109,7 @@ def try_one(root: Path, name: str, mode: str, at: int, reference: Any) -> dict[s
     """
     command = COMMANDS[name]
     folder = root / f"{name} {mode} {at} {os.getpid()}-{time.monotonic_ns()}"
-    words = (*command.words, "--out", str(folder / command.out))
+    words = command.words_in(folder)
     found = {"command": name, "mode": mode, "at": at}
     if mode == "two at once":
         logs = [folder.with_name(f"{folder.name} log {i}") for i in range(2)]
@@ -195,7 +134,7 @@ def try_one(root: Path, name: str, mode: str, at: int, reference: Any) -> dict[s
 def _result(command: Command, folder: Path, reference: Any, log: str) -> dict[str, Any]:
     if command.essence(folder / command.out) != reference:
         return {"kind": "wrong", "words": log[-1500:]}
-    left = [str(path.relative_to(folder)) for path in folder.rglob(".*draft-*")]
+    left = [str(path.relative_to(folder)) for kind in (".*draft-*", "*.work-*") for path in folder.rglob(kind)]
     shutil.rmtree(folder)
     return {"kind": "leftovers", "words": ", ".join(left)} if left else {"kind": "same"}
 

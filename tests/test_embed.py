@@ -129,7 +129,7 @@ def test_hits_of_another_store_are_refused(run, write_hits_folder, tmp_path):
     with pytest.raises(GrapeOpsError, match="There is no result of `grape-ops hits`"):
         write_embedding(run.path, tmp_path / "genes.h5ad", hits=tmp_path)
     (other / "hits.json").write_text("{}")
-    with pytest.raises(GrapeOpsError, match="lack 'store'"):
+    with pytest.raises(GrapeOpsError, match="it does not say store, settings, calibration"):
         write_embedding(run.path, tmp_path / "genes.h5ad", hits=other)
     strangers = write_hits_folder(tmp_path / "strangers", run.record["store_fingerprint"], {"XYZ": True})
     with pytest.raises(GrapeOpsError, match="None of the rows of these vectors"):

@@ -131,3 +131,18 @@ def test_cells_do_not_take_the_place_of_a_gene_map(tiny_store, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     answer = embed(tiny_store.path, "--level", "guide", "--features", "statistics")
     assert "guides.h5ad" in answer and [file.name for file in tmp_path.iterdir()] == ["guides.h5ad"]
+
+
+def test_a_second_process_does_not_write_into_the_same_work_folder(tiny_store, tmp_path, monkeypatch):
+    words = (tiny_store.path, "--level", "cell", "--features", "statistics", "--out", tmp_path / "cells.parquet")
+    seen = []
+
+    def meanwhile(sources, file):
+        monkeypatch.undo()
+        seen.append(CliRunner().invoke(app, ["embed", *map(str, words)]).exception)
+        cell_vectors._read_all(sources, file)
+
+    monkeypatch.setattr(cell_vectors, "_read_all", meanwhile)
+    embed(*words)
+    assert isinstance(seen[0], GrapeOpsError) and "is being written by process" in str(seen[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["cells.parquet"]

@@ -123,7 +123,9 @@ def test_the_command_writes_tables_and_figures(tiny_store, tmp_path):
     guides = pd.read_csv(tmp_path / "hits" / "guides.tsv", sep="\t")
     assert guides["n_cells"].sum() == len(tiny_store)
     assert (tmp_path / "hits" / "volcano.png").exists()
+    (tmp_path / "hits" / "hits.json").unlink()  # as a kill before the last file leaves it
     again = str(write_hits(tiny_store, tmp_path / "hits", load_config(overrides=["hits.pseudo_genes=5"])))
+    assert (tmp_path / "hits" / "hits.json").exists()
     assert again == words
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")

@@ -8,10 +8,13 @@ import pandas as pd
 import pytest
 import zarr
 from layout_writers import CROP, draw_screen, write_ops_standard
+from scipy.ndimage import distance_transform_edt
 
 from grape_ops.cells.store import CropStore
 from grape_ops.config import FlatFieldSettings, PreprocessSettings, ScreenSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.preprocess.flat_field import read_fields
+from grape_ops.preprocess.illumination import estimate_field
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.screen.chunks import absent_chunks, absent_in_image
 from grape_ops.screen.layouts import open_screen
@@ -39,6 +42,37 @@ def test_cells_on_an_absent_chunk_are_left_out_and_the_others_keep_their_crops(t
     other = np.flatnonzero((store.cells.well == "A2").to_numpy())  # of another group of percentiles
     np.testing.assert_array_equal(store.cells[["tile", "y", "x"]], whole.cells.iloc[rows][["tile", "y", "x"]])
     np.testing.assert_array_equal(store.read(other), whole.read(rows[other]))
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_pixels_of_absent_chunks_are_in_no_percentile_and_no_flat_field(tmp_path: Path, enabled: bool) -> None:
+    drawn = draw_screen()
+    for image in drawn.tiles.values():
+        image += np.linspace(400, 800, 128).astype(np.uint16)  # brighter to the right
+    write_ops_standard(tmp_path / "screen", drawn)
+    for tile, chunk in (("3", "0/0/0/1"), ("2", "0/0/0/1"), ("1", "0/0/0/1"), ("0", "0/0/0/1"), ("3", "0/0/1/1")):
+        (tmp_path / f"screen/screen_1/screen_1.zarr/A/1/{tile}/0/c/0/{chunk}").unlink()
+    field = FlatFieldSettings(enabled=enabled, min_agreement=0)
+    preprocess(
+        open_screen(tmp_path / "screen", ScreenSettings()),
+        tmp_path / "store",
+        SETTINGS.model_copy(update={"flat_field": field, "on_problem": "drop"}),
+    )
+    store = CropStore.open(tmp_path / "store")
+    raw = np.stack([drawn.tiles["P1", "A1", str(tile)] for tile in range(4)]).astype(float)
+    there = np.ones((4, 128, 128), bool)
+    there[:, :64, 64:] = there[3, 64:, 64:] = False
+    found = store.meta["scaling"]["groups"]["P1|A1"]
+    if enabled:
+        mean = (raw * there[:, None]).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+        rows, columns = distance_transform_edt(~there.any(axis=0), return_distances=False, return_indices=True)
+        wanted = estimate_field(mean[:, rows, columns], None, (128, 128), field.percentile, field.steps_per_radius, 0)
+        flat = read_fields(store.path)["P1|A1"]
+        assert wanted.grid.max() > 1.02
+        np.testing.assert_allclose(flat.grid, wanted.grid, rtol=1e-5)
+        raw /= flat.at(np.arange(128), np.arange(128))
+    exact = np.percentile(raw.swapaxes(0, 1)[:, there], (0.1, 99.9), axis=1)
+    np.testing.assert_allclose([found["low"], found["high"]], exact, atol=0.1)
 
 
 def test_absent_chunks_that_no_cell_touches_do_no_harm(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 Letters: G genes that were tested, N genes of a map.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from grape_ops.artifacts.damage import damage_in_words, read_json
 from grape_ops.artifacts.spreadsheet import without_mark
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import (
@@ -103,19 +103,15 @@ def read_phenotypes(folder: Path, store_fingerprint: str) -> Phenotypes:
     ------
     GrapeOpsError : there is none, it is damaged, or it is of another store.
     """
-    again = "`grape-ops hits STORE` makes it"
-    try:
-        summary = json.loads((folder / HITS_JSON).read_text())
-        of_store, _, _ = summary["store"], summary["settings"]["q_value"], summary["calibration"]["in_words"]
-        genes = _table(folder / HITS_GENES, (GENE, *JOINED)).set_index(GENE)
-        guides = _table(folder / HITS_GUIDES, ("guide", GENE, "n_cells", "p_value", "q_value", "agreement", "outlier"))
-    except FileNotFoundError:
-        raise GrapeOpsError(f"There is no result of `grape-ops hits` at {folder}; {again}.") from None
-    except KeyError as column:
-        raise GrapeOpsError(f"The hits in {folder} lack {column}; {again} anew.") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise GrapeOpsError(f"The hits in {folder} cannot be read: {error}") from None
-    if of_store != store_fingerprint:
+    if not all((folder / name).exists() for name in (HITS_JSON, HITS_GENES, HITS_GUIDES)):
+        raise GrapeOpsError(f"There is no result of `grape-ops hits` at {folder}; `grape-ops hits STORE` makes it.")
+    record = folder / HITS_JSON
+    summary = read_json(record, "a record of hits", {"store": str, "settings": dict, "calibration": dict})
+    with damage_in_words(record, " as a record of hits"):
+        float(summary["settings"]["q_value"]), str(summary["calibration"]["in_words"])
+    genes = _table(folder / HITS_GENES, (GENE, *JOINED)).set_index(GENE)
+    guides = _table(folder / HITS_GUIDES, ("guide", GENE, "n_cells", "p_value", "q_value", "agreement", "outlier"))
+    if summary["store"] != store_fingerprint:
         raise GrapeOpsError(
             f"The hits in {folder} are those of another crop store than the run's; `grape-ops hits STORE` with the "
             "run's own store makes the right ones."
@@ -126,9 +122,10 @@ def read_phenotypes(folder: Path, store_fingerprint: str) -> Phenotypes:
 def _table(file: Path, columns: Sequence[str]) -> pd.DataFrame:
     # A gene may be called NA; numbers are read as numbers nevertheless.
     names = {GENE: without_mark, "guide": without_mark}
-    table = pd.read_csv(file, sep="\t", converters=names)
+    with damage_in_words(file, " as a table of hits"):
+        table = pd.read_csv(file, sep="\t", converters=names)
     if missing := [name for name in columns if name not in table]:
-        raise KeyError(missing[0])
+        raise GrapeOpsError(f"{file} lacks {', '.join(missing)}; `grape-ops hits STORE` makes it anew.")
     return table
 
 

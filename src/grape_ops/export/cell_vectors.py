@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from grape_ops.artifacts.atomic import locked, output_errors
 from grape_ops.artifacts.identity import identity_of
 from grape_ops.cells.averages import blocks
 from grape_ops.cells.store import CropStore, store_fingerprint
@@ -121,12 +122,20 @@ def write_cells(
         )
     check_place(out)
     origin = _origin(place, config, features, store_path)
-    table = _guides(origin) if level == "guide" else _cells(origin, out)
+    if level == "guide":
+        return _written(_guides(origin), out, columns)
+    work = out.with_name(f"{out.stem}.work-{origin.key()}")
+    with locked(work, "vectors of cells"):
+        notes = _written(_cells(origin, work / "vectors.f32"), out, columns)
+        shutil.rmtree(work, ignore_errors=True)
+    return notes
+
+
+def _written(table: VectorTable, out: Path, columns: str) -> str:
+    """Write a table, and return what was left out."""
     if columns == "metadata":
         table.obs = _as_metadata(table.obs)
     write_table(table, out)
-    if table.work is not None:
-        shutil.rmtree(table.work, ignore_errors=True)
     return "".join(f"{note}.\n" for note in table.notes)
 
 
@@ -169,12 +178,11 @@ def _of_run(run: Run, store: CropStore, features: str) -> FeatureSource:
     return FeatureSource(names, np.arange(len(store)), lambda rows: features_of(part, crops, rows))
 
 
-def _cells(origin: _Origin, out: Path) -> VectorTable:
+def _cells(origin: _Origin, file: Path) -> VectorTable:
+    """Vectors of cells, which lie in a file of float32."""
     sources = origin.sources()
-    work = out.with_name(f"{out.stem}.work-{origin.key()}")
-    work.mkdir(parents=True, exist_ok=True)
-    file = work / "vectors.f32"
-    _read_all(sources, file)
+    with output_errors(file):
+        _read_all(sources, file)
     cells = np.concatenate([source.cells for source in sources])
     obs = _obs_of(origin.store).iloc[cells]
     if len(sources) > 1:
@@ -186,7 +194,7 @@ def _cells(origin: _Origin, out: Path) -> VectorTable:
         labels = CropStore.open(origin.store.path, run.config.train.unit).labels
         obs[HELD_OUT] = hold_out(labels, run.config.train.holdout, run.config.seed)[cells]
     notes = tuple(dict.fromkeys(note for source in sources for note in source.notes))
-    return VectorTable(obs, sources[0].names, file, origin.features, notes, work)
+    return VectorTable(obs, sources[0].names, file, origin.features, notes)
 
 
 def _read_all(sources: Sequence[FeatureSource], file: Path) -> None:

@@ -33,7 +33,6 @@ class VectorTable:
     vectors : (n, V), or a file that holds them as float32, row by row.
     method : what made them.
     notes : sentences on what was left out.
-    work : folder that is not needed once the table is written.
     """
 
     obs: pd.DataFrame
@@ -41,7 +40,6 @@ class VectorTable:
     vectors: np.ndarray | Path
     method: str
     notes: tuple[str, ...] = ()
-    work: Path | None = None
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Rows and their vectors."""

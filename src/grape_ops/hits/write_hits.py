@@ -27,6 +27,10 @@ from grape_ops.plotting.hits_figures import calibration_figure, channels_figure,
 from grape_ops.schema import HITS_CHANNELS, HITS_GENES, HITS_GUIDES, HITS_JSON
 from grape_ops.train.run import store_fingerprint
 
+# What a call that was killed before its last file has written.
+_FIGURES = ("volcano", "calibration", "channels")
+_OURS = (HITS_GENES, HITS_GUIDES, HITS_CHANNELS, *(f"{name}.{kind}" for name in _FIGURES for kind in ("png", "pdf")))
+
 DEFINITIONS = {
     "n_cells, n_guides, n_batches": "cells, guides with cells, and batches of the gene",
     "effect": "distance of the gene's guides from the non-targeting guides, in standard deviations of single cells, "
@@ -65,7 +69,7 @@ def write_hits(store: CropStore, out: Path, config: Config) -> Hits:
     ------
     GrapeOpsError : the cells name no guides, there are fewer than two control guides, or no feature can be tested.
     """
-    check_folder(out, "hits", marker=HITS_JSON)
+    check_folder(out, "hits", marker=HITS_JSON, ours=_OURS)
     found = find_hits(store, config)
     out.mkdir(parents=True, exist_ok=True)
     for stale in (HITS_CHANNELS, "channels.png", "channels.pdf"):  # of features that name channels

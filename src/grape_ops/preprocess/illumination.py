@@ -10,7 +10,7 @@ Legend: C channels, H x W tile, h x w lattice of pixels, a x b grid.
 from collections.abc import Callable
 
 import numpy as np
-from scipy import fft
+from scipy import fft, ndimage
 
 from grape_ops.preprocess.flat_field import FlatField
 
@@ -30,6 +30,23 @@ def lattice(height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of the pixels that the mean is taken of; all of them unless the tile is large."""
     stride = max(1, median_radius(height, width) // LATTICE_RADIUS)
     return slice(stride // 2, None, stride), slice(stride // 2, None, stride)
+
+
+def mean_of_present(total: np.ndarray, tiles: int, missing: np.ndarray | None) -> np.ndarray | None:
+    """Divide the sum of some tiles by how many have each pixel: (C, h, w) -> (C, h, w); None if no pixel is there.
+
+    Parameters
+    ----------
+    missing : (h, w) how many of the tiles lack a pixel, which counts as 0 in their sum; None if none does. A pixel
+        that all lack is given the value of the nearest one that is there.
+    """
+    if missing is None:
+        return np.asarray(total / tiles)
+    seen = tiles - missing.astype(np.int64)
+    if not seen.any():
+        return None
+    nearest = ndimage.distance_transform_edt(seen == 0, return_distances=False, return_indices=True)
+    return np.asarray((total / np.maximum(seen, 1))[:, *nearest])
 
 
 def estimate_field(

@@ -1,7 +1,8 @@
 """First pass over the tiles: what the flat fields and the percentiles are computed from.
 
 A block is a few tiles of one group, or a few windows of one large tile, and one task. It leaves behind one file:
-the sum of its tiles' pixels on a lattice (two sums, over every other tile) and its counted pixels. When all
+the sum of its tiles' pixels on a lattice (two sums, over every other tile) and its counted pixels, both without
+those of absent chunks. When all
 blocks of a group are there, the group's field is estimated, the counted pixels are corrected by it and go into
 histograms. Blocks are added up in their own order, so that nothing depends on the number of processes.
 Legend: C channels, H x W tile, h x w window.
@@ -21,9 +22,11 @@ from grape_ops.artifacts.atomic import draft_of
 from grape_ops.config import FlatFieldSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.flat_field import FlatField
-from grape_ops.preprocess.illumination import estimate_field, lattice
+from grape_ops.preprocess.illumination import estimate_field, lattice, mean_of_present
 from grape_ops.preprocess.intensity import BINS, count_into, count_stride, counted
+from grape_ops.screen.chunks import AbsentChunks
 from grape_ops.screen.screen import TileReader, Window, read_window, tile_header
+from grape_ops.screen.zarr_tiles import ZarrTiles
 
 TILE_TYPES = ("uint8", "uint16", "float32")
 # What the values of a floating-point image may reach at most: a power of two less one, so that bins fit together.
@@ -96,12 +99,16 @@ def survey_block(block: Block, read_tile: TileReader, rows: pd.DataFrame, channe
     note = BlockNote()
     sums: np.ndarray | None = None
     pixels: list[np.ndarray] = []
+    absent: dict[int, AbsentChunks | None] = {}
+    lost: list[np.ndarray] = []
     for piece, (_, row) in zip(block.pieces, rows.iterrows(), strict=True):
         if piece.tile in note.unreadable:
             continue
         try:
             image, shape = _read(piece, row, read_tile)
             _check(image, shape, row, channels, note)
+            if piece.tile not in absent:
+                absent[piece.tile] = read_tile.absent(row) if isinstance(read_tile, ZarrTiles) else None
         except GrapeOpsError as error:
             note.unreadable[piece.tile] = str(error)
             continue
@@ -109,17 +116,27 @@ def survey_block(block: Block, read_tile: TileReader, rows: pd.DataFrame, channe
         if sums is None:
             size = [len(range(*part.indices(n))) for part, n in zip(lattice(*shape), shape, strict=True)]
             sums = np.zeros((2, channels, *size), dtype=np.uint32 if image.dtype.kind == "u" else np.float64)
+            missing = np.zeros((2, *size), np.uint32)
+        gaps = np.zeros(image.shape[1:], bool)
+        if (found := absent[piece.tile]) is not None:
+            top, left, height, width = whole
+            gaps = found.at(np.arange(top, top + height), np.arange(left, left + width))
+            image = np.where(gaps, image.dtype.type(0), image)
         inside, (down, across) = _inside(lattice(*shape), whole)
         # Two halves of the tiles, to see later whether they agree on the field.
         for total, channel in zip(sums[piece.position % 2], image, strict=True):
             total[inside] += channel[down][:, across]
+        missing[piece.position % 2][inside] += gaps[down][:, across]
         down, across = _inside(_counted(piece, block, shape), whole)[1]
         sample = np.ascontiguousarray(image[:, down, across])
         pixels.append(sample.reshape(channels, -1))
+        lost.append(gaps[down, across].ravel())
         note = BlockNote(shape, str(image.dtype), max(note.limit, _limit(sample)), note.unreadable)
     content: dict[str, Any] = {"note": json.dumps(asdict(note))}
     if sums is not None:
         content |= {"sums": sums, "pixels": np.concatenate(pixels, axis=1)}
+        if any(absent.values()):
+            content |= {"missing": missing, "lost": np.concatenate(lost)}
     _save(block.file, content)
     return block, note
 
@@ -236,10 +253,13 @@ def _field(
     readable: Sequence[tuple[Block, BlockNote]], shape: tuple[int, int], settings: FlatFieldSettings
 ) -> FlatField:
     total: np.ndarray | None = None
+    missing: np.ndarray | None = None
     tiles: tuple[set[int], set[int]] = (set(), set())
     for block, note in readable:
         with np.load(block.file) as content:
             sums = content["sums"]
+            if "missing" in content:
+                missing = content["missing"] + (0 if missing is None else missing)
         if total is None:
             total = np.zeros(sums.shape, np.float64 if sums.dtype.kind == "f" else np.uint64)
         total += sums
@@ -249,8 +269,12 @@ def _field(
     assert total is not None
     even, odd = len(tiles[0]), len(tiles[1])
     # A lone tile, or one half unreadable: there is nothing to compare with.
-    halves = (total[0] / even, total[1] / odd) if even and odd else None
-    mean = total.sum(axis=0) / (even + odd)
+    parts = (None, None) if missing is None else missing
+    first, second = (mean_of_present(total[i], n, parts[i]) if n else None for i, n in enumerate((even, odd)))
+    halves = None if first is None or second is None else (first, second)
+    mean = mean_of_present(total.sum(axis=0), even + odd, None if missing is None else missing.sum(axis=0))
+    if mean is None:
+        return FlatField.none(total.shape[1])
     return estimate_field(mean, halves, shape, settings.percentile, settings.steps_per_radius, settings.min_agreement)
 
 
@@ -268,6 +292,7 @@ def _count_block(counts: np.ndarray, block: Block, note: BlockNote, flat: FlatFi
     assert note.shape is not None
     with np.load(block.file) as content:
         pixels = content["pixels"]
+        there = ~content["lost"] if "lost" in content else np.ones(pixels.shape[1], bool)
     start = 0
     for piece in block.pieces:
         if piece.tile in note.unreadable:
@@ -280,9 +305,11 @@ def _count_block(counts: np.ndarray, block: Block, note: BlockNote, flat: FlatFi
         ]
         n_pixels = len(places[0]) * len(places[1])
         sample = pixels[:, start : start + n_pixels].reshape(len(pixels), len(places[0]), len(places[1]))
+        own = there[start : start + n_pixels]
         start += n_pixels
-        if n_pixels:
-            count_into(counts, sample / flat.at(*places), limit)
+        if own.any():
+            corrected = sample / flat.at(*places)
+            count_into(counts, corrected if own.all() else corrected.reshape(len(pixels), -1)[:, own], limit)
 
 
 def _save(file: Path, content: dict[str, Any]) -> None:

@@ -42,16 +42,14 @@ def median_width(points: np.ndarray, most: int = 1000) -> float:
     return max(float(np.median(pdist(points[:most]))), 1e-12)
 
 
-def kernel_distance(first: np.ndarray, second: np.ndarray, width: float) -> float:
-    """Unbiased squared kernel distance with exp(-d^2 / (2 width^2)): (n, F), (m, F); below 0 for sets too alike."""
-    grams = _grams(first, second, width)
-    return _weighted_kernel_distance(*grams, np.ones(len(first)), np.ones(len(second)))
-
-
 def kernel_interval(
     first: np.ndarray, second: np.ndarray, width: float, rng: np.random.Generator, draws: int, confidence: float
 ) -> Interval:
-    """Kernel distance of two sets with its bootstrap interval; a cell drawn twice is never compared with itself."""
+    """Unbiased squared kernel distance of two sets, with its bootstrap interval: (n, F), (m, F).
+
+    The kernel is exp(-d^2 / (2 width^2)). The value is below 0 for sets too alike. A cell drawn twice is never compared
+    with itself.
+    """
     grams = _grams(first, second, width)
     value = _weighted_kernel_distance(*grams, np.ones(len(first)), np.ones(len(second)))
     sizes = [(size, np.full(size, 1 / size)) for size in (len(first), len(second))]

@@ -2,8 +2,9 @@
 
 An absent chunk is read as the fill value: black. Writers rightly leave out chunks that hold nothing else, such as the
 rim of a stitched well, and a chunk that was lost looks the same. So absence does no harm by itself; what needs a pixel
-of an absent chunk is left out and counted. Within a shard, an index says which chunks the writer left out: those are
-empty by its word, and only whole shards can be lost.
+of an absent chunk is left out and counted, and flat fields and percentiles are taken of the pixels that are there.
+Within a shard, an index says which chunks the writer left out: those are empty by its word, and only whole shards can
+be lost.
 
 The decoder of Blosc reads on beyond the end of a chunk that was cut off; ``use_whole_chunks`` makes zarr refuse it.
 """
@@ -48,6 +49,10 @@ class AbsentChunks:
         sums = np.pad(self.absent.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
         found = sums[bottom + 1, right + 1] - sums[top, right + 1] - sums[bottom + 1, left] + sums[top, left]
         return np.asarray(found > 0)
+
+    def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Tell which pixels lie in an absent chunk, at every pair of a row and a column: (m,), (n,) -> (m, n) bool."""
+        return self.absent[np.ix_(rows // self.side[0], columns // self.side[1])]
 
 
 def absent_in_image(array: Any, axes: str, channels: Sequence[int]) -> AbsentChunks | None:

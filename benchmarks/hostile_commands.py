@@ -1,0 +1,150 @@
+"""The commands that ``hostile_kills.py`` disturbs, each with what its result comes down to, and what they read."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file
+
+from grape_ops.cells.store import CropStore
+from grape_ops.config import load_config
+from grape_ops.simulate.write_screen import simulate_screen
+from hostile_inputs import TINY
+
+_SCREEN = ("complexes=2", "genes_per_complex=2", "guides_per_gene=2", "cells_per_gene=16", "control_cells=48",
+           "control_guides=4", "plates=1", "wells_per_plate=2", "tile_size=192", "dud_guides=0")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command whose result lies in ``out``.
+
+    Attributes
+    ----------
+    words : the command, without where its result goes.
+    essence : of a result, what is the same whenever it is made.
+    way_on : what goes on with a half-done one.
+    pipeline : a pipeline file, which then says where the result goes; it is written beside ``out``.
+    """
+
+    words: tuple[str, ...]
+    out: str
+    essence: Callable[[Path], Any]
+    way_on: tuple[str, ...] = ()
+    pipeline: str = ""
+
+    def words_in(self, folder: Path) -> tuple[str, ...]:
+        """Return the words with which the result comes to lie in a folder."""
+        if not self.pipeline:
+            return (*self.words, "--out", str(folder / self.out))
+        folder.mkdir(exist_ok=True)
+        (folder / "pipeline.yaml").write_text(self.pipeline)
+        return (self.words[0], str(folder / "pipeline.yaml"), *self.words[1:])
+
+
+def _store(path: Path) -> Any:
+    store = CropStore.open(path)
+    store.verify()
+    cells = store.cells.to_csv(index=False)
+    return _hash(store.read(slice(None)).tobytes(), cells.encode(), store.control_mean.tobytes())
+
+
+def _run(path: Path) -> Any:
+    last = sorted((path / "checkpoints").glob("step_*"))[-1]
+    tensors = [load_file(last / f"{name}.safetensors") for name in ("nets", "average", "optimizers")]
+    steps = [json.loads(line)["step"] for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return last.name, sorted(set(steps)), _hash(*(part[key].tobytes() for part in tensors for key in sorted(part)))
+
+
+def _vectors(path: Path) -> Any:
+    with h5py.File(path) as file:
+        names = file["obs"][file["obs"].attrs["_index"]][()]
+        return _hash(np.asarray(file["X"]).tobytes(), *names)
+
+
+def _files(path: Path) -> Any:
+    """Names of all files, and the content of tables; pictures and records of a folder differ by when and where."""
+    files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
+    tables = [one for one in files if one.suffix in (".csv", ".tsv", ".parquet")]
+    return [str(one.relative_to(path)) for one in files], _hash(*(one.read_bytes() for one in tables))
+
+
+def _page(path: Path) -> Any:
+    text = path.read_text()
+    return len(text.split("<section")), text.rstrip().endswith("</html>")
+
+
+def _crops(path: Path) -> Any:
+    with h5py.File(path) as file:
+        found: list[bytes] = []
+        file.visititems(lambda name, node: found.extend([name.encode(), _bytes_of(node)]))
+        return _hash(*found)
+
+
+def _bytes_of(node: Any) -> bytes:
+    if not isinstance(node, h5py.Dataset) or node.shape is None:
+        return b""
+    return np.asarray(node).tobytes() if node.dtype.kind != "O" else repr(np.asarray(node).tolist()).encode()
+
+
+def _pipeline(path: Path) -> Any:
+    vectors = [_vectors(path / name) for name in ("genes.h5ad", "genes_position2.h5ad")]
+    return (
+        _store(path / "store"),
+        _run(path / "run"),
+        vectors,
+        _files(path / "hits"),
+        _page(path / "report.html"),
+        (_hash((path / "scores.csv").read_bytes())),
+    )
+
+
+def _hash(*parts: bytes) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()
+
+
+def _settings(*settings: str) -> tuple[str, ...]:
+    return tuple(word for setting in settings for word in ("--set", setting))
+
+
+# The paper's settings: those taken when none are named train a classifier first.
+_PAPER = ("--config", "paper.yaml", *_settings(*TINY))
+_STANDARD = _settings("export.images=true", "export.gene_ids=gene_ids.tsv", "export.pixel_size=0.5")
+_PLAN = """screen: ../screen
+out: out
+truth: ../screen/truth.tsv
+baselines: [statistics]
+config: paper.yaml
+"""
+# In the order in which one reads what another made.
+COMMANDS = {
+    "preprocess": Command(("preprocess", "screen", *_PAPER), "store", _store, ("--resume",)),
+    "train": Command(("train", "store", *_PAPER), "run", _run, ("--resume",)),
+    "embed": Command(("embed", "run"), "genes.h5ad", _vectors),
+    "baseline": Command(("baseline", "statistics", "store", *_PAPER), "statistics.h5ad", _vectors),
+    "evaluate": Command(("evaluate", "genes.h5ad", "--truth", "screen/truth.tsv"), "evaluation", _files),
+    "hits": Command(("hits", "store"), "hits", _files),
+    "report": Command(("report", "run"), "report.html", _page),
+    "export of crops": Command(("export", "run", "--format", "h5sc"), "crops.h5sc", _crops),
+    "export of a submission": Command(("export", "run", "--format", "ops-standard", *_STANDARD), "submission", _files),
+    "vectors of cells": Command(("embed", "run", "--level", "cell"), "cells.parquet", _files),
+    "run": Command(("run", *_settings(*TINY)), "out", _pipeline, pipeline=_PLAN),
+}
+
+
+def draw_screen(root: Path) -> None:
+    """Simulate the screen that the commands read, with a table of gene ids."""
+    settings = load_config(overrides=[f"simulate.{one}" for one in _SCREEN]).simulate
+    simulate_screen(root / "screen", settings, 1)
+    genes: Sequence[str] = pd.read_csv(root / "screen" / "truth.tsv", sep="\t")["gene_symbol"].tolist()
+    rows = [f"{gene}\tENSG{number:011d}" for number, gene in enumerate(genes)]
+    (root / "gene_ids.tsv").write_text("\n".join(["symbol\tensembl_gene_id", *rows, ""]))

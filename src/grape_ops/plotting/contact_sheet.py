@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grape_ops.plotting.figure import new_figure
-from grape_ops.plotting.pictures import channel_views, composite, grey
+from grape_ops.plotting.pictures import channel_views, composite, grey, in_a_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,18 +33,19 @@ def contact_sheet(
     views = channel_views(names, crops)
     columns = [("composite", composite(crops, views))] if len(views) > 1 else []
     columns += [(view.name, grey(crops[:, place], view)) for place, view in enumerate(views)]
-    figure = new_figure(_CELL_INCHES * len(columns) + 1.4, _CELL_INCHES * len(crops) + 0.6, dense=True)
-    axes = figure.subplots(len(crops), len(columns), squeeze=False)
-    for column, (name, pictures) in zip(axes.T, columns, strict=True):
-        column[0].set_title(name, fontsize=7)
-        for axis, picture in zip(column, pictures, strict=True):
-            axis.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-    for axis, label in zip(axes[:, 0], labels, strict=True):
-        axis.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=7)
+    size, step = crops.shape[-1], crops.shape[-1] + 1
+    figure = new_figure(_CELL_INCHES * len(columns) + 1.2, _CELL_INCHES * len(crops) + 0.6, dense=True)
+    axes = figure.subplots(1, len(columns), squeeze=False)[0]
+    for axis, (name, pictures) in zip(axes, columns, strict=True):
+        turned = in_a_row(pictures.swapaxes(1, 2)).swapaxes(0, 1)  # below each other
+        axis.imshow(turned, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.set_title(name, fontsize=7)
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    axes[0].set_yticks([size / 2 + step * place for place in range(len(labels))], labels, fontsize=7)
+    axes[0].tick_params(length=0)
     if pixel_size:
-        _scale_bar(axes[0, 0], crops.shape[-1], pixel_size)
+        _scale_bar(axes[0], size, pixel_size)
     figure.suptitle(title, fontsize=8)
     return figure
 

@@ -19,7 +19,8 @@ from grape_ops.schema import IS_CONTROL, X, Y
 from grape_ops.screen.screen import Screen, Window, read_window, tile_header
 from grape_ops.screen.tile_pattern import TILE_KEY
 
-WELLS, PER_KIND = 4, 6  # wells looked at, and control and other cells of each
+WELLS, PER_KIND = 4, 4  # wells looked at, and control and other cells of each
+MOST_WELLS, ENOUGH = 16, 24  # where wells hold few cells, more are looked at, until there are so many cells
 REGION = 1024  # px of a tile that are read
 CLEAR = 128  # px; cells this far from a region's border come first
 _PIXEL_TYPE = "uint16"
@@ -48,9 +49,10 @@ class SampledWell:
         return self.pixels.ndim == 4
 
     def surroundings(self, channel: int, side: int) -> list[np.ndarray]:
-        """Raw pixels of a channel around each cell: N times (side, side); of ready crops, what there is."""
+        """Raw pixels of a channel around each cell: N times (side, side), or as much as was read."""
         if self.ready:
             return list(self.pixels[:, channel])
+        side = min(side, *self.pixels.shape[1:])
         plane = np.pad(self.pixels[channel], side // 2, mode="reflect")
         return [plane[top : top + side, left : left + side] for top, left in (self._corners(side) + side // 2)]
 
@@ -81,8 +83,12 @@ class SampledWell:
 
 def sample_wells(screen: Screen) -> list[SampledWell]:
     """Read some control and some other cells of a few wells; wells that cannot be read are left out."""
-    wells, found = screen.cells.wells, []
-    for place in wells[:: -(-len(wells) // WELLS)] if wells else []:
+    found: list[SampledWell] = []
+    step = max(-(-len(screen.cells.wells) // WELLS), 1)
+    wells = [*screen.cells.wells[::step], *(w for i, w in enumerate(screen.cells.wells) if i % step)]
+    for number, place in enumerate(wells[:MOST_WELLS]):
+        if number >= WELLS and sum(len(well.cells) for well in found) >= ENOUGH:
+            break
         cells = screen.cells.of(*place)
         try:
             well = _ready(screen, cells) if screen.read_crops else _region(screen, cells)

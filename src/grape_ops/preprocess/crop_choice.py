@@ -18,7 +18,7 @@ from grape_ops.screen.inspect import CropFit, Inspection
 SIZES = (32, 48, 64, 96)  # that the presets' networks take
 LEAST, MOST = 2.0, 3.1  # widths of a nucleus that a crop is wide
 WINDOW, LARGEST_WINDOW = 256, 1024  # px around a cell in which its nucleus is looked for
-FEWEST = 8  # nuclei that a choice rests on
+FEWEST = 6  # nuclei that a choice rests on
 MOST_BINNED = 16
 
 

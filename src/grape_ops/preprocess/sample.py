@@ -19,7 +19,7 @@ from grape_ops.schema import IS_CONTROL, X, Y
 from grape_ops.screen.screen import Screen, Window, read_window, tile_header
 from grape_ops.screen.tile_pattern import TILE_KEY
 
-WELLS, PER_KIND = 4, 4  # wells looked at, and control and other cells of each
+WELLS, PER_KIND = 4, 4  # wells looked at, and control and other cells of each; more of fewer wells
 MOST_WELLS, ENOUGH = 16, 24  # where wells hold few cells, more are looked at, until there are so many cells
 REGION = 1024  # px of a tile that are read
 CLEAR = 128  # px; cells this far from a region's border come first
@@ -86,12 +86,13 @@ def sample_wells(screen: Screen) -> list[SampledWell]:
     found: list[SampledWell] = []
     step = max(-(-len(screen.cells.wells) // WELLS), 1)
     wells = [*screen.cells.wells[::step], *(w for i, w in enumerate(screen.cells.wells) if i % step)]
+    per_kind = max(PER_KIND, ENOUGH // (2 * max(len(wells), 1)))
     for number, place in enumerate(wells[:MOST_WELLS]):
         if number >= WELLS and sum(len(well.cells) for well in found) >= ENOUGH:
             break
         cells = screen.cells.of(*place)
         try:
-            well = _ready(screen, cells) if screen.read_crops else _region(screen, cells)
+            well = _ready(screen, cells, per_kind) if screen.read_crops else _region(screen, cells, per_kind)
         except GrapeOpsError:
             continue  # what cannot be read is told elsewhere
         if well is not None and len(well.cells) and well.pixels.size:
@@ -99,21 +100,21 @@ def sample_wells(screen: Screen) -> list[SampledWell]:
     return found
 
 
-def _some(cells: pd.DataFrame) -> pd.DataFrame:
+def _some(cells: pd.DataFrame, per_kind: int) -> pd.DataFrame:
     """Control and other cells, evenly over the table."""
     controls = cells[IS_CONTROL].to_numpy(bool)
     chosen = [np.flatnonzero(kind) for kind in (controls, ~controls)]
-    rows = [kind[:: -(-len(kind) // PER_KIND)] for kind in chosen if len(kind)]
+    rows = [kind[:: -(-len(kind) // per_kind)] for kind in chosen if len(kind)]
     return cells.iloc[np.concatenate(rows)] if rows else cells[:0]
 
 
-def _ready(screen: Screen, cells: pd.DataFrame) -> SampledWell:
+def _ready(screen: Screen, cells: pd.DataFrame, per_kind: int) -> SampledWell:
     assert screen.read_crops is not None
-    some = _some(cells)
+    some = _some(cells, per_kind)
     return SampledWell(some, screen.read_crops(some), (0, 0), screen.crop_scaling)
 
 
-def _region(screen: Screen, cells: pd.DataFrame) -> SampledWell | None:
+def _region(screen: Screen, cells: pd.DataFrame, per_kind: int) -> SampledWell | None:
     """Read the surroundings of a control cell, or of any where there is none, with the cells that lie in them."""
     controls = cells[cells[IS_CONTROL].to_numpy(bool)]
     first = (controls if len(controls) else cells).iloc[len(controls if len(controls) else cells) // 2]
@@ -132,4 +133,6 @@ def _region(screen: Screen, cells: pd.DataFrame) -> SampledWell | None:
     distance = np.minimum.reduce([own[Y] - top, top + height - 1 - own[Y], own[X] - left, left + width - 1 - own[X]])
     inside, clear = own[distance >= 0], own[distance >= CLEAR]
     pixels = read_window(screen.read_tile, listed.iloc[0], Window(top, left, height, width))
-    return SampledWell(_some(clear if len(clear) >= PER_KIND else inside), pixels, (top, left), screen.crop_scaling)
+    return SampledWell(
+        _some(clear if len(clear) >= 2 * per_kind else inside, per_kind), pixels, (top, left), screen.crop_scaling
+    )

@@ -71,6 +71,7 @@ def test_what_no_result_depends_on_is_known_by_its_field():
         "features.workers",
         "preprocess.most_lost",
         "preprocess.on_problem",
+        "preprocess.shrink",  # at 1, where crops are what they were before there was a choice
         "preprocess.workers",
         "train.accelerator",
         "train.accumulate",

@@ -268,3 +268,9 @@ def test_serving_to_the_world_is_warned_of(request_, monkeypatch):
     said.clear()
     explore_run(request_.run, None, ("127.0.0.1", 0, False), (None, ()), say=said.append, **files)
     assert not any("Warning" in line for line in said) and "http://127.0.0.1:" in said[-1]
+
+
+def test_serving_a_folder_that_is_no_run_ends_with_the_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: pytest.fail("it was served"))
+    with pytest.raises(GrapeOpsError, match="is not a run folder: it has no run.json"):
+        explore_run(tmp_path, None, ("127.0.0.1", 0, False), (None, ()), say=print, groups=(), maps=())

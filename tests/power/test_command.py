@@ -84,9 +84,12 @@ def test_methods_that_cannot_see_planted_pixels_are_refused(controls: CropStore,
     assert not (tmp_path / "a").exists()
 
 
-def test_too_few_cells_are_said_before_anything_is_planted(controls: CropStore, tmp_path: Path) -> None:
+def test_too_few_cells_are_said_before_anything_is_planted(
+    controls: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("grape_ops.power.smaller_plan.LEAST_CELLS", 1000)
     config = load_config(None, [*SMALL, "calibrate.cells_tried=[10, 200]"])
-    with pytest.raises(GrapeOpsError, match="Lower calibrate.cells_per_gene"):
+    with pytest.raises(GrapeOpsError, match="the smallest planted screen takes"):
         calibrate_store(controls.path, tmp_path / "a", ["random"], config)
     assert not list((tmp_path / "a").glob("screens/*/work"))
 

@@ -240,5 +240,5 @@ def test_a_cluster_gives_the_same_store(tmp_path):
 def test_integers_whose_range_says_nothing_are_refused_and_not_cut_off_or_black(kind: str) -> None:
     crops = np.full((2, 1, 8, 8), 300, dtype=kind)
     with pytest.raises(GrapeOpsError, match=f"The crops hold {kind} pixels, whose largest possible value"):
-        fitting(crops, 8, rescaled=False)
-    assert fitting(crops.astype(np.uint16), 8, rescaled=False).shape == crops.shape
+        fitting(crops, 8, 1, rescaled=False)
+    assert fitting(crops.astype(np.uint16), 8, 1, rescaled=False).shape == crops.shape

@@ -377,3 +377,31 @@ def test_a_table_beside_an_lmdb_store_must_name_its_keys(tmp_path: Path) -> None
     describe(tmp_path, cells="table.csv", crops="cells.lmdb")
     with pytest.raises(GrapeOpsError, match="needs a column 'crop' with the keys"):
         open_screen(tmp_path, PLAIN)
+
+
+@pytest.mark.parametrize("separator", [";", "__"])
+def test_crops_whose_names_say_whose_they_are_need_no_description(tmp_path: Path, separator: str) -> None:
+    for number in range(8):
+        gene = "nontargeting" if number % 2 else "A_1"  # a gene may hold what is no separator
+        name = separator.join([gene, "ACGT" * 5, "2020_6W", f"A{1 + number % 3}", "7", str(number)])
+        np.save(tmp_path / f"{name}.npy", np.full((4, 12, 12), number, np.float32) / 8)
+    (tmp_path / "metadata.parquet").write_bytes(b"of something else")
+    screen = open_screen(tmp_path, ScreenSettings())
+    assert screen.channels == ("gammaH2AX", "actin", "DNA", "tubulin")  # the authors' order
+    cells = screen.cells.to_pandas()
+    assert (
+        len(cells) == 8 and set(cells["gene_symbol"]) == {"A_1", "nontargeting"} and set(cells["plate"]) == {"2020_6W"}
+    )
+    numbers = cells["crop"].str.extract(r"(\d)\.npy")[0].astype(int)
+    np.testing.assert_array_equal(screen.read_crops(cells)[:, 0, 0, 0] * 8, numbers)
+
+
+def test_names_of_other_kinds_are_no_screen_and_what_was_looked_for_is_told(tmp_path: Path) -> None:
+    for name in ("GENE;GUIDE;P1;somewhere;1;0.npy", "GENE;GUIDE;P1;A1;1;1.npy"):
+        np.save(tmp_path / name, np.zeros((4, 12, 12), np.float32))
+    with pytest.raises(GrapeOpsError, match="crops named GENE;GUIDE;PLATE;WELL;TILE;INDEX.npy"):
+        open_screen(tmp_path, ScreenSettings())
+    with pytest.raises(GrapeOpsError, match="were looked for there, and crops named GENE;GUIDE"):
+        open_screen(tmp_path, ScreenSettings(layout="table"))
+    with pytest.raises(GrapeOpsError, match="cp_phenotype_normalized.* were looked for there"):
+        open_screen(tmp_path, ScreenSettings(layout="funk2022"))

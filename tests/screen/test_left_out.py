@@ -50,7 +50,7 @@ def test_the_rest_goes_on_and_the_exit_code_says_so(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "store/quality.tsv", sep="\t").set_index("what")
     assert table.loc["cells whose tile is missing or unreadable", "count"] == 16
     assert table.loc["cells of batches without controls", "count"] == 32
-    assert (table["setting"] == "preprocess.on_problem").all()
+    assert (table.loc[table["fate"] == "dropped", "setting"] == "preprocess.on_problem").all()
     quality = json.loads((tmp_path / "store/quality.json").read_text())
     assert [entry["what"] for entry in quality["table"]] == table.index.tolist()
     assert any("cut off" in example for example in quality["problems"][0]["examples"])

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 from grape_ops.api.inputs import FileOrFolder, Settings, settings_of
+from grape_ops.preprocess.contact_sheet import draw_sample
+from grape_ops.preprocess.crop_choice import choose_crops
 from grape_ops.preprocess.pipeline import PreprocessReport, preprocess_folder
+from grape_ops.preprocess.sample import sample_wells
 from grape_ops.screen import layouts
 from grape_ops.screen.inspect import Inspection
 from grape_ops.screen.inspect import inspect_screen as look_over
@@ -73,7 +76,9 @@ def simulate_screen(out: FileOrFolder, config: Settings = None) -> Path:
     return Path(out)
 
 
-def inspect_screen(folder: FileOrFolder, config: Settings = None) -> Inspection:
+def inspect_screen(
+    folder: FileOrFolder, config: Settings = None, *, pictures: FileOrFolder | None = None
+) -> Inspection:
     """Say what a screen holds, and what is doubtful, before anything is computed.
 
     Parameters
@@ -81,13 +86,15 @@ def inspect_screen(folder: FileOrFolder, config: Settings = None) -> Inspection:
     folder : str or Path
         Folder of the screen, or a file of crops.
     config : Config, str or Path, optional
-        Settings; ``screen`` and ``preprocess.batch_columns`` are read.
+        Settings; ``screen`` and ``preprocess`` are read.
+    pictures : str or Path, optional
+        Where to draw sample crops as preprocessing will make them: a file .png or .pdf, both are written, or a folder.
 
     Returns
     -------
     Inspection
         Counts of plates, wells, tiles, cells, genes and guides, the size of a tile in pixels, and ``doubts``, a list
-        of sentences. ``print`` shows all of it.
+        of sentences; ``crops`` is the size of crops that fits the nuclei of sampled cells. ``print`` shows all of it.
 
     Raises
     ------
@@ -101,7 +108,14 @@ def inspect_screen(folder: FileOrFolder, config: Settings = None) -> Inspection:
     ('table', 1, 4)
     """
     settings = settings_of(config)
-    return look_over(Path(folder), settings.screen, settings.preprocess.batch_columns)
+
+    def look_at_cells(found: Inspection) -> None:
+        sample = sample_wells(found.screen)
+        choose_crops(found, sample, settings)
+        if pictures is not None:
+            draw_sample(found, sample, settings.preprocess, Path(pictures))
+
+    return look_over(Path(folder), settings.screen, settings.preprocess.batch_columns, look_at_cells)
 
 
 def preprocess_screen(

@@ -22,6 +22,9 @@ def simulate(out: Out, config: ConfigFile = None, overrides: Overrides = None) -
 def inspect(
     screen: Annotated[Path, typer.Argument(help="Folder of the screen, or a file of crops.")],
     out: Annotated[Path, typer.Option("--out", help="Pipeline file to write.")] = Path("pipeline.yaml"),
+    pictures: Annotated[
+        Path | None, typer.Option("--pictures", help="Draw sample crops as they will be: FILE.png, or a folder.")
+    ] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -32,7 +35,7 @@ def inspect(
     from grape_ops.screen.write_pipeline import write_pipeline
 
     settings = load_config(config, overrides or ())
-    found = inspect_screen(screen, settings)
+    found = inspect_screen(screen, settings, pictures=pictures)
     if not as_json:
         say(str(found))
     write_pipeline(found, screen, settings.screen, out, overrides or ())

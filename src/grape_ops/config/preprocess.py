@@ -1,7 +1,7 @@
 """Settings of preprocessing, from tiles to a crop store (section 3.2), and of the features measured on its crops."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -48,7 +48,12 @@ class IntensitySettings(Settings):
 class PreprocessSettings(Settings):
     """From tiles to a crop store (section 3.2)."""
 
-    crop_size: Positive = Field(96, description="Height and width of a crop, in pixels.")
+    crop_size: Positive = Field(96, description="Height and width of a crop as networks see it, in pixels.")
+    shrink: Positive = Field(
+        1,
+        description="Cut crops this many times as large and average as many pixels along both axes into one: for "
+        "cells that are larger than crop_size.",
+    )
     edge: Literal["drop", "reflect", "zero"] = Field(
         "drop", description="Cells whose crop leaves the tile: drop them, or pad by reflection or zeros."
     )
@@ -74,6 +79,16 @@ class PreprocessSettings(Settings):
         description="Share of cells above which on_problem=drop stops too.",
     )
     workers: int = Field(0, ge=0, json_schema_extra=HOW_ONLY, description="Worker processes; 0 takes one per core.")
+
+    @property
+    def cut_size(self) -> int:
+        """Height and width of what is cut, in pixels of the screen."""
+        return self.crop_size * self.shrink
+
+    def decisive(self) -> dict[str, Any]:
+        """As of all settings; crops that are not shrunken are the same as before there was a choice."""
+        found = super().decisive()
+        return found if self.shrink > 1 else {name: value for name, value in found.items() if name != "shrink"}
 
 
 class FeatureSettings(Settings):

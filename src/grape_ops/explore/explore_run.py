@@ -15,6 +15,8 @@ from grape_ops.explore.explorer_data import ExplorerData
 from grape_ops.explore.routes import ADDRESSES, all_routes, as_json, document, page_files
 from grape_ops.explore.sources import Request
 from grape_ops.progress import progress
+from grape_ops.schema import RUN_FILE
+from grape_ops.train.run import open_run
 
 MARK = "explore.json"  # written last: the folder is a whole page, and may be replaced by another
 
@@ -66,12 +68,18 @@ def explore_run(
     settings : configuration file and overrides.
     say : prints a line.
     files : maps, groups, store, truth, pairs, aliases and hits of ``Request``.
+
+    Raises
+    ------
+    GrapeOpsError : the folder is no run, or the page cannot be served or written.
     """
     tree = load_config(*settings)
     request = Request(run=run, settings=tree.explore, evaluate=tree.evaluate, **files)
     if static is not None:
         say(f"Static page: {write_static(request, static)}")
         return
+    if not (run / RUN_FILE).is_file():
+        open_run(run)  # says what is missing; what is damaged can be mended meanwhile, and is told on the page
     from grape_ops.explore.server import serve
 
     host, port, browse = place

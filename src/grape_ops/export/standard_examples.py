@@ -32,7 +32,7 @@ def write_examples(store: CropStore, cells: pd.DataFrame, settings: ExportSettin
     panel = root.create_group("_".join(store.channels))
     some = np.random.default_rng(seed).permutation(len(store))[:_LIMIT_CELLS]
     views = channel_views(store.channels, store.read(np.sort(some)))
-    pixel_size = settings.pixel_size or store.meta["provenance"].get("pixel_size")
+    pixel_size = (settings.pixel_size or 0) * shrink_of(store) or store.meta["provenance"].get("pixel_size")
     if not pixel_size:
         note(
             "the size of a pixel is not known, so the crops have no unit: --set export.pixel_size=0.65, in micrometres."
@@ -45,6 +45,11 @@ def write_examples(store: CropStore, cells: pd.DataFrame, settings: ExportSettin
             for place, crop in enumerate(store.read(rows["cell"].to_numpy())):
                 _write_crop(of_guide, str(place), crop, store, views, str(perturbation), pixel_size)
             advance(len(rows))
+
+
+def shrink_of(store: CropStore) -> int:
+    """How many pixels of the screen along an axis are one of the crops' (``preprocess.shrink``)."""
+    return int(store.meta["provenance"].get("settings", {}).get("shrink", 1))
 
 
 def draw_examples(cells: pd.DataFrame, settings: ExportSettings, rng: np.random.Generator) -> pd.DataFrame:

@@ -18,7 +18,7 @@ import zarr
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
-from grape_ops.export.standard_examples import channel_list
+from grape_ops.export.standard_examples import channel_list, shrink_of
 from grape_ops.export.standard_library import PERTURBATION, few
 from grape_ops.plotting.pictures import ChannelView, composite_colours
 from grape_ops.preprocess.measurement import LARGEST_TILE, WINDOW, windows_of
@@ -72,7 +72,8 @@ def find_plate_images(store: CropStore, cells: pd.DataFrame, settings: Config) -
         screen = open_screen(home, chosen, Path(parts))
     if screen.read_crops is not None:
         raise GrapeOpsError(f"{home} has ready crops and no plate images; leave out export.images.")
-    pixel_size = settings.export.pixel_size or store.meta["provenance"].get("pixel_size") or screen.pixel_size
+    of_tiles = store.meta["provenance"].get("pixel_size", 0) / shrink_of(store)
+    pixel_size = settings.export.pixel_size or of_tiles or screen.pixel_size
     if not pixel_size:
         raise GrapeOpsError(
             "The OPS standard requires the size of a pixel with plate images: --set export.pixel_size=0.65, in "

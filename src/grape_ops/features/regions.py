@@ -55,15 +55,20 @@ def find_regions(crop: np.ndarray, nucleus: int) -> tuple[np.ndarray, np.ndarray
     nucleus : position of the channel that shows nuclei.
     """
     pixels = crop.astype(np.float32)
-    dna = gaussian(pixels[nucleus], SMOOTHING, preserve_range=True)
+    nuclei, own = find_nuclei(pixels[nucleus])
+    if own == 0:
+        return np.zeros(nuclei.shape, dtype=bool), np.zeros(nuclei.shape, dtype=bool)
+    others = [channel for position, channel in enumerate(pixels) if position != nucleus]
+    return nuclei == own, _cell(nuclei, own, others)
+
+
+def find_nuclei(dna: np.ndarray) -> tuple[np.ndarray, int]:
+    """All nuclei of a DNA channel, and which is the central one: (H, W) -> (H, W) int labels, and its label or 0."""
+    dna = gaussian(dna.astype(np.float32), SMOOTHING, preserve_range=True)
     nuclei = _nuclei(dna, threshold=_otsu(dna))
     if _central(nuclei) == 0:  # a far brighter neighbour hides it
         nuclei = _nuclei(dna, threshold=_otsu(_middle(dna)))
-    own = _central(nuclei)
-    if own == 0:
-        return np.zeros(dna.shape, dtype=bool), np.zeros(dna.shape, dtype=bool)
-    others = [channel for position, channel in enumerate(pixels) if position != nucleus]
-    return nuclei == own, _cell(nuclei, own, others)
+    return nuclei, _central(nuclei)
 
 
 def find_all_regions(crops: np.ndarray, nucleus: int) -> np.ndarray:

@@ -37,6 +37,7 @@ from grape_ops.plotting.figure import save_figure
 from grape_ops.power.design import draw_design
 from grape_ops.power.planted_store import TRAITS_FILE, Source, read_source, write_planted_store
 from grape_ops.power.recovery import METRICS, VARIED, Point, crossing, curve_points, recovery
+from grape_ops.power.smaller_plan import cells_taken, within_controls
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs, room
 from grape_ops.schema import TRUTH_FILE
@@ -79,7 +80,8 @@ def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config:
 
     Parameters
     ----------
-    store_path : crop store of the screen; only its control cells are used.
+    store_path : crop store of the screen; only its control cells are used. If they are fewer than the settings take,
+        smaller screens are planted, and a note says so.
     out : folder for the results; screens and maps of the same settings that it holds are not made again.
     methods : names of methods, or ``module:function`` for one of your own.
     config : ``calibrate`` says what is planted; the rest is each method's own.
@@ -98,9 +100,10 @@ def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config:
     check_reads_pixels(found.values())
     store = CropStore.open(store_path)
     check_methods(found.values(), store, config)
+    config, source = _within_controls(store, config)
     curves = curve_points(config.calibrate)
     points = sorted({point for curve in curves.values() for point in curve})
-    planter = _Planter(store, config, points)
+    planter = _Planter(store, config, points, source)
     seeds = range(config.seed, config.seed + config.calibrate.screens)
     screens = [planter.screen(point, seed, out) for point in points for seed in seeds]
     announce_trainings([job.config for screen in screens for job in screen.jobs(found) if job.to_train], store)
@@ -114,6 +117,15 @@ def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config:
                     result = recovery(adata, truth, config.evaluate, screen.seed)
                     scores.setdefault((name, screen.point), []).append(result)
         return _write_results(_recovery_table(curves, scores), out, config.calibrate.detected)
+
+
+def _within_controls(store: CropStore, config: Config) -> tuple[Config, Source | None]:
+    """Plant a smaller screen where the store has too few controls; -> with the cells that were looked at for that."""
+    if int((store.labels == store.control_label).sum()) >= cells_taken(config.calibrate):
+        return config, None
+    source = read_source(store, config.features.nucleus_channel)
+    fewer = within_controls(config.calibrate, len(source.cells), len(store.batches))
+    return config.model_copy(update={"calibrate": fewer}), source
 
 
 def check_reads_pixels(methods: Iterable[Method]) -> None:
@@ -156,10 +168,10 @@ class _Screen:
 class _Planter:
     """Plants screens; finds the nuclei of the control cells once, when the first screen is wanted."""
 
-    def __init__(self, store: CropStore, config: Config, points: Sequence[Point]):
+    def __init__(self, store: CropStore, config: Config, points: Sequence[Point], source: Source | None):
         self.store, self.config = store, config
         self._largest = max(points, key=lambda point: point.cells_per_gene)
-        self._source: Source | None = None
+        self._source, self._tried = source, False
 
     def screen(self, point: Point, seed: int, out: Path) -> _Screen:
         """Describe the planted screen of a point and a seed."""
@@ -172,9 +184,11 @@ class _Planter:
         settings = self.config.calibrate
         if self._source is None:
             self._source = read_source(self.store, self.config.features.nucleus_channel)
+        if not self._tried:
             # Too few cells for the last point must not come to light after hours on the first.
             largest = self._largest.settings(settings)
             draw_design(self._source.batch_codes, len(self._source.traits), largest, screen.seed)
+            self._tried = True
         if not screen.store.exists():
             write_planted_store(self._source, screen.point.settings(settings), screen.seed, screen.store)
         for name in (TRUTH_FILE, TRAITS_FILE):

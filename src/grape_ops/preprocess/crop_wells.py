@@ -19,6 +19,7 @@ from grape_ops.artifacts.atomic import draft_of, reserve, write_text
 from grape_ops.cells.store import PIXEL_TYPES
 from grape_ops.cells.writer import adopt_shard, finish_shard, put_crops, release_shard, start_shard
 from grape_ops.errors import GrapeOpsError
+from grape_ops.preprocess.crops import binned
 from grape_ops.screen.screen import CropReader
 
 _AT_ONCE = 256
@@ -35,6 +36,7 @@ class WellJob:
     shard : name of the well's shard.
     group : (N,) name of the group whose percentiles each crop takes part in.
     file : where its crops lie until it is known which of them stay.
+    size, shrink : height and width of the stored crops, and how many pixels along an axis become one of theirs.
     drop : whether crops that cannot be read are left out; else they are the end.
     """
 
@@ -45,6 +47,7 @@ class WellJob:
     file: Path
     channels: int
     size: int
+    shrink: int
     pixel_type: str
     drop: bool
 
@@ -141,7 +144,7 @@ def write_well(job: WellJob, scales: dict[str, np.ndarray] | None) -> tuple[str,
         reserve(draft, draft.stat().st_size)
         for rows, found in _read_some(job, failures, scales is not None):
             scale = None if scales is None else np.stack([scales.get(name, black) for name in job.group[rows].tolist()])
-            crops[rows] = _scaled(found, scale, job.pixel_type)
+            crops[rows] = binned(to_store(found, scale, job.pixel_type), job.shrink)
         crops.flush()
         del crops
         job.mark.unlink(missing_ok=True)
@@ -178,11 +181,11 @@ def _read_some(job: WellJob, failures: dict[int, str], rescaled: bool) -> Iterat
     for start in range(0, len(job.cells), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(job.cells)))
         try:
-            yield rows, fitting(job.read(job.cells.iloc[rows]), job.size, rescaled)
+            yield rows, fitting(job.read(job.cells.iloc[rows]), job.size, job.shrink, rescaled)
         except GrapeOpsError:
             for row in rows.tolist():
                 try:
-                    crop = fitting(job.read(job.cells.iloc[[row]]), job.size, rescaled)
+                    crop = fitting(job.read(job.cells.iloc[[row]]), job.size, job.shrink, rescaled)
                 except GrapeOpsError as error:
                     if not job.drop:
                         raise
@@ -191,18 +194,20 @@ def _read_some(job: WellJob, failures: dict[int, str], rescaled: bool) -> Iterat
                 yield rows[row - start : row - start + 1], crop
 
 
-def fitting(crops: np.ndarray, size: int, rescaled: bool) -> np.ndarray:
-    """Keep the middle of crops: (..., H, W) -> (..., S, S).
+def fitting(crops: np.ndarray, size: int, shrink: int, rescaled: bool) -> np.ndarray:
+    """Keep the middle of crops: (..., H, W) -> (..., S * shrink, S * shrink).
 
     Raises
     ------
     GrapeOpsError : they are smaller than that, or their pixels are not what can be taken as it is or be rescaled.
     """
     height, width = crops.shape[-2:]
-    if min(height, width) < size:
+    side = size * shrink
+    if min(height, width) < side:
+        times = f" times preprocess.shrink ({shrink})" if shrink > 1 else ""
         raise GrapeOpsError(
-            f"The crops are {height} x {width} px, smaller than preprocess.crop_size ({size}); set it to at most "
-            f"{min(height, width) // 8 * 8}."
+            f"The crops are {height} x {width} px, smaller than preprocess.crop_size ({size}){times}; set it to at "
+            f"most {min(height, width) // shrink // 8 * 8}."
         )
     kind = crops.dtype
     if rescaled and (kind.kind != "u" or kind.itemsize > 2):
@@ -220,11 +225,11 @@ def fitting(crops: np.ndarray, size: int, rescaled: bool) -> np.ndarray:
             f"The crops hold {kind} pixels, whose largest possible value says nothing of how bright they are: as they "
             "are, all of them would be black. Store them as uint8 or uint16, or as floats from 0 to 1."
         )
-    top, left = (height - size) // 2, (width - size) // 2
-    return crops[..., top : top + size, left : left + size]
+    top, left = (height - side) // 2, (width - side) // 2
+    return crops[..., top : top + side, left : left + side]
 
 
-def _scaled(crops: np.ndarray, scale: np.ndarray | None, pixel_type: str) -> np.ndarray:
+def to_store(crops: np.ndarray, scale: np.ndarray | None, pixel_type: str) -> np.ndarray:
     """Bring crops to the store's type: (N, C, S, S), and (N, C, 2) values that become black and white."""
     top = PIXEL_TYPES[pixel_type]
     if scale is not None:

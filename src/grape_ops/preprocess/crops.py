@@ -4,6 +4,9 @@ Where a cell lies: its centre (y, x) belongs to the pixel floor(y + 0.5), floor(
 to row and column S // 2 of the crop. An odd crop is centred on it; an even one reaches one pixel further up
 and left than down and right.
 Legend: N cells, C channels, H x W tile, S crop size.
+
+Shrunken crops are cut larger, rescaled, and then binned by their mean: a pixel of the crop is the mean of rescaled
+pixels, so that the percentiles are those of the screen's own pixels whatever the factor.
 """
 
 import numpy as np
@@ -15,6 +18,15 @@ from grape_ops.preprocess.intensity import Rescaling
 def corner(centre: np.ndarray, size: int) -> np.ndarray:
     """First row (or column) of the crop around each centre: (N,) float -> (N,) int64."""
     return np.floor(np.asarray(centre, dtype=np.float64) + 0.5).astype(np.int64) - size // 2
+
+
+def binned(crops: np.ndarray, factor: int) -> np.ndarray:
+    """Average squares of pixels, rounded to the crops' integer type: (..., S * f, S * f) -> (..., S, S)."""
+    if factor == 1:
+        return crops
+    *rest, height, width = crops.shape
+    squares = crops.reshape(*rest, height // factor, factor, width // factor, factor)
+    return np.rint(squares.mean(axis=(-3, -1))).astype(crops.dtype)
 
 
 def outside(y: np.ndarray, x: np.ndarray, height: np.ndarray | int, width: np.ndarray | int) -> np.ndarray:

@@ -19,6 +19,7 @@ from grape_ops.config import Config, PreprocessSettings
 from grape_ops.errors import LEFT_OUT
 from grape_ops.preprocess.flat_field import FIELDS_FILE
 from grape_ops.preprocess.measurement import Measurement, measure
+from grape_ops.preprocess.nuclei import nuclei_of_store, warn_cut_nuclei
 from grape_ops.preprocess.quality_table import (
     Problems,
     check_not_empty,
@@ -29,7 +30,7 @@ from grape_ops.preprocess.quality_table import (
 from grape_ops.preprocess.ready_crops import store_ready_crops
 from grape_ops.preprocess.selection import Selector
 from grape_ops.preprocess.shards import Cutter
-from grape_ops.preprocess.store_folder import Plan, claim, provenance, tidy
+from grape_ops.preprocess.store_folder import Plan, claim, pixel_size_of_crops, provenance, tidy
 from grape_ops.preprocess.tables import Tables, look_over
 from grape_ops.preprocess.workers import TaskRunner, task_runner
 from grape_ops.progress import counted
@@ -135,7 +136,7 @@ def _cut_tiles(
         settings = settings.model_copy(update={"flat_field": none})
     tables = look_over(screen, settings)
     plan = Plan.of(tables.fingerprint, settings)
-    if claim(folder, plan, screen.pixel_size, resume, overwrite):
+    if claim(folder, plan, pixel_size_of_crops(screen, settings.shrink), resume, overwrite):
         return read_json(folder / QUALITY_FILE, "what was kept and dropped")
     with task_runner(scheduler, settings.workers) as workers:
         quality = _make(screen, tables, folder, plan, settings, workers)
@@ -169,7 +170,9 @@ def _make(
     quality |= {"tiles_in_screen": len(screen.tiles), "tiles_missing": len(tables.missing_tiles)}
     quality |= {"tiles_unreadable": len(failed), "problems": problems.listed()}
     dead = dead_channels(cutter.records, screen.channels, settings.pixel_type)
-    quality |= {"table": quality_records(screen, choice.dropped, problems, dead)} | (
+    nuclei = nuclei_of_store(folder, cutter.records, cutter.parts, screen.channels)
+    cut = warn_cut_nuclei(nuclei, settings)
+    quality |= {"table": quality_records(screen, choice.dropped, problems, dead, cut)} | (
         {"dead_channels": dead} if dead else {}
     )
     write_quality_table(folder, quality["table"])
@@ -182,7 +185,7 @@ def _make(
         settings.pixel_type,
         settings.crop_size,
         _scaling(measurement, settings),
-        provenance(screen, plan),
+        provenance(screen, plan, settings.shrink),
         quality,
         beside=(FIELDS_FILE,),
     )

@@ -124,11 +124,11 @@ def warn_dead_channels(dead: Sequence[str]) -> list[Tally]:
 
 
 def quality_records(
-    screen: Screen, dropped: Mapping[str, int], problems: Problems, dead: Sequence[str] = ()
+    screen: Screen, dropped: Mapping[str, int], problems: Problems, dead: Sequence[str], cut: Sequence[Tally]
 ) -> list[dict[str, Any]]:
     """Join what the tables showed, the cells that were left out later, and the tiles and batches behind that.
 
-    ``dead`` are the channels that show nothing among control cells.
+    ``dead`` are the channels that show nothing among control cells, ``cut`` says whether crops cut nuclei.
     """
     cells = [Tally(*named(reason, count)) for reason, count in dropped.items()]
     causes = [
@@ -136,7 +136,7 @@ def quality_records(
         for problem in problems.found
         if not problem.what.startswith("cells")  # these are counted as cells already
     ]
-    return as_records([*screen.cells.quality, *cells, *causes, *warn_dead_channels(dead)])
+    return as_records([*screen.cells.quality, *cells, *causes, *warn_dead_channels(dead), *cut])
 
 
 def check_not_empty(kept: int, of: int, dropped: Mapping[str, int], problems: Problems, screen: Screen) -> None:

@@ -1,8 +1,8 @@
 """Crops that other software has cut become a crop store: no flat field, and no rescaling if they are scaled already.
 
 Floats within [0, 1] and uint8 crops are taken as they are; others are rescaled by the percentiles of their group, as
-tiles are. A crop larger than ``crop_size`` is trimmed around its middle. Wells are independent tasks, on this machine
-or on a cluster, and the cell table is gone through a well at a time. Legend: C channels.
+tiles are. A crop larger than ``crop_size`` times ``shrink`` is trimmed around its middle. Wells are independent tasks,
+on this machine or on a cluster, and the cell table is gone through a well at a time. Legend: C channels.
 """
 
 import hashlib
@@ -30,6 +30,7 @@ from grape_ops.preprocess.crop_wells import (
     write_well,
 )
 from grape_ops.preprocess.groups import batch_of_cells
+from grape_ops.preprocess.nuclei import nuclei_of_store, warn_cut_nuclei
 from grape_ops.preprocess.quality_table import (
     Problems,
     check_not_empty,
@@ -38,7 +39,7 @@ from grape_ops.preprocess.quality_table import (
     write_quality_table,
 )
 from grape_ops.preprocess.selection import Choice
-from grape_ops.preprocess.store_folder import Plan, claim, provenance, tidy
+from grape_ops.preprocess.store_folder import Plan, claim, pixel_size_of_crops, provenance, tidy
 from grape_ops.preprocess.workers import Task, TaskRunner, task_runner
 from grape_ops.progress import progress
 from grape_ops.schema import (
@@ -76,7 +77,7 @@ def store_ready_crops(
     wells = _Wells(screen, out, settings)
     fingerprint, n_cells, bare = wells.look_over()
     plan = Plan.of(fingerprint, settings)
-    if claim(out, plan, screen.pixel_size, resume, overwrite):
+    if claim(out, plan, pixel_size_of_crops(screen, settings.shrink), resume, overwrite):
         return read_json(out / QUALITY_FILE, "what was kept and dropped")
     if bare:
         known = Problems(settings.on_problem)  # a call that is to stop need not read first
@@ -94,7 +95,9 @@ def store_ready_crops(
     quality = choice.quality() | {"problems": problems.listed()}
     quality |= {"flat_field": {"groups": 0, "applied": {}, "not_applied": []}}
     dead = dead_channels(records, screen.channels, settings.pixel_type)
-    quality |= {"table": quality_records(screen, choice.dropped, problems, dead)} | (
+    nuclei = nuclei_of_store(out, records, wells.parts, screen.channels)
+    cut = warn_cut_nuclei(nuclei, settings)
+    quality |= {"table": quality_records(screen, choice.dropped, problems, dead, cut)} | (
         {"dead_channels": dead} if dead else {}
     )
     write_quality_table(out, quality["table"])
@@ -106,7 +109,7 @@ def store_ready_crops(
         settings.pixel_type,
         settings.crop_size,
         {"meaning": "crops were cut elsewhere", "rescaled": screen.crop_scaling},
-        provenance(screen, plan),
+        provenance(screen, plan, settings.shrink),
         quality,
     )
     tidy(out)
@@ -153,6 +156,7 @@ class _Wells:
                 self._work / f"{shard}.npy",
                 len(self.screen.channels),
                 self.settings.crop_size,
+                self.settings.shrink,
                 self.settings.pixel_type,
                 self.settings.on_problem == "drop",
             )
@@ -179,9 +183,9 @@ class _Wells:
         """
         misfits: list[GrapeOpsError] = []
         for crop in islice(chain.from_iterable(map(readable, self._jobs())), _TRIED):
-            rescaled = _wants_rescaling(crop, self.screen.crop_scaling)
+            rescaled = wants_rescaling(crop, self.screen.crop_scaling)
             try:
-                fitting(crop, self.settings.crop_size, rescaled)
+                fitting(crop, self.settings.crop_size, self.settings.shrink, rescaled)
             except GrapeOpsError as misfit:
                 misfits.append(misfit)
                 if self.settings.on_problem == "stop":
@@ -273,7 +277,8 @@ class _Wells:
         return {record["shard"]: record for record in workers.run(deque(), tasks())}
 
 
-def _wants_rescaling(crop: np.ndarray, rule: str) -> bool:
+def wants_rescaling(crop: np.ndarray, rule: str) -> bool:
+    """Whether crops are rescaled by percentiles, by ``screen.crop_scaling`` and, with auto, their pixel type."""
     if rule != "auto":
         return rule == "percentiles"
     return crop.dtype.kind != "f" and crop.dtype != np.uint8

@@ -159,7 +159,7 @@ class Selector:
         leave_out(outside(y, x, height, width), "outside its tile")
         if self.settings.edge == "drop":
             margin = self.settings.edge_margin
-            leave_out(near_edge(y, x, height, width, self.settings.crop_size, margin), "too close to the tile's edge")
+            leave_out(near_edge(y, x, height, width, self.settings.cut_size, margin), "too close to the tile's edge")
         if isinstance(self.screen.read_tile, ZarrTiles):
             leave_out(self._on_absent_chunks(self.screen.read_tile, tile, y, x, reason == ""), ABSENT_CHUNKS)
         return tile, batch, reason
@@ -168,7 +168,7 @@ class Selector:
         self, read_tile: ZarrTiles, tile: np.ndarray, y: np.ndarray, x: np.ndarray, left: np.ndarray
     ) -> np.ndarray:
         """Tell which of the cells that are left would be cropped from chunks that are absent: (N,) bool."""
-        size, found = self.settings.crop_size, np.zeros(len(tile), bool)
+        size, found = self.settings.cut_size, np.zeros(len(tile), bool)
         for number in np.unique(tile[left]).tolist():
             if number not in self.absent:
                 self.absent[number] = read_tile.absent(self.screen.tiles.iloc[number])
@@ -178,7 +178,7 @@ class Selector:
         return found
 
     def _arranged(self, cells: pd.DataFrame, tile: np.ndarray, batch: np.ndarray, shard: str) -> Well:
-        size = self.settings.crop_size
+        size = self.settings.cut_size
         corners = np.stack([corner(cells[axis].to_numpy(), size) for axis in (Y, X)], axis=1).reshape(-1, 2)
         down, across = np.maximum(corners, 0).T // WINDOW
         height, width = self.shapes[tile].T

@@ -20,7 +20,7 @@ import pandas as pd
 from grape_ops.cells.store import sha256_of
 from grape_ops.cells.writer import finish_shard, put_crops, read_shard_record, seal_shard, start_shard, write_part
 from grape_ops.config import PreprocessSettings
-from grape_ops.preprocess.crops import cut, reach
+from grape_ops.preprocess.crops import binned, cut, reach
 from grape_ops.preprocess.flat_field import FIELDS_FILE, FlatField, read_fields, write_fields
 from grape_ops.preprocess.intensity import Rescaling
 from grape_ops.preprocess.measurement import Measurement, TileGroups
@@ -63,7 +63,7 @@ def cut_tile(
     settings: PreprocessSettings,
 ) -> tuple[str, int]:
     """Read what is needed of a tile and write its crops to the unfinished shard; returns the shard and their number."""
-    part = Window(*reach(cutting.corners, settings.crop_size, cutting.shape))
+    part = Window(*reach(cutting.corners, settings.cut_size, cutting.shape))
     image = read_window(read_tile, row, None if part[2:] == cutting.shape else part)
     if image.dtype.kind == "f":
         image = np.nan_to_num(image)
@@ -71,8 +71,8 @@ def cut_tile(
     scaling = Rescaling.between(cutting.scale, settings.pixel_type)
     for first in range(0, len(cutting.corners), _CROPS_AT_ONCE):
         some = cutting.corners[first : first + _CROPS_AT_ONCE]
-        crops = cut(image, part[:2], cutting.shape, some, settings.crop_size, settings.edge, flat, scaling)
-        put_crops(cutting.file, cutting.offset, cutting.row + first, crops)
+        crops = cut(image, part[:2], cutting.shape, some, settings.cut_size, settings.edge, flat, scaling)
+        put_crops(cutting.file, cutting.offset, cutting.row + first, binned(crops, settings.shrink))
     return cutting.shard, len(cutting.corners)
 
 

@@ -42,9 +42,15 @@ class Plan:
         ]
 
 
-def provenance(screen: Screen, plan: Plan) -> dict[str, Any]:
-    """Return what a store keeps of where it came from."""
-    known: dict[str, Any] = {"pixel_size": screen.pixel_size} if screen.pixel_size else {}
+def pixel_size_of_crops(screen: Screen, shrink: int) -> float | None:
+    """Micrometres of a pixel of the crops, which is so many of the screen's; None where nobody knows."""
+    return screen.pixel_size * shrink if screen.pixel_size else None
+
+
+def provenance(screen: Screen, plan: Plan, shrink: int) -> dict[str, Any]:
+    """Return what a store keeps of where it came from; the size of a pixel is that of its crops."""
+    pixel_size = pixel_size_of_crops(screen, shrink)
+    known: dict[str, Any] = {"pixel_size": pixel_size} if pixel_size else {}
     known |= {"simulated": True} if screen.simulated else {}
     return {"screen": screen.root.name, "screen_fingerprint": plan.screen, "settings": plan.settings} | known
 
@@ -54,7 +60,7 @@ def claim(out: Path, plan: Plan, pixel_size: float | None, resume: bool, overwri
 
     Parameters
     ----------
-    pixel_size : of the screen, in micrometres; a finished store keeps its own, and a warning says so.
+    pixel_size : of the crops, in micrometres; a finished store keeps its own, and a warning says so.
 
     Returns
     -------
@@ -128,7 +134,7 @@ def _tell_pixel_size(out: Path, pixel_size: float | None) -> None:
     if pixel_size and pixel_size != own:
         kept = f"keeps its pixel size of {own:g} µm" if own else "keeps no pixel size"
         warnings.warn(
-            f"{out} is finished and {kept}, though the screen's is now {pixel_size:g} µm (screen.pixel_size). "
+            f"{out} is finished and {kept}, though that of its crops is now {pixel_size:g} µm (screen.pixel_size). "
             "explore.pixel_size sets that of scale bars, --overwrite makes the store again.",
             stacklevel=4,
         )

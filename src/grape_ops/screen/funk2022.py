@@ -50,7 +50,7 @@ def read_funk2022(root: Path, settings: ScreenSettings, table_folder: Path | Non
     ------
     GrapeOpsError : there are no images of these names, or no cell table.
     """
-    files = found_tables(root, settings, [_TABLES], "the cell tables (interphase-..., mitotic-...) of Dataverse VYKTI5")
+    files = found_tables(root, settings, [_TABLES], "cell tables (interphase-..., mitotic-...) of Dataverse VYKTI5")
     reader = TableReader(files, settings, settings.columns, _mark_class, adds=(CLASS,))
     table = reader.read(table_folder)
     found = _find_images(root, set(table.distinct([PLATE])[PLATE]))

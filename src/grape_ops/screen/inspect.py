@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,40 @@ from grape_ops.screen.zarr_tiles import ZarrTiles
 
 HEADS = 2000  # tiles whose heads are looked at; of more, every n-th
 FEW_CELLS, FEW_TILES = 50, 50
+MANY_CELLS = 50_000  # from here on, large.yaml
 _LIKE_CONTROLS = ("ctrl", "control", "scramble", "aavs1", "luciferase", "lacz", "egfp", "empty", "olfactory")
 _SHOWN = 5
+
+
+@dataclass(frozen=True)
+class CropFit:
+    """The size of crops for a screen's cells.
+
+    Attributes
+    ----------
+    crop_size, shrink : as the settings of these names.
+    nucleus : median width of nuclei, in pixels of the screen.
+    next_one : median distance of a nucleus to the next one; None where crops show a single one.
+    pixel_size : of the screen, in micrometres.
+    """
+
+    crop_size: int
+    shrink: int
+    nucleus: float
+    next_one: float | None
+    pixel_size: float | None
+
+    def __str__(self) -> str:
+        """Say in a sentence how large crops are, and why."""
+        wide = f" ({self.nucleus * self.pixel_size:.1f} µm)" if self.pixel_size else ""
+        away = f", {self.next_one:.0f} px from the next one" if self.next_one else ""
+        side = self.crop_size * self.shrink
+        if self.shrink == 1:
+            return f"nuclei are {self.nucleus:.0f} px wide{wide}{away}; crops are {side} px"
+        return (
+            f"nuclei are {self.nucleus:.0f} px wide{wide}{away}; crops of {side} px, binned by {self.shrink}, show the "
+            f"networks {self.crop_size} px"
+        )
 
 
 @dataclass
@@ -40,6 +72,7 @@ class Inspection:
     genes, guides : cells of each; controls are not among the genes.
     quality : what reading the table met.
     size : height and width of a tile or a crop, if one could be read.
+    crops : the size of crops that fits the cells; None where nobody measured them, or no nucleus was found.
     doubts : sentences about what may be wrong, and which setting fixes it.
     """
 
@@ -55,7 +88,13 @@ class Inspection:
     guides: Counter[str] = field(default_factory=Counter)
     quality: tuple[Tally, ...] = ()
     size: tuple[int, int] | None = None
+    crops: CropFit | None = None
     doubts: list[str] = field(default_factory=list)
+
+    @property
+    def small(self) -> bool:
+        """Whether the screen is one for the networks of recommended.yaml."""
+        return self.cells < MANY_CELLS
 
     def facts(self) -> dict[str, Any]:
         """All of it for scripts, as JSON knows it."""
@@ -64,6 +103,7 @@ class Inspection:
             "channels": list(self.screen.channels),
             "pixel_size_um": self.screen.pixel_size,
             "size_px": list(self.size) if self.size else None,
+            "crops": asdict(self.crops) if self.crops else None,
             "control_names": dict(self.control_names),
             "cells_of_gene": dict(self.genes),
             "cells_of_guide": dict(self.guides),
@@ -83,6 +123,7 @@ class Inspection:
             f"Images: {counted(self.plates, 'plates')}, {counted(self.wells, 'wells')}, {images}{size}",
             f"Channels: {channels}",
             f"Pixel: {pixel}",
+            *([f"Crops: {self.crops}"] if self.crops else []),
             f"Cells: {self.cells:,}, of them {self.controls:,} controls ({_names(self.control_names)})",
             f"Genes: {len(self.genes):,} with {len(self.guides):,} guides, those of controls included",
         ]
@@ -110,12 +151,18 @@ def _names(counts: Counter[str]) -> str:
     return ", ".join(shown) + (f" and {len(counts) - 3} more names" if len(counts) > 3 else "")
 
 
-def inspect_screen(root: Path, settings: ScreenSettings, batch_columns: Sequence[str] = (PLATE, WELL)) -> Inspection:
+def inspect_screen(
+    root: Path,
+    settings: ScreenSettings,
+    batch_columns: Sequence[str] = (PLATE, WELL),
+    look_further: Callable[[Inspection], None] = lambda _: None,
+) -> Inspection:
     """Inspect a screen: the whole cell table, the headers of tiles, and pixels around a few control cells.
 
     Parameters
     ----------
     batch_columns : as ``preprocess.batch_columns``; each batch needs controls.
+    look_further : adds to the findings what else is to be seen while the screen is open.
 
     Raises
     ------
@@ -134,7 +181,8 @@ def inspect_screen(root: Path, settings: ScreenSettings, batch_columns: Sequence
             with_controls |= set(names[cells[IS_CONTROL].to_numpy(bool)])
         if screen.read_crops is not None:
             found.size = _crop_size(screen, found)
-        dead = doubts_of_channels(screen)
+        found.doubts += doubts_of_channels(screen)
+        look_further(found)
     found.plates, found.wells = len({plate for plate, _ in screen.cells.wells}), len(screen.cells.wells)
     bare = sorted(batches - with_controls)
     if bare:
@@ -147,7 +195,7 @@ def inspect_screen(root: Path, settings: ScreenSettings, batch_columns: Sequence
             f"{counted(astray, 'cells outside their tile')}: are y and x the right columns (screen.columns), in "
             "tile pixels?"
         )
-    found.doubts += [*dead, *_doubts(found, settings)]
+    found.doubts += _doubts(found, settings)
     return found
 
 

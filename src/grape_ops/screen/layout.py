@@ -52,7 +52,10 @@ def found_tables(root: Path, settings: ScreenSettings, patterns: Sequence[str], 
         files = [file for file in files if not any(parent in files for parent in file.parents)]
         if files:
             return files
-    raise GrapeOpsError(f"There are no {what} in {root}; screen.cells names a table that lies elsewhere.")
+    raise GrapeOpsError(
+        f"There are no {what} in {root}: {', '.join(patterns)} were looked for there, in all of its folders where no "
+        "folder is named. screen.cells names a table that lies elsewhere."
+    )
 
 
 def natural(path: str | Path) -> str:

@@ -55,7 +55,7 @@ def read_periscope(root: Path, settings: ScreenSettings, table_folder: Path | No
     GrapeOpsError : there are no images or tables of these names.
     """
     if _image_folder(root) is None:
-        raise GrapeOpsError(f"There is no folder {_IMAGES} below {root}.")
+        raise GrapeOpsError(f"There is no folder {_IMAGES} in {root}, nor up to four folders below it.")
     files = found_tables(root, settings, _TABLES, "single-cell tables (*single_cell_normalized*.csv.gz)")
     folders = _find_folders(root)
     taken = [name for name in SHIFTED_WITH if any((root / own / f"Corr{name}").is_dir() for own in folders.values())]

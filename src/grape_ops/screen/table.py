@@ -10,7 +10,7 @@
 or, in place of ``tiles``, ``crops``: one file per cell (``crops/{path}``, with a column of the table in braces), one
 array of all cells (npz, npy, zarr, h5sc; in the order of the table, or by the rows that ``crops_row`` names), or an
 LMDB store. A file of crops that tells all by itself (h5sc, LMDB, npz with arrays of labels), or that lies alone beside
-one table, needs no ``screen.yaml``.
+one table, needs no ``screen.yaml``, and neither does a folder of crops whose names say whose they are.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,6 +39,7 @@ from grape_ops.screen.crop_files import (
 from grape_ops.screen.crop_rows import CropRows, labels_of_crops
 from grape_ops.screen.layout import Layout, visible
 from grape_ops.screen.lmdb_crops import LmdbCrops, lmdb_table
+from grape_ops.screen.named_crops import EXAMPLE, pattern_of_names
 from grape_ops.screen.quality import Tally
 from grape_ops.screen.screen import CropReader, Screen, chosen_channels
 from grape_ops.screen.table_reader import TableReader
@@ -49,6 +50,7 @@ _KNOWN = ("cells", "tiles", "channels", "columns", "crops", "crops_array", "crop
 _TEXTS = ("cells", "tiles", "crops", "crops_array", "crops_row")
 _ARRAYS, _LMDB = (".npz", ".npy", ".zarr", ".h5sc"), (".lmdb", ".mdb")
 _TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".h5ad")
+AUTHORS_CHANNELS = ("gammaH2AX", "actin", "DNA", "tubulin")  # of the paper's crops, whose names or keys say the gene
 _OPTIONAL_WITH_CROPS = (PLATE, WELL, TILE, Y, X)
 
 
@@ -58,6 +60,7 @@ class Description:
 
     root: Path
     keys: Mapping[str, Any] = field(default_factory=dict)
+    by_names: bool = False  # whether the crops' names say whose they are
 
     def get(self, key: str) -> Any:
         """Return the value of a key, or None."""
@@ -84,6 +87,8 @@ def _described(root: Path) -> Description | None:
         return Description(root.parent, {"crops": root.name})
     if not root.is_dir():
         return None
+    if pattern := pattern_of_names(root):
+        return Description(root, {"crops": pattern}, by_names=True)
     arrays = [path for path in visible(root.iterdir()) if path.suffix in (*_ARRAYS, *_LMDB)]
     arrays += [path.parent for path in visible(root.glob("*/data.mdb")) if path.parent not in arrays]
     tables = [path for path in visible(root.iterdir()) if path.name.lower().endswith(_TABLES)]
@@ -108,10 +113,12 @@ def read_table_layout(root: Path, settings: ScreenSettings, table_folder: Path |
     if description is None:
         raise GrapeOpsError(
             f"There is no {SCREEN_FILE} in {root}. The layout `table` needs one with the keys cells, tiles, channels "
-            "(or crops in place of tiles); another kind of folder needs another screen.layout."
+            "(or crops in place of tiles); another kind of folder needs another screen.layout. Without it, a single "
+            f"file of crops ({', '.join((*_ARRAYS, *_LMDB))}) and at most one cell table were looked for there, and "
+            f"crops named {EXAMPLE}."
         )
     if settings.cells:
-        description = Description(description.root, {**description.keys, "cells": settings.cells})
+        description = replace(description, keys={**description.keys, "cells": settings.cells})
     read = _read_crops if description.get("crops") else _read_tiles
     return read(description, settings, table_folder)
 
@@ -281,9 +288,11 @@ def _crop_reader(
     names = description.get("channels")
     if "{" in crops:
         count = count_channels(root, first)
+        if names is None and description.by_names and count == len(AUTHORS_CHANNELS):
+            names = list(AUTHORS_CHANNELS)
     elif _is_lmdb(file):
-        count = len(names or ["gammaH2AX", "actin", "DNA", "tubulin"])
-        names = names or ["gammaH2AX", "actin", "DNA", "tubulin"]  # the authors' order
+        names = names or list(AUTHORS_CHANNELS)
+        count = len(names)
     elif file.suffix == ".h5sc":
         own, places = h5sc_channels(file)
         names, count = names or own, len(own)
@@ -301,5 +310,7 @@ def _crop_reader(
 
 
 TABLE = Layout(
-    f"a cell table with tiles or crops that {SCREEN_FILE} describes, or a file of crops", _recognise, read_table_layout
+    f"a cell table with tiles or crops that {SCREEN_FILE} describes, a file of crops, or crops named {EXAMPLE}",
+    _recognise,
+    read_table_layout,
 )

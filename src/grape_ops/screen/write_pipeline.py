@@ -34,7 +34,7 @@ def write_pipeline(
     GrapeOpsError : a file of this name is there already, and not by us.
     """
     check_file(out, "a pipeline file", example="pipeline.yaml", is_ours=_is_ours)
-    small = found.cells < 50_000
+    small = found.small
     size = min(found.size) // 8 * 8 if found.size and found.screen.read_crops is not None else None
     chosen: dict[str, Any] = settings.model_dump(mode="json", exclude_defaults=True) | {"layout": found.layout}
     for name in ("library", "aliases"):
@@ -45,15 +45,22 @@ def write_pipeline(
         lay_over(tree, override)
     tree["screen"] = chosen
     usual = 32 if small else 96
-    if size is not None and size < usual:
+    why = ""
+    if found.crops is not None:
+        why = f"Crop size: {found.crops}."
+        chosen_size = {"crop_size": found.crops.crop_size} if found.crops.crop_size != usual else {}
+        chosen_size |= {"shrink": found.crops.shrink} if found.crops.shrink > 1 else {}
+        tree["preprocess"] = chosen_size | tree.get("preprocess", {})
+    elif size is not None and size < usual:
         tree["preprocess"] = {"crop_size": size} | tree.get("preprocess", {})
-    trimmed = ""
-    if size is not None and size > usual and "crop_size" not in tree.get("preprocess", {}):
-        trimmed = (
+    elif size is not None and size > usual and "crop_size" not in tree.get("preprocess", {}):
+        why = (
             f"Of ready crops of {min(found.size or ())} px, the middle {usual} px are taken. Where a cell is larger, "
-            f"set preprocess.crop_size, up to {size}; training then takes longer."
+            f"set preprocess.shrink=2, or preprocess.crop_size up to {size}; training then takes longer."
         )
-        note(trimmed)
+        note(why)
+    if not tree.get("preprocess", True):
+        del tree["preprocess"]
     folder = out.resolve().parent
     # Never within the screen: what is written there would count as a change of it.
     inside = folder.is_relative_to(root.resolve())
@@ -70,8 +77,8 @@ def write_pipeline(
         "# Known complexes to score by, such as truth: complexes-14x106, may be added.",
         f"# {'recommended.yaml is for two CPU cores' if small else 'large.yaml has networks for a GPU'}.",
     ]
-    if trimmed:
-        lines.append(f"# {trimmed}")
+    if why:
+        lines.append(f"# {why}")
     if out.exists():  # it may hold the user's own changes
         earlier = out.with_name(f"{out.name}.old")
         out.replace(earlier)

@@ -224,6 +224,11 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
         yield Step("trust", inputs, (out / TRUST_DIR,), lambda _: _trust(store, out / TRUST_DIR, methods, config))
 
 
+def _chosen_cells(config: Config) -> list[str]:
+    """What chooses the cells of a subset; nothing where all are used."""
+    return [config.where] if config.where else []
+
+
 def _truth(plan: PipelineFile, base: Path) -> tuple[str | None, str | None]:
     """Name or path of the truth, and the hash of its content."""
     from grape_ops.groundtruth import load_truth
@@ -244,7 +249,7 @@ def _train_step(store: Path, run: Path, config: Config, truth: str | None, cut: 
         train(store, run, config, truth=truth, resume=resume)
 
     # Not the truth: training is only watched by it.
-    inputs = [cut.fingerprint, decisive_settings(config)]
+    inputs = [cut.fingerprint, decisive_settings(config), *_chosen_cells(config)]
     return Step("train", inputs, (run,), act, goal=config.train.steps, reached=steps_done)
 
 
@@ -256,11 +261,12 @@ def _hits_step(store: Path, folder: Path, config: Config, cut: Step) -> Step:
         from grape_ops.hits.write_hits import write_hits
 
         try:
-            typer.echo(f"{write_hits(CropStore.open(store), folder, config)}\nTables and figures: {folder}")
+            found = write_hits(CropStore.open(store, where=config.where), folder, config)
+            typer.echo(f"{found}\nTables and figures: {folder}")
         except NothingToTest as error:  # cells without guides, a single control guide: no reason to stop the rest
             note(f"Hits are left out: {error}")
 
-    decisive = [config.seed, config.hits.decisive(), what_decides(config)]
+    decisive = [config.seed, config.hits.decisive(), what_decides(config), *_chosen_cells(config)]
     return Step("hits", [cut.fingerprint, decisive], (folder,), act)
 
 
@@ -284,7 +290,7 @@ def _baseline_step(method: str, store: Path, file: Path, config: Config, cut: St
     def act(_: bool) -> None:
         write_baseline(method, store, file, seed=config.seed, config=config)
 
-    decisive = [config.seed, find_method(method).decisive(config)]
+    decisive = [config.seed, find_method(method).decisive(config), *_chosen_cells(config)]
     return Step(f"baseline-{find_method(method).name}", [cut.fingerprint, method, decisive], (file,), act)
 
 

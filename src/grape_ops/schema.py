@@ -37,6 +37,7 @@ COMPLEX = "complex"
 UNS_METHOD = "method"
 UNS_MADE_BY = "made_by"
 UNS_SIMULATED = "simulated"  # true, where `grape-ops simulate` made the screen; else not there
+UNS_WHERE = "where"  # of a subset of a store: the expression that chose its cells
 OBS_N_CELLS = "n_cells"
 OBS_N_GUIDES = "n_guides"
 OBS_IS_CONTROL = "is_control"

@@ -175,7 +175,8 @@ def _create(out: Path, store: CropStore, config: Config, truth: str | None) -> R
         "channels": list(store.channels),
         "crop_size": store.crop_size,
         "truth": os.path.relpath(truth, out) if truth and Path(truth).is_file() else truth,
-    } | ({"simulated": True} if store.simulated else {})
+    }
+    record |= ({"simulated": True} if store.simulated else {}) | ({"where": store.where} if store.where else {})
     write_text(out / RUN_FILE, json.dumps(record, indent=2))  # last: it makes the folder a run
     return Run(out, config, record, genes)
 

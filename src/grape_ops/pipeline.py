@@ -43,6 +43,9 @@ class PipelineFile(Settings):
     """What a pipeline file may say; paths in it count from the file's folder."""
 
     screen: str = Field("screen", description="Folder of the screen.")
+    screens: tuple[str, ...] = Field(
+        (), description="Folders of several screens for one store, in place of `screen`; their batches are kept apart."
+    )
     out: str = Field(".", description="Folder for store, run, gene vectors, scores and report.")
     simulate: bool = Field(False, description="Make the screen first, by the settings under simulate.")
     truth: str | None = Field(None, description="Known complexes: a built-in name or a file; none, no scores.")
@@ -168,19 +171,19 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
     from grape_ops.methods import find_method
 
     out, screen = base / plan.out, base / plan.screen
-    store, run = out / "store", out / "run"
+    store, run, several = out / "store", out / "run", [base / root for root in plan.screens]
     if plan.simulate:
         step = Step("simulate", config.simulate.decisive(), (screen,), lambda _: _simulate(screen, config))
         yield step
         origin: Any = step.fingerprint
     else:
-        origin = _listing(screen)
+        origin = [_listing(root) for root in several] if several else _listing(screen)
     truth, judged_by = _truth(plan, base)
     cut = Step(
         "preprocess",
         [origin, config.screen.decisive(), config.preprocess.decisive()],
         (store,),
-        lambda resume: _preprocess(screen, store, config, resume),
+        lambda resume: _preprocess(several or screen, store, config, resume),
     )
     yield cut
     tested = _hits_step(store, out / HITS_DIR, config, cut) if plan.hits else None
@@ -310,7 +313,7 @@ def _simulate(screen: Path, config: Config) -> None:
     simulate_screen(screen, config.simulate)
 
 
-def _preprocess(screen: Path, store: Path, config: Config, resume: bool) -> None:
+def _preprocess(screen: Path | Sequence[Path], store: Path, config: Config, resume: bool) -> None:
     from grape_ops.preprocess.pipeline import preprocess_folder
 
     preprocess_folder(screen, store, config, resume=resume)

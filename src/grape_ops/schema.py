@@ -13,6 +13,7 @@ IS_CONTROL = "is_control"  # True for cells with a non-targeting guide
 
 # Columns a crop store adds.
 BATCH = "batch"  # the values of the batch columns joined by "|"
+SCREEN = "screen"  # of a store of several screens: the name of each cell's
 SHARD = "shard"  # name of the shard file, without ending
 ROW = "row"  # row of the crop in its shard
 

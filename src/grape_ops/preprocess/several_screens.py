@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grape_ops.artifacts.atomic import locked
+from grape_ops.artifacts.atomic import locked, output_errors
 from grape_ops.artifacts.damage import read_json
 from grape_ops.cells.store import read_meta
 from grape_ops.cells.writer import finish_store, shard_file, shard_names, write_part
@@ -188,12 +188,13 @@ def _join(joined: Joined, folders: Mapping[str, Path], out: Path, plan: Plan) ->
         write_part(out / UNFINISHED_DIR, f"{len(folders)}-{number}", cells)
         for number, cells in enumerate(_cells(joined, folders, shards, spelling, texts))
     ]
-    (out / SHARDS_DIR).mkdir(exist_ok=True)
     records = {}
     for (name, shard), new in shards.items():
         file = shard_file(folders[name], shard)
-        if file.is_file():  # else an interrupted call has moved it
-            os.replace(file, shard_file(out, new))
+        with output_errors(out / SHARDS_DIR):
+            (out / SHARDS_DIR).mkdir(exist_ok=True)
+            if file.is_file():  # else an interrupted call has moved it
+                os.replace(file, shard_file(out, new))
         record = json.loads(file.with_suffix(".json").read_text())
         sums = {_of(name, batch): part for batch, part in record["controls"].items()}
         records[new] = record | {"controls": sums}

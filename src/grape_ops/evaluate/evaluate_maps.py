@@ -85,7 +85,7 @@ def evaluate_maps(
 
 def _subset(runs: "AnnData | Sequence[AnnData]") -> dict[str, str]:
     """Which cells maps were made of, where they were not all cells of a store."""
-    given: Sequence[AnnData] = runs if isinstance(runs, list | tuple) else [runs]  # type: ignore[list-item]
+    given: Sequence[AnnData] = runs if isinstance(runs, list | tuple) else [runs]
     found = dict.fromkeys(str(adata.uns[UNS_WHERE]) for adata in given if UNS_WHERE in adata.uns)
     return {"where": "made of the cells with " + "; or ".join(found)} if found else {}
 

@@ -24,13 +24,13 @@ from grape_ops.cells.writer import finish_store, shard_file, shard_names, write_
 from grape_ops.config import Config, ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.flat_field import FIELDS_FILE, read_fields, write_fields
+from grape_ops.preprocess.joined_records import joined_provenance, joined_quality, joined_scaling, of_screen
 from grape_ops.preprocess.quality_table import write_quality_table
 from grape_ops.preprocess.store_folder import Plan, claim, tidy
 from grape_ops.progress import note
 from grape_ops.schema import (
     BATCH,
     CELLS_FILE,
-    CONTROL_LABEL,
     GENE,
     GUIDE,
     IS_CONTROL,
@@ -42,7 +42,6 @@ from grape_ops.schema import (
     UNFINISHED_DIR,
 )
 from grape_ops.screen.layouts import open_screen
-from grape_ops.screen.quality import Tally, as_records, merge_tallies
 from grape_ops.screen.screen import Screen
 
 CELL_ID = "cell_id"
@@ -196,12 +195,12 @@ def _join(joined: Joined, folders: Mapping[str, Path], out: Path, plan: Plan) ->
             if file.is_file():  # else an interrupted call has moved it
                 os.replace(file, shard_file(out, new))
         record = json.loads(file.with_suffix(".json").read_text())
-        sums = {_of(name, batch): part for batch, part in record["controls"].items()}
+        sums = {of_screen(name, batch): part for batch, part in record["controls"].items()}
         records[new] = record | {"controls": sums}
-    quality = _quality(counts, spelling)
+    quality = joined_quality(counts, spelling)
     write_quality_table(out, quality["table"])
     fields = {
-        _of(name, group): field
+        of_screen(name, group): field
         for name, folder in folders.items()
         if (folder / FIELDS_FILE).is_file()
         for group, field in read_fields(folder).items()
@@ -215,17 +214,12 @@ def _join(joined: Joined, folders: Mapping[str, Path], out: Path, plan: Plan) ->
         records,
         first["pixel_type"],
         first["crop_size"],
-        _scaling(metas),
-        _provenance(metas, plan),
+        joined_scaling(metas),
+        joined_provenance(metas, plan),
         quality,
         beside=(FIELDS_FILE,) if fields else (),
     )
     return quality
-
-
-def _of(screen: str, name: str) -> str:
-    """The name of a screen's batch or group in the store of all."""
-    return f"{screen}|{name}"
 
 
 def _one_spelling(genes: Sequence[str]) -> dict[str, str]:
@@ -269,75 +263,10 @@ def _cells(
                 elif becomes_text:
                     cells[column] = cells[column].map(str, na_action="ignore")
             cells.insert(0, SCREEN, name)
-            cells[BATCH] = [_of(name, batch) for batch in cells[BATCH]]
+            cells[BATCH] = [of_screen(name, batch) for batch in cells[BATCH]]
             cells[SHARD] = [shards[name, shard] for shard in cells[SHARD]]
             cells[GENE] = cells[GENE].replace(spelling)
             cells[PLATE] = [f"{name}:{plate}" if plate in joined.shared_plates else plate for plate in cells[PLATE]]
             if CELL_ID in cells:
                 cells[CELL_ID] = cells[CELL_ID].map(f"{name}:{{}}".format, na_action="ignore")
             yield cells[[SCREEN, *texts]]
-
-
-def _quality(counts: Mapping[str, Mapping[str, Any]], spelling: Mapping[str, str]) -> dict[str, Any]:
-    """Add up what the screens kept and dropped."""
-    genes: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
-    total: Counter[str] = Counter()
-    batches: dict[str, dict[str, int]] = {"cells_per_batch": {}, "controls_per_batch": {}}
-    problems: dict[str, dict[str, Any]] = {}
-    fields: dict[str, Any] = {"groups": 0, "applied": {}, "not_applied": []}
-    dead: list[str] = []
-    for name, quality in counts.items():
-        for gene, number in quality["cells_per_gene"].items():
-            genes[gene if gene == CONTROL_LABEL else spelling.get(gene, gene)] += number
-        dropped.update(quality["cells_dropped"])
-        total.update({key: value for key, value in quality.items() if isinstance(value, int)})
-        for key, kept in batches.items():
-            kept |= {_of(name, batch): number for batch, number in quality[key].items()}
-        for problem in quality["problems"]:
-            known = problems.setdefault(problem["what"], {"what": problem["what"], "count": 0, "examples": []})
-            known["count"] += problem["count"]
-            known["examples"] = [*known["examples"], *(f"{name}: {where}" for where in problem["examples"])][:_SHOWN]
-        fields["groups"] += quality["flat_field"]["groups"]
-        for channel, number in quality["flat_field"]["applied"].items():
-            fields["applied"][channel] = fields["applied"].get(channel, 0) + number
-        fields["not_applied"] += [_of(name, group) for group in quality["flat_field"]["not_applied"]]
-        dead += [_of(name, channel) for channel in quality.get("dead_channels", [])]
-    table = merge_tallies([Tally(**entry) for entry in quality["table"]] for quality in counts.values())
-    return {
-        **total,
-        "cells_dropped": dict(sorted(dropped.items())),
-        "cells_per_gene": dict(sorted(genes.items())),
-        **batches,
-        "problems": list(problems.values()),
-        "table": as_records(table),
-        **({"dead_channels": dead} if dead else {}),
-        "flat_field": fields,
-    }
-
-
-def _scaling(metas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """How pixels were scaled, by the groups of all screens."""
-    held = {name: meta["scaling"] for name, meta in metas.items()}
-    joined: dict[str, Any] = {}
-    for name, scaling in held.items():
-        for key, value in scaling.items():
-            if isinstance(value, dict):
-                joined.setdefault(key, {}).update({_of(name, group): part for group, part in value.items()})
-            else:
-                joined.setdefault(key, value)
-    return joined
-
-
-def _provenance(metas: Mapping[str, Mapping[str, Any]], plan: Plan) -> dict[str, Any]:
-    """Where the store came from, and each screen."""
-    origins = {name: meta["provenance"] for name, meta in metas.items()}
-    sizes = [origin["pixel_size"] for origin in origins.values() if "pixel_size" in origin]
-    known: dict[str, Any] = {"pixel_size": sizes[0]} if sizes else {}
-    known |= {"simulated": True} if any(origin.get("simulated") for origin in origins.values()) else {}
-    return {
-        "screen": " + ".join(origins),
-        "screens": origins,
-        "screen_fingerprint": plan.screen,
-        "settings": plan.settings,
-    } | known

@@ -17,7 +17,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.phenotypes import join_phenotypes, read_phenotypes
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
-from grape_ops.schema import UNS_METHOD, UNS_SIMULATED
+from grape_ops.schema import UNS_METHOD, UNS_SIMULATED, UNS_WHERE
 from grape_ops.train.checkpoint import restore_nets, weights_sha256
 from grape_ops.train.initialize import INITIALISATION
 from grape_ops.train.run import Run, open_run, store_fingerprint
@@ -89,6 +89,8 @@ def embed(
     }
     if run.simulated:
         adata.uns[UNS_SIMULATED] = True
+    if "where" in run.record:
+        adata.uns[UNS_WHERE] = run.record["where"]
     return adata
 
 
@@ -108,15 +110,15 @@ def trained_nets(
     return nets.eval().requires_grad_(False), filtered
 
 
-def run_store(run: Run, store_path: Path | None = None) -> CropStore:
-    """The crop store a run was trained on; refuses another one."""
+def run_store(run: Run, store_path: Path | None = None, where: str = "") -> CropStore:
+    """The cells a run was trained on, or those of them that ``where`` chooses; refuses another store."""
     path = store_path or run.store_path
     if not path.exists():
         raise GrapeOpsError(f"The run's crop store is no longer at {path}. Say where it is with --store.")
-    store = CropStore.open(path, run.config.train.unit)
+    store = CropStore.open(path, run.config.train.unit, run.config.where)
     if store_fingerprint(store) != run.record["store_fingerprint"]:
         raise GrapeOpsError(f"{path} is not the crop store that {run.path} was trained on: their contents differ.")
-    return store
+    return store.within(where) if where else store
 
 
 def read_back_styles(nets: Grape, store: CropStore, cells_per_gene: int, batch_size: int, seed: int) -> np.ndarray:

@@ -43,6 +43,9 @@ class PipelineFile(Settings):
     """What a pipeline file may say; paths in it count from the file's folder."""
 
     screen: str = Field("screen", description="Folder of the screen.")
+    screens: tuple[str, ...] = Field(
+        (), description="Folders of several screens for one store, in place of `screen`; their batches are kept apart."
+    )
     out: str = Field(".", description="Folder for store, run, gene vectors, scores and report.")
     simulate: bool = Field(False, description="Make the screen first, by the settings under simulate.")
     truth: str | None = Field(None, description="Known complexes: a built-in name or a file; none, no scores.")
@@ -168,19 +171,19 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
     from grape_ops.methods import find_method
 
     out, screen = base / plan.out, base / plan.screen
-    store, run = out / "store", out / "run"
+    store, run, several = out / "store", out / "run", [base / root for root in plan.screens]
     if plan.simulate:
         step = Step("simulate", config.simulate.decisive(), (screen,), lambda _: _simulate(screen, config))
         yield step
         origin: Any = step.fingerprint
     else:
-        origin = _listing(screen)
+        origin = [_listing(root) for root in several] if several else _listing(screen)
     truth, judged_by = _truth(plan, base)
     cut = Step(
         "preprocess",
         [origin, config.screen.decisive(), config.preprocess.decisive()],
         (store,),
-        lambda resume: _preprocess(screen, store, config, resume),
+        lambda resume: _preprocess(several or screen, store, config, resume),
     )
     yield cut
     tested = _hits_step(store, out / HITS_DIR, config, cut) if plan.hits else None
@@ -224,6 +227,11 @@ def _steps(plan: PipelineFile, config: Config, base: Path) -> Iterable[Step]:
         yield Step("trust", inputs, (out / TRUST_DIR,), lambda _: _trust(store, out / TRUST_DIR, methods, config))
 
 
+def _chosen_cells(config: Config) -> list[str]:
+    """What chooses the cells of a subset; nothing where all are used."""
+    return [config.where] if config.where else []
+
+
 def _truth(plan: PipelineFile, base: Path) -> tuple[str | None, str | None]:
     """Name or path of the truth, and the hash of its content."""
     from grape_ops.groundtruth import load_truth
@@ -244,7 +252,7 @@ def _train_step(store: Path, run: Path, config: Config, truth: str | None, cut: 
         train(store, run, config, truth=truth, resume=resume)
 
     # Not the truth: training is only watched by it.
-    inputs = [cut.fingerprint, decisive_settings(config)]
+    inputs = [cut.fingerprint, decisive_settings(config), *_chosen_cells(config)]
     return Step("train", inputs, (run,), act, goal=config.train.steps, reached=steps_done)
 
 
@@ -256,11 +264,12 @@ def _hits_step(store: Path, folder: Path, config: Config, cut: Step) -> Step:
         from grape_ops.hits.write_hits import write_hits
 
         try:
-            typer.echo(f"{write_hits(CropStore.open(store), folder, config)}\nTables and figures: {folder}")
+            found = write_hits(CropStore.open(store, where=config.where), folder, config)
+            typer.echo(f"{found}\nTables and figures: {folder}")
         except NothingToTest as error:  # cells without guides, a single control guide: no reason to stop the rest
             note(f"Hits are left out: {error}")
 
-    decisive = [config.seed, config.hits.decisive(), what_decides(config)]
+    decisive = [config.seed, config.hits.decisive(), what_decides(config), *_chosen_cells(config)]
     return Step("hits", [cut.fingerprint, decisive], (folder,), act)
 
 
@@ -284,7 +293,7 @@ def _baseline_step(method: str, store: Path, file: Path, config: Config, cut: St
     def act(_: bool) -> None:
         write_baseline(method, store, file, seed=config.seed, config=config)
 
-    decisive = [config.seed, find_method(method).decisive(config)]
+    decisive = [config.seed, find_method(method).decisive(config), *_chosen_cells(config)]
     return Step(f"baseline-{find_method(method).name}", [cut.fingerprint, method, decisive], (file,), act)
 
 
@@ -304,7 +313,7 @@ def _simulate(screen: Path, config: Config) -> None:
     simulate_screen(screen, config.simulate)
 
 
-def _preprocess(screen: Path, store: Path, config: Config, resume: bool) -> None:
+def _preprocess(screen: Path | Sequence[Path], store: Path, config: Config, resume: bool) -> None:
     from grape_ops.preprocess.pipeline import preprocess_folder
 
     preprocess_folder(screen, store, config, resume=resume)

@@ -13,6 +13,7 @@ IS_CONTROL = "is_control"  # True for cells with a non-targeting guide
 
 # Columns a crop store adds.
 BATCH = "batch"  # the values of the batch columns joined by "|"
+SCREEN = "screen"  # of a store of several screens: the name of each cell's
 SHARD = "shard"  # name of the shard file, without ending
 ROW = "row"  # row of the crop in its shard
 
@@ -37,6 +38,7 @@ COMPLEX = "complex"
 UNS_METHOD = "method"
 UNS_MADE_BY = "made_by"
 UNS_SIMULATED = "simulated"  # true, where `grape-ops simulate` made the screen; else not there
+UNS_WHERE = "where"  # of a subset of a store: the expression that chose its cells
 OBS_N_CELLS = "n_cells"
 OBS_N_GUIDES = "n_guides"
 OBS_IS_CONTROL = "is_control"

@@ -1,5 +1,6 @@
 """What functions of the public face take, brought to one form: paths, settings, stores, maps and truths."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -27,19 +28,34 @@ Settings = Config | str | Path | None
 Truth = str | Path | pd.DataFrame
 
 
-def settings_of(config: Settings) -> Config:
-    """Read settings: a ``Config`` as it is, a file or preset by name, the defaults for None."""
-    return config if isinstance(config, Config) else load_config(config)
+def settings_of(config: Settings, store: "Store | None" = None) -> Config:
+    """Read settings: a ``Config`` as it is, a file or preset by name, the defaults for None.
+
+    A store that is a subset adds what chose its cells.
+    """
+    return _with_subset(config if isinstance(config, Config) else load_config(config), store)
 
 
 def settings_to_train(config: Settings, store: Store, resumed: Path | None = None) -> Config:
     """Read settings for a training; for None, those of the run that goes on, or the preset that suits the store."""
-    return config if isinstance(config, Config) else training_settings(path_of(store), config, resumed=resumed)
+    if isinstance(config, Config):
+        return _with_subset(config, store)
+    subset = store.where if isinstance(store, CropStore) and config is None else ""
+    chosen = [f"where={json.dumps(subset)}"] if subset else []
+    return _with_subset(training_settings(path_of(store), config, chosen, resumed=resumed), store)
 
 
-def store_of(store: Store) -> CropStore:
-    """Open a store, unless it is open."""
-    return store if isinstance(store, CropStore) else CropStore.open(store)
+def _with_subset(config: Config, store: "Store | None") -> Config:
+    subset = (store.where, store.narrowed) if isinstance(store, CropStore) else ()
+    parts = list(dict.fromkeys(where for where in (config.where, *subset) if where))
+    where = parts[0] if len(parts) == 1 else " and ".join(f"({part})" for part in parts)
+    return config.model_copy(update={"where": where}) if where != config.where else config
+
+
+def store_of(store: Store, where: str = "") -> CropStore:
+    """Open a store, unless it is open, and take the cells that settings choose."""
+    held = store if isinstance(store, CropStore) else CropStore.open(store)
+    return held.subset(where) if where and where != held.where else held
 
 
 def path_of(store: Store) -> Path:

@@ -97,7 +97,8 @@ def find_hits(store: Store, config: Settings = None, *, out: FileOrFolder | None
     >>> int(hits.guides["n_cells"].sum())
     60
     """
-    cells, settings = store_of(store), settings_of(config)
+    settings = settings_of(config)
+    cells = store_of(store, settings.where)
     return testing.find_hits(cells, settings) if out is None else write_hits(cells, Path(out), settings)
 
 

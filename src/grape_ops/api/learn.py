@@ -152,7 +152,7 @@ def run_method(
     'statistics'
     """
     found = find_method(method)
-    settings = settings_to_train(config, store) if found.trains else settings_of(config)
+    settings = settings_to_train(config, store) if found.trains else settings_of(config, store)
     if reads_all_channels(found, settings):
         able = ", ".join(name for name, other in METHODS.items() if other.by_channel)
         raise GrapeOpsError(

@@ -1,8 +1,9 @@
 """From the images of a screen to a crop store."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from grape_ops.api.inputs import FileOrFolder, Settings, settings_of
+from grape_ops.api.inputs import FileOrFolder, Settings, paths_of, settings_of
 from grape_ops.preprocess.contact_sheet import draw_sample
 from grape_ops.preprocess.crop_choice import choose_crops
 from grape_ops.preprocess.pipeline import PreprocessReport, preprocess_folder
@@ -119,7 +120,7 @@ def inspect_screen(
 
 
 def preprocess_screen(
-    screen: FileOrFolder,
+    screen: FileOrFolder | Iterable[FileOrFolder],
     out: FileOrFolder,
     config: Settings = None,
     *,
@@ -127,12 +128,12 @@ def preprocess_screen(
     overwrite: bool = False,
     scheduler: str | None = None,
 ) -> PreprocessReport:
-    """Correct, rescale and crop the tiles of a screen into a crop store.
+    """Correct, rescale and crop the tiles of a screen, or of several, into a crop store.
 
     Parameters
     ----------
-    screen : str or Path
-        Folder of the screen.
+    screen : str or Path, or several
+        Folder of the screen. The batches of several screens are kept apart, and a column ``screen`` names them.
     out : str or Path
         Folder of the store.
     config : Config, str or Path, optional
@@ -162,4 +163,4 @@ def preprocess_screen(
     >>> go.CropStore.open("new_store").crop_size
     32
     """
-    return preprocess_folder(Path(screen), Path(out), settings_of(config), resume, overwrite, scheduler)
+    return preprocess_folder(paths_of(screen), Path(out), settings_of(config), resume, overwrite, scheduler)

@@ -146,7 +146,6 @@ def check_phenotypes(
     """
     settings = settings_of(config)
     chosen = names_of(genes)
-    write_check(
-        Path(run), Path(store), Path(out), settings.generate, settings.features, genes=chosen, seed=settings.seed
-    )
+    more = {"genes": chosen, "where": settings.where, "seed": settings.seed}
+    write_check(Path(run), Path(store), Path(out), settings.generate, settings.features, **more)  # type: ignore[arg-type]
     return pd.read_csv(Path(out) / PHENOTYPE_TSV, sep="\t", keep_default_na=False, na_values=[""])

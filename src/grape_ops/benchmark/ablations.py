@@ -101,7 +101,7 @@ def run_ablations(
     if seeds < 1:
         raise GrapeOpsError(f"At least one seed is needed; got {seeds}.")
     check_folder(out, "ablations", ours=OURS)
-    store, known = CropStore.open(store_path), load_truth(truth)
+    store, known = CropStore.open(store_path, where=config.where), load_truth(truth)
     check_truth(store, known)
     read = [Ablation(REFERENCE, "as configured", config)]
     read += [read_ablation(name, config) for name in ablations or ablation_names()]

@@ -82,7 +82,7 @@ def run_benchmark(
     The table as text; ``scores.json`` and its details are in ``out``.
     """
     check_folder(out, "a benchmark", ours=OURS)
-    store, known = CropStore.open(store_path), load_truth(truth)
+    store, known = CropStore.open(store_path, where=config.where), load_truth(truth)
     names = load_aliases(aliases) if aliases else None
     given = {name: read_map(path) for name, path in (maps or {}).items()}
     chosen = chosen_methods(methods, config)

@@ -12,38 +12,25 @@
 ``cells/writer.py`` writes it. Legend: N crops, n crops asked for, C channels, S crop size, B batches.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grape_ops.artifacts.damage import DAMAGE, why
-from grape_ops.artifacts.identity import identity_of
+from grape_ops.artifacts.identity import identity_of, sha256_of
 from grape_ops.artifacts.ownership import what_lies_at
+from grape_ops.cells.places import Places, check_places, check_subset, chosen_rows, damaged, read_places
 from grape_ops.cells.standardize import PixelScale, standardize
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import (
-    BATCH,
-    CELLS_FILE,
-    CONTROL_LABEL,
-    GENE,
-    GUIDE,
-    IS_CONTROL,
-    PLATE,
-    ROW,
-    SHARD,
-    SHARDS_DIR,
-    STORE_FILE,
-    UNFINISHED_DIR,
-    WELL,
-)
+from grape_ops.schema import CELLS_FILE, GENE, GUIDE, SHARDS_DIR, STORE_FILE, UNFINISHED_DIR
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +39,6 @@ FORMAT = "grape-ops crop store"
 VERSION = 1
 UNITS = {"gene": GENE, "guide": GUIDE}  # what a perturbation is -> the column that names it
 PIXEL_TYPES = {"uint16": 65535, "uint8": 255}
-CELL_COLUMNS = (GENE, GUIDE, PLATE, WELL, IS_CONTROL, BATCH, SHARD, ROW)
 _KEYS = (
     *("version", "channels", "crop_size", "pixel_type", "n_cells", "scaling", "provenance"),
     *("batches", "shards", "files", "checksum"),
@@ -79,18 +65,25 @@ class CropStore:
     batches : names of the B batches.
     batch_codes : (N,) index into ``batches``.
     control_mean, control_sd : (B, C) float32, of the batch's control crops scaled to [0, 1].
-    meta : all of ``store.json``.
+    meta : all of ``store.json``; of a subset with its own numbers of cells and batches.
+    where : of a subset, the expression that chose its cells, in one spelling; empty for all cells.
+    narrowed : of a subset of the cells of a run (``within``), the expression that chose among them; else empty.
+    table_rows : of a subset, the row of each cell in cells.parquet; None for all cells.
     """
 
-    def __init__(self, path: Path, meta: dict[str, Any], places: "_Places", shards: dict[str, np.ndarray], unit: str):
+    def __init__(self, path: Path, meta: dict[str, Any], places: Places, shards: Sequence[np.ndarray], unit: str):
         self.path = path
         self.unit = unit
         self.meta = meta
+        self.where = self.narrowed = ""
+        self.table_rows: np.ndarray | None = None
+        self._run_labels, self._run_rows = places.label, np.arange(len(places.label))
+        self._places = places
         self.channels: tuple[str, ...] = tuple(meta["channels"])
         self.crop_size: int = meta["crop_size"]
         self.pixel_type: str = meta["pixel_type"]
         self.pixel_max = PIXEL_TYPES[self.pixel_type]
-        self._shards = list(shards.values())
+        self._shards = shards
         self._shard_codes, self._rows = places.shard, places.row
         self.perturbations = places.perturbations
         self.control_label = len(places.perturbations) - 1
@@ -101,26 +94,107 @@ class CropStore:
         self.control_sd = np.array([batch["sd"] for batch in meta["batches"]], dtype=np.float32)
 
     @classmethod
-    def open(cls, path: str | Path, unit: str = "gene") -> "CropStore":
+    def open(cls, path: str | Path, unit: str = "gene", where: str = "") -> "CropStore":
         """Open a store after cheap checks: the table is what was written, and no shard was cut off.
 
-        With ``unit="guide"`` each guide is a perturbation of its own.
+        With ``unit="guide"`` each guide is a perturbation of its own; ``where`` chooses cells (see ``subset``).
 
         Raises
         ------
-        GrapeOpsError : there is no store, it is half-written, damaged, or of a newer version.
+        GrapeOpsError : there is no store, it is half-written, damaged, or of a newer version; or ``where`` does not
+            fit.
         """
         folder = Path(path)
         meta = read_meta(folder)
-        places = _read_places(folder, meta, UNITS[unit])
+        places = read_places(folder, meta, UNITS[unit])
         shards = {name: _open_shard(folder, name, meta) for name in meta["shards"]}
-        _check_places(folder, places, shards)
-        return cls(folder, meta, places, shards, unit)
+        check_places(folder, places, shards)
+        whole = cls(folder, meta, places, list(shards.values()), unit)
+        return whole.subset(where) if where else whole
+
+    def subset(self, where: str) -> "CropStore":
+        """Choose cells by an expression over the columns of the cell table; genes and batches are those that are left.
+
+        Conditions on gene and guide keep the control cells, unless they exclude them by name; all other conditions
+        choose among the controls, too. Cells are standardised by all controls of their batch, as in the whole store.
+
+        Parameters
+        ----------
+        where : such as ``plate in ["1", "2"] and gene != "XYZ"``: columns are compared with values by ==, !=, <, <=,
+            >, >=, in and not in, and joined by and, or and not; names that are no single word stand in backticks.
+
+        Raises
+        ------
+        GrapeOpsError : it cannot be read, names a column or a value that there is not, or leaves no cells of genes,
+            no controls, or a batch without controls.
+        """
+        rows, spelt = self._chosen(f"({self.where}) and ({where})" if self.where else where)
+        subset = self._only(rows, self._places.only(rows).without_absent())
+        subset.where = spelt
+        return subset
+
+    def within(self, where: str) -> "CropStore":
+        """The same for the cells that a run was trained on: its perturbations stay, as rows of its networks."""
+        rows, spelt = self._chosen(where)
+        if spelt == self.where:
+            return self
+        subset = self._only(rows, self._places.only(rows))
+        subset.where, subset.narrowed = self.where, spelt
+        subset._run_labels, subset._run_rows = self.labels, rows
+        return subset
+
+    def _chosen(self, where: str) -> tuple[np.ndarray, str]:
+        """Cells (n,) that an expression means, and its one spelling."""
+        rows, spelt = chosen_rows(self.path, where)
+        if self.table_rows is not None:
+            rows = np.flatnonzero(np.isin(self.table_rows, rows, assume_unique=True))
+        check_subset(where, self._places.only(rows), list(self.batches))
+        return rows, spelt
+
+    def _only(self, rows: np.ndarray, places: Places) -> "CropStore":
+        """Some of the cells: those in rows (n,), at their places."""
+        present, codes = np.unique(places.batch, return_inverse=True)
+        cells = np.bincount(codes)
+        controls = np.bincount(codes[places.label == len(places.perturbations) - 1], minlength=len(present))
+        batches = [
+            self.meta["batches"][code] | {"cells": int(cells[at]), "controls": int(controls[at])}
+            for at, code in enumerate(present)
+        ]
+        meta = self.meta | {"batches": batches, "n_cells": len(rows)}
+        subset = CropStore(self.path, meta, replace(places, batch=codes), self._shards, self.unit)
+        subset.table_rows = rows if self.table_rows is None else self.table_rows[rows]
+        return subset
+
+    @property
+    def run_cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels of all cells that a run was trained on (N,), and which of them are here (n,); see ``within``."""
+        return self._run_labels, self._run_rows
+
+    @property
+    def subset_of_run(self) -> dict[str, str]:
+        """What a record says of a subset of a run's cells; nothing for all of them."""
+        return {"where": self.narrowed} if self.narrowed else {}
+
+    @property
+    def address(self) -> tuple[Path, str, str, str]:
+        """What another process opens the same cells by (``open_at``)."""
+        return self.path, self.unit, self.where, self.narrowed
 
     @cached_property
     def cells(self) -> pd.DataFrame:
         """The whole table of cells."""
-        return pd.read_parquet(self.path / CELLS_FILE)
+        if self.table_rows is None:
+            return pd.read_parquet(self.path / CELLS_FILE)
+        return self.table().to_pandas()
+
+    def table(self, columns: Sequence[str] | None = None, texts: Sequence[str] = ()) -> pa.Table:
+        """Read columns of the cell table, all if none are named; ``texts`` as categories."""
+        whole = pq.read_table(self.path / CELLS_FILE, columns=columns, read_dictionary=list(texts))
+        if self.table_rows is None:
+            return whole
+        chosen = np.zeros(len(whole), bool)
+        chosen[self.table_rows] = True
+        return whole.filter(pa.array(chosen))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -132,7 +206,7 @@ class CropStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process opens the files itself; sending the memory maps would copy every pixel.
-        return CropStore.open, (self.path, self.unit)
+        return open_at, self.address
 
     def read(self, indices: Index) -> np.ndarray:
         """Read stored pixels: (n,) indices in any order -> (n, C, S, S) integers in that order."""
@@ -175,9 +249,16 @@ class CropStore:
             )
 
 
+def open_at(path: Path, unit: str, where: str, narrowed: str) -> CropStore:
+    """Open the cells of an ``address``."""
+    store = CropStore.open(path, unit, where)
+    return store.within(narrowed) if narrowed else store
+
+
 def store_fingerprint(store: CropStore) -> str:
-    """SHA-256 of the store's description, which names its shards' checksums."""
-    return sha256_of(store.path / STORE_FILE)
+    """SHA-256 of the store's description, which names its shards' checksums, and of what chose a subset."""
+    of_all = sha256_of(store.path / STORE_FILE)
+    return identity_of(of_all, store.where, store.narrowed) if store.where or store.narrowed else of_all
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -194,7 +275,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta = json.loads(file.read_text())
     except DAMAGE as error:
-        raise _damaged(folder, f"{STORE_FILE} cannot be read ({why(error)})") from None
+        raise damaged(folder, f"{STORE_FILE} cannot be read ({why(error)})") from None
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise GrapeOpsError(f"{file} does not belong to a crop store of grape-ops.")
     if meta.get("version") != VERSION:
@@ -204,9 +285,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
         )
     missing = [key for key in _KEYS if key not in meta]
     if missing or meta["pixel_type"] not in PIXEL_TYPES:
-        raise _damaged(folder, f"{STORE_FILE} lacks {', '.join(missing) or 'a known pixel_type'}")
+        raise damaged(folder, f"{STORE_FILE} lacks {', '.join(missing) or 'a known pixel_type'}")
     if meta["checksum"] != meta_checksum(meta):
-        raise _damaged(folder, f"{STORE_FILE} was changed since it was written")
+        raise damaged(folder, f"{STORE_FILE} was changed since it was written")
     return meta
 
 
@@ -215,94 +296,18 @@ def meta_checksum(meta: Mapping[str, Any]) -> str:
     return identity_of({key: value for key, value in meta.items() if key != "checksum"})
 
 
-def sha256_of(file: Path) -> str:
-    """Return the checksum of a file, or an empty string if it is not there."""
-    if not file.is_file():
-        return ""
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Where each crop lies and what it is, without the rest of the table.
-
-    Attributes
-    ----------
-    shard : (N,) place of its shard in ``meta["shards"]``.
-    row : (N,) its row there.
-    label : (N,) index into ``perturbations``.
-    batch : (N,) index into the batches of ``meta``; -1 for one that is not there.
-    """
-
-    shard: np.ndarray
-    row: np.ndarray
-    label: np.ndarray
-    batch: np.ndarray
-    perturbations: tuple[str, ...]
-
-
-def _read_places(folder: Path, meta: dict[str, Any], column: str) -> _Places:
-    """Go through the table of cells one stretch of rows at a time; ``column`` names the perturbations."""
-    for name, entry in meta["files"].items():
-        if sha256_of(folder / name) != entry["sha256"]:
-            raise _damaged(folder, f"{name} is missing or changed since it was written")
-    try:
-        table = pq.ParquetFile(folder / CELLS_FILE, pre_buffer=False, buffer_size=1 << 20)  # a stretch at a time
-    except (OSError, ValueError) as error:
-        raise _damaged(folder, f"{CELLS_FILE} cannot be read ({error})") from None
-    n_cells = table.metadata.num_rows
-    missing = [column for column in CELL_COLUMNS if column not in table.schema_arrow.names]
-    if missing or n_cells != meta["n_cells"]:
-        raise _damaged(folder, f"{CELLS_FILE} lacks columns {missing} or has not {meta['n_cells']} rows")
-    shards = pd.Index(list(meta["shards"]))
-    batches = pd.Index([batch["name"] for batch in meta["batches"]])
-    shard, row = np.empty(n_cells, np.int32), np.empty(n_cells, np.int64)
-    gene, batch = np.empty(n_cells, np.int64), np.empty(n_cells, np.int64)
-    codes = {CONTROL_LABEL: 0}
-    start = 0
-    for stretch in table.iter_batches(1 << 18, columns=[SHARD, ROW, column, BATCH, IS_CONTROL]):
-        here = slice(start, start := start + len(stretch))
-        shard[here] = shards.get_indexer(stretch[SHARD].to_pandas())
-        batch[here] = batches.get_indexer(stretch[BATCH].to_pandas())
-        row[here] = stretch[ROW].to_numpy()
-        own, names = pd.factorize(stretch[column].to_pandas())
-        known = np.array([codes.setdefault(name, len(codes)) for name in names], np.int64)
-        gene[here] = np.where(stretch[IS_CONTROL].to_numpy(zero_copy_only=False), 0, known[own])
-    # Codes in order of appearance become places in the alphabet, controls last.
-    present = np.zeros(len(codes), bool)
-    present[np.unique(gene)] = True
-    names = np.array(list(codes), object)
-    genes = sorted(name for name in names[1:][present[1:]])
-    perturbations = (*genes, CONTROL_LABEL)
-    label = pd.Index(perturbations).get_indexer(pd.Index(names)).astype(np.int64)[gene]
-    return _Places(shard, row, label, batch, perturbations)
-
-
 def _open_shard(folder: Path, name: str, meta: dict[str, Any]) -> np.ndarray:
     file = folder / SHARDS_DIR / f"{name}.npy"
     entry = meta["shards"][name]
     if not file.is_file():
-        raise _damaged(folder, f"shard {file.name} is missing")
+        raise damaged(folder, f"shard {file.name} is missing")
     if file.stat().st_size != entry["bytes"]:
-        raise _damaged(folder, f"shard {file.name} is {file.stat().st_size} bytes long, not {entry['bytes']}")
+        raise damaged(folder, f"shard {file.name} is {file.stat().st_size} bytes long, not {entry['bytes']}")
     try:
         shard = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise _damaged(folder, f"shard {file.name} cannot be read ({error})") from None
+        raise damaged(folder, f"shard {file.name} cannot be read ({error})") from None
     shape = (entry["cells"], len(meta["channels"]), meta["crop_size"], meta["crop_size"])
     if shard.shape != shape or shard.dtype != meta["pixel_type"]:
-        raise _damaged(folder, f"shard {file.name} holds {shard.dtype} {shard.shape}, not {shape}")
+        raise damaged(folder, f"shard {file.name} holds {shard.dtype} {shard.shape}, not {shape}")
     return np.asarray(shard)  # a plain view of the map: taking one row costs a third of np.memmap's time
-
-
-def _check_places(folder: Path, places: _Places, shards: dict[str, np.ndarray]) -> None:
-    sizes = np.array([len(shard) for shard in shards.values()] + [0])
-    wrong = int(((places.row < 0) | (places.row >= sizes[places.shard])).sum())
-    unknown = int((places.batch < 0).sum())
-    if wrong or unknown:
-        raise _damaged(folder, f"{wrong} cells point to no crop, {unknown} are of batches without statistics")
-
-
-def _damaged(folder: Path, what: str) -> GrapeOpsError:
-    return GrapeOpsError(f"The crop store {folder} is damaged: {what}. Make the store again with --overwrite.")

@@ -157,6 +157,14 @@ Channels = Annotated[
         help="Restrict per-cell features to these channels; repeatable, or with commas. features.channels if unset.",
     ),
 ]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXPRESSION",
+        help='Cells to use, by columns of the cell table: \'plate in ["1", "2"] and gene != "XYZ"\'. Controls stay, '
+        "unless a condition other than on gene and guide leaves them out, or they are named.",
+    ),
+]
 Genes = Annotated[
     list[str] | None,
     typer.Option("--genes", "--gene", metavar="A,B", callback=listed, help="Genes; repeatable, or with commas."),
@@ -182,6 +190,11 @@ def files_setting(files: Sequence[str | Path] | None) -> list[str]:
 def channels_setting(given: list[str] | None) -> list[str]:
     """Setting of ``--channels``."""
     return [f"features.channels={json.dumps(given)}"] if given else []
+
+
+def where_setting(given: str | None) -> list[str]:
+    """Setting of ``--where``."""
+    return [f"where={json.dumps(given)}"] if given else []
 
 
 def say(text: str) -> None:

@@ -16,12 +16,14 @@ from grape_ops.cli.app import (
     Overrides,
     Pairs,
     Truth,
+    Where,
     app,
     channels_setting,
     files_setting,
     listed,
     listed_names,
     say,
+    where_setting,
 )
 
 Store = Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")]
@@ -50,6 +52,7 @@ def benchmark(
     aliases: AliasTable = None,
     features: FeatureFiles = None,
     channels: Channels = None,
+    where: Where = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
@@ -62,7 +65,7 @@ def benchmark(
     from grape_ops.train.preset import training_settings
 
     known, given, lists = truth or "complexes-14x106", named_files(maps or ()), pairs or ()
-    more = [*(overrides or ()), *files_setting(features), *channels_setting(channels)]
+    more = [*(overrides or ()), *where_setting(where), *files_setting(features), *channels_setting(channels)]
     tree, runs = training_settings(store, config, more), {"seeds": seeds, "jobs": jobs}
     compare_methods(
         store, known, out, tree, methods=methods or (), maps=given, work=work, pairs=lists, aliases=aliases, **runs
@@ -85,6 +88,7 @@ def ablate(
     seeds: Seeds = 3,
     jobs: Jobs = 0,
     work: Work = None,
+    where: Where = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
@@ -92,6 +96,7 @@ def ablate(
     from grape_ops.benchmark.ablations import run_ablations
     from grape_ops.train.preset import training_settings
 
-    known, tree = truth or "complexes-14x106", training_settings(store, config, overrides or ())
+    known, changes = truth or "complexes-14x106", [*(overrides or ()), *where_setting(where)]
+    tree = training_settings(store, config, changes)
     say(run_ablations(store, known, out, tree, ablations=ablation or (), seeds=seeds, at_a_time=jobs, work=work))
     say(f"Scores: {out}")

@@ -19,6 +19,7 @@ from grape_ops.cli.app import (
     Pairs,
     TableOut,
     Truth,
+    Where,
     app,
     channels_setting,
     features_setting,
@@ -26,6 +27,7 @@ from grape_ops.cli.app import (
     say,
     say_json,
     show,
+    where_setting,
 )
 
 HitsOnly = Annotated[
@@ -135,6 +137,7 @@ def hits(
     out: Out = Path("hits"),
     features: Features = None,
     channels: Channels = None,
+    where: Where = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -144,7 +147,7 @@ def hits(
     from grape_ops.config import load_config
     from grape_ops.schema import HITS_GENES, HITS_JSON
 
-    more = [*features_setting(features), *channels_setting(channels)]
+    more = [*where_setting(where), *features_setting(features), *channels_setting(channels)]
     found = find_hits(store, load_config(config, [*(overrides or ()), *more]), out=out)
     if as_json:
         return say_json(json.loads((out / HITS_JSON).read_text()) | {"table": rows_of(out / HITS_GENES)})
@@ -160,6 +163,7 @@ def calibrate(
         bool, typer.Option("--restyle", help="Test instead how far cells restyled by grape can be trusted.")
     ] = False,
     jobs: Jobs = 0,
+    where: Where = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
@@ -171,7 +175,7 @@ def calibrate(
     from grape_ops.power.calibrate_restyling import calibrate_restyling
     from grape_ops.train.preset import training_settings
 
-    settings = training_settings(store, config, overrides or ())
+    settings = training_settings(store, config, [*(overrides or ()), *where_setting(where)])
     if restyle:
         say(calibrate_restyling(store, out, settings))
     else:
@@ -186,6 +190,7 @@ def trust(
     out: Out = Path("trust"),
     methods: Methods = None,
     jobs: Jobs = 0,
+    where: Where = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
@@ -197,5 +202,6 @@ def trust(
     from grape_ops.train.preset import training_settings
 
     chosen = methods or ["grape"]
-    say(split_half(store, out, chosen, training_settings(store, config, overrides or ()), at_a_time=jobs))
+    settings = training_settings(store, config, [*(overrides or ()), *where_setting(where)])
+    say(split_half(store, out, chosen, settings, at_a_time=jobs))
     say(f"Genes to believe: {out / 'genes.tsv'}; figure: {out / 'similarities.png'}")

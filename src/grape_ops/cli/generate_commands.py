@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grape_ops.cli.app import ConfigFile, Genes, Out, Overrides, app, listed, say
+from grape_ops.cli.app import ConfigFile, Genes, Out, Overrides, Where, app, listed, say, where_setting
 
 if TYPE_CHECKING:
     from grape_ops.config import Config
@@ -16,11 +16,12 @@ Source = Annotated[str, typer.Option("--from", help="Whose cells are restyled: a
 Cells = Annotated[int | None, typer.Option(min=1, help="Cells to restyle; generate.cells if not set.")]
 
 
-def settings_of(config: str | None, overrides: list[str] | None, cells: int | None = None) -> "Config":
-    """Read the settings, with the number of cells given as an option."""
+def settings_of(config: str | None, overrides: list[str] | None, cells: int | None, where: str | None) -> "Config":
+    """Read the settings, with those given as options."""
     from grape_ops.config import load_config
 
-    return load_config(config, [*(overrides or ()), *([f"generate.cells={cells}"] if cells else [])])
+    more = [*([f"generate.cells={cells}"] if cells else []), *where_setting(where)]
+    return load_config(config, [*(overrides or ()), *more])
 
 
 @app.command()
@@ -31,6 +32,7 @@ def transfer(
     source: Source = "control",
     genes: Genes = None,
     cells: Cells = None,
+    where: Where = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
@@ -38,8 +40,10 @@ def transfer(
     from grape_ops.progress import counted
     from grape_ops.restyle.transfer import write_transfer
 
-    tree = settings_of(config, overrides, cells)
-    made = write_transfer(run, store, out, tree.generate, source=source, genes=genes or (), seed=tree.seed)
+    tree = settings_of(config, overrides, cells, where)
+    made = write_transfer(
+        run, store, out, tree.generate, source=source, genes=genes or (), where=tree.where, seed=tree.seed
+    )
     genes_made = counted(len(made["genes"]), "genes")
     say(f"{counted(made['cells'], 'cells')} x {genes_made}, {made['cells_per_second']:,.0f} per second: {out}")
 
@@ -51,13 +55,14 @@ def phenotype(
     out: Out = Path("phenotype"),
     genes: Genes = None,
     cells: Cells = None,
+    where: Where = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
     """Test whether restyled control cells show the phenotypes of real knock-outs; write tables and figures."""
     from grape_ops.api.restyling import check_phenotypes
 
-    table = check_phenotypes(run, store, out, settings_of(config, overrides, cells), genes=genes or ())
+    table = check_phenotypes(run, store, out, settings_of(config, overrides, cells, where), genes=genes or ())
     separable = f"{int(table['separable'].sum())} of {len(table)} genes differ significantly from control"
     say(f"{separable}; restyling is significant for {int(table['restyling_significant'].sum())}: {out}")
 
@@ -73,14 +78,17 @@ def directions(
     out: Out = Path("directions"),
     source: Source = "control",
     cells: Cells = None,
+    where: Where = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
     """Draw cells on the way from control to genes, and say which channels and radii change most."""
     from grape_ops.restyle.directions import write_directions
 
-    tree = settings_of(config, overrides, cells)
-    table = write_directions(run, store, out, tree.generate, source=source, genes=genes or (), seed=tree.seed)
+    tree = settings_of(config, overrides, cells, where)
+    table = write_directions(
+        run, store, out, tree.generate, source=source, genes=genes or (), where=tree.where, seed=tree.seed
+    )
     for gene, part in table.groupby("gene_symbol", sort=False):
         top = part.iloc[0]
         where = f"{top['channel']}, {top['radius_from']:.3g} to {top['radius_to']:.3g} px"

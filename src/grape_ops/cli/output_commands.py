@@ -13,9 +13,11 @@ from grape_ops.cli.app import (
     Overrides,
     Pairs,
     Truth,
+    Where,
     app,
     listed_files,
     say,
+    where_setting,
 )
 
 
@@ -100,6 +102,7 @@ def export(
     run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
     out: Out,
     form: Annotated[str, typer.Option("--format", help="h5ad, ops-standard, clusters, or h5sc.")] = "h5ad",
+    where: Where = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
@@ -107,5 +110,5 @@ def export(
     from grape_ops.api.share import export_run
     from grape_ops.config import load_config
 
-    export_run(run, out, form, load_config(config, overrides or ()))
+    export_run(run, out, form, load_config(config, [*(overrides or ()), *where_setting(where)]))
     say(f"Exported: {out}")

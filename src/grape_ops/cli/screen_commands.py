@@ -46,7 +46,10 @@ def inspect(
 
 @app.command()
 def preprocess(
-    screen: Annotated[Path, typer.Argument(help="Folder of the screen.")],
+    screens: Annotated[
+        list[Path],
+        typer.Argument(metavar="SCREEN...", help="Folder of the screen; of several, their batches are kept apart."),
+    ],
     out: Out,
     layout: Annotated[str | None, typer.Option(help="Layout of the folder; recognised if not set.")] = None,
     config: ConfigFile = None,
@@ -55,12 +58,12 @@ def preprocess(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
     scheduler: Annotated[str | None, typer.Option(help="Dask scheduler to use, as tcp://HOST:PORT.")] = None,
 ) -> None:
-    """Correct, rescale and crop the tiles of a screen; write a crop store."""
+    """Correct, rescale and crop the tiles of a screen, or of several; write one crop store."""
     from grape_ops.api.prepare import preprocess_screen
     from grape_ops.config import load_config
 
     chosen = [f"screen.layout={layout}"] if layout else []
     settings = load_config(config, [*(overrides or ()), *chosen])
-    report = preprocess_screen(screen, out, settings, resume=resume, overwrite=overwrite, scheduler=scheduler)
+    report = preprocess_screen(screens, out, settings, resume=resume, overwrite=overwrite, scheduler=scheduler)
     say(f"{report}\nCrop store: {out}")
     raise typer.Exit(report.exit_code)

@@ -13,12 +13,14 @@ from grape_ops.cli.app import (
     Overrides,
     Resume,
     Truth,
+    Where,
     app,
     channels_setting,
     features_setting,
     files_setting,
     listed,
     say,
+    where_setting,
 )
 from grape_ops.errors import GrapeOpsError
 
@@ -38,6 +40,7 @@ VectorsOf = Annotated[
 def train(
     store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
     out: Out = Path("run"),
+    where: Where = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     truth: Truth = None,
@@ -50,7 +53,7 @@ def train(
     """Train GRAPE on a crop store; a truth is only used to log mAP, never to learn from."""
     from grape_ops.train.preset import training_settings
 
-    changes = [*(overrides or ()), *([f"train.unit={unit}"] if unit else [])]
+    changes = [*(overrides or ()), *where_setting(where), *([f"train.unit={unit}"] if unit else [])]
     settings = training_settings(store, config, changes, resumed=out if resume else None)
     if dry_run:
         from grape_ops.train.estimate import print_estimate
@@ -82,6 +85,7 @@ def embed(
     features: VectorsOf = None,
     columns: Annotated[str, typer.Option(help="Of cells and guides: own, or metadata (Metadata_Gene, …).")] = "own",
     channels: Channels = None,
+    where: Where = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
@@ -98,10 +102,15 @@ def embed(
             )
         own = features[0] if features in (["codes"], ["network"]) else None
         more = [*([] if own else features_setting(features)), *channels_setting(channels)]
-        tree = load_config(config, [*(overrides or ()), *more])
+        tree = load_config(config, [*(overrides or ()), *where_setting(where), *more])
         words = own or (tree.hits.features if features else None)
         notes = write_cells(run, file, tree, level=level, features=words, store_path=store, columns=columns)
         return say(f"{notes}Vectors of {level}s: {file}")
+    if where:
+        raise GrapeOpsError(
+            "--where goes with --level cell or guide: a map of genes is of the cells that the run was trained on. "
+            "Train on a subset: grape-ops train STORE --where ..."
+        )
     if features or columns != "own" or channels:
         raise GrapeOpsError(
             "--features, --columns and --channels go with --level cell or guide; `grape-ops baseline` writes gene "
@@ -121,6 +130,7 @@ def baseline(
     seed: Annotated[int | None, typer.Option(help="Seed of the baseline; the settings' if unset.")] = None,
     features: FeatureFiles = None,
     channels: Channels = None,
+    where: Where = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
@@ -130,7 +140,7 @@ def baseline(
     from grape_ops.methods import NOTES, find_method
     from grape_ops.train.preset import training_settings
 
-    changes = [*(overrides or ()), *files_setting(features), *channels_setting(channels)]
+    changes = [*(overrides or ()), *where_setting(where), *files_setting(features), *channels_setting(channels)]
     trains = find_method(method).trains
     tree = training_settings(store, config, changes) if trains else load_config(config, changes)
     for note in run_method(method, store, out=out, config=tree, seed=seed).uns.get(NOTES, []):

@@ -16,6 +16,11 @@ class Config(Settings):
     """Everything a run depends on besides its input files."""
 
     seed: int = Field(0, ge=0, description="Seed of every random draw of training, embedding and evaluation.")
+    where: str = Field(
+        "",
+        description='Cells of a store to use, by columns of its cell table: plate in ["1", "2"] and gene != "XYZ"; all '
+        "if empty. Conditions on gene and guide keep the controls, unless they exclude them by name.",
+    )
     screen: ScreenSettings = ScreenSettings()
     simulate: SimulateSettings = SimulateSettings()
     preprocess: PreprocessSettings = PreprocessSettings()

@@ -20,6 +20,7 @@ from grape_ops.evaluate.retrieval import average_precision
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, membership
 from grape_ops.progress import note, progress
+from grape_ops.schema import UNS_WHERE
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -75,8 +76,18 @@ def evaluate_maps(
             entries.append(entry)
             samples.append(bootstrap_scores(np.array(entry.genes.ap), own.kmeans_labels, context.task, draws))
             advance(note=method)
-    entries = [replace(entry, definitions={**entry.definitions, **restriction}) for entry in entries]
+    entries = [
+        replace(entry, definitions={**entry.definitions, **restriction, **_subset(maps[entry.method])})
+        for entry in entries
+    ]
     return with_intervals(entries, samples, settings.confidence)
+
+
+def _subset(runs: "AnnData | Sequence[AnnData]") -> dict[str, str]:
+    """Which cells maps were made of, where they were not all cells of a store."""
+    given: Sequence[AnnData] = runs if isinstance(runs, list | tuple) else [runs]
+    found = dict.fromkeys(str(adata.uns[UNS_WHERE]) for adata in given if UNS_WHERE in adata.uns)
+    return {"where": "made of the cells with " + "; or ".join(found)} if found else {}
 
 
 def _evaluated(method: MethodRuns, advance: Callable[..., None]) -> MethodScores:

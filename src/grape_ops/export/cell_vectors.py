@@ -143,7 +143,7 @@ def _origin(place: Path, config: Config, features: str | None, store_path: Path 
     if (place / RUN_FILE).is_file():
         run = open_run(place)
         kept = {name: getattr(config, name) for name in ("hits", "baselines", "features")}
-        store = CropStore.open(run_store(run, store_path).path)
+        store = _cells_of(run, store_path, config.where)
         used = features or CODES
         own = used in (CODES, NETWORK)
         if own and config.features.channels:
@@ -154,7 +154,14 @@ def _origin(place: Path, config: Config, features: str | None, store_path: Path 
         return _Origin(store, run.config.model_copy(update=kept), used, run if own else None)
     if features in (CODES, NETWORK):
         raise GrapeOpsError(f"--features {features} are made by the networks of a run; {place} is no run folder.")
-    return _Origin(CropStore.open(place), config, features or config.hits.features, None)
+    return _Origin(CropStore.open(place, where=config.where), config, features or config.hits.features, None)
+
+
+def _cells_of(run: Run, store_path: Path | None, where: str) -> CropStore:
+    """The cells of a run, by gene whatever its unit."""
+    place = run_store(run, store_path, where).path
+    store = CropStore.open(place, where=run.config.where)
+    return store.within(where) if where else store
 
 
 def _of_run(run: Run, store: CropStore, features: str) -> FeatureSource:
@@ -191,8 +198,8 @@ def _cells(origin: _Origin, file: Path) -> VectorTable:
         from grape_ops.cells.batches import hold_out
 
         run = origin.run
-        labels = CropStore.open(origin.store.path, run.config.train.unit).labels
-        obs[HELD_OUT] = hold_out(labels, run.config.train.holdout, run.config.seed)[cells]
+        labels, here = run_store(run, origin.store.path, origin.store.narrowed).run_cells
+        obs[HELD_OUT] = hold_out(labels, run.config.train.holdout, run.config.seed)[here][cells]
     notes = tuple(dict.fromkeys(note for source in sources for note in source.notes))
     return VectorTable(obs, sources[0].names, file, origin.features, notes)
 
@@ -218,8 +225,7 @@ def _obs_of(store: CropStore) -> pd.DataFrame:
     schema = pq.read_schema(store.path / CELLS_FILE)
     wanted = [name for name in _OBS if name in schema.names]
     texts = [name for name in wanted if "string" in str(schema.field(name).type)]
-    table = pq.read_table(store.path / CELLS_FILE, columns=wanted, read_dictionary=texts)
-    obs = table.to_pandas(ignore_metadata=True)
+    obs = store.table(wanted, texts).to_pandas(ignore_metadata=True)
     crop = obs[SHARD].astype(str) + ":" + obs[ROW].astype(str)
     if CELL_ID not in obs:
         obs.insert(wanted.index(BATCH) + 1, CELL_ID, crop)

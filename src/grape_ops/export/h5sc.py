@@ -39,7 +39,7 @@ def write_h5sc(run_path: Path, out: Path, settings: Config) -> None:
     """
     check_file(out, "a file of crops", example="cells.h5sc", is_ours=_is_ours)
     run = open_run(run_path)
-    store, kind = run_store(run), "simulated crop store" if run.simulated else "crop store"
+    store, kind = run_store(run, where=settings.where), "simulated crop store" if run.simulated else "crop store"
     nucleus = nucleus_channel(store.channels, settings.features.nucleus_channel) if settings.export.masks else None
     masks = MASKS if nucleus is not None else ()
     names = [*masks, *store.channels]

@@ -57,7 +57,7 @@ def write_standard(run_path: Path, out: Path, settings: Config) -> None:
         named = settings.export.model_copy(update={"title": f"Simulated: {settings.export.title}"})
         settings = settings.model_copy(update={"export": named})
     texts = _metadata(settings.export)
-    store = run_store(run)
+    store = run_store(run, where=settings.where)
     if store.unit != "gene":
         raise GrapeOpsError(f"The OPS standard is written for a map of genes; {run_path} maps guides.")
     guides = describe_guides(store, settings.export)

@@ -62,6 +62,11 @@ def find_plate_images(store: CropStore, cells: pd.DataFrame, settings: Config) -
     ------
     GrapeOpsError : there is no such screen, it is another one, or has no images; or the size of a pixel is not known.
     """
+    if "screens" in store.meta["provenance"]:
+        raise GrapeOpsError(
+            "The images of several screens cannot be exported together: leave them out with --set export.images=false, "
+            "or export a store for each screen."
+        )
     home = settings.export.screen or store.path.resolve().parent / store.meta["provenance"]["screen"]
     if not home.exists():
         raise GrapeOpsError(

@@ -23,8 +23,8 @@ import numpy as np
 
 from grape_ops.artifacts.atomic import draft_of, locked, reserve, write_json
 from grape_ops.artifacts.damage import DAMAGE, damage_in_words, read_json, why
-from grape_ops.artifacts.identity import identity_of
-from grape_ops.cells.store import CropStore, sha256_of, store_fingerprint
+from grape_ops.artifacts.identity import identity_of, sha256_of
+from grape_ops.cells.store import CropStore, open_at, read_meta, store_fingerprint
 from grape_ops.config import FeatureSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.features.measure import REGIONS, crop_features
@@ -133,23 +133,24 @@ def _in_parallel(
         return
     # In order, so that each process reads ahead on the disk; the table of cells is not sent with every block.
     pool = Parallel(n_jobs=count, return_as="generator_unordered", batch_size=1)
-    yield from pool(delayed(_measure_block)(store.path, *tasks, block, BLOCK) for block in blocks)
+    yield from pool(delayed(_measure_block)(store.address, *tasks, block, BLOCK) for block in blocks)
     get_reusable_executor().shutdown(wait=True)  # or the processes would linger, holding memory
 
 
 @lru_cache(maxsize=1)
-def _opened(path: Path) -> CropStore:
+def _opened(*address: Any) -> CropStore:
     """Open the store once per process."""
-    return CropStore.open(path)
+    return open_at(*address)
 
 
 def _measure_block(
-    store: CropStore | Path, settings: FeatureSettings, nucleus: int, folder: Path, block: int, size: int
+    store: CropStore | tuple[Any, ...], settings: FeatureSettings, nucleus: int, folder: Path, block: int, size: int
 ) -> tuple[int, float]:
     began = time.process_time()
-    store = _opened(store) if isinstance(store, Path) else store
+    store = store if isinstance(store, CropStore) else _opened(*store)
     rows = slice(block * size, min((block + 1) * size, len(store)))
-    masks = np.load(settings.masks, mmap_mode="r")[rows] if settings.masks else None
+    of_table = rows if store.table_rows is None else store.table_rows[rows]
+    masks = np.load(settings.masks, mmap_mode="r")[of_table] if settings.masks else None
     _, part = crop_features(store.read(rows), store.channels, nucleus, masks, settings)
     values = np.load(folder / "features.npy", mmap_mode="r+")
     values[rows] = part
@@ -193,7 +194,7 @@ def _check_masks(store: CropStore, settings: FeatureSettings) -> None:
         shape = np.load(settings.masks, mmap_mode="r", allow_pickle=False).shape
     except DAMAGE as error:
         raise GrapeOpsError(f"The masks {settings.masks} are not a .npy file: {why(error)}") from None
-    wanted = (len(store), len(REGIONS), store.crop_size, store.crop_size)
+    wanted = (read_meta(store.path)["n_cells"], len(REGIONS), store.crop_size, store.crop_size)
     if shape != wanted:
         raise GrapeOpsError(
             f"The masks {settings.masks} are {shape}, but this store's cells need {wanted}: nucleus and cell of each "

@@ -102,5 +102,6 @@ def write_hits(store: CropStore, out: Path, config: Config) -> Hits:
             "by_channel": found.channel_rates(),
         },
     }
+    facts |= {"where": store.where} if store.where else {}
     write_json(out / HITS_JSON, facts)  # last: it says that all is there
     return found

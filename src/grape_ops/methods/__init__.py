@@ -143,7 +143,8 @@ def write_baseline(
         raise GrapeOpsError(f"The seed must be 0 or more; got {seed}.")
     out = Path(out)
     check_vectors_place(out)
-    cells, config = CropStore.open(store), config or Config()
+    config = config or Config()
+    cells = CropStore.open(store, where=config.where)
     _tell_of_channels([method], config)
     key = identity_of(store_fingerprint(cells), seed, spec, method.decisive(config))[:10]
     maps = method.maps(Task(cells, config, seed, out.with_name(f"{out.stem}.work-{key}")))

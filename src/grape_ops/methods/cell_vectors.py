@@ -14,7 +14,7 @@ import pandas as pd
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, ProfilesSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.methods.cell_matching import LEAST_FOUND, NAMES, key_columns, match_rows, rows_in_order
+from grape_ops.methods.cell_matching import LEAST_FOUND, NAMES, SOURCE, key_columns, match_rows, rows_in_order
 from grape_ops.methods.feature_files import column_names, feature_names, parts, read_columns
 from grape_ops.schema import GENE, PLATE, WELL
 
@@ -109,13 +109,19 @@ def match_file(file: Path, store: CropStore, settings: ProfilesSettings) -> File
     try:
         cells = match_rows(about, keys, store.cells, str(file))
     except GrapeOpsError:
-        found = rows_in_order(about, in_order, store.cells)
+        found = rows_in_order(about, in_order, _with_source(store))
         if found is None:
             raise
         cells = found
     misnamed = _check_genes(file, about[theirs[GENE]], theirs[GENE], cells, store) if GENE in theirs else 0
     others = [*theirs.values(), *in_order.values(), *keys.values(), *settings.drop]
     return FileOfCells(file, cells, tuple(feature_names(file, others)), misnamed)
+
+
+def _with_source(store: CropStore) -> pd.DataFrame:
+    """The store's cells; those of a subset with their row in the table of all cells."""
+    whole = store.table_rows is None or SOURCE in store.cells
+    return store.cells if whole else store.cells.assign(**{SOURCE: store.table_rows})
 
 
 def cell_vectors(store: CropStore, files: Sequence[FileOfCells]) -> CellVectors:

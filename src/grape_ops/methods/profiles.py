@@ -127,6 +127,11 @@ def _rows_by_gene(table: Path, store: CropStore, config: Config) -> _Rows:
             "halves of the cells would be the same table. A table with one row per cell can be halved: "
             "--set baselines.profiles.match=cells."
         )
+    if store.where:
+        raise GrapeOpsError(
+            "With baselines.profiles.match=genes every row of the table counts, and --where cannot choose. "
+            "A table with one row per cell can be restricted: --set baselines.profiles.match=cells."
+        )
     settings, columns = config.baselines.profiles, column_names(table)
     theirs = described_columns(columns, settings)
     if GENE not in theirs:

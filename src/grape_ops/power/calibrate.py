@@ -98,7 +98,8 @@ def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config:
     check_folder(out, "a calibration", ours=OURS)
     found = find_methods(methods)
     check_reads_pixels(found.values())
-    store = CropStore.open(store_path)
+    store = CropStore.open(store_path, where=config.where)
+    config = config.model_copy(update={"where": ""})  # planted screens hold the chosen cells alone
     check_methods(found.values(), store, config)
     config, source = _within_controls(store, config)
     curves = curve_points(config.calibrate)

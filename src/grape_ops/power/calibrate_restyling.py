@@ -68,7 +68,8 @@ def calibrate_restyling(store_path: Path, out: Path, config: Config) -> str:
     ------
     GrapeOpsError : too few control cells.
     """
-    store = CropStore.open(store_path)
+    store = CropStore.open(store_path, where=config.where)
+    config = config.model_copy(update={"where": ""})  # the planted screen holds the chosen cells alone
     if config.train.unit != "gene":
         raise GrapeOpsError("Restyled cells are calibrated gene by gene: set train.unit=gene.")
     check_folder(out, "a calibration", ours=OURS)
@@ -85,7 +86,9 @@ def calibrate_restyling(store_path: Path, out: Path, config: Config) -> str:
         with draft_of(out / name) as draft:
             spreadsheet_safe(content).to_csv(draft, sep="\t", index=False)
     save_figure(restyling_figure(genes, kinds, scores["mean_knockout"]), out / "restyle")
-    write_json(out / "restyle.json", {"seed": config.seed, "restyled_cells": config.calibrate.restyled_cells} | scores)
+    facts: dict[str, Any] = {"seed": config.seed, "restyled_cells": config.calibrate.restyled_cells}
+    facts |= {"where": store.where} if store.where else {}
+    write_json(out / "restyle.json", facts | scores)
     return _in_words(scores, out)
 
 

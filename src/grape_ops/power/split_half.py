@@ -32,6 +32,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.reproducibility import map_agreement
 from grape_ops.methods import METHODS, Method, check_methods, find_methods
+from grape_ops.methods.cell_matching import SOURCE
 from grape_ops.plotting.calibration_figures import similarities_figure
 from grape_ops.plotting.figure import save_figure
 from grape_ops.progress import counted, progress
@@ -74,7 +75,7 @@ def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Conf
     check_folder(out, "a comparison of halves", ours=OURS)
     found = find_methods(methods)
     check_sees_cells(found.values())
-    store = CropStore.open(store_path)
+    store = CropStore.open(store_path, where=config.where)
     halves = [_Half.of(store, config, half, out) for half in (0, 1)]
     with locked(out, "the halves"):
         jobs = {spec: [half.job(spec) for half in halves] for spec in found}
@@ -90,8 +91,9 @@ def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Conf
             do_jobs(todo, "Halves", at_a_time)
             for half in halves:
                 shutil.rmtree(half.store)
+        where = {"where": store.where} if store.where else {}
         jobs = _compared_before(out, halves, found.values()) | jobs
-        write_json(out / RECORD_FILE, {"methods": list(dict.fromkeys([*_methods_before(out), *found]))})
+        write_json(out / RECORD_FILE, {"methods": list(dict.fromkeys([*_methods_before(out), *found])), **where})
         return _compare(jobs, out, config)
 
 
@@ -123,7 +125,8 @@ class _Half:
     def of(cls, store: CropStore, config: Config, half: int, out: Path) -> "_Half":
         identity = identity_of(__version__, store_fingerprint(store), config.seed, HALVES[half])
         place = out / "halves" / f"{HALVES[half]}-{identity[:10]}" / "store"
-        return cls(identity, place, config.model_copy(update={"seed": config.seed + half}), out / "work")
+        own = {"seed": config.seed + half, "where": ""}  # its store holds the chosen cells alone
+        return cls(identity, place, config.model_copy(update=own), out / "work")
 
     def job(self, spec: str) -> Job:
         return Job.of(spec, self.config.seed, self.config, self.store, self.identity, self.work)
@@ -187,7 +190,9 @@ def write_half(store: CropStore, chosen: np.ndarray, out: Path) -> None:
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    cells = store.cells[chosen].assign(source=np.flatnonzero(chosen)).reset_index(drop=True)
+    there = np.flatnonzero(chosen)
+    of_table = there if store.table_rows is None else store.table_rows[there]
+    cells = store.cells.iloc[there].assign(**{SOURCE: of_table}).reset_index(drop=True)
     cells[ROW] = cells.groupby(SHARD).cumcount()
     records = {}
     with progress("Half of the cells", len(cells), "cell") as advance:
@@ -196,7 +201,7 @@ def write_half(store: CropStore, chosen: np.ndarray, out: Path) -> None:
             file, offset = start_shard(partial, str(shard), shape, store.pixel_type)
             for first in range(0, len(rows), _AT_ONCE):
                 part = rows[first : first + _AT_ONCE]
-                put_crops(file, offset, first, store.read(cells["source"].to_numpy()[part]))
+                put_crops(file, offset, first, store.read(there[part]))
                 advance(len(part))
             records[str(shard)] = finish_shard(partial, str(shard), cells.iloc[rows], {})
     kept = (store.channels, records, store.pixel_type, store.crop_size, store.meta["scaling"])

@@ -6,6 +6,7 @@ both read one tile at a time in each of several processes. What is finished is k
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -226,16 +227,27 @@ def _scaling(measurement: Measurement, settings: PreprocessSettings) -> dict[str
 
 
 def preprocess_folder(
-    root: Path,
+    root: Path | Sequence[Path],
     out: Path,
     config: Config,
     resume: bool = False,
     overwrite: bool = False,
     scheduler: str | None = None,
 ) -> PreprocessReport:
-    """Read a screen and cut it into a store, see ``preprocess``; one well of the cell table is in memory at a time."""
+    """Read a screen, or several, and cut them into a store; one well of the cell table is in memory at a time.
+
+    See ``preprocess``, and ``several_screens`` for what several screens become.
+    """
+    from grape_ops.preprocess.several_screens import Joined, store_of_screens
+
+    roots = [root] if isinstance(root, Path) else list(root)
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps for itself what was freed, stretch after stretch
     with tempfile.TemporaryDirectory(prefix="grape-ops-") as folder:
         # Workers elsewhere have other working folders.
-        screen = open_screen(root.resolve() if scheduler else root, config.screen, Path(folder) / "cells")
-        return preprocess(screen, out.resolve() if scheduler else out, config.preprocess, resume, overwrite, scheduler)
+        if scheduler:
+            roots, out = [root.resolve() for root in roots], out.resolve()
+        if len(roots) > 1:
+            joined = Joined.open(roots, config.screen, Path(folder))
+            return PreprocessReport.of(store_of_screens(joined, out, config, resume, overwrite, scheduler))
+        screen = open_screen(roots[0], config.screen, Path(folder) / "cells")
+        return preprocess(screen, out, config.preprocess, resume, overwrite, scheduler)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from grape_ops.cells.store import sha256_of
+from grape_ops.artifacts.identity import sha256_of
 from grape_ops.cells.writer import finish_shard, put_crops, read_shard_record, seal_shard, start_shard, write_part
 from grape_ops.config import PreprocessSettings
 from grape_ops.preprocess.crops import binned, cut, reach

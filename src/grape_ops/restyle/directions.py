@@ -29,7 +29,7 @@ from grape_ops.plotting.phenotype_figures import change_figure
 from grape_ops.plotting.pictures import channel_views
 from grape_ops.progress import counted, progress
 from grape_ops.restyle.restyler import Restyler
-from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row
+from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row, rows_of_genes
 
 CHANGES_TSV = "changes.tsv"
 DIRECTIONS_JSON = "directions.json"
@@ -109,6 +109,7 @@ def write_directions(
     *,
     source: str = "control",
     genes: Sequence[str],
+    where: str = "",
     seed: int = 0,
 ) -> pd.DataFrame:
     """Draw the way from one perturbation to others, and report which channels and radii change most.
@@ -120,6 +121,7 @@ def write_directions(
     settings : cells, steps and rings.
     source : where the way begins; its cells are restyled.
     genes : where the ways end.
+    where : chooses among the cells of the run; all if empty.
     seed : draws the cells.
 
     Returns
@@ -129,10 +131,10 @@ def write_directions(
     if not genes:
         raise GrapeOpsError("Name at least one gene with --genes A,B.")
     check_folder(out, "gene directions", marker=DIRECTIONS_JSON)
-    restyler = Restyler.open(run_path, store_path, ema=settings.ema, batch_size=settings.batch_size)
+    restyler = Restyler.open(run_path, store_path, where=where, ema=settings.ema, batch_size=settings.batch_size)
     store, names = restyler.store, restyler.names
     start = gene_row(names, source)
-    rows = list(dict.fromkeys(gene_row(names, gene) for gene in genes))
+    rows = rows_of_genes(store, names, genes, source=start)
     if start in rows:
         raise GrapeOpsError(f"A way from {names[start]} to itself has no direction; name other --genes.")
     begin = _Beginning.draw(restyler, start, settings, seed)
@@ -155,7 +157,7 @@ def write_directions(
         "seed": seed,
         "agreement": {gene: agreement(part) for gene, part in table.groupby("gene_symbol", sort=False)},
         "settings": settings.model_dump(mode="json"),
-    }
+    } | store.subset_of_run
     warn_replaced(out / DIRECTIONS_JSON)
     with drafts_of(out / CHANGES_TSV, out / DIRECTIONS_JSON) as (changes, described):
         spreadsheet_safe(table).to_csv(changes, sep="\t", index=False, float_format="%.6g")

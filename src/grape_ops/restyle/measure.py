@@ -12,7 +12,7 @@ import numpy as np
 from grape_ops import __version__
 from grape_ops.artifacts.atomic import draft_of
 from grape_ops.artifacts.identity import identity_of
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.config import FeatureSettings
 from grape_ops.features import crop_features, find_all_regions, nucleus_channel, store_features
 from grape_ops.features.table import cache_folder
@@ -125,7 +125,7 @@ def _key(restyler: Restyler, measurer: Measurer, cells: np.ndarray) -> str:
     latest = run.latest_checkpoint()
     facts = [
         __version__,
-        run.record["store_fingerprint"],
+        store_fingerprint(restyler.store),
         latest.name if latest else "",
         run.record["started"],
         restyler.averaged,

@@ -16,6 +16,7 @@ from grape_ops import __version__
 from grape_ops.artifacts.atomic import drafts_of, locked
 from grape_ops.artifacts.ownership import check_folder, warn_replaced
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
+from grape_ops.cells.store import store_fingerprint
 from grape_ops.cells.writer import shard_names
 from grape_ops.config import FeatureSettings, GenerateSettings
 from grape_ops.errors import GrapeOpsError
@@ -39,7 +40,7 @@ from grape_ops.restyle.phenotype_results import (
     scored,
 )
 from grape_ops.restyle.restyler import Restyler
-from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row, unseen_cells
+from grape_ops.restyle.sampling import draw_cells, draw_matching, rows_of_genes, unseen_cells
 from grape_ops.schema import UNFINISHED_DIR
 
 FIGURES_DIR = "figures"
@@ -55,6 +56,7 @@ def write_check(
     features: FeatureSettings,
     *,
     genes: Sequence[str] = (),
+    where: str = "",
     seed: int = 0,
 ) -> dict[str, Any]:
     """Check whether restyled control cells show the phenotypes of real knock-outs, and write all there is to know.
@@ -66,6 +68,7 @@ def write_check(
         (their values in every cell) and ``phenotype.json`` (settings and summary).
     settings, features : of the comparison and of the measuring.
     genes : to check; all of the run if none is named.
+    where : chooses among the cells of the run; all if empty.
     seed : draws cells, halves and forests.
 
     Returns
@@ -76,7 +79,7 @@ def write_check(
     ours = (PHENOTYPE_TSV, FEATURES_TSV, VALUES_FILE, FIGURES_DIR, UNFINISHED_DIR)
     check_folder(out, "a phenotype check", ours=ours, marker=PHENOTYPE_JSON)
     with locked(out, "a phenotype check"):
-        return _check(run_path, store_path, out, settings, features, genes, seed)
+        return _check(run_path, store_path, out, settings, features, genes, where, seed)
 
 
 def _check(
@@ -86,12 +89,13 @@ def _check(
     settings: GenerateSettings,
     features: FeatureSettings,
     genes: Sequence[str],
+    where: str,
     seed: int,
 ) -> dict[str, Any]:
     """Do the check in a folder that no other process writes into."""
-    restyler = Restyler.open(run_path, store_path, ema=settings.ema, batch_size=settings.batch_size)
+    restyler = Restyler.open(run_path, store_path, where=where, ema=settings.ema, batch_size=settings.batch_size)
     names, control_row = restyler.names, restyler.store.control_label
-    rows = list(dict.fromkeys(gene_row(names, gene) for gene in genes)) or list(range(control_row))
+    rows = rows_of_genes(restyler.store, names, genes)
     if control_row in rows:
         raise GrapeOpsError("The control has no phenotype to check; name genes.")
     measurer = Measurer(restyler.store, features)
@@ -158,7 +162,7 @@ def _summary(comparison: Comparison, measurer: Measurer, table: pd.DataFrame) ->
         "run": run.path.name,
         "checkpoint": (run.latest_checkpoint() or Path()).name,
         "ema": comparison.restyler.averaged,
-        "store_fingerprint": run.record["store_fingerprint"],
+        "store_fingerprint": store_fingerprint(comparison.restyler.store),
         "seed": comparison.seed,
         "genes": len(table),
         "separable": len(separable),
@@ -171,7 +175,7 @@ def _summary(comparison: Comparison, measurer: Measurer, table: pd.DataFrame) ->
         "unrelated": {name: value if np.isfinite(value) else None for name, value in unrelated.items()},
         "settings": comparison.settings.model_dump(mode="json"),
         "feature_settings": measurer.settings.model_dump(mode="json"),
-    }
+    } | comparison.restyler.store.subset_of_run
 
 
 def _write_figures(

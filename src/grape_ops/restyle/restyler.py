@@ -57,16 +57,22 @@ class Restyler:
 
     @classmethod
     def open(
-        cls, run_path: Path, store_path: Path | None = None, *, ema: bool = True, batch_size: int = 256
+        cls,
+        run_path: Path,
+        store_path: Path | None = None,
+        *,
+        where: str = "",
+        ema: bool = True,
+        batch_size: int = 256,
     ) -> "Restyler":
-        """Open a run and its store.
+        """Open a run and its store, or the cells of it that ``where`` chooses.
 
         Raises
         ------
         GrapeOpsError : no checkpoint, or a store other than the run's.
         """
         run = open_run(run_path)
-        store = run_store(run, store_path)
+        store = run_store(run, store_path, where)
         nets, averaged = trained_nets(run, averaged=ema)
         return cls(run, store, nets, averaged, batch_size)
 

@@ -3,6 +3,8 @@
 Letters: N cells of a store, n cells drawn.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from grape_ops.cells.batches import hold_out
@@ -33,6 +35,21 @@ def gene_row(names: list[str], gene: str) -> int:
     raise GrapeOpsError(f"The run knows no gene {gene}.{hint}")
 
 
+def rows_of_genes(store: CropStore, names: list[str], genes: Sequence[str], source: int | None = None) -> list[int]:
+    """Rows of the genes named, or of all genes that have cells here but the source, whose cells are restyled.
+
+    Raises
+    ------
+    GrapeOpsError : there is no such gene, or ``--where`` left none of its cells.
+    """
+    present = set(np.unique(store.labels).tolist())
+    named = list(dict.fromkeys(gene_row(names, gene) for gene in genes))
+    bare = [names[row] for row in [*named, *([] if source is None else [source])] if row not in present]
+    if bare:
+        raise GrapeOpsError(f"--where {store.narrowed} leaves no cells of {', '.join(bare)}.")
+    return named or sorted(present - {store.control_label, source})
+
+
 def draw_cells(store: CropStore, row: int, n: int, seed: int) -> np.ndarray:
     """Cells of a perturbation, in turns from as many batches as it has cells in: at most (n,)."""
     rng = np.random.default_rng([seed, _SOURCE, row])
@@ -58,7 +75,8 @@ def unseen_cells(run: Run, store: CropStore, row: int) -> np.ndarray:
     train = run.config.train
     own = store.labels == row
     if train.holdout:
-        own &= hold_out(store.labels, train.holdout, run.config.seed)
+        labels, here = store.run_cells
+        own &= hold_out(labels, train.holdout, run.config.seed)[here]
     elif train.loss.match:
         own[:] = False
     return np.random.default_rng([run.config.seed, _UNSEEN, row]).permutation(np.flatnonzero(own))

@@ -15,7 +15,7 @@ import pandas as pd
 from grape_ops import __version__
 from grape_ops.artifacts.atomic import locked, write_json
 from grape_ops.artifacts.ownership import check_folder
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.cells.writer import finish_shard, finish_store, put_crops, shard_names, start_shard
 from grape_ops.config import GenerateSettings
 from grape_ops.plotting.cell_figures import cells_figure, overview_figure
@@ -23,7 +23,7 @@ from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.pictures import channel_views
 from grape_ops.progress import progress
 from grape_ops.restyle.restyler import Restyler
-from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row
+from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row, rows_of_genes
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, ROW, SHARD
 
 STORE_DIR = "store"
@@ -43,6 +43,7 @@ def write_transfer(
     *,
     source: str = "control",
     genes: Sequence[str] = (),
+    where: str = "",
     seed: int = 0,
 ) -> dict[str, Any]:
     """Restyle the same cells to each gene, and write them as a crop store and as figures.
@@ -54,6 +55,7 @@ def write_transfer(
     settings : how many cells, in which batches.
     source : gene whose cells are restyled, ``control`` for the non-targeting ones.
     genes : to restyle to; all genes of the run if none is named.
+    where : chooses among the cells of the run; all if empty.
     seed : draws the cells.
 
     Returns
@@ -65,11 +67,10 @@ def write_transfer(
     GrapeOpsError : the folder is in use, a gene is unknown, or the store is not the run's.
     """
     check_folder(out, "restyled cells")
-    restyler = Restyler.open(run_path, store_path, ema=settings.ema, batch_size=settings.batch_size)
+    restyler = Restyler.open(run_path, store_path, where=where, ema=settings.ema, batch_size=settings.batch_size)
     store, names = restyler.store, restyler.names
     origin = gene_row(names, source)
-    rows = list(dict.fromkeys(gene_row(names, gene) for gene in genes))
-    rows = rows or [r for r in range(store.control_label) if r != origin]
+    rows = rows_of_genes(store, names, genes, source=origin)
     cells = draw_cells(store, origin, settings.cells, seed)
     with locked(out, "restyled cells"):
         seconds, clipped = _write_store(restyler, cells, rows, out / STORE_DIR)
@@ -81,7 +82,7 @@ def write_transfer(
         "run": run_path.name,
         "checkpoint": (restyler.run.latest_checkpoint() or Path()).name,
         "ema": restyler.averaged,
-        "store_fingerprint": restyler.run.record["store_fingerprint"],
+        "store_fingerprint": store_fingerprint(store),
         "source": names[origin],
         "genes": [names[row] for row in rows],
         "cells": len(cells),
@@ -91,7 +92,7 @@ def write_transfer(
         "cells_per_second": round(len(rows) * len(cells) / seconds, 1),
         "clipped_share": clipped / n_pixels,
         "settings": settings.model_dump(mode="json"),
-    }
+    } | store.subset_of_run
     write_json(out / TRANSFER_FILE, record)
     return record
 
@@ -122,7 +123,7 @@ def _write_store(restyler: Restyler, cells: np.ndarray, rows: list[int], folder:
     scaling, quality = store.meta["scaling"], {"cells_kept": len(cells) * (len(rows) + 1)}
     provenance = {
         "restyled_by": restyler.run.path.name,
-        "store_fingerprint": restyler.run.record["store_fingerprint"],
+        "store_fingerprint": store_fingerprint(store),
     } | ({"simulated": True} if store.simulated else {})
     finish_store(
         folder,

@@ -33,7 +33,7 @@ def work(folder: Path) -> None:
     with locked(folder, "this call"):
         config, method = load_config(folder / "config.yaml"), find_method(job["method"])
         with measured(folder / "costs.jsonl"):
-            maps = method.maps(Task(CropStore.open(job["store"]), config, job["seed"], folder))
+            maps = method.maps(Task(CropStore.open(job["store"], where=config.where), config, job["seed"], folder))
         files, notes, measuring = {}, [], 0.0
         for number, (name, adata) in enumerate(maps.items()):
             files[name] = f"maps/{number}.h5ad"

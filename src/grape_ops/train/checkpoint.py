@@ -18,7 +18,7 @@ from torch import Tensor
 
 from grape_ops.artifacts.atomic import clear_leftovers, draft_folder_of, write_text
 from grape_ops.artifacts.damage import DAMAGE
-from grape_ops.cells.store import sha256_of
+from grape_ops.artifacts.identity import sha256_of
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import Grape
 from grape_ops.schema import CHECKPOINTS_DIR

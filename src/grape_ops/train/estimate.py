@@ -59,7 +59,7 @@ class Estimate:
 
 def estimate(store_path: Path, config: Config) -> Estimate:
     """Build the networks of a training on a store and time a few steps; nothing is written."""
-    store, settings = CropStore.open(store_path, config.train.unit), config.train
+    store, settings = CropStore.open(store_path, config.train.unit, config.where), config.train
     fabric = start_engine(settings)
     n, size, channels = len(store.perturbations), store.crop_size, len(store.channels)
     nets = networks_of(store, config)

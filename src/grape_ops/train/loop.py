@@ -73,7 +73,7 @@ def _train(
     """Train in a folder that no other process writes into."""
     # The cells and the folder.
     settings = config.train
-    store = CropStore.open(store_path, settings.unit)
+    store = CropStore.open(store_path, settings.unit, config.where)
     first_alone(fabric, lambda: prepare(store, out, config, truth, resume, fabric.device))
     run = open_run(out)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from grape_ops.cells.store import read_meta
+from grape_ops.cells.store import CropStore, read_meta
 from grape_ops.config import Config, load_config
 from grape_ops.progress import note
 from grape_ops.schema import RUN_CONFIG_FILE
@@ -33,7 +33,8 @@ def training_settings(
     if config is None and resumed is not None and (resumed / RUN_CONFIG_FILE).is_file():
         config = resumed / RUN_CONFIG_FILE
     elif config is None:
-        meta = read_meta(store_path)
+        where = load_config(None, overrides).where
+        meta = CropStore.open(store_path, where=where).meta if where else read_meta(store_path)
         config, why = choose_preset(meta["n_cells"], meta["crop_size"], torch.cuda.is_available())
         note(f"No configuration was named. Taken: {config}, {why}. Another one: --config paper.yaml, or your own file.")
     return load_config(config, overrides)

@@ -175,7 +175,8 @@ def _create(out: Path, store: CropStore, config: Config, truth: str | None) -> R
         "channels": list(store.channels),
         "crop_size": store.crop_size,
         "truth": os.path.relpath(truth, out) if truth and Path(truth).is_file() else truth,
-    } | ({"simulated": True} if store.simulated else {})
+    }
+    record |= ({"simulated": True} if store.simulated else {}) | ({"where": store.where} if store.where else {})
     write_text(out / RUN_FILE, json.dumps(record, indent=2))  # last: it makes the folder a run
     return Run(out, config, record, genes)
 
@@ -197,8 +198,10 @@ def decisive_settings(config: Config) -> dict[str, Any]:
 
 def _check_unchanged(run: Run, config: Config, store: CropStore) -> None:
     if run.record["store_fingerprint"] != store_fingerprint(store):
+        begun, now = (where or "not given" for where in (run.record.get("where"), store.where))
+        chosen = f" (--where was {begun}, is {now})" if begun != now else ""
         raise GrapeOpsError(
-            f"{run.path} was begun on other cells than {store.path} holds. Give the store it was begun on, "
+            f"{run.path} was begun on other cells than {store.path} holds{chosen}. Give the store it was begun on, "
             "or another --out."
         )
     before, now = decisive_settings(run.config), decisive_settings(config)

@@ -48,6 +48,13 @@ def evaluate(
     pairs: Pairs = None,
     aliases: AliasTable = None,
     hits_only: HitsOnly = False,
+    arms: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="Genes and their chromosome arms or locations (17q21.31): a nuisance."),
+    ] = None,
+    correct_arms: Annotated[
+        bool, typer.Option("--correct-arms", help="Write the maps without their arms' means, and score them as well.")
+    ] = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -60,6 +67,7 @@ def evaluate(
     tree, known = load_config(config, overrides or ()), truth or "complexes-14x106"
     runs = (tree.evaluate, tree.seed, group or ())
     more = {"pairs": pairs or (), "aliases": aliases, "hits_only": hits_only}
+    more |= {"arms": arms, "correct_arms": correct_arms}
     scores = evaluate_files(maps or [], known, out, *runs, **more)  # type: ignore[arg-type]
     if as_json:
         return say_json(scores)

@@ -193,17 +193,29 @@ def trust(
     store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
     out: Out = Path("trust"),
     methods: Methods = None,
+    cells: Annotated[
+        bool, typer.Option("--cells", help="See instead what fewer cells per gene give, and how many are needed.")
+    ] = False,
+    truth: Truth = "complexes-14x106",
+    seeds: Annotated[int, typer.Option(min=2, help="With --cells: draws of each number of cells.")] = 3,
     jobs: Jobs = 0,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
     """Make the map twice, from disjoint halves of the cells, and say whether and on which genes the two agree.
 
-    The method is grape if none is named.
+    The method is grape if none is named; with --cells, which makes many maps, statistics and gene_effects.
     """
     from grape_ops.power.split_half import split_half
     from grape_ops.train.preset import training_settings
 
-    chosen = methods or ["grape"]
-    say(split_half(store, out, chosen, training_settings(store, config, overrides or ()), at_a_time=jobs))
-    say(f"Genes to believe: {out / 'genes.tsv'}; figure: {out / 'similarities.png'}")
+    settings = training_settings(store, config, overrides or ())
+    if cells:
+        from grape_ops.groundtruth.truth import load_truth
+        from grape_ops.power.cells_per_gene import trust_cells
+
+        known, chosen = load_truth(truth or "complexes-14x106"), methods or ["statistics", "gene_effects"]
+        say(trust_cells(store, out, chosen, known, settings, seeds, at_a_time=jobs))
+        return say(f"Tables: {out / 'cells.tsv'}, {out / 'needed.tsv'}; figure: {out / 'cells_per_gene.png'}")
+    say(split_half(store, out, methods or ["grape"], settings, at_a_time=jobs))
+    return say(f"Genes to believe: {out / 'genes.tsv'}; figure: {out / 'similarities.png'}")

@@ -99,6 +99,9 @@ def cells_figure(table: pd.DataFrame, fits: Mapping[tuple[str, str], tuple[float
         axis.axvline(table["cells_per_gene"].max(), color=CHANCE, linewidth=1)
         axis.set(xscale="log", xlabel="cells per gene (median; line: this screen)", title=titles[score])
         axis.spines[["top", "right"]].set_visible(False)
+        values = table.groupby("one_of")["cells_per_gene"].median().sort_values()
+        axis.set_xticks(values, [f"{value:.0f}" for value in values])
+        axis.minorticks_off()
         axis.legend(frameon=False, fontsize=8)
     return figure
 

@@ -178,7 +178,7 @@ def _measure(
         maps = [job.maps_asked_for() for job in pair]
         for name in maps[0]:
             scored = [map_and_chance(part[name], truth) for part in maps]
-            row = {
+            row: dict[str, object] = {
                 "method": name,
                 **common,
                 "map": scored[0] and float(np.mean([score[0] for score in scored if score])),
@@ -208,7 +208,8 @@ def _written(rows: pd.DataFrame, out: Path) -> str:
     table = rows.reindex(columns=["method", "cells_per_gene", "one_of", "draw", *SCORES, "chance"])
     table[["cells_per_gene", *SCORES, "chance"]] = table[["cells_per_gene", *SCORES, "chance"]].astype(float)
     needed, curves = [], {}
-    for method, own in table.groupby("method", sort=False):
+    for method in table["method"].unique().tolist():
+        own = table[table["method"] == method]
         for score in SCORES:
             curve = own[own[score].notna()]
             if curve.empty:

@@ -106,6 +106,6 @@ def in_words(found: CellsNeeded, score: str) -> str:
     if found.cells <= found.most:
         return f"{name} has 90 % of its plateau ({found.fit[1]:.2f}) at {needed}, fewer than the {found.most:.0f} that it was measured with."
     return (
-        f"{name} is {now:.2f} at {found.most:.0f} cells per gene, the most measured; 90 % of its plateau "
-        f"({found.fit[1]:.2f}) needs {needed}."
+        f"{name} is {now:.2f} at {found.most:.0f} cells per gene, the most measured; 90 % of its "
+        f"plateau ({found.fit[1]:.2f}) needs {needed}."
     )

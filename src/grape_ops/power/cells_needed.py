@@ -104,7 +104,8 @@ def in_words(found: CellsNeeded, score: str) -> str:
     high = f"{found.high:.0f}" if found.high <= farthest else f"more than {farthest:.0f}"
     needed = f"{found.cells:.0f} cells per gene ({found.low:.0f} to {high})"
     if found.cells <= found.most:
-        return f"{name} has 90 % of its plateau ({found.fit[1]:.2f}) at {needed}, fewer than the {found.most:.0f} that it was measured with."
+        reached = f"{name} has 90 % of its plateau ({found.fit[1]:.2f}) at {needed}"
+        return f"{reached}, fewer than the {found.most:.0f} that it was measured with."
     return (
         f"{name} is {now:.2f} at {found.most:.0f} cells per gene, the most measured; 90 % of its "
         f"plateau ({found.fit[1]:.2f}) needs {needed}."

@@ -25,6 +25,7 @@ from grape_ops.evaluate.evaluate_files import find_clusters, find_neighbours, wr
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import score_table, tables, write_scores
 from grape_ops.groundtruth.aliases import load_aliases
+from grape_ops.groundtruth.chromosome_arms import load_arms
 from grape_ops.groundtruth.truth import load_pairs
 from grape_ops.hits import find_hits as testing
 from grape_ops.hits.write_hits import write_hits
@@ -110,6 +111,7 @@ def evaluate_maps(
     pairs: FileOrFolder | Iterable[FileOrFolder] = (),
     aliases: FileOrFolder | None = None,
     hits_only: bool = False,
+    arms: FileOrFolder | None = None,
 ) -> Scores:
     """Score gene vectors by known complexes.
 
@@ -127,6 +129,8 @@ def evaluate_maps(
         Table of other names of genes.
     hits_only : bool
         Keep only the genes with a phenotype, which the ``is_hit`` of a map names.
+    arms : str or Path, optional
+        Table of genes and their chromosome arms, or locations such as 17q21.31: scored as a nuisance.
 
     Returns
     -------
@@ -151,7 +155,8 @@ def evaluate_maps(
     lists = [load_pairs(file, names) for file in paths_of(pairs)]
     known = truth_of(truth)
     more = {"pairs": lists, "aliases": names, "hits_only": hits_only}
-    records = scoring.evaluate_maps(maps_of(maps), known, settings.evaluate, settings.seed, **more)  # type: ignore[arg-type]
+    of_genes, run = load_arms(arms, names) if arms is not None else None, (settings.evaluate, settings.seed)
+    records = scoring.evaluate_maps(maps_of(maps), known, *run, arms=of_genes, **more)  # type: ignore[arg-type]
     return Scores(records)
 
 

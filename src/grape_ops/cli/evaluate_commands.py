@@ -50,6 +50,13 @@ def evaluate(
     pairs: Pairs = None,
     aliases: AliasTable = None,
     hits_only: HitsOnly = False,
+    arms: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="Genes and their chromosome arms or locations (17q21.31): a nuisance."),
+    ] = None,
+    correct_arms: Annotated[
+        bool, typer.Option("--correct-arms", help="Write the maps without their arms' means, and score them as well.")
+    ] = False,
     config: ConfigFile = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -62,6 +69,7 @@ def evaluate(
     tree, known = load_config(config, overrides or ()), truth or "complexes-14x106"
     runs = (tree.evaluate, tree.seed, group or ())
     more = {"pairs": pairs or (), "aliases": aliases, "hits_only": hits_only}
+    more |= {"arms": arms, "correct_arms": correct_arms}
     scores = evaluate_files(maps or [], known, out, *runs, **more)  # type: ignore[arg-type]
     if as_json:
         return say_json(scores)
@@ -189,6 +197,11 @@ def trust(
     store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
     out: Out = Path("trust"),
     methods: Methods = None,
+    cells: Annotated[
+        bool, typer.Option("--cells", help="See instead what fewer cells per gene give, and how many are needed.")
+    ] = False,
+    truth: Truth = "complexes-14x106",
+    seeds: Annotated[int, typer.Option(min=2, help="With --cells: draws of each number of cells.")] = 3,
     jobs: Jobs = 0,
     where: Where = None,
     config: ConfigFile = None,
@@ -196,12 +209,18 @@ def trust(
 ) -> None:
     """Make the map twice, from disjoint halves of the cells, and say whether and on which genes the two agree.
 
-    The method is grape if none is named.
+    The method is grape if none is named; with --cells, which makes many maps, statistics and gene_effects.
     """
     from grape_ops.power.split_half import split_half
     from grape_ops.train.preset import training_settings
 
-    chosen = methods or ["grape"]
     settings = training_settings(store, config, [*(overrides or ()), *where_setting(where)])
-    say(split_half(store, out, chosen, settings, at_a_time=jobs))
-    say(f"Genes to believe: {out / 'genes.tsv'}; figure: {out / 'similarities.png'}")
+    if cells:
+        from grape_ops.groundtruth.truth import load_truth
+        from grape_ops.power.cells_per_gene import trust_cells
+
+        known, chosen = load_truth(truth or "complexes-14x106"), methods or ["statistics", "gene_effects"]
+        say(trust_cells(store, out, chosen, known, settings, seeds, at_a_time=jobs))
+        return say(f"Tables: {out / 'cells.tsv'}, {out / 'needed.tsv'}; figure: {out / 'cells_per_gene.png'}")
+    say(split_half(store, out, methods or ["grape"], settings, at_a_time=jobs))
+    return say(f"Genes to believe: {out / 'genes.tsv'}; figure: {out / 'similarities.png'}")

@@ -17,12 +17,12 @@ from grape_ops.evaluate.retrieval import nearest, neighbour_count
 from grape_ops.evaluate.significance import Significance, permute_labels
 from grape_ops.groundtruth.truth import KnownPairs
 
-STREAMS = ("permutations", "kmeans", "reference", "bootstrap", "leiden", "shuffles", "nuisance")
+STREAMS = ("permutations", "kmeans", "reference", "bootstrap", "leiden", "shuffles", "nuisance", "arms")
 
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """The conditions all methods share: task, settings, one seed, lists of known pairs, and all maps.
+    """The conditions all methods share: task, settings, one seed, lists of known pairs, all maps, chromosome arms.
 
     Every method draws from the same streams, so permutations, starts and complexes are the same for all.
     """
@@ -32,6 +32,7 @@ class EvaluationContext:
     seed: int
     pairs: Sequence[KnownPairs]
     maps: Mapping[str, Sequence[GeneMap]]
+    arms: Mapping[str, str] | None = None
 
     def stream(self, name: str, part: int = 0) -> np.random.Generator:
         """Start one of the independent streams of the seed; parts of a stream are independent, too."""

@@ -15,11 +15,13 @@ from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import discovery
+from grape_ops.evaluate.chromosome_arms import corrected_maps, write_corrected
 from grape_ops.evaluate.evaluate_maps import evaluate_maps
 from grape_ops.evaluate.maps import GeneMap, gene_map, known_hits, with_phenotype
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import score_table, tables, write_scores
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
+from grape_ops.groundtruth.chromosome_arms import load_arms
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs, load_truth
 from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.score_figures import complexes_figure, differences_figure, scores_figure, sweep_figure
@@ -62,6 +64,8 @@ def evaluate_files(
     aliases: Path | None = None,
     details: Path | None = None,
     hits_only: bool = False,
+    arms: Path | None = None,
+    correct_arms: bool = False,
 ) -> list[MethodScores]:
     """Evaluate files of gene vectors and write all tables and figures.
 
@@ -76,6 +80,8 @@ def evaluate_files(
     aliases : table of other names of genes.
     details : another folder for tables and figures.
     hits_only : only genes with a phenotype.
+    arms : table of genes and their chromosome arms, a further nuisance.
+    correct_arms : write each map without its arms' means to ``out``, and evaluate it beside the map.
 
     Returns
     -------
@@ -90,9 +96,14 @@ def evaluate_files(
     names = load_aliases(aliases) if aliases is not None else None
     lists = [load_pairs(path, names) for path in pairs]
     known, more = load_truth(truth), {"pairs": lists, "aliases": names, "hits_only": hits_only}
+    if correct_arms and arms is None:
+        raise GrapeOpsError("--correct-arms needs --arms TABLE, which says on which arm each gene lies.")
+    of_genes = load_arms(arms, names) if arms is not None else None
     named = named_maps(maps, groups)
-    scores = evaluate_maps(named, known, settings, seed, **more)  # type: ignore[arg-type]
+    corrected = corrected_maps(named, of_genes, names) if of_genes is not None and correct_arms else {}
+    scores = evaluate_maps({**named, **corrected}, known, settings, seed, arms=of_genes, **more)  # type: ignore[arg-type]
     warn_replaced(out / SCORES_JSON)
+    write_corrected(corrected, out)
     write_scores(scores, out)
     runs = (run for entry in named.values() for run in (entry if isinstance(entry, list) else [entry]))
     write_details(scores, details or out, simulated=any(run.uns.get(UNS_SIMULATED, False) for run in runs))

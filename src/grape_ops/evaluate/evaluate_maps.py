@@ -35,6 +35,7 @@ def evaluate_maps(
     pairs: Sequence[KnownPairs] = (),
     aliases: Aliases | None = None,
     hits_only: bool = False,
+    arms: Mapping[str, str] | None = None,
 ) -> list[MethodScores]:
     """Score gene maps against a ground truth.
 
@@ -47,6 +48,7 @@ def evaluate_maps(
     pairs : lists of known pairs, for recall beside that of the truth's own pairs.
     aliases : other names of genes, applied to maps and truth alike.
     hits_only : restrict all maps to genes with a phenotype, as a map's ``obs["is_hit"]`` has it.
+    arms : gene -> chromosome arm, a further nuisance.
 
     Returns
     -------
@@ -64,7 +66,7 @@ def evaluate_maps(
         note(sentence)
     if aliases is not None:
         truth = GroundTruth.of(truth.name, aliases.apply(truth.complexes))
-    context = EvaluationContext(make_task(methods, truth), settings, seed, pairs, methods)
+    context = EvaluationContext(make_task(methods, truth), settings, seed, pairs, methods, arms)
     draws = complex_draws(len(context.task.complexes), settings.bootstrap, context.stream("bootstrap"))
     entries, samples = [], []
     with progress("Evaluating gene maps", total=1 + (len(METRICS) + 1) * len(methods), unit="steps") as advance:

@@ -82,7 +82,7 @@ def _enrichment_columns(prefix: str, scores: tuple[EnrichmentScores, ...]) -> Co
 
 
 def _nuisance_columns(prefix: str, scores: NuisanceScores) -> Columns:
-    named = (("batch", scores.batch), ("cells", scores.cells))
+    named = (("batch", scores.batch), ("cells", scores.cells), ("arm", scores.arm))
     return _joined(numbers(f"{prefix}_{name}", part) for name, part in named if part is not None)
 
 
@@ -154,6 +154,9 @@ METRICS: tuple[Metric, ...] = (
             "nuisance": "R squared of predicting a gene's batch shares, or the logarithm of its cell number, from the "
             "mean of its nearest genes (cosine); chance is the mean over {shuffles} shuffles. Batches should not be "
             "predictable; cell numbers are in part biology, as related knock-outs cost cells alike.",
+            "arm": "The same of chromosome arms, where a table of them is given: genes that share a complex are not "
+            "taken for neighbours, shuffles deal complexes out as wholes, and variance is the adjusted R squared of "
+            "arms in the vectors less the means of complexes.",
         },
         nuisance,
         _nuisance_columns,

@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from grape_ops.evaluate.records import LeftOut, MethodScores, NuisanceScore, Spread
+from grape_ops.evaluate.chromosome_arms import CORRECTED
+from grape_ops.evaluate.confounding import in_words
+from grape_ops.evaluate.records import ArmScore, LeftOut, MethodScores, NuisanceScore, Spread
 from grape_ops.evaluate.scores import recall_table
 
 if TYPE_CHECKING:
@@ -140,4 +142,22 @@ def notes(scores: Sequence[MethodScores]) -> list[str]:
         of, who = scores[0].n_genes_truth, ", ".join(methods)
         lines.append(f"{who}: {len(missing)} of {of} genes of the truth are not in the map: {shown}")
     reasons = [entry.leiden.left_out for entry in scores if isinstance(entry.leiden, LeftOut)]
+    lines += [_arms_in_words(entry.method, entry.nuisance.arm) for entry in scores if entry.nuisance.arm is not None]
+    before = {CORRECTED.format(entry.method): entry for entry in scores}
+    lines += [
+        f"{before[entry.method].method}: mAP {before[entry.method].map.value:.3f} before, {entry.map.value:.3f} after "
+        "the correction for chromosome arms"
+        for entry in scores
+        if entry.method in before
+    ]
     return [*lines, *(f"Leiden was left out. {reason}" for reason in reasons[:1])]
+
+
+def _arms_in_words(method: str, arm: ArmScore) -> str:
+    """Say whether a map knows chromosome arms, and how much of it they explain."""
+    share = "–" if math.isnan(arm.variance) else f"{max(arm.variance, 0):.1%}"
+    chance = f"{arm.chance:.2f}".replace("-", "−")
+    return (
+        f"{method}: {in_words('arm', arm.value, arm.p_value)[1]} Chance: R² {chance}; {arm.n_arms} arms of "
+        f"{arm.n_genes} genes explain {share} of the variance that complexes leave."
+    )

@@ -205,11 +205,23 @@ class NuisanceScore:
 
 
 @dataclass(frozen=True)
+class ArmScore(NuisanceScore):
+    """The same of chromosome arms, over pairs that share no complex; ``source`` is the table of arms.
+
+    ``variance`` is the share of the variance within complexes that arms explain, adjusted for their number.
+    """
+
+    n_arms: int
+    variance: Number
+
+
+@dataclass(frozen=True)
 class NuisanceScores:
-    """Batches and cell numbers; None where no map holds them, or they are the same for all genes."""
+    """Batches, cell numbers, arms; None where no map or table holds them, or they are the same for all genes."""
 
     batch: NuisanceScore | None
     cells: NuisanceScore | None
+    arm: ArmScore | None = None
 
 
 @dataclass(frozen=True)

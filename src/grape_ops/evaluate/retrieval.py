@@ -194,14 +194,19 @@ def neighbour_count(genes: int, wanted: int) -> int:
     return max(1, min(wanted, max(3, genes // 10), genes - 1))
 
 
-def nearest(vectors: np.ndarray, n: int) -> np.ndarray:
-    """Find the n nearest other genes of each gene, nearest first: (N, d) -> (N, n) int; ties by position."""
+def nearest(vectors: np.ndarray, n: int, ignored: csr_array | None = None) -> np.ndarray:
+    """Find the n nearest other genes of each gene, nearest first: (N, d) -> (N, n) int; ties by position.
+
+    ``ignored`` (N, N) marks pairs of genes that are no neighbours, however near.
+    """
     rows = unit_rows(vectors)
     found = np.empty((len(rows), n), dtype=np.int64)
     for start in range(0, len(rows), BLOCK):
         similarity = rows[start : start + BLOCK] @ rows.T
         own = np.arange(len(similarity))
         similarity[own, own + start] = -np.inf
+        if ignored is not None:
+            similarity[ignored[start : start + BLOCK].nonzero()] = -np.inf
         # Rounding makes equal vectors tie, so that the order does not hang on the last bit.
         found[start : start + BLOCK] = _smallest(-similarity.round(12), n)
     return found

@@ -74,6 +74,38 @@ def similarities_figure(pairs: Mapping[str, np.ndarray], table: pd.DataFrame) ->
     return figure
 
 
+def cells_figure(table: pd.DataFrame, fits: Mapping[tuple[str, str], tuple[float, float, float] | None]) -> "Figure":
+    """MAP, share of hits and agreement over cells per gene: draws, and the saturating curve where one was fitted.
+
+    Parameters
+    ----------
+    table : cells.tsv.
+    fits : method and score -> chance, plateau and the number of cells half way between.
+    """
+    titles = {"map": "mAP", "hits": "share of genes with a phenotype", "agreement": "agreement of two maps (Spearman)"}
+    shown = [score for score in titles if table[score].notna().any()]
+    figure = new_figure(4.2 * len(shown) + 0.4, 3.8)
+    axes = figure.subplots(1, len(shown), squeeze=False)[0]
+    colours = dict(zip(table["method"].unique(), COLOURS * len(table), strict=False))
+    for axis, score in zip(axes, shown, strict=True):
+        for method, own in table[table[score].notna()].groupby("method", sort=False):
+            axis.scatter(own["cells_per_gene"], own[score], color=colours[method], s=16, alpha=0.7, label=method)
+            if fit := fits.get((str(method), score)):
+                chance, plateau, half = fit
+                n = np.geomspace(own["cells_per_gene"].min(), 4 * table["cells_per_gene"].max(), 100)
+                axis.plot(n, chance + (plateau - chance) * n / (n + half), color=colours[method], linewidth=1)
+        if score == "map":
+            axis.axhline(table["chance"].mean(), color=CHANCE, linewidth=1, linestyle=":")
+        axis.axvline(table["cells_per_gene"].max(), color=CHANCE, linewidth=1)
+        axis.set(xscale="log", xlabel="cells per gene (median; line: this screen)", title=titles[score])
+        axis.spines[["top", "right"]].set_visible(False)
+        values = table.groupby("one_of")["cells_per_gene"].median().sort_values()
+        axis.set_xticks(values, [f"{value:.0f}" for value in values])
+        axis.minorticks_off()
+        axis.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def restyling_figure(genes: pd.DataFrame, kinds: pd.DataFrame, mean_knockout: Mapping[str, float]) -> "Figure":
     """Direction and distance of every pseudo-gene, and the strength of each kind of trait.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from grape_ops.cells.genes import BATCH_COMPOSITION
 from grape_ops.config import CalibrateSettings, EvaluateSettings
+from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.clustering import kmeans_scores
 from grape_ops.evaluate.maps import Task, gene_map, make_task
 from grape_ops.evaluate.retrieval import average_precision, chance_average_precision, decoy_scores
@@ -56,6 +57,16 @@ def mean_precision(vectors: "AnnData", truth: GroundTruth) -> float:
     """Mean average precision alone, as ``recovery`` has it under ``map``."""
     task, table = _labelled(vectors, truth)
     return float(np.nanmean(average_precision(table, task.membership)))
+
+
+def map_and_chance(vectors: "AnnData", truth: GroundTruth) -> tuple[float, float] | None:
+    """Mean average precision and its chance level; None where the map's genes cannot be scored by the truth."""
+    try:
+        task, table = _labelled(vectors, truth)
+    except GrapeOpsError:
+        return None
+    chance = chance_average_precision(task.membership)
+    return float(np.nanmean(average_precision(table, task.membership))), float(np.nanmean(chance))
 
 
 def _labelled(vectors: "AnnData", truth: GroundTruth) -> tuple[Task, np.ndarray]:

@@ -65,7 +65,7 @@ def _from_scores(own: MethodScores, inputs: ReportInputs, can: list[str], cannot
         # Random vectors are the chance level again; other positions are the same run.
         if entry is not own and not entry.method.lower().startswith(("grape", "random")):
             _against(own, entry, can, cannot)
-    for kind, found in (("batch", own.nuisance.batch), ("cells", own.nuisance.cells)):
+    for kind, found in vars(own.nuisance).items():
         if found:
             worrying, sentence = in_words(kind, found.value, found.p_value)
             (cannot if worrying else can).append(sentence)

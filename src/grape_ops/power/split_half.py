@@ -129,6 +129,12 @@ class _Half:
         return Job.of(spec, self.config.seed, self.config, self.store, self.identity, self.work)
 
 
+def finished_halves(store: CropStore, out: Path, config: Config, spec: str = "grape") -> "list[AnnData]":
+    """The main map of each half that an earlier call has made with these settings; empty if it has not."""
+    pair = [_Half.of(store, config, half, out).job(spec) for half in (0, 1)]
+    return [next(iter(job.maps_asked_for().values())) for job in pair] if all(job.finished for job in pair) else []
+
+
 def _compared_before(out: Path, halves: Sequence[_Half], methods: Iterable[Method]) -> dict[str, list[Job]]:
     """Jobs of other methods, or the same, that earlier calls have compared with the settings of now."""
     found, names = {}, {method.name for method in methods}

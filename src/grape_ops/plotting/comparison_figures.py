@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NAMED = 12  # points whose names are drawn
-_AT_ONE_PLACE = 2  # names at a point where several genes coincide
+_AT_ONE_PLACE = 1  # names at a point where several genes coincide
 
 
 def neighbours_figure(genes: pd.DataFrame, n: int, expected: float) -> "Figure":

@@ -92,7 +92,7 @@ def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Conf
                 shutil.rmtree(half.store)
         jobs = _compared_before(out, halves, found.values()) | jobs
         write_json(out / RECORD_FILE, {"methods": list(dict.fromkeys([*_methods_before(out), *found]))})
-        return _compare(jobs, out, config)
+        return _compare(jobs, out, config, store.simulated)
 
 
 def check_sees_cells(methods: Iterable[Method]) -> None:
@@ -154,7 +154,7 @@ def _methods_before(out: Path) -> list[str]:
         return []
 
 
-def _compare(jobs: Mapping[str, Sequence[Job]], out: Path, config: Config) -> str:
+def _compare(jobs: Mapping[str, Sequence[Job]], out: Path, config: Config, simulated: bool) -> str:
     """Compare the two halves of every map, and write what comes out; -> the table."""
     rows, gene_tables, pairs = [], [], {}
     for first, second in jobs.values():
@@ -168,7 +168,7 @@ def _compare(jobs: Mapping[str, Sequence[Job]], out: Path, config: Config) -> st
     for name, content in (("reproducibility.tsv", table), ("genes.tsv", pd.concat(gene_tables).round(4))):
         with draft_of(out / name) as draft:
             spreadsheet_safe(content).to_csv(draft, sep="\t", index=False)
-    save_figure(similarities_figure(pairs, table), out / "similarities")
+    save_figure(similarities_figure(pairs, table), out / "similarities", simulated=simulated)
     return table.to_string(index=False)
 
 

@@ -15,6 +15,7 @@ from grape_ops.explore.explorer_data import ExplorerData
 from grape_ops.explore.routes import ADDRESSES, all_routes, as_json, document, page_files
 from grape_ops.explore.sources import Request
 from grape_ops.progress import progress
+from grape_ops.train.run import open_run
 
 MARK = "explore.json"  # written last: the folder is a whole page, and may be replaced by another
 
@@ -66,12 +67,18 @@ def explore_run(
     settings : configuration file and overrides.
     say : prints a line.
     files : maps, groups, store, truth, pairs, aliases and hits of ``Request``.
+
+    Raises
+    ------
+    GrapeOpsError : ``run`` is no run folder, or the page cannot be written. What else is wrong the served page says,
+        and shows the run as soon as it is mended.
     """
     tree = load_config(*settings)
     request = Request(run=run, settings=tree.explore, evaluate=tree.evaluate, **files)
     if static is not None:
         say(f"Static page: {write_static(request, static)}")
         return
+    open_run(run)
     from grape_ops.explore.server import serve
 
     host, port, browse = place

@@ -400,6 +400,9 @@ def test_two_maps_side_by_side(page, site):
         page, "document.querySelectorAll('.plot').length === 2 && document.querySelectorAll('.neighbours').length === 2"
     )
     assert "of the 3 nearest genes are the same in both maps" in text(page, "#agreement")
+    one, several = (part.text for part in page.find_elements(By.CSS_SELECTOR, ".believe"))
+    assert "5% have a cosine above" in one and "5% have a cosine above" in several
+    assert "one training run" in one and "grape-ops trust STORE" in one and "one training run" not in several
     assert [title.text for title in page.find_elements(By.CSS_SELECTOR, ".plotname")] == ["GRAPE M", "other (3 runs)"]
     page.find_element(By.ID, "compare").click()
     wait(page, "document.querySelectorAll('.plot').length === 1")
@@ -448,12 +451,12 @@ def test_nothing_sticks_out(page, site, width, tab):
 CLOSE_TOGETHER = """
 const { makePlot } = await import('./plot.js');
 document.getElementById('plots').replaceChildren();
-const n = 24, genes = [...Array(n).keys()];
+const n = 48, genes = [...Array(n).keys()];
 const plot = makePlot(document.getElementById('plots'), { click() {}, select() {}, clear() {}, hover() {} });
 plot.draw({
-  genes, x: genes.map((i) => (i % 6) / 3), y: genes.map((i) => Math.floor(i / 6) / 12),
+  genes, x: genes.map((i) => (i % 12) / 6), y: genes.map((i) => Math.floor(i / 12) / 12),
   names: genes.map((i) => 'SMARCA' + i), hover: genes.map(String), marker: { color: 'teal' }, controls: [],
-  focus: 7, near: [8], selection: [], strength: genes, dim: null, drag: 'pan', view: 'test',
+  focus: 15, near: [16], selection: [], strength: genes, dim: null, drag: 'pan', view: 'test',
 });
 const names = () => [...document.querySelectorAll('.plot .textpoint text')].filter((text) => text.textContent);
 const boxes = names().map((text) => text.getBoundingClientRect());
@@ -470,11 +473,11 @@ def test_names_that_would_overlap_are_moved_or_left_out(page, site, width):
     visit(page, site.address, width=width)
     before, clashes, after = page.execute_script(CLOSE_TOGETHER)
     assert clashes == 0
-    # The gene in focus, its neighbour, then those of the strongest effect.
-    assert {"SMARCA7", "SMARCA8", "SMARCA23"} <= {*before}
+    # The gene in focus, then those of the strongest effect.
+    assert {"SMARCA15", "SMARCA47"} <= {*before}
     if width == 390:
-        assert len(before) < 24
-        assert {"SMARCA0", "SMARCA1", "SMARCA6", "SMARCA7"} <= {*after}  # those in view, now that there is room
+        assert len(before) < 48
+        assert {"SMARCA0", "SMARCA1", "SMARCA2", "SMARCA12"} <= {*after}  # those in view, now that there is room
 
 
 def test_a_table_that_is_too_wide_says_that_it_scrolls(page, site):

@@ -140,6 +140,7 @@ function neighbourhood(card, s) {
       found.neighbours.length
         ? neighbourTable(found, shared, runs, shown.length === 2)
         : el("p", { class: "quiet", text: "No gene lies in its direction (all cosines are negative)." }),
+      el("p", { class: "quiet believe", text: found.words }),
     );
   });
   const k = Math.min(...shown.map(explorer.close)),

@@ -78,7 +78,7 @@ function cellsPerGene({ cells, smallest }) {
 }
 
 function discordant(pairs) {
-  if (!pairs.length) return null;
+  if (!pairs.length) return el("p", { class: "quiet", text: "No guide contradicts the other guides of its gene." });
   return el(
     "section",
     {},

@@ -74,7 +74,7 @@ def serve(request: Request) -> tuple[str, float, uvicorn.Server]:
     start = time.perf_counter()
     listener = listen("127.0.0.1", 0)
     app = make_app(request)
-    app.state.shelf.atlas().warm()
+    app.state.shelf.explorer().warm()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
     threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
     while not server.started:

@@ -169,7 +169,15 @@ def test_files_and_table(tmp_path, capsys):
     write_scores(scores, tmp_path)
     assert json.loads((tmp_path / "scores.json").read_text())[0]["method"] == "good"
     table = pd.read_csv(tmp_path / "scores.csv")
-    assert table["method"].tolist() == ["good", "part"] and {"map_value", "kmeans_nmi_mean"} <= set(table)
+    assert list(table)[:2] == ["method", "score"] and not table.duplicated(["method", "score"]).any()
+    good = table[table["method"] == "good"].set_index("score")
+    assert {"good", "part"} == {*table["method"]} and {"mAP", "k-means NMI", "Leiden 1 purity"} <= {*good.index}
+    record = scores[0]
+    found = [record.map.value, record.map.low, record.map.p_value]
+    assert good.loc["mAP", ["value", "low", "p_value"]].tolist() == pytest.approx(found)
+    assert good.loc["k-means NMI", "chance"] == pytest.approx(record.kmeans.random.nmi.mean)
+    assert good.loc["mAP, own genes", "n"] == 40 and good.loc["mAP", "n"] == 30
+    assert good.loc["k-means ARI", "definition"].startswith("Lloyd's k-means")
     print_scores(scores)
     printed = capsys.readouterr().out
     assert (
@@ -262,7 +270,9 @@ def test_a_metric_is_a_function_and_a_line(tmp_path, monkeypatch):
     assert entry.definitions["size"] == "Mean length of the vectors of 40 genes."
     write_scores([entry], tmp_path)
     table = pd.read_csv(tmp_path / "scores.csv")
-    assert table["size_mean_length"][0] == expected and list(table)[-2:] == ["size_mean_length", "size_none"]
+    assert table["score"].tolist()[-2:] == ["size mean_length", "size none"]
+    assert table["value"].iloc[-2] == expected and math.isnan(table["value"].iloc[-1])
+    assert table["definition"].iloc[-1] == "Mean length of the vectors of 40 genes."
     assert math.isnan(read_scores(tmp_path / "scores.json")[0].more["size"]["none"])
 
 

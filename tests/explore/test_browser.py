@@ -400,6 +400,9 @@ def test_two_maps_side_by_side(page, site):
         page, "document.querySelectorAll('.plot').length === 2 && document.querySelectorAll('.neighbours').length === 2"
     )
     assert "of the 3 nearest genes are the same in both maps" in text(page, "#agreement")
+    one, several = (part.text for part in page.find_elements(By.CSS_SELECTOR, ".believe"))
+    assert "5% have a cosine above" in one and "5% have a cosine above" in several
+    assert "one training run" in one and "grape-ops trust STORE" in one and "one training run" not in several
     assert [title.text for title in page.find_elements(By.CSS_SELECTOR, ".plotname")] == ["GRAPE M", "other (3 runs)"]
     page.find_element(By.ID, "compare").click()
     wait(page, "document.querySelectorAll('.plot').length === 1")
@@ -443,6 +446,49 @@ def test_nothing_sticks_out(page, site, width, tab):
     visit(page, f"{site.address}#gene=AAA&selection=AAA,BBB&compare=1&tab={tab}", width=width)
     wait(page, f"document.getElementById('panel-{tab}').children.length > 1")
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+CLOSE_TOGETHER = """
+const { makePlot } = await import('./plot.js');
+document.getElementById('plots').replaceChildren();
+const n = 48, genes = [...Array(n).keys()];
+const plot = makePlot(document.getElementById('plots'), { click() {}, select() {}, clear() {}, hover() {} });
+plot.draw({
+  genes, x: genes.map((i) => (i % 12) / 6), y: genes.map((i) => Math.floor(i / 12) / 12),
+  names: genes.map((i) => 'SMARCA' + i), hover: genes.map(String), marker: { color: 'teal' }, controls: [],
+  focus: 15, near: [16], selection: [], strength: genes, dim: null, drag: 'pan', view: 'test',
+});
+const names = () => [...document.querySelectorAll('.plot .textpoint text')].filter((text) => text.textContent);
+const boxes = names().map((text) => text.getBoundingClientRect());
+const clash = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 4 && b.top < a.bottom - 4;
+const clashes = boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) => clash(a, b))).length;
+const before = names().map((text) => text.textContent);
+await Plotly.relayout(plot.place, { 'xaxis.range': [-0.1, 0.5], 'yaxis.range': [-0.02, 0.1] });
+return [before, clashes, names().map((text) => text.textContent)];
+"""
+
+
+@pytest.mark.parametrize("width", [1366, 390])
+def test_names_that_would_overlap_are_moved_or_left_out(page, site, width):
+    visit(page, site.address, width=width)
+    before, clashes, after = page.execute_script(CLOSE_TOGETHER)
+    assert clashes == 0
+    # The gene in focus, then those of the strongest effect.
+    assert {"SMARCA15", "SMARCA47"} <= {*before}
+    if width == 390:
+        assert len(before) < 48
+        assert {"SMARCA0", "SMARCA1", "SMARCA2", "SMARCA12"} <= {*after}  # those in view, now that there is room
+
+
+def test_a_table_that_is_too_wide_says_that_it_scrolls(page, site):
+    visit(page, f"{site.address}#gene=AAA", width=390)
+    wait(page, "document.querySelector('.scroll > .guides') !== null")
+    hint = "getComputedStyle(document.querySelector('.scroll:has(.guides)'), '::before').content"
+    assert page.execute_script(f"return {hint}") == "none"
+    page.execute_script("document.querySelector('.guides').style.minWidth = '600px'")
+    page.execute_script("document.querySelector('.scroll:has(.guides)').style.maxWidth = '300px'")
+    wait(page, f"{hint}.includes('Swipe sideways')")
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 390
 
 
 LONG_GUIDES = """

@@ -24,6 +24,17 @@ def client(request):
     return testclient.TestClient(make_app(request), base_url="http://localhost")
 
 
+def test_what_is_no_run_is_refused_in_place_of_being_served(tmp_path, request_):
+    def explore(place):
+        explore_run(place, None, ("127.0.0.1", 0, False), (None, ()), say=pytest.fail)
+
+    with pytest.raises(GrapeOpsError, match="is not a run folder: it has no run.json. `grape-ops train` makes one"):
+        explore(tmp_path)
+    (tmp_path / "run").symlink_to(request_.run)
+    with pytest.raises(GrapeOpsError, match="is not a run folder: it has no run.json. .*run is one"):
+        explore(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def live(request_):
     return client(request_)

@@ -3,9 +3,11 @@
 import anndata
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from grape_ops.cells.store import CropStore
 from grape_ops.cli import app
 from grape_ops.config import load_config
 from grape_ops.errors import GrapeOpsError
@@ -44,6 +46,15 @@ def test_measurements_of_cells_are_written_as_they_are_and_read_again(tiny_store
     (again,) = feature_sources(tiny_store, load_config(overrides=["hits.features=profiles", table]))
     np.testing.assert_array_equal(again.read(again.cells), wanted)
     embed(tiny_store.path, "--level", "cell", "--features", "statistics", "--out", out)  # ours may be replaced
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_vectors_of_a_simulated_screen_say_so(tiny_store, tmp_path, monkeypatch):
+    monkeypatch.setattr(CropStore, "simulated", True)
+    for name in ("guides.h5ad", "guides.parquet"):
+        embed(tiny_store.path, "--level", "guide", "--features", "statistics", "--out", tmp_path / name)
+    assert anndata.read_h5ad(tmp_path / "guides.h5ad").uns["simulated"]
+    assert pq.read_schema(tmp_path / "guides.parquet").metadata[b"simulated"] == b"true"
 
 
 def test_an_interrupted_call_goes_on_where_it_stopped(tmp_path, monkeypatch):

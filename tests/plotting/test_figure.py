@@ -15,7 +15,7 @@ def line():
 
 
 def test_a_figure_is_a_pdf_and_a_png_of_its_resolution(tmp_path: Path):
-    save_figure(line(), tmp_path / "new" / "recall_0.05", dpi=100)
+    save_figure(line(), tmp_path / "new" / "recall_0.05", dpi=100, simulated=False)
     assert sorted(file.name for file in (tmp_path / "new").iterdir()) == ["recall_0.05.pdf", "recall_0.05.png"]
     png = (tmp_path / "new" / "recall_0.05.png").read_bytes()
     assert [int.from_bytes(png[place : place + 4], "big") for place in (16, 20)] == [200, 100]
@@ -25,25 +25,25 @@ def test_a_figure_is_a_pdf_and_a_png_of_its_resolution(tmp_path: Path):
 def test_a_figure_of_a_simulated_screen_says_so(tmp_path: Path):
     figure, other = line(), line()
     save_figure(figure, tmp_path / "a", simulated=True)
-    save_figure(other, tmp_path / "b")
+    save_figure(other, tmp_path / "b", simulated=False)
     assert figure.get_supxlabel() == "simulated screen" and not other.get_supxlabel()
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 
 def test_equal_figures_give_equal_files(tmp_path: Path):
     for name in "ab":
-        save_figure(line(), tmp_path / name)
+        save_figure(line(), tmp_path / name, simulated=False)
     for ending in ("pdf", "png"):
         assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
 
 
 def test_a_figure_that_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatch):
-    save_figure(line(), tmp_path / "a")
+    save_figure(line(), tmp_path / "a", simulated=False)
     before = (tmp_path / "a.pdf").read_bytes()
     figure = line()
     monkeypatch.setattr(figure, "savefig", full_disk)
     with pytest.raises(GrapeOpsError, match="disk is full"):
-        save_figure(figure, tmp_path / "a")
+        save_figure(figure, tmp_path / "a", simulated=False)
     assert (tmp_path / "a.pdf").read_bytes() == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.pdf", "a.png"]
 

@@ -326,6 +326,7 @@ def test_the_page_opens_with_the_genes_that_have_a_phenotype(full_run, write_hit
     text = " ".join(Tags(findings).text.split())
     assert "2 of 3 genes have a phenotype at q < 0.05" in text and "1 more was not tested" in text
     assert "4.0% of 150 pseudo-genes" in text
+    assert "No guide contradicts" not in text
     assert "BBB: BBB-GUIDE-1" in text and ">1 of 2<" in findings and ">2 of 2<" in findings
     assert (
         'class="quiet" title="no evidence of a phenotype"><th scope="row"><a href="#map" data-gene="CCC">' in findings

@@ -14,6 +14,7 @@ from grape_ops.api.inputs import (
     path_or_none,
     paths_of,
     settings_to_train,
+    store_of,
 )
 from grape_ops.api.judge import Scores
 from grape_ops.benchmark.compare import run_benchmark
@@ -74,7 +75,7 @@ def compare_methods(
     Examples
     --------
     >>> done = go.compare_methods("store", "truth.tsv", "comparison", "tiny.yaml", methods="random", seeds=1, jobs=1)
-    >>> done.table["method"].tolist()
+    >>> sorted(set(done.table["method"]))
     ['random']
     """
     chosen, folder, lists = names_of(methods), Path(out), paths_of(pairs)
@@ -93,7 +94,7 @@ def compare_methods(
         aliases=names,
         work=place,
     )
-    return Scores(read_scores(folder / SCORES_JSON))
+    return Scores(read_scores(folder / SCORES_JSON), store_of(store).simulated)
 
 
 def compare_halves(

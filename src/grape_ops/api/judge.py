@@ -21,7 +21,7 @@ from grape_ops.api.inputs import (
     truth_of,
 )
 from grape_ops.evaluate import evaluate_maps as scoring
-from grape_ops.evaluate.evaluate_files import find_clusters, find_neighbours, write_details
+from grape_ops.evaluate.evaluate_files import find_clusters, find_neighbours, is_simulated, write_details
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import score_table, tables, write_scores
 from grape_ops.groundtruth.aliases import load_aliases
@@ -41,13 +41,15 @@ class Scores:
     Attributes
     ----------
     records : one per method: everything that ``scores.json`` holds.
+    simulated : whether a map is of a simulated screen, as figures then say.
     """
 
     records: Sequence[MethodScores]
+    simulated: bool = False
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per method, one column per number."""
+        """One row per method and score, with interval, chance and definition."""
         return score_table(self.records)
 
     @property
@@ -58,7 +60,7 @@ class Scores:
     def write(self, folder: FileOrFolder) -> Path:
         """Write ``scores.json``, ``scores.csv``, all tables and figures into a folder."""
         write_scores(self.records, Path(folder))
-        write_details(self.records, Path(folder))
+        write_details(self.records, Path(folder), simulated=self.simulated)
         return Path(folder)
 
     def _repr_html_(self) -> str:
@@ -146,18 +148,18 @@ def evaluate_maps(
     Examples
     --------
     >>> scores = go.evaluate_maps(["genes.h5ad", "statistics.h5ad"], "truth.tsv", "tiny.yaml")
-    >>> scores.table["method"].tolist()
+    >>> sorted(set(scores.table["method"]))
     ['GRAPE M', 'statistics']
     >>> sorted(scores.tables)
     ['complexes', 'differences', 'genes', 'leiden', 'recall', 'sweep', 'unmatched']
     """
     settings, names = settings_of(config), load_aliases(Path(aliases)) if aliases is not None else None
     lists = [load_pairs(file, names) for file in paths_of(pairs)]
-    known = truth_of(truth)
+    known, named = truth_of(truth), maps_of(maps)
     more = {"pairs": lists, "aliases": names, "hits_only": hits_only}
     of_genes, run = load_arms(arms, names) if arms is not None else None, (settings.evaluate, settings.seed)
-    records = scoring.evaluate_maps(maps_of(maps), known, *run, arms=of_genes, **more)  # type: ignore[arg-type]
-    return Scores(records)
+    records = scoring.evaluate_maps(named, known, *run, arms=of_genes, **more)  # type: ignore[arg-type]
+    return Scores(records, is_simulated(run for runs in named.values() for run in runs))
 
 
 def nearest_genes(

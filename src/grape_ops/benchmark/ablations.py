@@ -125,7 +125,7 @@ def run_ablations(
     entrants = {a.name: _entrant(a.config, jobs[a.name]) for a in compared}
     scores = evaluate(entrants, known, config)
     write_scores(scores, out)
-    write_details(scores, out / DETAILS_DIR)
+    write_details(scores, out / DETAILS_DIR, simulated=store.simulated)
     text = ablation_table(scores, {a.name: a.meaning for a in compared})
     if same:
         text += "\n".join([*wrapped(has_already), ""])

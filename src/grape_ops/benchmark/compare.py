@@ -14,7 +14,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.embed import map_names
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.evaluate_files import read_map, write_details
+from grape_ops.evaluate.evaluate_files import is_simulated, read_map, write_details
 from grape_ops.evaluate.evaluate_maps import evaluate_maps
 from grape_ops.evaluate.maps import gene_map, make_task
 from grape_ops.evaluate.records import MethodScores
@@ -196,7 +196,8 @@ def _written(
     """Evaluate methods together, write everything into a folder, and make the table."""
     scores = evaluate(entrants, truth, config, pairs, aliases)
     write_scores(scores, folder)
-    write_details(scores, folder / DETAILS_DIR)
+    simulated = is_simulated(run for entrant in entrants.values() for run in entrant.maps)
+    write_details(scores, folder / DETAILS_DIR, simulated=simulated)
     return benchmark_table(scores, {name: entrant.notes for name, entrant in entrants.items()})
 
 

@@ -23,6 +23,7 @@ GROUPS = {
         "ablate",
         "calibrate",
         "trust",
+        "compare",
         "truth",
     ),
     "See cells restyled to genes, figures, pages": (

@@ -1,4 +1,4 @@
-"""Commands that compare methods."""
+"""Commands that compare methods, and runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +21,7 @@ from grape_ops.cli.app import (
     channels_setting,
     files_setting,
     listed,
+    listed_files,
     listed_names,
     say,
     where_setting,
@@ -31,6 +32,11 @@ Seeds = Annotated[int, typer.Option(min=1, help="Runs of each method that uses r
 Work = Annotated[
     Path | None, typer.Option(help="Folder of the jobs, OUT/work if unset; commands that share it share trainings.")
 ]
+
+_SIDE = (
+    "Folder of `run` or `train`, or gene vectors (.h5ad); several with commas: runs of one screen that differ by their "
+    "seed."
+)
 
 
 @app.command()
@@ -100,3 +106,20 @@ def ablate(
     tree = training_settings(store, config, changes)
     say(run_ablations(store, known, out, tree, ablations=ablation or (), seeds=seeds, at_a_time=jobs, work=work))
     say(f"Scores: {out}")
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help=_SIDE)],
+    second: Annotated[str, typer.Argument(metavar="B", help="The other side, likewise.")],
+    out: Out = Path("comparison"),
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Compare two runs or two maps: settings, cells and genes that differ, and genes whose neighbours moved."""
+    from grape_ops.compare.write_comparison import write_comparison
+    from grape_ops.config import load_config
+
+    sides = [listed_files([Path(side)]) for side in (first, second)]
+    say(write_comparison(sides[0], sides[1], out, load_config(config, overrides or ())))
+    say(f"Genes: {out / 'genes.tsv'}; figure: {out / 'neighbours.png'}")

@@ -1,7 +1,7 @@
 """Files in, files out: what the commands `evaluate`, `neighbours` and `clusters` do."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,8 +106,13 @@ def evaluate_files(
     write_corrected(corrected, out)
     write_scores(scores, out)
     runs = (run for entry in named.values() for run in (entry if isinstance(entry, list) else [entry]))
-    write_details(scores, details or out, simulated=any(run.uns.get(UNS_SIMULATED, False) for run in runs))
+    write_details(scores, details or out, simulated=is_simulated(runs))
     return scores
+
+
+def is_simulated(maps: "Iterable[AnnData]") -> bool:
+    """Whether any of the maps is of a screen that `grape-ops simulate` made."""
+    return any(adata.uns.get(UNS_SIMULATED, False) for adata in maps)
 
 
 def named_maps(maps: Sequence[Path], groups: Sequence[str]) -> "dict[str, AnnData | list[AnnData]]":
@@ -135,7 +140,7 @@ def _check_named_once(method: str, named: dict[str, Any]) -> None:
         raise GrapeOpsError(f"Two maps are named {method}; rename a file, or make runs of one method a --group.")
 
 
-def write_details(scores: Sequence[MethodScores], folder: Path, *, simulated: bool = False) -> None:
+def write_details(scores: Sequence[MethodScores], folder: Path, *, simulated: bool) -> None:
     """Write the tables of genes, complexes, differences, sweep, recall, clusters, unmatched genes, and the figures."""
     written = tables(scores)
     with drafts_of(*(folder / f"{name}.tsv" for name in written)) as drafts:

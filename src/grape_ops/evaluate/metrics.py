@@ -1,14 +1,13 @@
-"""The registry of metrics: what each means, how it is computed, and its columns in ``scores.csv``.
+"""The registry of metrics: what each means, how it is computed, and its rows in ``scores.csv``.
 
 A metric is a function and a line in ``METRICS``. The function takes the runs of one method and gives the record that
 ``records.MethodScores`` has under the metric's name; or plain numbers by name, which are kept under ``more``.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from grape_ops.evaluate.agreement import SCORES
 from grape_ops.evaluate.clustering import kmeans_agreement, kmeans_sweep, random_sweep
 from grape_ops.evaluate.confounding import nuisance
 from grape_ops.evaluate.context import EvaluationContext, MethodRuns
@@ -16,22 +15,17 @@ from grape_ops.evaluate.enrichment import enrichment_of_clusters
 from grape_ops.evaluate.leiden import leiden_agreement
 from grape_ops.evaluate.mean_average_precision import complex_precision, gene_precision, mean_average_precision
 from grape_ops.evaluate.recall import pair_recall
-from grape_ops.evaluate.records import (
-    EnrichmentScores,
-    KMeansScores,
-    LeftOut,
-    LeidenScores,
-    NuisanceScores,
-    RecallScore,
+from grape_ops.evaluate.score_rows import (
+    ScoreRow,
+    enrichment_rows,
+    in_own_table,
+    kmeans_rows,
+    leiden_rows,
+    map_rows,
+    nuisance_rows,
+    plain_rows,
+    recall_rows,
 )
-
-Columns = dict[str, float]
-
-
-def numbers(prefix: str, record: Any) -> Columns:
-    """Columns of a record's own numbers, as ``prefix_field``; None, words and nested records have none."""
-    values = record if isinstance(record, Mapping) else {f.name: getattr(record, f.name) for f in fields(record)}
-    return {f"{prefix}_{name}": value for name, value in values.items() if isinstance(value, int | float)}
 
 
 @dataclass(frozen=True)
@@ -44,51 +38,13 @@ class Metric:
     definition : term -> what it means, in a sentence; words in braces are filled in from ``EvaluationContext.facts``.
         It is written beside the scores, so that no score travels without it.
     compute : its record, or numbers by name, of one method.
-    columns : prefix and what ``compute`` gave -> columns of ``scores.csv``.
+    rows : name and what ``compute`` gave -> rows of ``scores.csv``.
     """
 
     name: str
     definition: Mapping[str, str]
     compute: Callable[[MethodRuns], Any]
-    columns: Callable[[str, Any], Columns] = numbers
-
-
-def _joined(parts: Iterable[Columns]) -> Columns:
-    return {name: value for part in parts for name, value in part.items()}
-
-
-def agreement_numbers(prefix: str, record: Any) -> Columns:
-    """Columns of a record's purity, NMI, AMI and ARI, as ``prefix_purity_mean``."""
-    return _joined(numbers(f"{prefix}_{name}", getattr(record, name)) for name in SCORES)
-
-
-def clustering_numbers(prefix: str, record: KMeansScores | LeidenScores) -> Columns:
-    """Columns of a clustering: its own numbers, its agreement, and that of chance."""
-    own = numbers(prefix, record) | agreement_numbers(prefix, record)
-    return own | agreement_numbers(f"{prefix}_random", record.random)
-
-
-def _leiden_columns(prefix: str, scores: tuple[LeidenScores, ...] | LeftOut) -> Columns:
-    parts = () if isinstance(scores, LeftOut) else scores
-    return _joined(clustering_numbers(f"{prefix}_{part.resolution:g}", part) for part in parts)
-
-
-def _recall_columns(prefix: str, scores: tuple[RecallScore, ...]) -> Columns:
-    return _joined(numbers(f"{prefix}_{part.pairs}_{part.side}_{part.tail:g}", part) for part in scores)
-
-
-def _enrichment_columns(prefix: str, scores: tuple[EnrichmentScores, ...]) -> Columns:
-    return _joined(numbers(f"{prefix}_{part.clusters.replace(' ', '_')}", part) for part in scores)
-
-
-def _nuisance_columns(prefix: str, scores: NuisanceScores) -> Columns:
-    named = (("batch", scores.batch), ("cells", scores.cells), ("arm", scores.arm))
-    return _joined(numbers(f"{prefix}_{name}", part) for name, part in named if part is not None)
-
-
-def in_own_table(prefix: str, scores: Any) -> Columns:
-    """No columns of ``scores.csv``: the metric has a table of its own."""
-    return {}
+    rows: Callable[[str, Any], list[ScoreRow]] = plain_rows
 
 
 METRICS: tuple[Metric, ...] = (
@@ -102,6 +58,7 @@ METRICS: tuple[Metric, ...] = (
             "similarities fixed, one-sided, (1 + hits) / (1 + permutations); q-values by Benjamini-Hochberg.",
         },
         mean_average_precision,
+        map_rows,
     ),
     Metric(
         "kmeans",
@@ -116,7 +73,7 @@ METRICS: tuple[Metric, ...] = (
             "genes and runs.",
         },
         kmeans_agreement,
-        clustering_numbers,
+        kmeans_rows,
     ),
     Metric("sweep", {}, kmeans_sweep, in_own_table),
     Metric("sweep_random", {}, random_sweep, in_own_table),
@@ -128,7 +85,7 @@ METRICS: tuple[Metric, ...] = (
             "seeds; random is the same clusters with their genes dealt out anew.",
         },
         leiden_agreement,
-        _leiden_columns,
+        leiden_rows,
     ),
     Metric(
         "recall",
@@ -137,7 +94,7 @@ METRICS: tuple[Metric, ...] = (
             "chance is the share of all pairs counted; n_pairs of the n_pairs_listed have both genes in the maps.",
         },
         pair_recall,
-        _recall_columns,
+        recall_rows,
     ),
     Metric(
         "enrichment",
@@ -146,7 +103,7 @@ METRICS: tuple[Metric, ...] = (
             "Benjamini-Hochberg, q < 0.05; shuffled_mean from {shuffles} shuffles of the cluster labels.",
         },
         enrichment_of_clusters,
-        _enrichment_columns,
+        enrichment_rows,
     ),
     Metric(
         "nuisance",
@@ -159,7 +116,7 @@ METRICS: tuple[Metric, ...] = (
             "arms in the vectors less the means of complexes.",
         },
         nuisance,
-        _nuisance_columns,
+        nuisance_rows,
     ),
     Metric(
         "complexes",

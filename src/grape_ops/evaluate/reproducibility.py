@@ -44,7 +44,7 @@ def map_agreement(
     for draw in range(permutations):
         order = rng.permutation(genes)
         null[draw] = ranks[0][upper] @ ranks[1][np.ix_(order, order)][upper]
-    shared = _shared(nearest(first, n), nearest(second, n))
+    shared = shared_neighbours(nearest(first, n), nearest(second, n))
     figures = {
         "correlation": value,
         "p_value": float(add_one_p(np.count_nonzero(null >= value - 1e-12), permutations)),
@@ -79,7 +79,7 @@ def _row_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(products, scale, out=np.zeros(genes), where=scale > 0)
 
 
-def _shared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def shared_neighbours(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Share of a gene's nearest genes that both maps name: (N, n), (N, n) -> (N,)."""
     pairs = zip(first, second, strict=True)
     return np.array([len(np.intersect1d(a, b)) for a, b in pairs]) / first.shape[1]

@@ -15,15 +15,16 @@ from grape_ops.artifacts.ownership import what_lies_at
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.agreement import SCORES
-from grape_ops.evaluate.metrics import METRICS, clustering_numbers, numbers
-from grape_ops.evaluate.records import Difference, LeftOut, MethodScores
+from grape_ops.evaluate.metrics import METRICS
+from grape_ops.evaluate.records import Difference, KMeansScores, LeftOut, LeidenScores, MethodScores
+from grape_ops.evaluate.score_rows import ScoreRow
 from grape_ops.schema import SCORES_CSV, SCORES_JSON
 
 _LIST = TypeAdapter(Annotated[list[MethodScores], Field(min_length=1)])
 
 
 def write_scores(scores: Sequence[MethodScores], out: Path) -> None:
-    """Write ``scores.json`` (everything) and ``scores.csv`` (one row per method) into the folder ``out``."""
+    """Write ``scores.json`` (everything) and ``scores.csv`` (one row per method and score) into the folder ``out``."""
     with drafts_of(out / SCORES_CSV, out / SCORES_JSON) as (table, records):
         spreadsheet_safe(score_table(scores)).to_csv(table, index=False)
         records.write_text(json.dumps(without_nan(scores), indent=1, allow_nan=False) + "\n")
@@ -89,16 +90,17 @@ def _filled(record: Any) -> Iterable[tuple[str, Any]]:
 
 
 def score_table(scores: Sequence[MethodScores]) -> pd.DataFrame:
-    """All single numbers, one row per method: ``scores.csv``."""
+    """One row per method and score: ``scores.csv``; see ``ScoreRow``, and the definition of the score at the end."""
     rows = []
     for entry in scores:
-        values = {part.name: getattr(entry, part.name) for part in fields(entry)}
-        row = {name: value for name, value in values.items() if isinstance(value, str | int | float)}
-        row["unmatched_genes"] = len(entry.unmatched_genes)
-        for metric in METRICS:
-            row |= metric.columns(metric.name, entry.of(metric.name))
-        rows.append(row)
-    return pd.DataFrame(rows)
+        found = [row for metric in METRICS for row in metric.rows(metric.name, entry.of(metric.name))]
+        if entry.n_genes_own > entry.n_genes:  # how it fares on genes that others lack
+            found.insert(1, ScoreRow("mAP, own genes", entry.map_own_genes, "map", n=entry.n_genes_own))
+        for row in found:
+            told = asdict(row)
+            rows.append({"method": entry.method, **told, "definition": entry.definitions.get(told.pop("term"), "")})
+    columns = ["method", *(part.name for part in fields(ScoreRow) if part.name != "term"), "definition"]
+    return pd.DataFrame(rows, columns=columns).astype({"n": "Int64"})
 
 
 def tables(scores: Sequence[MethodScores]) -> dict[str, pd.DataFrame]:
@@ -162,3 +164,18 @@ def leiden_table(scores: Sequence[MethodScores]) -> pd.DataFrame:
             named = {"method": entry.method, "clusters": tested.clusters}
             rows.append({**named, **own, **numbers("enrichment", tested)})
     return pd.DataFrame(rows, columns=None if rows else ["method", "clusters"])
+
+
+def numbers(prefix: str, record: Any) -> dict[str, float]:
+    """Columns of a record's own numbers, as ``prefix_field``; None, words and nested records have none."""
+    values = {part.name: getattr(record, part.name) for part in fields(record)}
+    return {f"{prefix}_{name}": value for name, value in values.items() if isinstance(value, int | float)}
+
+
+def clustering_numbers(prefix: str, record: KMeansScores | LeidenScores) -> dict[str, float]:
+    """Columns of a clustering: its own numbers, its agreement, and that of chance."""
+    columns = numbers(prefix, record)
+    for start, part in ((prefix, record), (f"{prefix}_random", record.random)):
+        for name in SCORES:
+            columns |= numbers(f"{start}_{name}", getattr(part, name))
+    return columns

@@ -15,7 +15,6 @@ from grape_ops.explore.explorer_data import ExplorerData
 from grape_ops.explore.routes import ADDRESSES, all_routes, as_json, document, page_files
 from grape_ops.explore.sources import Request
 from grape_ops.progress import progress
-from grape_ops.schema import RUN_FILE
 from grape_ops.train.run import open_run
 
 MARK = "explore.json"  # written last: the folder is a whole page, and may be replaced by another
@@ -71,15 +70,15 @@ def explore_run(
 
     Raises
     ------
-    GrapeOpsError : the folder is no run, or the page cannot be served or written.
+    GrapeOpsError : ``run`` is no run folder, or the page cannot be written. What else is wrong the served page says,
+        and shows the run as soon as it is mended.
     """
     tree = load_config(*settings)
     request = Request(run=run, settings=tree.explore, evaluate=tree.evaluate, **files)
     if static is not None:
         say(f"Static page: {write_static(request, static)}")
         return
-    if not (run / RUN_FILE).is_file():
-        open_run(run)  # says what is missing; what is damaged can be mended meanwhile, and is told on the page
+    open_run(run)
     from grape_ops.explore.server import serve
 
     host, port, browse = place

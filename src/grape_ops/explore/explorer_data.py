@@ -160,6 +160,7 @@ class ExplorerData:
             {
                 "neighbours": view.neighbours(gene, self.settings.neighbours, self.truth, self.pairs),
                 "warnings": batch_warnings(view, gene, self.request.evaluate),
+                "words": view.neighbours_in_words,
             }
             if gene in view.genes
             else None

@@ -26,7 +26,7 @@ from grape_ops.evaluate.retrieval import nearest, neighbour_count
 from grape_ops.explore.findings import Findings
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs
-from grape_ops.report.projection import principal_components, projections
+from grape_ops.report.projection import neighbours_in_words, principal_components, projections
 from grape_ops.schema import GENE, OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES
 
 if TYPE_CHECKING:
@@ -76,6 +76,11 @@ class MapView:
             return projections(vectors, self.seed, self.name)
         plane, share = principal_components(vectors)
         return self._given | {f"PCA ({share:.0%} of the variance)": plane}
+
+    @cached_property
+    def neighbours_in_words(self) -> str:
+        """From which cosine on neighbours are unusual, and what one run does not tell."""
+        return neighbours_in_words(self.vectors, len(self.runs)).replace("`", "")
 
     def near(self, settings: EvaluateSettings) -> np.ndarray:
         """Nearest genes of each gene in the first run: (N, n)."""

@@ -201,7 +201,7 @@ def _cells(origin: _Origin, file: Path) -> VectorTable:
         labels, here = run_store(run, origin.store.path, origin.store.narrowed).run_cells
         obs[HELD_OUT] = hold_out(labels, run.config.train.holdout, run.config.seed)[here][cells]
     notes = tuple(dict.fromkeys(note for source in sources for note in source.notes))
-    return VectorTable(obs, sources[0].names, file, origin.features, notes)
+    return VectorTable(obs, sources[0].names, file, origin.features, notes, origin.store.simulated)
 
 
 def _read_all(sources: Sequence[FeatureSource], file: Path) -> None:
@@ -257,7 +257,8 @@ def _guides(origin: _Origin) -> VectorTable:
     vectors = np.hstack([found.profiles for found in profiles]).astype(np.float32)
     names = tuple(f"axis_{number}" for number in range(vectors.shape[1]))
     present = cells > 0
-    return VectorTable(obs[present], names, vectors[present], origin.features, tuple(dict.fromkeys(notes)))
+    kept = tuple(dict.fromkeys(notes))
+    return VectorTable(obs[present], names, vectors[present], origin.features, kept, simulated=origin.store.simulated)
 
 
 def _as_metadata(obs: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from grape_ops.artifacts.hdf5 import new_hdf5
 from grape_ops.artifacts.ownership import check_file, check_folder
 from grape_ops.cells.genes import MADE_BY
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import UNS_MADE_BY, UNS_METHOD
+from grape_ops.schema import UNS_MADE_BY, UNS_METHOD, UNS_SIMULATED
 
 _ROWS = 16_384
 _MARK = ".grape-ops-vectors"  # in a zarr folder that is ours
@@ -33,6 +33,7 @@ class VectorTable:
     vectors : (n, V), or a file that holds them as float32, row by row.
     method : what made them.
     notes : sentences on what was left out.
+    simulated : whether the screen is simulated.
     """
 
     obs: pd.DataFrame
@@ -40,6 +41,7 @@ class VectorTable:
     vectors: np.ndarray | Path
     method: str
     notes: tuple[str, ...] = ()
+    simulated: bool = False
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Rows and their vectors."""
@@ -88,6 +90,8 @@ def _write_anndata(table: VectorTable, group: Any) -> None:
 
     described = AnnData(obs=table.obs, var=pd.DataFrame(index=pd.Index(table.names)))
     described.uns |= {UNS_METHOD: table.method, UNS_MADE_BY: MADE_BY}
+    if table.simulated:
+        described.uns[UNS_SIMULATED] = True
     write_elem(group, "/", described)
     shape = (len(table.obs), len(table.names))
     create = getattr(group, "create_array", None) or group.create_dataset
@@ -105,7 +109,8 @@ def _write_parquet(table: VectorTable, draft: Path) -> None:
 
     obs = pa.Table.from_pandas(table.obs, preserve_index=False)
     fields = [*obs.schema.remove_metadata(), *(pa.field(name, pa.float32()) for name in table.names)]
-    schema = pa.schema(fields, metadata={UNS_MADE_BY: MADE_BY, UNS_METHOD: table.method})
+    facts = {UNS_MADE_BY: MADE_BY, UNS_METHOD: table.method} | ({UNS_SIMULATED: "true"} if table.simulated else {})
+    schema = pa.schema(fields, metadata=facts)
     with pq.ParquetWriter(draft, schema) as writer:
         for rows, vectors in table.blocks():
             part = obs.slice(rows.start, rows.stop - rows.start)

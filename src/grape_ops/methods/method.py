@@ -11,7 +11,7 @@ from grape_ops.cells.genes import MADE_BY, gene_table
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, Settings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_MADE_BY, UNS_WHERE
+from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_MADE_BY, UNS_SIMULATED, UNS_WHERE
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -112,6 +112,8 @@ class Method:
             adata.uns[UNS_MADE_BY] = MADE_BY
             if task.store.where:
                 adata.uns[UNS_WHERE] = task.store.where
+            if task.store.simulated:
+                adata.uns[UNS_SIMULATED] = True
             for column in (OBS_N_CELLS, OBS_N_GUIDES, OBS_IS_CONTROL):
                 if column not in adata.obs:
                     absent = False if column == OBS_IS_CONTROL else 0

@@ -49,7 +49,7 @@ def _png(figure: "Figure") -> bytes:
     return picture.getvalue()
 
 
-def save_figure(figure: "Figure", stem: Path, *, dpi: int = 200, simulated: bool = False) -> None:
+def save_figure(figure: "Figure", stem: Path, *, dpi: int = 200, simulated: bool) -> None:
     """Write a figure as PDF, with text that stays text, and as PNG.
 
     Parameters

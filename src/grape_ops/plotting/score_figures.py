@@ -88,28 +88,29 @@ def _short(name: str) -> str:
 
 
 def scores_figure(scores: pd.DataFrame) -> "Figure":
-    """Draw scores.csv as a table, chance in the last row."""
-    header = ["method", "genes (own)", "mAP", "p", *PANELS.values(), "batch R² (null)", "cells R² (null)"]
-    lines = scores.to_dict("records")
-    rows = [
-        [
-            line["method"],
-            f"{line['n_genes']} ({line['n_genes_own']})",
-            f"{line['map_value']:.3f} ({line['map_low']:.2f}–{line['map_high']:.2f})",
-            f"{line['map_p_value']:.2g}",
-            *(_number(line, f"kmeans_{name}_mean", f"kmeans_{name}_sd", "{:.3f} ± {:.3f}") for name in PANELS),
-            *(
-                _number(line, f"nuisance_{name}_value", f"nuisance_{name}_chance", "{:.2f} ({:.2f})")
-                for name in ("batch", "cells")
-            ),
-        ]
-        for line in lines
-    ]
-    chance = [
-        _number(lines[0], f"kmeans_random_{name}_mean", f"kmeans_random_{name}_sd", "{:.3f} ± {:.3f}")
-        for name in PANELS
-    ]
-    rows.append(["chance", "", f"{lines[0]['map_chance']:.3f}", "", *chance, "", ""])
+    """Draw the main scores of scores.csv as a table, chance in the last row."""
+    clusterings = {f"k-means {title}": title for title in PANELS.values()}
+    nuisances = {f"{name} R squared": f"{name} R² (null)" for name in ("batch", "cells")}
+    lines = {(line["method"], line["score"]): line for line in scores.to_dict("records")}
+    header = ["method", "genes (own)", "mAP", "p", *clusterings.values(), *nuisances.values()]
+    rows = []
+    for method in dict.fromkeys(scores["method"]):
+        own = {score: line for (name, score), line in lines.items() if name == method}
+        score = own["mAP"]
+        genes = own.get("mAP, own genes", score)["n"]
+        interval = f"{score['value']:.3f} ({score['low']:.2f}–{score['high']:.2f})"
+        rows.append(
+            [
+                method,
+                f"{score['n']:.0f} ({genes:.0f})",
+                interval,
+                f"{score['p_value']:.2g}",
+                *(_number(own.get(name), "value", "sd", "{:.3f} ± {:.3f}") for name in clusterings),
+                *(_number(own.get(name), "value", "chance", "{:.2f} ({:.2f})") for name in nuisances),
+            ]
+        )
+    chance = [_number(own.get(name), "chance", "chance", "{:.3f}") for name in clusterings]
+    rows.append(["chance", "", f"{score['chance']:.3f}", "", *chance, "", ""])
     figure = new_figure(12.5, 0.5 + 0.32 * (len(rows) + 1))
     axis = figure.subplots()
     axis.axis("off")
@@ -121,9 +122,9 @@ def scores_figure(scores: pd.DataFrame) -> "Figure":
     return figure
 
 
-def _number(line: Mapping[Hashable, Any], value: str, beside: str, layout: str) -> str:
+def _number(line: Mapping[Hashable, Any] | None, value: str, beside: str, layout: str) -> str:
     """Two numbers of a row as text, or a dash if they were not scored."""
-    return layout.format(line[value], line[beside]) if np.isfinite(line.get(value, np.nan)) else "–"
+    return "–" if line is None or not np.isfinite(line[value]) else layout.format(line[value], line[beside])
 
 
 def differences_figure(differences: pd.DataFrame) -> "Figure | None":

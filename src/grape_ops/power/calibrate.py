@@ -117,7 +117,7 @@ def calibrate_store(store_path: Path, out: Path, methods: Sequence[str], config:
                 for name, adata in job.maps_asked_for().items():
                     result = recovery(adata, truth, config.evaluate, screen.seed)
                     scores.setdefault((name, screen.point), []).append(result)
-        return _write_results(_recovery_table(curves, scores), out, config.calibrate.detected)
+        return _write_results(_recovery_table(curves, scores), out, config.calibrate.detected, store.simulated)
 
 
 def _within_controls(store: CropStore, config: Config) -> tuple[Config, Source | None]:
@@ -222,13 +222,13 @@ def _make_maps(screens: Sequence[_Screen], methods: Collection[str], planter: _P
                 shutil.rmtree(screen.store)
 
 
-def _write_results(table: pd.DataFrame, out: Path, detected: float) -> str:
+def _write_results(table: pd.DataFrame, out: Path, detected: float, simulated: bool) -> str:
     """Write tables and figure; -> the limits in words."""
     limits = _limit_table(table, detected)
     for name, content in (("recovery.tsv", table), ("detection_limit.tsv", limits)):
         with draft_of(out / name) as draft:
             spreadsheet_safe(content).to_csv(draft, sep="\t", index=False)
-    save_figure(recovery_figure(table, detected, VARIED), out / "recovery")
+    save_figure(recovery_figure(table, detected, VARIED), out / "recovery", simulated=simulated)
     return _in_words(limits, detected)
 
 

@@ -85,7 +85,7 @@ def calibrate_restyling(store_path: Path, out: Path, config: Config) -> str:
     for name, content in (("restyle.tsv", genes), ("restyle_kinds.tsv", kinds)):
         with draft_of(out / name) as draft:
             spreadsheet_safe(content).to_csv(draft, sep="\t", index=False)
-    save_figure(restyling_figure(genes, kinds, scores["mean_knockout"]), out / "restyle")
+    save_figure(restyling_figure(genes, kinds, scores["mean_knockout"]), out / "restyle", simulated=store.simulated)
     facts: dict[str, Any] = {"seed": config.seed, "restyled_cells": config.calibrate.restyled_cells}
     facts |= {"where": store.where} if store.where else {}
     write_json(out / "restyle.json", facts | scores)

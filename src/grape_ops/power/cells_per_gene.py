@@ -94,7 +94,7 @@ def trust_cells(
     check_folder(out, "a comparison of numbers of cells", ours=OURS)
     found = find_methods(methods)
     check_sees_cells(found.values())
-    store = CropStore.open(store_path)
+    store = CropStore.open(store_path, where=config.where)
     check_methods(found.values(), store, config)
     shares = _shares(store)
     facts = (__version__, store_fingerprint(store), truth.sha256, config.hits.model_dump(), config.evaluate.neighbours)
@@ -107,7 +107,7 @@ def trust_cells(
                 if not point.file.exists():
                     _measure(point, store, tuple(found), truth, config, at_a_time)
                 rows += json.loads(point.file.read_text())
-        return _written(pd.DataFrame(rows), out)
+        return _written(pd.DataFrame(rows), out, store.simulated)
 
 
 def _shares(store: CropStore) -> list[int]:
@@ -159,7 +159,8 @@ def _measure(
     for subset, place in zip(chosen, places, strict=True):
         if not place.exists():
             write_half(store, subset, place)
-    settings = config.model_copy(update={"seed": point.draw})
+    # The store of a subset holds the chosen cells alone.
+    settings = config.model_copy(update={"seed": point.draw, **({"where": ""} if point.one_of > 1 else {})})
     jobs = {
         spec: [
             Job.of(spec, point.draw, settings, place, identity_of(point.identity, part), point.out / "work")
@@ -170,7 +171,7 @@ def _measure(
     todo = [job for pair in jobs.values() for job in pair if not job.finished]
     announce_trainings([job.config for job in todo if job.to_train], store)
     do_jobs(todo, f"One of {point.one_of} cells" if point.one_of > 1 else "All cells", at_a_time)
-    cells = CropStore.open(places[0])
+    cells = CropStore.open(places[0], where=settings.where)
     hits, genes = _share_of_hits(cells, settings), len(store.perturbations) - 1
     common = {"cells_per_gene": _cells_per_gene(cells), "one_of": point.one_of, "draw": point.draw}
     rows: list[dict[str, object]] = [{"method": "hits", **common, "hits": None if hits is None else hits / genes}]
@@ -203,7 +204,7 @@ def _share_of_hits(store: CropStore, config: Config) -> int | None:
         return None
 
 
-def _written(rows: pd.DataFrame, out: Path) -> str:
+def _written(rows: pd.DataFrame, out: Path, simulated: bool) -> str:
     """Write the tables and the figure; -> what was found, in words."""
     table = rows.reindex(columns=["method", "cells_per_gene", "one_of", "draw", *SCORES, "chance"])
     table[["cells_per_gene", *SCORES, "chance"]] = table[["cells_per_gene", *SCORES, "chance"]].astype(float)
@@ -224,7 +225,8 @@ def _written(rows: pd.DataFrame, out: Path) -> str:
     for name, content in (("cells.tsv", table), ("needed.tsv", told)):
         with draft_of(out / name) as draft:
             content.to_csv(draft, sep="\t", index=False, float_format="%.4g")
-    save_figure(cells_figure(table, {key: curve.fit for key, curve in curves.items()}), out / "cells_per_gene")
+    figure = cells_figure(table, {key: curve.fit for key, curve in curves.items()})
+    save_figure(figure, out / "cells_per_gene", simulated=simulated)
     means = table.groupby(["method", "one_of"], sort=False)[["cells_per_gene", *SCORES]].mean().reset_index()
     lines = [f"{row['method']}, {row['score']}: {row['in_words']}" for row in needed]
     return "\n".join([means.drop(columns="one_of").round(3).to_string(index=False, na_rep="–"), "", *lines])

@@ -94,7 +94,7 @@ def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Conf
         where = {"where": store.where} if store.where else {}
         jobs = _compared_before(out, halves, found.values()) | jobs
         write_json(out / RECORD_FILE, {"methods": list(dict.fromkeys([*_methods_before(out), *found])), **where})
-        return _compare(jobs, out, config)
+        return _compare(jobs, out, config, store.simulated)
 
 
 def check_sees_cells(methods: Iterable[Method]) -> None:
@@ -132,6 +132,12 @@ class _Half:
         return Job.of(spec, self.config.seed, self.config, self.store, self.identity, self.work)
 
 
+def finished_halves(store: CropStore, out: Path, config: Config, spec: str = "grape") -> "list[AnnData]":
+    """The main map of each half that an earlier call has made with these settings; empty if it has not."""
+    pair = [_Half.of(store, config, half, out).job(spec) for half in (0, 1)]
+    return [next(iter(job.maps_asked_for().values())) for job in pair] if all(job.finished for job in pair) else []
+
+
 def _compared_before(out: Path, halves: Sequence[_Half], methods: Iterable[Method]) -> dict[str, list[Job]]:
     """Jobs of other methods, or the same, that earlier calls have compared with the settings of now."""
     found, names = {}, {method.name for method in methods}
@@ -151,7 +157,7 @@ def _methods_before(out: Path) -> list[str]:
         return []
 
 
-def _compare(jobs: Mapping[str, Sequence[Job]], out: Path, config: Config) -> str:
+def _compare(jobs: Mapping[str, Sequence[Job]], out: Path, config: Config, simulated: bool) -> str:
     """Compare the two halves of every map, and write what comes out; -> the table."""
     rows, gene_tables, pairs = [], [], {}
     for first, second in jobs.values():
@@ -165,7 +171,7 @@ def _compare(jobs: Mapping[str, Sequence[Job]], out: Path, config: Config) -> st
     for name, content in (("reproducibility.tsv", table), ("genes.tsv", pd.concat(gene_tables).round(4))):
         with draft_of(out / name) as draft:
             spreadsheet_safe(content).to_csv(draft, sep="\t", index=False)
-    save_figure(similarities_figure(pairs, table), out / "similarities")
+    save_figure(similarities_figure(pairs, table), out / "similarities", simulated=simulated)
     return table.to_string(index=False)
 
 

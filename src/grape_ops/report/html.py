@@ -29,7 +29,7 @@ from grape_ops.report.generation import content_rows, gene_cells, recognised_row
 from grape_ops.report.inputs import ReportInputs, gather
 from grape_ops.report.plates import plate_maps, smallest, well_table
 from grape_ops.report.profiles import profiles
-from grape_ops.report.projection import nearest_genes, projections
+from grape_ops.report.projection import nearest_genes, neighbours_in_words, projections
 from grape_ops.report.provenance import changed_settings, cost_rows, network_rows, provenance_rows
 from grape_ops.report.scores import map_from_vectors, number, own_entry, score_table
 from grape_ops.report.summary import conclusions, what_was_done
@@ -258,6 +258,7 @@ def _gene_map(inputs: ReportInputs) -> dict[str, Any] | None:
         "averaged": inputs.averaged,
         "names": names,
         "complexes": [inputs.complexes_of(gene) for gene in names],
+        "near_words": neighbours_in_words(vectors[genes]),
         "near": {
             # A gene that points away is no neighbour.
             names[row]: [

@@ -62,6 +62,9 @@ def umap(vectors: np.ndarray, seed: int) -> np.ndarray:
     return np.asarray(model.embedding_, dtype=np.float64)
 
 
+_ALL_PAIRS, _PAIRS = 600, 100_000  # genes up to which all pairs are taken, and how many are drawn beyond
+
+
 def nearest_genes(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices and cosines of the ``count`` nearest other rows: (P, V) -> (P, count), (P, count)."""
     count = min(count, len(vectors) - 1)
@@ -69,3 +72,14 @@ def nearest_genes(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarr
         return np.empty((len(vectors), 0), np.int64), np.empty((len(vectors), 0))
     near, unit = nearest(vectors, count), unit_rows(vectors)
     return near, np.stack([(unit * unit[column]).sum(axis=1) for column in near.T], axis=1)
+
+
+def neighbours_in_words(vectors: np.ndarray, runs: int = 1) -> str:
+    """Say from which cosine on a pair of genes is unusual in a map, and what one run does not tell: (N, V)."""
+    unit, rng = unit_rows(vectors), np.random.default_rng(0)
+    first, second = rng.integers(0, len(unit), (2, _PAIRS)) if len(unit) > _ALL_PAIRS else np.triu_indices(len(unit), 1)
+    others = first != second
+    high = np.quantile((unit[first[others]] * unit[second[others]]).sum(axis=1), 0.95) if others.any() else np.nan
+    words = f"Of all pairs of genes in this map, 5% have a cosine above {high:.2f}."
+    once = "This is one training run: whether another seed, or other cells, give these neighbours again is not known"
+    return words if runs > 1 else f"{words} {once}; `grape-ops trust STORE` says for which genes they do."

@@ -112,7 +112,10 @@ def open_run(path: Path) -> Run:
     GrapeOpsError : it is no run folder, or a file of it is damaged.
     """
     if not (path / RUN_FILE).is_file():
-        raise GrapeOpsError(f"{path} is not a run folder: it has no {RUN_FILE}. `grape-ops train` makes one.")
+        inside = f" {path / 'run'} is one." if (path / "run" / RUN_FILE).is_file() else ""
+        raise GrapeOpsError(
+            f"{path} is not a run folder: it has no {RUN_FILE}.{inside or ' `grape-ops train` makes one.'}"
+        )
     try:
         record = json.loads((path / RUN_FILE).read_text())
         genes = pd.read_parquet(path / GENES_FILE)

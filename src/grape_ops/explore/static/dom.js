@@ -16,6 +16,13 @@ export function el(tag, properties = {}, ...children) {
   return made;
 }
 
+/** A box that scrolls sideways where its content is too wide for the screen, and says so. */
+export function scrolling(...content) {
+  const box = el("div", { class: "scroll" }, content);
+  new ResizeObserver(() => box.classList.toggle("more", box.scrollWidth > box.clientWidth + 1)).observe(box);
+  return box;
+}
+
 /** What Plotly would take for markup, made plain. */
 export const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 

@@ -1,7 +1,7 @@
 // The gene card: what it is, what to doubt, its nearest genes in each map shown, its guides and batches.
 
 import * as explorer from "./explorer.js";
-import { $, count, el, empty, number, plural, waiting } from "./dom.js";
+import { $, count, el, empty, number, plural, scrolling, waiting } from "./dom.js";
 import * as maps from "./maps.js";
 import { findings, phenotype } from "./phenotype.js";
 import * as state from "./state.js";
@@ -86,19 +86,21 @@ function neighbourTable(found, shared, runs, narrow) {
       el("td", { class: "words", text: narrow && n.relation ? "●" : n.relation, title: n.relation }),
     ),
   );
-  return el(
-    "table",
-    { class: "neighbours" },
+  return scrolling(
     el(
-      "thead",
-      {},
+      "table",
+      { class: "neighbours" },
       el(
-        "tr",
+        "thead",
         {},
-        head.filter(Boolean).map(([text, title]) => el("th", { text, title })),
+        el(
+          "tr",
+          {},
+          head.filter(Boolean).map(([text, title]) => el("th", { text, title })),
+        ),
       ),
+      el("tbody", {}, rows),
     ),
-    el("tbody", {}, rows),
   );
 }
 
@@ -138,6 +140,7 @@ function neighbourhood(card, s) {
       found.neighbours.length
         ? neighbourTable(found, shared, runs, shown.length === 2)
         : el("p", { class: "quiet", text: "No gene lies in its direction (all cosines are negative)." }),
+      el("p", { class: "quiet believe", text: found.words }),
     );
   });
   const k = Math.min(...shown.map(explorer.close)),
@@ -184,22 +187,24 @@ function guideTable(card) {
     "section",
     {},
     el("h3", { text: "Guides and their agreement" }),
-    el(
-      "table",
-      { class: "guides" },
+    scrolling(
       el(
-        "thead",
-        {},
+        "table",
+        { class: "guides" },
         el(
-          "tr",
+          "thead",
           {},
-          el("th", { text: "guide" }),
-          el("th", { text: "cells" }),
-          el("th", { text: "effect", title: "Distance from control cells, 1 = what chance gives" }),
-          el("th", { text: "agreement", title: "Cosine with the mean of the other guides" }),
+          el(
+            "tr",
+            {},
+            el("th", { text: "guide" }),
+            el("th", { text: "cells" }),
+            el("th", { text: "effect", title: "Distance from control cells, 1 = what chance gives" }),
+            el("th", { text: "agreement", title: "Cosine with the mean of the other guides" }),
+          ),
         ),
+        el("tbody", {}, rows),
       ),
-      el("tbody", {}, rows),
     ),
     el("p", {
       class: "quiet",

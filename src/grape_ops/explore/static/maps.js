@@ -75,6 +75,7 @@ async function drawOne(plot, map, s, mine) {
     marker: look.marker,
     hover: take(hovers.get(column)),
     names: genes.map(explorer.name),
+    strength: take(view.columns.find((other) => other.key === "hit_effect")?.values ?? view.genes.map(() => null)),
     controls: view.controls.map((control) => ({ name: control.name, x: control.x[number], y: control.y[number] })),
     focus: s.gene,
     near,

@@ -2,6 +2,7 @@
 
 import { el, plain } from "./dom.js";
 import { css } from "./colours.js";
+import { FONT, placed } from "./names.js";
 
 const LABELLED = 60; // maps up to this size have every gene named
 const NAMED = 40; // most names on larger maps
@@ -24,12 +25,14 @@ export function makePlot(box, on) {
   let shown = null;
   let ready = false;
   let drawnAt = "";
+  let labels = { named: [], focus: [], gap: 0 };
 
   /** Draw: { genes, x, y, controls, marker, hover, names, focus, near, selection, dim, drag, view }. */
   function draw(what) {
     shown = what;
     const type = what.genes.length > SVG_GENES && webgl ? "scattergl" : "scatter";
     const at = new Map(what.genes.map((gene, i) => [gene, i]));
+    const strength = (i) => what.strength?.[i] ?? -1;
     shown.at = at;
     const size = what.genes.length > 1000 ? 6 : what.genes.length > 200 ? 8 : 11;
     const chosen = what.selection.filter((gene) => at.has(gene)).map((gene) => at.get(gene));
@@ -67,13 +70,10 @@ export function makePlot(box, on) {
     });
     const focus = what.focus !== null && at.has(what.focus) ? [at.get(what.focus)] : [];
     const near = what.near.filter((gene) => at.has(gene)).map((gene) => at.get(gene));
-    const named =
-      what.genes.length <= LABELLED
-        ? what.genes.map((_, i) => i)
-        : [...new Set([...focus, ...(focus.length ? near.slice(0, 10) : []), ...chosen.slice(0, NAMED)])].slice(
-            0,
-            NAMED,
-          );
+    // The most important first: names that overlap one before them are moved or left out.
+    const first = [...focus, ...(focus.length ? near.slice(0, 10) : []), ...chosen.slice(0, NAMED)];
+    const all = what.genes.length <= LABELLED ? what.genes.map((_, i) => i).sort((a, b) => strength(b) - strength(a)) : [];
+    const named = [...new Set([...first, ...all])].slice(0, Math.max(NAMED, all.length));
     const names = {
       type: "scatter",
       mode: "markers+text",
@@ -83,9 +83,8 @@ export function makePlot(box, on) {
       marker: { size: size + 3, color: "rgba(0,0,0,0)" }, // keeps the text clear of the dot
       x: named.map((i) => what.x[i]),
       y: named.map((i) => what.y[i]),
-      text: named.map((i) => (focus.includes(i) ? `<b>${plain(what.names[i])}</b>` : plain(what.names[i]))),
       textfont: {
-        size: 11.5,
+        size: FONT,
         color: named.map((i) =>
           focus.includes(i) || near.includes(i) || chosen.includes(i) || !(focus.length || chosen.length)
             ? css("--ink")
@@ -93,6 +92,8 @@ export function makePlot(box, on) {
         ),
       },
     };
+    labels = { named, focus, gap: (size + 3) / 1.6 + 1 };
+    Object.assign(names, written());
     const controls = {
       type: "scatter",
       mode: "markers",
@@ -135,6 +136,35 @@ export function makePlot(box, on) {
     drawnAt = `${place.clientWidth}x${place.clientHeight}`;
     if (!ready) attach();
     ready = true;
+    writeNames();
+  }
+
+  /** Text and side of each name in the view as it is; on top of the dots before the first drawing. */
+  function written() {
+    const { named, focus } = labels;
+    const axes = place._fullLayout?.xaxis && place._fullLayout;
+    const text = (i) => (focus.includes(i) ? `<b>${plain(shown.names[i])}</b>` : plain(shown.names[i]));
+    if (!axes || !named.length) return { text: named.map(text), textposition: named.map(() => "top center") };
+    const { xaxis, yaxis } = axes;
+    const at = (i) => [xaxis.l2p(shown.x[i]), yaxis.l2p(shown.y[i])];
+    const names = named.map((i) => {
+      const [x, y] = at(i);
+      return { x, y, text: shown.names[i], bold: focus.includes(i) };
+    });
+    const box = { width: xaxis._length, height: yaxis._length };
+    const sides = placed(names, shown.genes.map((_, i) => at(i)), labels.gap, box);
+    return {
+      text: named.map((i, k) => (sides[k] ? text(i) : "")),
+      textposition: sides.map((side) => side || "top center"),
+    };
+  }
+
+  /** Place the names anew where the view has changed since they were. */
+  function writeNames() {
+    const last = place.data[place.data.length - 1];
+    const { text, textposition } = written();
+    if (text.join("\n") === last.text.join("\n") && textposition.join() === last.textposition.join()) return;
+    Plotly.restyle(place, { text: [text], textposition: [textposition] }, [place.data.length - 1]);
   }
 
   function attach() {
@@ -144,6 +174,7 @@ export function makePlot(box, on) {
       if (gene !== undefined)
         on.click(gene, event.event && (event.event.shiftKey || event.event.ctrlKey || event.event.metaKey));
     });
+    place.on("plotly_relayout", writeNames);
     place.on("plotly_hover", (event) => on.hover(genes(event)[0] ?? null));
     place.on("plotly_unhover", () => on.hover(null));
     // Plotly also reports an empty selection while it redraws; only what a drag has drawn counts.

@@ -2,7 +2,7 @@
 
 import * as explorer from "./explorer.js";
 import { json } from "./data.js";
-import { $, count, el, empty, plural, waiting } from "./dom.js";
+import { $, count, el, empty, plural, scrolling, waiting } from "./dom.js";
 import { geneButton } from "./gene.js";
 import * as state from "./state.js";
 
@@ -47,7 +47,7 @@ const plateMap = (measure) =>
       el("small", { class: "scale" }, measure.low, el("i"), measure.high),
     ),
     el("p", { class: "quiet", text: measure.caption }),
-    el("div", { class: "scroll" }, measure.plates.map(plateTable)),
+    scrolling(measure.plates.map(plateTable)),
   );
 
 function cellsPerGene({ cells, smallest }) {
@@ -78,7 +78,7 @@ function cellsPerGene({ cells, smallest }) {
 }
 
 function discordant(pairs) {
-  if (!pairs.length) return null;
+  if (!pairs.length) return el("p", { class: "quiet", text: "No guide contradicts the other guides of its gene." });
   return el(
     "section",
     {},

@@ -2,7 +2,7 @@
 
 import * as explorer from "./explorer.js";
 import { post } from "./data.js";
-import { $, count, el, empty, plural, save, tell } from "./dom.js";
+import { $, count, el, empty, plural, save, scrolling, tell } from "./dom.js";
 import { geneButton } from "./gene.js";
 import * as maps from "./maps.js";
 import * as state from "./state.js";
@@ -64,19 +64,21 @@ export async function draw() {
       el("button", { text: "Clear", onclick: () => state.set({ selection: [] }) }),
     ),
     el("p", { class: "quiet", text: most.length ? `Holds ${most.join(", ")}.` : "" }),
-    el(
-      "table",
-      {},
+    scrolling(
       el(
-        "thead",
+        "table",
         {},
         el(
-          "tr",
+          "thead",
           {},
-          ["gene", "complex", "cells", ""].map((h) => el("th", { text: h })),
+          el(
+            "tr",
+            {},
+            ["gene", "complex", "cells", ""].map((h) => el("th", { text: h })),
+          ),
         ),
+        el("tbody", {}, rows),
       ),
-      el("tbody", {}, rows),
     ),
     s.selection.length > ROWS
       ? el("p", { class: "quiet", text: `and ${count(s.selection.length - ROWS)} more; the files hold all.` })

@@ -114,6 +114,12 @@
       x: trace.x[k], y: trace.y[k], yshift: 20, showarrow: false, bgcolor: "var(--surface)", borderpad: 1,
       text: "<b>" + map.names[trace.customdata[k]].replace(/&/g, "&amp;").replace(/</g, "&lt;") + "</b>",
     });
+    // A name that would lie over one that is shown is left out; pointing at its mark shows it.
+    const overlap = (a, b) => {
+      const { xaxis, yaxis } = place._fullLayout;
+      const letters = a.text.length + b.text.length - 14; // without <b></b>
+      return Math.abs(xaxis.l2p(a.x) - xaxis.l2p(b.x)) < 4 * letters && Math.abs(yaxis.l2p(a.y) - yaxis.l2p(b.y)) < 18;
+    };
     const highlight = () => {
       const { asked, rows } = matches();
       const labels = [];
@@ -122,7 +128,10 @@
         const hit = trace.customdata.map((row) => asked && rows.has(row));
         trace.marker.size = hit.map((yes) => (yes ? sizes[i] + 8 : sizes[i]));
         trace.marker.opacity = hit.map((yes) => (asked && !yes ? 0.22 : 1));
-        hit.forEach((yes, k) => { if (yes && labels.length < 40) labels.push(label(trace, k)); });
+        hit.forEach((yes, k) => {
+          const made = yes && labels.length < 40 && label(trace, k);
+          if (made && !labels.some((other) => overlap(made, other))) labels.push(made);
+        });
       });
       figures["gene-map"].layout.annotations = labels;
       tell(asked, rows);

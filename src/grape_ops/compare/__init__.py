@@ -1,0 +1,1 @@
+"""``grape-ops compare``: two runs or two maps, what differs between them, and which genes' neighbours moved."""

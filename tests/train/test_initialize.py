@@ -12,7 +12,13 @@ from grape_ops.embed import embed
 from grape_ops.schema import INIT_FILE, METRICS_FILE
 from grape_ops.train import initialize
 from grape_ops.train.fit_classifier import new_classifier, train_classifier
-from grape_ops.train.initialize import cells_of_each, classifier_gene_effects, sum_layers, turned_into
+from grape_ops.train.initialize import (
+    cells_of_each,
+    classifier_gene_effects,
+    classifiers_to_train,
+    sum_layers,
+    turned_into,
+)
 from grape_ops.train.log import read_metrics
 from grape_ops.train.loop import train
 
@@ -86,7 +92,7 @@ def test_classifiers_with_cells_of_their_own_share_none_and_effects_are_read_fro
 ):
     tree = initialized(tiny_config).model_dump(mode="json")
     lay_over(tree, "train.init.networks=2")
-    lay_over(tree, "train.init.own_cells=true")
+    lay_over(tree, "train.init.cells_per_network=1")
     config = parse_config(tree, "a test")
     taught, read = [], []
     train, add = initialize.train_classifier, CellSums.add
@@ -114,6 +120,17 @@ def test_a_perturbation_with_fewer_cells_than_classifiers_teaches_all_of_them():
     first, second = cells_of_each(labels, np.arange(5), 2, seed=0)
     assert 4 in first and 4 in second
     assert sorted([*first, *second]) == [0, 1, 2, 3, 4, 4]
+
+
+def test_few_cells_stay_together(tiny_store, tiny_config):
+    tree = initialized(tiny_config).model_dump(mode="json")
+    for setting in ("networks=4", "cells_per_network=10"):
+        lay_over(tree, f"train.init.{setting}")
+    lay_over(tree, "train.holdout=0.1")
+    config = parse_config(tree, "a test")
+    labels = np.repeat(np.arange(3), [25, 25, 500])  # 22 cells of the median perturbation are not held out
+    assert classifiers_to_train(config, labels) == 2
+    assert classifiers_to_train(config, labels[:5]) == 1
 
 
 def test_the_initialisation_computes_as_training_does(tiny_store, tiny_config):

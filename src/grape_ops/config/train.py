@@ -77,8 +77,11 @@ class InitSettings(Settings):
     networks: Positive = Field(
         1, description="Classifiers, each with its own seed; gene effects are read from their layers side by side."
     )
-    own_cells: bool = Field(
-        False, description="Each classifier learns from its own part of the cells; effects are read from all cells."
+    cells_per_network: int = Field(
+        0,
+        ge=0,
+        description="Cells of the median perturbation that each classifier must have for itself: classifiers share no "
+        "cells, and fewer are trained where cells are few. 0: every classifier learns from all cells.",
     )
     gene_specific_fraction: float = Field(
         0.4,

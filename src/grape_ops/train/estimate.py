@@ -44,7 +44,7 @@ class Estimate:
     memory_free : what is free there, in bytes.
     crops_timed, seconds_per_step : the timed batch, and its share scaled up to the whole batch.
     hours : all steps at that rate.
-    initialization_hours : what comes before the first step, at most.
+    classifiers, initialization_hours : what is trained before the first step, and how long that takes at most.
     """
 
     parameters: dict[str, int]
@@ -54,6 +54,7 @@ class Estimate:
     crops_timed: int
     seconds_per_step: float
     hours: float
+    classifiers: int
     initialization_hours: float
 
 
@@ -71,7 +72,8 @@ def estimate(store_path: Path, config: Config) -> Estimate:
     loader = BatchLoader(StandardizedCrops(store, fabric.device), sampler, augment=settings.augment)
     with waiting(f"Timing {TIMED_STEPS} steps of {crops} crops, after one to warm up"):
         seconds = _time_steps(nets, config, fabric, [loader.fetch(step) for step in range(TIMED_STEPS + 1)])
-        initialization = _time_initialization(store, config, fabric.device)
+        classifiers = classifiers_to_train(config, store.labels)
+        initialization = _time_initialization(store, config, fabric.device, classifiers)
     per_step = seconds * settings.batch_size / crops
     return Estimate(
         parameters,
@@ -81,6 +83,7 @@ def estimate(store_path: Path, config: Config) -> Estimate:
         crops,
         per_step,
         per_step * settings.steps / 3600,
+        classifiers,
         initialization / 3600,
     )
 
@@ -134,13 +137,13 @@ def _time_steps(nets: Grape, config: Config, fabric: Fabric, batches: list[Batch
     return float(np.median(seconds[1:]))
 
 
-def _time_initialization(store: CropStore, config: Config, device: torch.device) -> float:
+def _time_initialization(store: CropStore, config: Config, device: torch.device, classifiers: int) -> float:
     """Seconds that its classifiers take, and reading their layers in all cells; 0 where there is none."""
-    if not (count := classifiers_to_train(config)):
+    if not classifiers:
         return 0.0
     settings = config.train.init.classifier
     a_step, a_cell = time_classifier(store, settings, device, config.train.precision, TIMED_STEPS)
-    return count * (a_step * settings.steps + a_cell * len(store))
+    return classifiers * (a_step * settings.steps + a_cell * len(store))
 
 
 def _count(part: nn.Module | None) -> int:
@@ -175,7 +178,7 @@ def print_estimate(store_path: Path, config: Config) -> None:
 
 
 def _on_initialization(cost: Estimate, config: Config) -> list[str]:
-    if not (count := classifiers_to_train(config)):
+    if not (count := cost.classifiers):
         return []
     which = "a classifier" if count == 1 else f"{count} classifiers, one after the other,"
     return [

@@ -62,7 +62,7 @@ def find_initialization(run: Run, store: CropStore) -> Initialization:
     Rows of M are written to the run folder as gene vectors too, so that what training adds to them can be evaluated.
     """
     config, found = run.config, Initialization()
-    count = classifiers_to_train(config)
+    count = classifiers_to_train(config, store.labels)
     if not count:
         return found
     from_noise, looks = config.train.init.kind == "noise", config.seen_through is not None
@@ -87,11 +87,19 @@ def find_initialization(run: Run, store: CropStore) -> Initialization:
     return found
 
 
-def classifiers_to_train(config: Config) -> int:
-    """How many classifiers the initialisation trains: those that M is read from, or the one that is looked through."""
-    if config.train.init.kind == "classifier":
-        return config.train.init.networks
-    return int(config.seen_through is not None)
+def classifiers_to_train(config: Config, labels: np.ndarray) -> int:
+    """How many classifiers the initialisation trains: those that M is read from, or the one that is looked through.
+
+    ``labels`` (N,) are those of the store's cells. Classifiers that share no cells are no more than leave the median
+    perturbation ``train.init.cells_per_network`` cells for each.
+    """
+    init = config.train.init
+    if init.kind == "noise":
+        return int(config.seen_through is not None)
+    if not init.cells_per_network:
+        return init.networks
+    seen = np.median(np.unique_counts(labels).counts) * (1 - config.train.holdout)
+    return max(1, min(init.networks, int(seen / init.cells_per_network)))
 
 
 def rows_of_embedding(layers: CellSums, config: Config) -> Tensor:
@@ -105,7 +113,7 @@ def rows_of_embedding(layers: CellSums, config: Config) -> Tensor:
 
 def classifier_gene_effects(store: CropStore, config: Config) -> np.ndarray:
     """Shrunken gene effects in classifiers' layers, over the cells that training sees: (P, R)."""
-    networks, cells = init_classifiers(store, config, config.train.init.networks)
+    networks, cells = init_classifiers(store, config, classifiers_to_train(config, store.labels))
     layers, _ = sum_layers(networks, store, cells, layers=True, centred=False)
     assert layers is not None
     return shrunken_gene_effects(layers, config.train.init.gene_specific_fraction)
@@ -115,7 +123,8 @@ def init_classifiers(store: CropStore, config: Config, count: int) -> tuple[list
     """Train so many classifiers, each from a seed of its own, and return which cells training sees: (n,)."""
     train = config.train
     cells = np.flatnonzero(~hold_out(store.labels, train.holdout, config.seed))
-    parts = cells_of_each(store.labels, cells, count, config.seed) if train.init.own_cells else [cells] * count
+    apart = count > 1 and train.init.cells_per_network > 0
+    parts = cells_of_each(store.labels, cells, count, config.seed) if apart else [cells] * count
     device = torch.device("cpu") if train.accelerator == "cpu" else None
     seeds = np.random.SeedSequence(config.seed).generate_state(count).tolist()
     networks = [

@@ -84,7 +84,7 @@ def _train(
     monitor = MapMonitor.of(store.perturbations, run.truth) if run.truth else None
     log = MetricsLog(out, state.step, settings.tensorboard) if fabric.is_global_zero else None
     records = Records(fabric, run, Watch(monitor, memory), log)
-    if log is not None and state.step == 0 and classifiers_to_train(config):
+    if log is not None and state.step == 0 and classifiers_to_train(config, store.labels):
         log.write(0, {"init_s": time.monotonic() - begun})
     objectives = recipe.objectives(settings, fabric.autocast)
     means = IntervalMean(settings.batch_size)

@@ -128,19 +128,20 @@ class CropStore:
         GrapeOpsError : it cannot be read, names a column or a value that there is not, or leaves no cells of genes,
             no controls, or a batch without controls.
         """
-        rows, spelt = self._chosen(f"({self.where}) and ({where})" if self.where else where)
+        before = [f"({text})" for text in (self.where, self.narrowed) if text]
+        rows, spelt = self._chosen(" and ".join([*before, f"({where})"]) if before else where)
         subset = self._only(rows, self._places.only(rows).without_absent())
         subset.where = spelt
         return subset
 
     def within(self, where: str) -> "CropStore":
         """The same for the cells that a run was trained on: its perturbations stay, as rows of its networks."""
-        rows, spelt = self._chosen(where)
+        rows, spelt = self._chosen(f"({self.narrowed}) and ({where})" if self.narrowed else where)
         if spelt == self.where:
             return self
         subset = self._only(rows, self._places.only(rows))
         subset.where, subset.narrowed = self.where, spelt
-        subset._run_labels, subset._run_rows = self.labels, rows
+        subset._run_labels, subset._run_rows = self._run_labels, self._run_rows[rows]
         return subset
 
     def _chosen(self, where: str) -> tuple[np.ndarray, str]:
@@ -270,8 +271,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
         begun = any((folder / name).is_dir() for name in (SHARDS_DIR, UNFINISHED_DIR))
         kind = what_lies_at(folder)
         other = f" but {kind}" if kind.startswith(("a run", "an evaluation", "a screen")) else ""
-        state = "half-written: go on with --resume" if begun else f"no crop store{other}"
-        raise GrapeOpsError(f"The folder {folder} is {state} ({STORE_FILE} is written last and is not there).")
+        hint = "go on with --resume" if begun else "`grape-ops preprocess SCREEN --out store` makes one"
+        state = "a half-written crop store" if begun else f"no crop store{other}"
+        raise GrapeOpsError(f"The folder {folder} is {state} ({STORE_FILE}, written last, is not there): {hint}.")
     try:
         meta = json.loads(file.read_text())
     except DAMAGE as error:

@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 
 from grape_ops.cells.batches import StandardizedCrops
 from grape_ops.cells.standardize import PixelSums, control_sums, merge_sums
-from grape_ops.cells.store import CropStore, meta_checksum
+from grape_ops.cells.store import CropStore
+from grape_ops.cells.store_record import meta_checksum
 from grape_ops.cells.writer import put_crops, shard_names, start_shard, write_store
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import CONTROL_LABEL, UNFINISHED_DIR

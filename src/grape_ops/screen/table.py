@@ -71,8 +71,8 @@ def read_table_layout(root: Path, settings: ScreenSettings, table_folder: Path |
         raise GrapeOpsError(
             f"There is no {SCREEN_FILE} in {root}. The layout `table` needs one with the keys cells, tiles, channels "
             "(or crops in place of tiles); another kind of folder needs another screen.layout. Without it, a single "
-            f"file of crops ({', '.join((*ARRAY_FILES, *LMDB_FILES))}) and at most one cell table were looked for there, "
-            f"and crops named {EXAMPLE}."
+            f"file of crops ({', '.join((*ARRAY_FILES, *LMDB_FILES))}) and at most one cell table were looked for "
+            f"there, and crops named {EXAMPLE}."
         )
     if settings.cells:
         description = replace(description, keys={**description.keys, "cells": settings.cells})

@@ -24,7 +24,8 @@ from grape_ops.cells.store import CropStore
 from grape_ops.cli import app, main
 from grape_ops.config import load_config, preset_names
 from grape_ops.errors import GrapeOpsError, NothingToTest
-from grape_ops.pipeline import _baseline_step, read_pipeline, run_demo, run_pipeline
+from grape_ops.pipeline import read_pipeline, run_demo, run_pipeline
+from grape_ops.pipeline_steps import baseline_step, pipeline_steps
 from grape_ops.train.run import open_run
 
 ROOT = Path(__file__).parent.parent
@@ -407,15 +408,13 @@ def test_the_readmes_commands_exist():
 
 
 def test_the_phenotype_check_is_a_step_if_asked_for(tmp_path: Path) -> None:
-    from grape_ops.pipeline import _steps
-
     (tmp_path / "screen").mkdir()
     (tmp_path / "screen" / "truth.tsv").write_text("gene_symbol\tcomplex\nA\tx\nB\tx\n")
     named: dict[bool, dict[str, str]] = {}
     for phenotype in (False, True):
         plan, config = read_pipeline(write_plan(tmp_path, phenotype=phenotype))
         # Taken while the steps come: later steps add to what they hand on.
-        named[phenotype] = {step.name: step.identity for step in _steps(plan, config, tmp_path)}
+        named[phenotype] = {step.name: step.identity for step in pipeline_steps(plan, config, tmp_path)}
     assert set(named[True]) - set(named[False]) == {"phenotype"}
     assert {name for name in named[False] if named[True][name] != named[False][name]} == {"report"}
 
@@ -423,7 +422,7 @@ def test_the_phenotype_check_is_a_step_if_asked_for(tmp_path: Path) -> None:
 def test_a_baseline_is_made_anew_by_what_decides_it_and_by_nothing_else(tmp_path: Path) -> None:
     def made_by(method: str, *overrides: str) -> str:
         cut = Step("preprocess", [], (tmp_path,), lambda _: None)
-        return _baseline_step(method, tmp_path, tmp_path / "m.h5ad", load_config(None, overrides), cut).identity
+        return baseline_step(method, tmp_path, tmp_path / "m.h5ad", load_config(None, overrides), cut).identity
 
     assert made_by("impa") != made_by("impa", "model.style_dim=8")
     assert made_by("impa") != made_by("impa", "train.steps=7")

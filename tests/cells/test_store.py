@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 
 from grape_ops.cells.batches import StandardizedCrops
 from grape_ops.cells.standardize import PixelSums, control_sums, merge_sums
-from grape_ops.cells.store import CropStore, meta_checksum
+from grape_ops.cells.store import CropStore
+from grape_ops.cells.store_record import meta_checksum
 from grape_ops.cells.writer import put_crops, shard_names, start_shard, write_store
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import CONTROL_LABEL, UNFINISHED_DIR
@@ -140,8 +141,8 @@ def _change_a_cell(store: Path) -> None:
 
 DAMAGE = {
     "no such folder": (lambda s: s.rename(s.with_name("gone")), "no crop store at"),
-    "half-written": (lambda s: (s / "store.json").unlink(), "half-written: go on with --resume"),
-    "before the first crop": (_begin_only, "half-written: go on with --resume"),
+    "half-written": (lambda s: (s / "store.json").unlink(), "half-written crop store .*: go on with --resume"),
+    "before the first crop": (_begin_only, "half-written crop store .*: go on with --resume"),
     "cut table of contents": (lambda s: (s / "store.json").write_text('{"format": "gr'), "cannot be read"),
     "foreign json": (lambda s: (s / "store.json").write_text('{"name": "x"}'), "does not belong to a crop store"),
     "newer version": (lambda s: _edit(s, version=99), "format version 99"),

@@ -16,6 +16,7 @@ CELLS = pd.DataFrame(
         "class": ["mitotic", "interphase", None, "interphase", "mitotic"],
         "cell area": [10.0, 20.0, np.nan, 40.0, 50.0],
         "n_spots": [1, 2, 3, 4, 5],
+        "long_id": [2**60 + 1, 2**60 + 2, 2**60 + 3, 2**60 + 4, 2**60 + 5],
         "good": [True, False, True, True, False],
         "is_control": [False, False, False, True, True],
     }
@@ -41,6 +42,9 @@ def meant(text: str) -> list[int]:
         ("not (plate == '1' or n_spots < 3)", [2, 4]),
         ("1 < n_spots <= 4", [1, 2, 3]),
         ("n_spots in (1, 5)", [0, 4]),
+        (f"long_id == {2**60 + 3}", [2]),
+        (f"long_id > {2**60 + 3}", [3, 4]),
+        ("n_spots == 2.5 or n_spots >= 4.5", [4]),
         ("good", [0, 2, 3]),
         ("not good", [1, 4]),
         ("good == False", [1, 4]),
@@ -143,6 +147,18 @@ def test_cells_within_a_run_keep_its_perturbations(tiny_store):
     assert {some.perturbations[label] for label in some.labels} == {"CCC", "nontargeting"}
     labels, here = some.run_cells
     assert (labels == run.labels).all() and (labels[here] == some.labels).all()
+
+
+def test_subsets_of_subsets_of_a_run_are_the_same_cells_in_another_process(tiny_store):
+    run = tiny_store.subset("gene != 'AAA'")
+    some = run.within("gene in ['BBB', 'CCC']")
+    for fewer in (some.within("well == 'A1'"), some.subset("well == 'A1'")):
+        copy = pickle.loads(pickle.dumps(fewer))
+        genes = set(fewer.cells.loc[~fewer.cells["is_control"], "gene_symbol"])
+        assert genes == {"BBB", "CCC"} and set(fewer.cells["well"]) == {"A1"}
+        assert copy.cells.equals(fewer.cells) and store_fingerprint(copy) == store_fingerprint(fewer)
+    labels, here = some.within("well == 'A1'").run_cells
+    assert (labels == run.labels).all() and (labels[here] == some.within("well == 'A1'").labels).all()
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,12 @@ def test_seeds_with_commas_give_a_null(maps: list[Path], tmp_path: Path) -> None
     assert len(moved & set(GENES[:18])) >= 12 and len(moved - set(GENES[:18])) <= 4
 
 
+def test_a_map_does_not_count_as_two_seeds(maps: list[Path], tmp_path: Path) -> None:
+    twice = f"{maps[0]},{maps[0]}"
+    answer = CliRunner().invoke(app, ["compare", twice, str(maps[2]), "--out", str(tmp_path / "out")])
+    assert answer.exit_code == 1 and "map0.h5ad is named twice" in str(answer.exception)
+
+
 @pytest.fixture(scope="module")
 def runs(tiny_store: CropStore, tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Side, Side]:
     """Two runs of the same cells that were begun with other settings, as sides with halves."""

@@ -131,6 +131,10 @@ def test_genes_are_spelt_as_in_the_first_screen(screens, tmp_path):
         ({"channels": ("DNA", "ER")}, "DNA, ER in other, DNA, actin in one"),
         ({"channels": ("DNA", "actin", "ER")}, "Name those that all of them have"),
         ({"gene_symbol": ["nontargeting", "MYC", "ACTB"] * 4}, r"TP53_1 \(TP53 in one, MYC in other\)"),
+        (
+            {"gene_symbol": ["OR1A1", "nontargeting", "ACTB"] * 4, "sgRNA": ["nontargeting_0", "n", "a"] * 4},
+            r"nontargeting_0 \(a control in one, OR1A1 in other\)",
+        ),
         ({"screen": "mine"}, "column screen already"),
     ],
 )
@@ -142,6 +146,15 @@ def test_screens_that_do_not_fit_together_are_refused_before_any_image_is_read(s
     with pytest.raises(GrapeOpsError, match=words):
         preprocess_folder([screens[0], root], tmp_path / "store", CONFIG)
     assert not (tmp_path / "store").exists()
+
+
+def test_whole_numbers_become_the_same_text_whether_or_not_a_well_lacks_one(tmp_path):
+    ids = [1.0, None, *range(3, 13)]
+    roots = [write_screen(tmp_path / "one", 0, cell_id=ids, clone=ids)]
+    roots.append(write_screen(tmp_path / "two", 1, guides="b_", clone="c7"))
+    preprocess_folder(roots, tmp_path / "store", CONFIG)
+    cells = CropStore.open(tmp_path / "store", where='clone in ["1", "3"] and screen == "one"', unit="gene").cells
+    assert {"one:1"} <= set(cells["cell_id"]) <= {"one:1", "one:3"} and set(cells["clone"]) <= {"1", "3"}
 
 
 def test_pixels_of_two_sizes_are_refused(tmp_path):

@@ -12,8 +12,7 @@
 ``cells/writer.py`` writes it. Legend: N crops, n crops asked for, C channels, S crop size, B batches.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -24,25 +23,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.artifacts.identity import identity_of, sha256_of
-from grape_ops.artifacts.ownership import what_lies_at
 from grape_ops.cells.places import Places, check_places, check_subset, chosen_rows, damaged, read_places
 from grape_ops.cells.standardize import PixelScale, standardize
+from grape_ops.cells.store_record import PIXEL_TYPES, read_meta
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import CELLS_FILE, GENE, GUIDE, SHARDS_DIR, STORE_FILE, UNFINISHED_DIR
+from grape_ops.schema import CELLS_FILE, GENE, GUIDE, SHARDS_DIR, STORE_FILE
 
 if TYPE_CHECKING:
     import torch
 
-FORMAT = "grape-ops crop store"
-VERSION = 1
 UNITS = {"gene": GENE, "guide": GUIDE}  # what a perturbation is -> the column that names it
-PIXEL_TYPES = {"uint16": 65535, "uint8": 255}
-_KEYS = (
-    *("version", "channels", "crop_size", "pixel_type", "n_cells", "scaling", "provenance"),
-    *("batches", "shards", "files", "checksum"),
-)
 
 Index = np.ndarray | Sequence[int] | slice
 
@@ -128,19 +119,20 @@ class CropStore:
         GrapeOpsError : it cannot be read, names a column or a value that there is not, or leaves no cells of genes,
             no controls, or a batch without controls.
         """
-        rows, spelt = self._chosen(f"({self.where}) and ({where})" if self.where else where)
+        before = [f"({text})" for text in (self.where, self.narrowed) if text]
+        rows, spelt = self._chosen(" and ".join([*before, f"({where})"]) if before else where)
         subset = self._only(rows, self._places.only(rows).without_absent())
         subset.where = spelt
         return subset
 
     def within(self, where: str) -> "CropStore":
         """The same for the cells that a run was trained on: its perturbations stay, as rows of its networks."""
-        rows, spelt = self._chosen(where)
+        rows, spelt = self._chosen(f"({self.narrowed}) and ({where})" if self.narrowed else where)
         if spelt == self.where:
             return self
         subset = self._only(rows, self._places.only(rows))
         subset.where, subset.narrowed = self.where, spelt
-        subset._run_labels, subset._run_rows = self.labels, rows
+        subset._run_labels, subset._run_rows = self._run_labels, self._run_rows[rows]
         return subset
 
     def _chosen(self, where: str) -> tuple[np.ndarray, str]:
@@ -259,41 +251,6 @@ def store_fingerprint(store: CropStore) -> str:
     """SHA-256 of the store's description, which names its shards' checksums, and of what chose a subset."""
     of_all = sha256_of(store.path / STORE_FILE)
     return identity_of(of_all, store.where, store.narrowed) if store.where or store.narrowed else of_all
-
-
-def read_meta(folder: Path) -> dict[str, Any]:
-    """Read and check ``store.json``."""
-    file = folder / STORE_FILE
-    if not folder.is_dir():
-        raise GrapeOpsError(f"There is no crop store at {folder}: `grape-ops preprocess` makes one.")
-    if not file.is_file():
-        begun = any((folder / name).is_dir() for name in (SHARDS_DIR, UNFINISHED_DIR))
-        kind = what_lies_at(folder)
-        other = f" but {kind}" if kind.startswith(("a run", "an evaluation", "a screen")) else ""
-        state = "half-written: go on with --resume" if begun else f"no crop store{other}"
-        raise GrapeOpsError(f"The folder {folder} is {state} ({STORE_FILE} is written last and is not there).")
-    try:
-        meta = json.loads(file.read_text())
-    except DAMAGE as error:
-        raise damaged(folder, f"{STORE_FILE} cannot be read ({why(error)})") from None
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise GrapeOpsError(f"{file} does not belong to a crop store of grape-ops.")
-    if meta.get("version") != VERSION:
-        raise GrapeOpsError(
-            f"The crop store {folder} has format version {meta.get('version')}; "
-            f"this grape-ops reads {VERSION}. Make the store again or install the matching version."
-        )
-    missing = [key for key in _KEYS if key not in meta]
-    if missing or meta["pixel_type"] not in PIXEL_TYPES:
-        raise damaged(folder, f"{STORE_FILE} lacks {', '.join(missing) or 'a known pixel_type'}")
-    if meta["checksum"] != meta_checksum(meta):
-        raise damaged(folder, f"{STORE_FILE} was changed since it was written")
-    return meta
-
-
-def meta_checksum(meta: Mapping[str, Any]) -> str:
-    """Checksum of all that ``store.json`` says besides it."""
-    return identity_of({key: value for key, value in meta.items() if key != "checksum"})
 
 
 def _open_shard(folder: Path, name: str, meta: dict[str, Any]) -> np.ndarray:

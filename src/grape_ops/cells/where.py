@@ -74,7 +74,10 @@ class _Comparison:
         return named | is_control if self.column in (GENE, GUIDE) else named
 
     def _fulfilled(self, column: pd.Series) -> np.ndarray:
-        values, wanted = column.to_numpy(np.float64, na_value=np.nan), [float(value) for value in self.values]
+        # Whole numbers are compared as such: names of cells may be longer than a float's 15 digits.
+        whole = pd.api.types.is_integer_dtype(column) and not column.hasnans
+        values = column.to_numpy() if whole else column.to_numpy(np.float64, na_value=np.nan)
+        wanted = [value for value in self.values if not isinstance(value, str)]
         match self.operator:
             case "==" | "in":
                 return np.isin(values, wanted)

@@ -25,7 +25,7 @@ from grape_ops.artifacts.atomic import draft_of, output_errors, write_json
 from grape_ops.artifacts.identity import sha256_of
 from grape_ops.cells.places import CELL_COLUMNS
 from grape_ops.cells.standardize import control_sums, recorded_sums
-from grape_ops.cells.store import FORMAT, PIXEL_TYPES, VERSION, meta_checksum
+from grape_ops.cells.store_record import FORMAT, PIXEL_TYPES, VERSION, meta_checksum
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import counted
 from grape_ops.schema import BATCH, CELLS_FILE, IS_CONTROL, QUALITY_FILE, ROW, SHARD, SHARDS_DIR, STORE_FILE

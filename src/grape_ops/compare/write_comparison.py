@@ -69,6 +69,7 @@ def write_comparison(first: Sequence[Path], second: Sequence[Path], out: Path, c
     GrapeOpsError : a side cannot be read, or the maps share fewer than four genes.
     """
     check_folder(out, "a comparison", marker=RECORD_FILE)
+    _check_seeds([*first], [*second])
     a, b = open_side("A", first), open_side("B", second)
     null = null_maps(a, b)
     rng = np.random.default_rng(config.seed)
@@ -100,6 +101,14 @@ def write_comparison(first: Sequence[Path], second: Sequence[Path], out: Path, c
     save_figure(figure, out / "neighbours", simulated=a.simulated or b.simulated)
     write_json(out / RECORD_FILE, without_nan(record))
     return "\n".join([*_differences(a, b, settings, record), *_neighbours(table, n, null, record)])
+
+
+def _check_seeds(first: Sequence[Path], second: Sequence[Path]) -> None:
+    """Refuse several maps of a side among which one comes twice: it would agree with itself, and genes seem to move."""
+    places = [place.resolve() for place in (*first, *second)]
+    twice = [place for place in places if places.count(place) > 1]
+    if len(places) > 2 and twice:
+        raise GrapeOpsError(f"{twice[0].name} is named twice; the seeds of A and B must be runs or maps of their own.")
 
 
 def _tested(

@@ -1,4 +1,7 @@
-"""Mean average precision as scores: of the whole map, of each complex and of each gene (section 3.7)."""
+"""Mean average precision as scores: of the whole map, of each complex and of each gene (section 3.7).
+
+AP itself, its chance level and how it counts ties are in ``retrieval.py``.
+"""
 
 import numpy as np
 

@@ -24,7 +24,8 @@ import numpy as np
 from grape_ops.artifacts.atomic import draft_of, locked, reserve, write_json
 from grape_ops.artifacts.damage import DAMAGE, damage_in_words, read_json, why
 from grape_ops.artifacts.identity import identity_of, sha256_of
-from grape_ops.cells.store import CropStore, open_at, read_meta, store_fingerprint
+from grape_ops.cells.store import CropStore, open_at, store_fingerprint
+from grape_ops.cells.store_record import read_meta
 from grape_ops.config import FeatureSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.features.measure import REGIONS, crop_features

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.lib.format import open_memmap
 
 from grape_ops.artifacts.atomic import draft_of, reserve, write_text
-from grape_ops.cells.store import PIXEL_TYPES
+from grape_ops.cells.store_record import PIXEL_TYPES
 from grape_ops.cells.writer import adopt_shard, finish_shard, put_crops, release_shard, start_shard
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.crops import binned

@@ -8,7 +8,7 @@ from typing import Any
 
 from grape_ops.artifacts.atomic import write_text
 from grape_ops.cells.standardize import recorded_sums
-from grape_ops.cells.store import PIXEL_TYPES
+from grape_ops.cells.store_record import PIXEL_TYPES
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import counted
 from grape_ops.schema import QUALITY_TABLE

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from grape_ops.artifacts.atomic import locked, output_errors
 from grape_ops.artifacts.damage import read_json
-from grape_ops.cells.store import read_meta
+from grape_ops.cells.store_record import read_meta
 from grape_ops.cells.writer import finish_store, shard_file, shard_names, write_part
 from grape_ops.config import Config, ScreenSettings
 from grape_ops.errors import GrapeOpsError
@@ -166,12 +166,16 @@ def _check_columns_and_guides(screens: Mapping[str, Screen]) -> None:
         for gene, guide, control in screen.cells.distinct([GENE, GUIDE, IS_CONTROL]).itertuples(index=False):
             if not pd.isna(guide) and str(guide):
                 there, other, was_control = known.setdefault(str(guide), (name, str(gene), bool(control)))
-                if not (control and was_control) and str(gene).upper() != other.upper():
-                    clashes.append(f"{guide} ({other} in {there}, {gene} in {name})")
+                if control and was_control:
+                    continue
+                if control or was_control or str(gene).upper() != other.upper():
+                    of = [f"a control in {there}" if was_control else f"{other} in {there}"]
+                    of += [f"a control in {name}" if control else f"{gene} in {name}"]
+                    clashes.append(f"{guide} ({', '.join(of)})")
     if clashes:
         raise GrapeOpsError(
             f"Guides mean other genes in another screen: {', '.join(clashes[:_SHOWN])}. Give them names of their own "
-            "in the screens' tables."
+            "in the screens' tables; where a control is meant, name the controls (screen.controls)."
         )
 
 
@@ -233,16 +237,21 @@ def _one_spelling(genes: Sequence[str]) -> dict[str, str]:
 
 
 def _text_columns(folders: Mapping[str, Path]) -> dict[str, bool]:
-    """Columns of all tables, and whether one is text in some and not in all of them, so that it becomes text in all."""
-    kinds: dict[str, set[bool]] = {}
+    """Columns of all tables, and whether one is of another kind in some of them, so that it becomes text in all."""
+    kinds: dict[str, set[str]] = {}
     for folder in folders.values():
         for column in pq.read_schema(folder / CELLS_FILE):
-            if not pa.types.is_null(column.type):
-                is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-                kinds.setdefault(column.name, set()).add(is_text)
-            else:
-                kinds.setdefault(column.name, set())
+            found = kinds.setdefault(column.name, set())
+            if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+                found.add("numbers")
+            elif not pa.types.is_null(column.type):
+                found.add(str(column.type).removeprefix("large_"))
     return {name: len(found) > 1 for name, found in kinds.items()}
+
+
+def _as_text(value: Any) -> str:
+    """The same for 1 and 1.0: whole numbers become floats in a well that lacks one."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _cells(
@@ -261,12 +270,13 @@ def _cells(
                 if column not in cells:
                     cells[column] = None
                 elif becomes_text:
-                    cells[column] = cells[column].map(str, na_action="ignore")
+                    cells[column] = cells[column].map(_as_text, na_action="ignore")
             cells.insert(0, SCREEN, name)
             cells[BATCH] = [of_screen(name, batch) for batch in cells[BATCH]]
             cells[SHARD] = [shards[name, shard] for shard in cells[SHARD]]
             cells[GENE] = cells[GENE].replace(spelling)
             cells[PLATE] = [f"{name}:{plate}" if plate in joined.shared_plates else plate for plate in cells[PLATE]]
             if CELL_ID in cells:
-                cells[CELL_ID] = cells[CELL_ID].map(f"{name}:{{}}".format, na_action="ignore")
+                ids = cells[CELL_ID].map(_as_text, na_action="ignore")
+                cells[CELL_ID] = ids.map(lambda own, name=name: f"{name}:{own}", na_action="ignore")
             yield cells[[SCREEN, *texts]]

@@ -9,7 +9,7 @@ from typing import Any
 
 from grape_ops.artifacts.atomic import output_errors, write_json
 from grape_ops.artifacts.damage import DAMAGE
-from grape_ops.cells.store import read_meta
+from grape_ops.cells.store_record import read_meta
 from grape_ops.cells.writer import PARTIAL
 from grape_ops.config import PreprocessSettings, flatten
 from grape_ops.errors import GrapeOpsError

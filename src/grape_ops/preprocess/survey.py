@@ -2,16 +2,15 @@
 
 A block is a few tiles of one group, or a few windows of one large tile, and one task. It leaves behind one file:
 the sum of its tiles' pixels on a lattice (two sums, over every other tile) and its counted pixels, both without
-those of absent chunks. When all
-blocks of a group are there, the group's field is estimated, the counted pixels are corrected by it and go into
-histograms. Blocks are added up in their own order, so that nothing depends on the number of processes.
+those of absent chunks. When all blocks of a group are there, the group's field is estimated, the counted pixels are
+corrected by it and go into histograms. Blocks are added up in their own order, so that nothing depends on the number of
+processes.
 Legend: C channels, H x W tile, h x w window.
 """
 
 import json
-import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import pandas as pd
 from grape_ops.artifacts.atomic import draft_of
 from grape_ops.config import FlatFieldSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.preprocess.blocks import Block, BlockNote, Piece, read_note
 from grape_ops.preprocess.flat_field import FlatField
 from grape_ops.preprocess.illumination import estimate_field, lattice, mean_of_present
 from grape_ops.preprocess.intensity import BINS, count_into, count_stride, counted
@@ -31,67 +31,6 @@ from grape_ops.screen.zarr_tiles import ZarrTiles
 TILE_TYPES = ("uint8", "uint16", "float32")
 # What the values of a floating-point image may reach at most: a power of two less one, so that bins fit together.
 _FLOAT_LIMITS = (1, 255, 65535, 2**24 - 1, 2**31 - 1)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A tile, or a window of a large one.
-
-    Attributes
-    ----------
-    tile : place in the screen's list of tiles.
-    position : place among the tiles that share both groups.
-    window : the part of the tile; None is all of it.
-    """
-
-    tile: int
-    position: int
-    window: Window | None = None
-
-
-@dataclass(frozen=True)
-class Block:
-    """A few pieces that share flat field and percentiles.
-
-    Attributes
-    ----------
-    file : path of its result.
-    group, scale : names of the flat field's and of the percentiles' group.
-    pieces : all of one tile if any is a window.
-    of : number of tiles that share both groups.
-    """
-
-    file: Path
-    group: str
-    scale: str
-    pieces: tuple[Piece, ...]
-    of: int
-
-
-@dataclass(frozen=True)
-class BlockNote:
-    """What became of a block or a group: the tiles' shape and type, their largest value, and tiles that failed."""
-
-    shape: tuple[int, int] | None = None
-    dtype: str = ""
-    limit: int = 0
-    unreadable: dict[int, str] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, text: str) -> "BlockNote":
-        """Read what ``asdict`` made JSON of."""
-        note = json.loads(text)
-        shape = tuple(note["shape"]) if note["shape"] else None
-        return cls(shape, note["dtype"], note["limit"], {int(tile): why for tile, why in note["unreadable"].items()})
-
-
-def read_note(file: Path) -> BlockNote | None:
-    """Return what became of a block or a group, or None if it is not finished."""
-    try:
-        with np.load(file) as content:
-            return BlockNote.read(str(content["note"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # not there, or cut off when the machine went down
 
 
 def survey_block(block: Block, read_tile: TileReader, rows: pd.DataFrame, channels: int) -> tuple[Block, BlockNote]:

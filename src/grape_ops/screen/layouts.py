@@ -7,13 +7,14 @@ from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import SCREEN_FILE
 from grape_ops.screen.brieflow import BRIEFLOW
+from grape_ops.screen.description import is_simulated
 from grape_ops.screen.funk2022 import FUNK2022
 from grape_ops.screen.layout import Layout
 from grape_ops.screen.ops_standard import OPS_STANDARD
 from grape_ops.screen.periscope import PERISCOPE
 from grape_ops.screen.scallops import SCALLOPS
 from grape_ops.screen.screen import Screen, known_pixel_size
-from grape_ops.screen.table import TABLE, is_simulated
+from grape_ops.screen.table import TABLE
 
 # In the order in which they are tried.
 LAYOUTS: dict[str, Layout] = {

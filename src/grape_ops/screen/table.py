@@ -13,15 +13,14 @@ LMDB store. A file of crops that tells all by itself (h5sc, LMDB, npz with array
 one table, needs no ``screen.yaml``, and neither does a folder of crops whose names say whose they are.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from grape_ops.config import ScreenSettings, read_yaml
+from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import counted, note
 from grape_ops.schema import PLATE, SCREEN_FILE, TILE, WELL, X, Y
@@ -37,64 +36,22 @@ from grape_ops.screen.crop_files import (
     open_array,
 )
 from grape_ops.screen.crop_rows import CropRows, labels_of_crops
-from grape_ops.screen.layout import Layout, visible
+from grape_ops.screen.description import ARRAY_FILES, LMDB_FILES, Description, describe
+from grape_ops.screen.layout import Layout
 from grape_ops.screen.lmdb_crops import LmdbCrops, lmdb_table
-from grape_ops.screen.named_crops import EXAMPLE, pattern_of_names
+from grape_ops.screen.named_crops import EXAMPLE
 from grape_ops.screen.quality import Tally
 from grape_ops.screen.screen import CropReader, Screen, chosen_channels
 from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tiff import TiffTiles, planes_of_pattern
 from grape_ops.screen.tile_pattern import TilePattern, list_tiles
 
-_KNOWN = ("cells", "tiles", "channels", "columns", "crops", "crops_array", "crops_row", "z_stack", "simulated")
-_TEXTS = ("cells", "tiles", "crops", "crops_array", "crops_row")
-_ARRAYS, _LMDB = (".npz", ".npy", ".zarr", ".h5sc"), (".lmdb", ".mdb")
-_TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".h5ad")
 AUTHORS_CHANNELS = ("gammaH2AX", "actin", "DNA", "tubulin")  # of the paper's crops, whose names or keys say the gene
 _OPTIONAL_WITH_CROPS = (PLATE, WELL, TILE, Y, X)
 
 
-@dataclass(frozen=True)
-class Description:
-    """The content of ``screen.yaml``, or what the folder's files alone tell."""
-
-    root: Path
-    keys: Mapping[str, Any] = field(default_factory=dict)
-    by_names: bool = False  # whether the crops' names say whose they are
-
-    def get(self, key: str) -> Any:
-        """Return the value of a key, or None."""
-        return self.keys.get(key)
-
-
 def _recognise(root: Path) -> bool:
-    return _described(root) is not None
-
-
-def is_simulated(root: Path) -> bool:
-    """Whether a screen's description says that `grape-ops simulate` made it."""
-    described = _described(root)
-    return described is not None and bool(described.get("simulated"))
-
-
-def _described(root: Path) -> Description | None:
-    """Take the description from ``screen.yaml``, or infer it from the folder's files; None if neither is possible."""
-    if root.name == SCREEN_FILE and root.is_file():
-        return Description(root.parent, _checked(root))
-    if (root / SCREEN_FILE).is_file():
-        return Description(root, _checked(root / SCREEN_FILE))
-    if root.suffix in (*_ARRAYS, *_LMDB) or (root / "data.mdb").is_file():
-        return Description(root.parent, {"crops": root.name})
-    if not root.is_dir():
-        return None
-    if pattern := pattern_of_names(root):
-        return Description(root, {"crops": pattern}, by_names=True)
-    arrays = [path for path in visible(root.iterdir()) if path.suffix in (*_ARRAYS, *_LMDB)]
-    arrays += [path.parent for path in visible(root.glob("*/data.mdb")) if path.parent not in arrays]
-    tables = [path for path in visible(root.iterdir()) if path.name.lower().endswith(_TABLES)]
-    if len(arrays) != 1 or len(tables) > 1:
-        return None
-    return Description(root, {"crops": arrays[0].name} | ({"cells": tables[0].name} if tables else {}))
+    return describe(root) is not None
 
 
 def read_table_layout(root: Path, settings: ScreenSettings, table_folder: Path | None = None) -> Screen:
@@ -109,43 +66,18 @@ def read_table_layout(root: Path, settings: ScreenSettings, table_folder: Path |
     ------
     GrapeOpsError : the folder, the description or the cell table does not fit, with what fixes it.
     """
-    description = _described(root)
+    description = describe(root)
     if description is None:
         raise GrapeOpsError(
             f"There is no {SCREEN_FILE} in {root}. The layout `table` needs one with the keys cells, tiles, channels "
             "(or crops in place of tiles); another kind of folder needs another screen.layout. Without it, a single "
-            f"file of crops ({', '.join((*_ARRAYS, *_LMDB))}) and at most one cell table were looked for there, and "
-            f"crops named {EXAMPLE}."
+            f"file of crops ({', '.join((*ARRAY_FILES, *LMDB_FILES))}) and at most one cell table were looked for "
+            f"there, and crops named {EXAMPLE}."
         )
     if settings.cells:
         description = replace(description, keys={**description.keys, "cells": settings.cells})
     read = _read_crops if description.get("crops") else _read_tiles
     return read(description, settings, table_folder)
-
-
-def _checked(file: Path) -> Mapping[str, Any]:
-    description = read_yaml(file)
-    needed = ("crops",) if "crops" in description else ("cells", "tiles", "channels")
-    missing = [key for key in needed if key not in description]
-    unknown = [str(key) for key in description if key not in _KNOWN]
-    if missing or unknown:
-        problem = f"lacks {', '.join(missing)}" if missing else f"has the unknown keys {', '.join(unknown)}"
-        raise GrapeOpsError(f"{file} {problem}; its keys are cells, tiles (or crops), channels and columns (optional).")
-    for key in _TEXTS:
-        if not isinstance(description.get(key, ""), str):
-            raise GrapeOpsError(f"{file}: {key} must be a text, not {description[key]!r}.")
-    channels = description.get("channels", ["any"])
-    if not isinstance(channels, list) or not channels or not all(isinstance(name, str) for name in channels):
-        raise GrapeOpsError(f"{file}: channels must be a list of names, not {channels!r}.")
-    if len(set(channels)) < len(channels):
-        raise GrapeOpsError(f"{file}: a channel is named twice in {', '.join(channels)}.")
-    columns = description.get("columns", {})
-    if not isinstance(columns, dict):
-        raise GrapeOpsError(
-            f"{file}: columns must map our names to columns of the table, for example "
-            f"columns: {{sgRNA: my_guide_column}}, not {columns!r}."
-        )
-    return description
 
 
 def _read_tiles(description: Description, settings: ScreenSettings, table_folder: Path | None) -> Screen:
@@ -248,7 +180,7 @@ def _check_rows(place: object, table: CellTable, description: Description) -> No
 
 
 def _is_lmdb(path: Path) -> bool:
-    return path.suffix in _LMDB or (path / "data.mdb").is_file()
+    return path.suffix in LMDB_FILES or (path / "data.mdb").is_file()
 
 
 def _own_table(description: Description) -> Callable[[], pd.DataFrame] | None:

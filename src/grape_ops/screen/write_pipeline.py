@@ -35,7 +35,6 @@ def write_pipeline(
     """
     check_file(out, "a pipeline file", example="pipeline.yaml", is_ours=_is_ours)
     small = found.small
-    size = min(found.size) // 8 * 8 if found.size and found.screen.read_crops is not None else None
     chosen: dict[str, Any] = settings.model_dump(mode="json", exclude_defaults=True) | {"layout": found.layout}
     for name in ("library", "aliases"):
         if chosen.get(name):
@@ -44,23 +43,11 @@ def write_pipeline(
     for override in overrides:
         lay_over(tree, override)
     tree["screen"] = chosen
-    usual = 32 if small else 96
-    why = ""
-    if found.crops is not None:
-        why = f"Crop size: {found.crops}."
-        chosen_size = {"crop_size": found.crops.crop_size} if found.crops.crop_size != usual else {}
-        chosen_size |= {"shrink": found.crops.shrink} if found.crops.shrink > 1 else {}
-        tree["preprocess"] = chosen_size | tree.get("preprocess", {})
-    elif size is not None and size < usual:
-        tree["preprocess"] = {"crop_size": size} | tree.get("preprocess", {})
-    elif size is not None and size > usual and "crop_size" not in tree.get("preprocess", {}):
-        why = (
-            f"Of ready crops of {min(found.size or ())} px, the middle {usual} px are taken. Where a cell is larger, "
-            f"set preprocess.shrink=2, or preprocess.crop_size up to {size}; training then takes longer."
-        )
-        note(why)
-    if not tree.get("preprocess", True):
-        del tree["preprocess"]
+    crops, why = _crop_settings(found, tree.get("preprocess", {}))
+    if crops:
+        tree["preprocess"] = crops
+    else:
+        tree.pop("preprocess", None)
     folder = out.resolve().parent
     # Never within the screen: what is written there would count as a change of it.
     inside = folder.is_relative_to(root.resolve())
@@ -84,3 +71,23 @@ def write_pipeline(
         out.replace(earlier)
         note(f"the earlier {out} is kept as {earlier}.")
     write_text(out, "\n".join(lines) + "\n" + yaml.safe_dump(plan, sort_keys=False))
+
+
+def _crop_settings(found: Inspection, own: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Settings of preprocessing, the user's own over those that fit the cells; and a sentence on the size of crops."""
+    usual = 32 if found.small else 96
+    size = min(found.size) // 8 * 8 if found.size and found.screen.read_crops is not None else None
+    if found.crops is not None:
+        chosen = {"crop_size": found.crops.crop_size} if found.crops.crop_size != usual else {}
+        chosen |= {"shrink": found.crops.shrink} if found.crops.shrink > 1 else {}
+        return chosen | own, f"Crop size: {found.crops}."
+    if size is not None and size < usual:
+        return {"crop_size": size} | own, ""
+    if size is not None and size > usual and "crop_size" not in own:
+        why = (
+            f"Of ready crops of {min(found.size or ())} px, the middle {usual} px are taken. Where a cell is larger, "
+            f"set preprocess.shrink=2, or preprocess.crop_size up to {size}; training then takes longer."
+        )
+        note(why)
+        return own, why
+    return own, ""

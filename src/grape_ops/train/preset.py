@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from grape_ops.cells.store import CropStore, read_meta
+from grape_ops.cells.store import CropStore
+from grape_ops.cells.store_record import read_meta
 from grape_ops.config import Config, load_config
 from grape_ops.progress import note
 from grape_ops.schema import RUN_CONFIG_FILE

@@ -24,9 +24,9 @@ from grape_ops.preprocess.survey import (
     read_note,
     survey_block,
 )
-from grape_ops.preprocess.workers import Task, TaskRunner
 from grape_ops.progress import progress
 from grape_ops.screen.screen import Screen, Window, WindowedReader
+from grape_ops.workers import Task, TaskRunner
 
 # Blocks are small enough to keep several workers busy with one well, and large enough that a screen of many
 # thousand tiles does not leave as many files.

@@ -46,7 +46,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import FlatFieldSettings
 from grape_ops.preprocess.illumination import estimate_field, lattice, median_radius
 from grape_ops.preprocess.intensity import BINS, count_into, count_stride, counted, percentiles
-from grape_ops.preprocess.workers import Workers
+from grape_ops.workers import Workers
 from real_data import DATA
 from record import write_record
 

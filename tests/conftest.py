@@ -225,6 +225,16 @@ def _write_hits_folder() -> Callable[..., Path]:
     return _write_hits
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """Two workers of a Dask scheduler."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+    ) as two:
+        yield two
+
+
 CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 FLAGS = (

@@ -68,6 +68,7 @@ def test_what_no_result_depends_on_is_known_by_its_field():
     assert {name for name in flatten(config.model_dump(mode="json")) if name not in decisive} == {
         "calibrate.keep_stores",
         "features.cache",
+        "features.scheduler",
         "features.workers",
         "preprocess.most_lost",
         "preprocess.on_problem",

@@ -11,7 +11,7 @@ from grape_ops.machine import core_count, free_memory
 
 NAME = "grape-ops"
 EXTRAS = {
-    "cluster": "`preprocess --scheduler`: workers of a Dask cluster",
+    "cluster": "`--scheduler`: workers of a Dask cluster",
     "explore": "`explore`: the page in a browser",
     "features": "`phenotype`, and the method and hits by `engineered` features",
     "leiden": "Leiden clusters in `clusters`, `evaluate` and `export`; k-means works without",

@@ -169,6 +169,27 @@ def test_two_processes_measure_the_same(store, monkeypatch, tmp_path):
     assert two.path.name == one.path.name and np.array_equal(one.values, two.values, equal_nan=True)
 
 
+def test_the_workers_of_a_cluster_measure_the_same_and_go_on(store, cluster, monkeypatch, tmp_path):
+    monkeypatch.setattr(table_module, "BLOCK", 8)
+    here = store_features(store, FeatureSettings(workers=1))
+    settings = FeatureSettings(scheduler=cluster.scheduler_address, cache=tmp_path / "elsewhere")
+    measure, ran = table_module.ClusterWorkers.run, []
+
+    def stopping(self, first, then=()):
+        for result in measure(self, first, then):
+            ran.append(result[0])
+            yield result
+            if len(ran) == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(table_module.ClusterWorkers, "run", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        store_features(store, settings)
+    there = store_features(store, settings)
+    assert sorted(ran) == [0, 1, 2, 3]
+    assert there.path.name == here.path.name and np.array_equal(here.values, there.values, equal_nan=True)
+
+
 def test_other_settings_or_masks_have_a_table_of_their_own(store, tmp_path):
     settings = FeatureSettings(workers=1)
     plain = store_features(store, settings)

@@ -3,7 +3,6 @@
 import copy
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from sklearn.decomposition import PCA
@@ -11,7 +10,6 @@ from sklearn.decomposition import PCA
 from grape_ops.cells.averages import standardize_by_controls
 from grape_ops.cells.batches import Sampler, StandardizedCrops
 from grape_ops.cells.store import CropStore
-from grape_ops.cells.writer import write_store
 from grape_ops.config import ClassifierSettings, parse_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.methods import METHODS, Task
@@ -23,23 +21,9 @@ from grape_ops.train.fit_classifier import EarlyStopping, held_cells, new_classi
 SMALL = ClassifierSettings(width=8, max_width=32, steps=150, batch_size=32)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> CropStore:
-    """Four genes of two phenotypes, a spot in the middle or a stripe, in two batches of other brightness."""
-    rng = np.random.default_rng(0)
-    rows, crops = [], {}
-    for number, shard in enumerate(("P_A1", "P_A2")):
-        images = rng.normal(9000, 1500, (120, 2, 16, 16))
-        for row in range(120):
-            gene = ("nontargeting", "SPOT1", "SPOT2", "STRIPE1", "STRIPE2")[row % 5]
-            images[row, 0, 6:10, 6:10] += 8000 * gene.startswith("SPOT")
-            images[row, 1, :, 7:9] += 8000 * gene.startswith("STRIPE")
-            place = {"plate": "P", "well": shard[2:], "tile": "0", "batch": shard, "shard": shard, "row": row}
-            rows.append({"gene_symbol": gene, "sgRNA": gene, "is_control": row % 5 == 0} | place)
-        crops[shard] = np.clip(images * (1 + number), 0, 65535).astype(np.uint16)
-    path = tmp_path_factory.mktemp("classifier") / "store"
-    write_store(path, crops, pd.DataFrame(rows), ("DNA", "actin"))
-    return CropStore.open(path)
+@pytest.fixture
+def store(two_phenotypes: CropStore) -> CropStore:
+    return two_phenotypes
 
 
 def test_genes_of_one_phenotype_come_together(store):

@@ -9,16 +9,7 @@ from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.pipeline import preprocess
 
-distributed = pytest.importorskip("distributed")
 TILES = 9
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-    ) as two:
-        yield two
 
 
 @pytest.mark.parametrize("at_read", [3, 1 + TILES + 2])
@@ -35,7 +26,7 @@ def test_a_killed_worker_of_a_cluster_changes_nothing(cluster, tmp_path, at_read
 
 
 def test_nobody_at_the_address_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("grape_ops.preprocess.workers.WAIT_SECONDS", 1)
+    monkeypatch.setattr("grape_ops.workers.WAIT_SECONDS", 1)
     with pytest.raises(GrapeOpsError, match="No Dask scheduler with workers answers at tcp://127.0.0.1:9: "):
         preprocess(
             make_screen(tmp_path / "s"),

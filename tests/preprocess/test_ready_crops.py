@@ -16,9 +16,9 @@ from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.crop_wells import fitting
 from grape_ops.preprocess.pipeline import preprocess
-from grape_ops.preprocess.workers import Workers
 from grape_ops.screen.cell_table import collect_cells
 from grape_ops.screen.screen import Screen, no_tile, no_tiles
+from grape_ops.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def test_groups_smaller_than_a_well_have_their_own_percentiles_and_workers_send_
                 yield result
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("grape_ops.preprocess.workers.Workers", Listening)
+        patch.setattr("grape_ops.workers.Workers", Listening)
         preprocess(screen, tmp_path / "store", chosen)
     assert sent and max(sent) < 10_000
     store = CropStore.open(tmp_path / "store")
@@ -225,14 +225,10 @@ def test_a_finished_store_keeps_its_pixel_size_and_says_so(tmp_path):
     assert contents(tmp_path / "store") == before
 
 
-def test_a_cluster_gives_the_same_store(tmp_path):
-    distributed = pytest.importorskip("distributed")
+def test_a_cluster_gives_the_same_store(cluster, tmp_path):
     preprocess(ready(tmp_path / "one", in_files=False), tmp_path / "here", settings())
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-    ) as two:
-        screen = ready(tmp_path / "two", in_files=True)
-        preprocess(screen, tmp_path / "there", settings(), scheduler=two.scheduler_address)
+    screen = ready(tmp_path / "two", in_files=True)
+    preprocess(screen, tmp_path / "there", settings(), scheduler=cluster.scheduler_address)
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
 
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from grape_ops.cells.store import CropStore
 from grape_ops.errors import GrapeOpsError
 
-# Names of the independent random streams that hang off one seed; NOISE is for networks of other methods.
-_ROUNDS, _CELLS, _TARGETS, _AUGMENT, NOISE, _HOLDOUT, _VIEWS = range(7)
+# Names of the independent random streams that hang off one seed; NOISE and PAIRS are for networks of other methods.
+_ROUNDS, _CELLS, _TARGETS, _AUGMENT, NOISE, _HOLDOUT, _VIEWS, PAIRS = range(8)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from grape_ops.errors import GrapeOpsError
+
 # The way through the commands, as --help shows it.
 GROUPS = {
     "Screen, from images to crops of single cells": ("simulate", "inspect", "preprocess"),
@@ -170,6 +172,7 @@ Genes = Annotated[
     list[str] | None,
     typer.Option("--genes", "--gene", metavar="A,B", callback=listed, help="Genes; repeatable, or with commas."),
 ]
+Scheduler = Annotated[str | None, typer.Option(help="Dask scheduler to use, as tcp://HOST:PORT.")]
 Jobs = Annotated[int, typer.Option(min=0, help="Jobs beside each other; 0: one per core, or per GPU.")]
 TableOut = Annotated[Path | None, typer.Option("--out", help="File for the table; printed if not set.")]
 
@@ -191,6 +194,20 @@ def files_setting(files: Sequence[str | Path] | None) -> list[str]:
 def channels_setting(given: list[str] | None) -> list[str]:
     """Setting of ``--channels``."""
     return [f"features.channels={json.dumps(given)}"] if given else []
+
+
+def scheduler_setting(given: str | None) -> list[str]:
+    """Setting of ``--scheduler`` where features are measured."""
+    return [f"features.scheduler={json.dumps(given)}"] if given else []
+
+
+def check_scheduler(given: str | None, features: str) -> None:
+    """Refuse a cluster for features that this process reads by itself."""
+    if given and features != "engineered":
+        raise GrapeOpsError(
+            f"--scheduler is for engineered features, which take long to measure; {features} features are read here. "
+            "Add --features engineered, or leave --scheduler out."
+        )
 
 
 def where_setting(given: str | None) -> list[str]:

@@ -17,15 +17,18 @@ from grape_ops.cli.app import (
     Out,
     Overrides,
     Pairs,
+    Scheduler,
     TableOut,
     Truth,
     Where,
     app,
     channels_setting,
+    check_scheduler,
     features_setting,
     rows_of,
     say,
     say_json,
+    scheduler_setting,
     show,
     where_setting,
 )
@@ -146,6 +149,7 @@ def hits(
     features: Features = None,
     channels: Channels = None,
     where: Where = None,
+    scheduler: Scheduler = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -156,7 +160,9 @@ def hits(
     from grape_ops.schema import HITS_GENES, HITS_JSON
 
     more = [*where_setting(where), *features_setting(features), *channels_setting(channels)]
-    found = find_hits(store, load_config(config, [*(overrides or ()), *more]), out=out)
+    settings = load_config(config, [*(overrides or ()), *more, *scheduler_setting(scheduler)])
+    check_scheduler(scheduler, settings.hits.features)
+    found = find_hits(store, settings, out=out)
     if as_json:
         return say_json(json.loads((out / HITS_JSON).read_text()) | {"table": rows_of(out / HITS_GENES)})
     return say(f"{found}\nTables and figures: {out}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import AsJson, ConfigFile, Out, Overrides, Resume, app, say, say_json
+from grape_ops.cli.app import AsJson, ConfigFile, Out, Overrides, Resume, Scheduler, app, say, say_json
 
 
 @app.command()
@@ -56,7 +56,7 @@ def preprocess(
     overrides: Overrides = None,
     resume: Resume = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
-    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler to use, as tcp://HOST:PORT.")] = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Correct, rescale and crop the tiles of a screen, or of several; write one crop store."""
     from grape_ops.api.prepare import preprocess_screen

@@ -12,14 +12,17 @@ from grape_ops.cli.app import (
     Out,
     Overrides,
     Resume,
+    Scheduler,
     Truth,
     Where,
     app,
     channels_setting,
+    check_scheduler,
     features_setting,
     files_setting,
     listed,
     say,
+    scheduler_setting,
     where_setting,
 )
 from grape_ops.errors import GrapeOpsError
@@ -86,6 +89,7 @@ def embed(
     columns: Annotated[str, typer.Option(help="Of cells and guides: own, or metadata (Metadata_Gene, …).")] = "own",
     channels: Channels = None,
     where: Where = None,
+    scheduler: Scheduler = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
@@ -94,6 +98,7 @@ def embed(
     if level != "gene":
         from grape_ops.config import load_config
         from grape_ops.export.cell_vectors import write_cells
+        from grape_ops.schema import RUN_FILE
 
         if any(given is not None for given in (position, ema, checkpoint, hits)):
             raise GrapeOpsError(
@@ -102,8 +107,10 @@ def embed(
             )
         own = features[0] if features in (["codes"], ["network"]) else None
         more = [*([] if own else features_setting(features)), *channels_setting(channels)]
+        more += scheduler_setting(scheduler)
         tree = load_config(config, [*(overrides or ()), *where_setting(where), *more])
         words = own or (tree.hits.features if features else None)
+        check_scheduler(scheduler, words or ("codes" if (run / RUN_FILE).is_file() else tree.hits.features))
         notes = write_cells(run, file, tree, level=level, features=words, store_path=store, columns=columns)
         return say(f"{notes}Vectors of {level}s: {file}")
     if where:
@@ -111,10 +118,10 @@ def embed(
             "--where goes with --level cell or guide: a map of genes is of the cells that the run was trained on. "
             "Train on a subset: grape-ops train STORE --where ..."
         )
-    if features or columns != "own" or channels:
+    if features or columns != "own" or channels or scheduler:
         raise GrapeOpsError(
-            "--features, --columns and --channels go with --level cell or guide; `grape-ops baseline` writes gene "
-            "vectors of features."
+            "--features, --columns, --channels and --scheduler go with --level cell or guide; `grape-ops baseline` "
+            "writes gene vectors of features."
         )
     from grape_ops.embed import write_embedding
 

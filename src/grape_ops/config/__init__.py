@@ -7,6 +7,7 @@ A configuration file holds only the keys it changes; ``load_config`` lays it ove
 from grape_ops.config.base import Settings
 from grape_ops.config.baselines import (
     BaselineSettings,
+    ConsistencySettings,
     EngineeredSettings,
     Gene2vecSettings,
     ImpaSettings,
@@ -44,6 +45,7 @@ __all__ = [
     "CalibrateSettings",
     "ClassifierSettings",
     "Config",
+    "ConsistencySettings",
     "CurateSettings",
     "DiscriminatorSettings",
     "EmaSettings",

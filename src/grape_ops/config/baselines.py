@@ -65,6 +65,15 @@ class ImpaSettings(Settings):
     cells_per_gene: Positive = Field(500, description="Real cells whose style codes are averaged.")
 
 
+class ConsistencySettings(Settings):
+    """Self-supervision across batches; the network is that of ``train.init.classifier``."""
+
+    steps: Positive = Field(1000, description="Iterations.")
+    groups: int = Field(16, ge=2, description="Genes per iteration, each as a group of cells in either batch.")
+    cells_per_group: Positive = Field(8, description="Cells of a group, whose mean is compared.")
+    temperature: float = Field(0.2, gt=0, description="Divides the cosines of group means in the contrastive loss.")
+
+
 class BaselineSettings(Settings):
     """All baselines that have settings of their own; the classifier's are ``train.init.classifier``."""
 
@@ -72,3 +81,4 @@ class BaselineSettings(Settings):
     profiles: ProfilesSettings = ProfilesSettings()
     gene2vec: Gene2vecSettings = Gene2vecSettings()
     impa: ImpaSettings = ImpaSettings()
+    consistency: ConsistencySettings = ConsistencySettings()

@@ -116,3 +116,8 @@ class FeatureSettings(Settings):
         None, json_schema_extra=HOW_ONLY, description="Folder for measured features; STORE.features beside it if unset."
     )
     workers: int = Field(0, ge=0, json_schema_extra=HOW_ONLY, description="Worker processes; 0 takes one per core.")
+    scheduler: str | None = Field(
+        None,
+        json_schema_extra=HOW_ONLY,
+        description="Dask scheduler whose workers measure, as tcp://HOST:PORT, in place of processes of this machine.",
+    )

@@ -11,6 +11,7 @@ Letters: N cells, K features.
 """
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from grape_ops.features.measure import REGIONS, crop_features
 from grape_ops.features.regions import nucleus_channel
 from grape_ops.machine import core_count
 from grape_ops.progress import progress
+from grape_ops.workers import ClusterWorkers
 
 MEASURING_VERSION = 1  # to be raised when the same settings give other numbers
 BLOCK = 512  # cells
@@ -65,7 +67,7 @@ def store_features(store: CropStore, settings: FeatureSettings | None = None) ->
     Parameters
     ----------
     store : the crop store.
-    settings : what is measured, where it is kept, and by how many processes; the defaults if None.
+    settings : what is measured, where it is kept, and by how many processes or which cluster; the defaults if None.
 
     Raises
     ------
@@ -128,6 +130,9 @@ def _in_parallel(
     from joblib.externals.loky import get_reusable_executor
 
     count = min(settings.workers or core_count(), len(blocks))
+    if settings.scheduler:
+        yield from _on_cluster(store, settings, nucleus, folder, blocks)
+        return
     tasks = (settings, nucleus, folder)
     if count <= 1:
         yield from (_measure_block(store, *tasks, block, BLOCK) for block in blocks)
@@ -136,6 +141,26 @@ def _in_parallel(
     pool = Parallel(n_jobs=count, return_as="generator_unordered", batch_size=1)
     yield from pool(delayed(_measure_block)(store.address, *tasks, block, BLOCK) for block in blocks)
     get_reusable_executor().shutdown(wait=True)  # or the processes would linger, holding memory
+
+
+def _on_cluster(
+    store: CropStore, settings: FeatureSettings, nucleus: int, folder: Path, blocks: list[int]
+) -> Iterator[tuple[int, float]]:
+    """The same by the workers of a Dask scheduler, which see the store under its path; only this process writes.
+
+    Several machines that write to one memory-mapped file would overwrite each other's blocks where these share a page.
+    """
+    assert settings.scheduler
+    values = np.load(folder / "features.npy", mmap_mode="r+")
+    address = (store.path.resolve(), *store.address[1:])
+    masks = settings.masks and settings.masks.resolve()
+    seen = settings.model_copy(update={"masks": masks})
+    tasks = ((_block, (address, seen, nucleus, block, BLOCK)) for block in blocks)
+    with ClusterWorkers(settings.scheduler, "give the command again") as workers:
+        for block, rows, part, took in workers.run(deque(), tasks):
+            values[rows] = part
+            values.flush()
+            yield block, took
 
 
 @lru_cache(maxsize=1)
@@ -147,16 +172,24 @@ def _opened(*address: Any) -> CropStore:
 def _measure_block(
     store: CropStore | tuple[Any, ...], settings: FeatureSettings, nucleus: int, folder: Path, block: int, size: int
 ) -> tuple[int, float]:
+    _, rows, part, took = _block(store, settings, nucleus, block, size)
+    values = np.load(folder / "features.npy", mmap_mode="r+")
+    values[rows] = part
+    values.flush()
+    return block, took
+
+
+def _block(
+    store: CropStore | tuple[Any, ...], settings: FeatureSettings, nucleus: int, block: int, size: int
+) -> tuple[int, slice, np.ndarray, float]:
+    """Measure a block of cells: its number, its rows, their features, and the seconds it took."""
     began = time.process_time()
     store = store if isinstance(store, CropStore) else _opened(*store)
     rows = slice(block * size, min((block + 1) * size, len(store)))
     of_table = rows if store.table_rows is None else store.table_rows[rows]
     masks = np.load(settings.masks, mmap_mode="r")[of_table] if settings.masks else None
     _, part = crop_features(store.read(rows), store.channels, nucleus, masks, settings)
-    values = np.load(folder / "features.npy", mmap_mode="r+")
-    values[rows] = part
-    values.flush()
-    return block, max(time.process_time() - began, 1e-6)
+    return block, rows, part, max(time.process_time() - began, 1e-6)
 
 
 def _open_files(folder: Path, shape: tuple[int, int]) -> np.memmap:

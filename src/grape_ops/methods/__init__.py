@@ -12,6 +12,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.methods.classifier import CLASSIFIER, UNTRAINED
+from grape_ops.methods.consistency import CONSISTENCY
 from grape_ops.methods.engineered import ENGINEERED
 from grape_ops.methods.gene2vec import GENE2VEC
 from grape_ops.methods.gene_effects import GENE_EFFECTS
@@ -40,6 +41,7 @@ METHODS: dict[str, Method] = {
         IMPA,
         CLASSIFIER,
         CLASSIFIER_SPHERED,
+        CONSISTENCY,
         GENE_EFFECTS,
         GRAPE,
     )

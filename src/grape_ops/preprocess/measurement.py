@@ -16,9 +16,9 @@ from grape_ops.preprocess.blocks import Block, BlockNote, Piece, read_note
 from grape_ops.preprocess.flat_field import FlatField, supplied_field
 from grape_ops.preprocess.intensity import BINS, percentiles
 from grape_ops.preprocess.survey import add_counts, finish_group, read_group, survey_block
-from grape_ops.preprocess.workers import Task, TaskRunner
 from grape_ops.progress import progress
 from grape_ops.screen.screen import Screen, Window, WindowedReader
+from grape_ops.workers import Task, TaskRunner
 
 # Blocks are small enough to keep several workers busy with one well, and large enough that a screen of many
 # thousand tiles does not leave as many files.

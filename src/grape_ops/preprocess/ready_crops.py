@@ -40,7 +40,6 @@ from grape_ops.preprocess.quality_table import (
 )
 from grape_ops.preprocess.selection import Choice
 from grape_ops.preprocess.store_folder import Plan, claim, pixel_size_of_crops, provenance, tidy
-from grape_ops.preprocess.workers import Task, TaskRunner, task_runner
 from grape_ops.progress import progress
 from grape_ops.schema import (
     BATCH,
@@ -56,6 +55,7 @@ from grape_ops.schema import (
 )
 from grape_ops.screen.crop_files import CROP
 from grape_ops.screen.screen import Screen
+from grape_ops.workers import Task, TaskRunner, task_runner
 
 _TRIED = 256  # readable crops, of which one must fit for the run to begin
 

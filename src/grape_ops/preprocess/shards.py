@@ -25,10 +25,10 @@ from grape_ops.preprocess.flat_field import FIELDS_FILE, FlatField, read_fields,
 from grape_ops.preprocess.intensity import Rescaling
 from grape_ops.preprocess.measurement import Measurement, TileGroups
 from grape_ops.preprocess.selection import Choice, Selector, Well
-from grape_ops.preprocess.workers import Task, TaskRunner
 from grape_ops.progress import progress
 from grape_ops.schema import BATCH, IS_CONTROL, UNFINISHED_DIR
 from grape_ops.screen.screen import TileReader, Window, read_window
+from grape_ops.workers import Task, TaskRunner
 
 _CROPS_AT_ONCE = 64
 

@@ -93,12 +93,15 @@ class ClassifierFit:
         self._warm_up = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: min((step + 1) / WARM_UP, 1.0))
         self._rng = torch.Generator().manual_seed(seed)
 
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """How far the network is from naming the perturbations: (B, C, H, H), (B,) -> ()."""
+        return functional.cross_entropy(self.network(images), labels, label_smoothing=self._settings.label_smoothing)
+
     def iterate(self, batch: Batch) -> Tensor:
         """Learn from a batch, and return its loss: -> ()."""
         images = jittered(batch.images, self._settings.jitter, self._rng)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
-            logits = self.network(images)
-            loss = functional.cross_entropy(logits, batch.labels, label_smoothing=self._settings.label_smoothing)
+            loss = self.loss(images, batch.labels)
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()

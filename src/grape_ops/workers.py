@@ -120,14 +120,15 @@ class ClusterWorkers:
     Parameters
     ----------
     address : of the scheduler, such as ``tcp://10.0.0.5:8786``.
+    again : how the user goes on after a lost task, in words.
 
     Raises
     ------
     GrapeOpsError : Dask is not installed, nobody answers, or the scheduler has no workers.
     """
 
-    def __init__(self, address: str):
-        self.address = address
+    def __init__(self, address: str, again: str = "go on with --resume"):
+        self.address, self.again = address, again
         self._client: Client | None = None
 
     def __enter__(self) -> "ClusterWorkers":
@@ -135,7 +136,7 @@ class ClusterWorkers:
             from distributed import Client
         except ImportError:
             raise GrapeOpsError(
-                "Preprocessing on a cluster needs Dask: pip install 'grape-ops[cluster]' here and on its workers."
+                "Work on a cluster needs Dask: pip install 'grape-ops[cluster]' here and on its workers."
             ) from None
         try:
             self._client = Client(self.address, timeout=WAIT_SECONDS, set_as_default=False)
@@ -176,5 +177,5 @@ class ClusterWorkers:
             except KilledWorker:
                 raise GrapeOpsError(
                     "A task was lost with several workers of the cluster, often because memory ran out: give them more "
-                    "and go on with --resume."
+                    f"and {self.again}."
                 ) from None

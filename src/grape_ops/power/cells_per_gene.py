@@ -24,6 +24,7 @@ from grape_ops import __version__
 from grape_ops.artifacts.atomic import draft_of, locked, write_json
 from grape_ops.artifacts.identity import identity_of
 from grape_ops.artifacts.ownership import check_folder
+from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError, NothingToTest
@@ -224,7 +225,7 @@ def _written(rows: pd.DataFrame, out: Path, simulated: bool) -> str:
     told = pd.DataFrame(needed)
     for name, content in (("cells.tsv", table), ("needed.tsv", told)):
         with draft_of(out / name) as draft:
-            content.to_csv(draft, sep="\t", index=False, float_format="%.4g")
+            spreadsheet_safe(content).to_csv(draft, sep="\t", index=False, float_format="%.4g")
     figure = cells_figure(table, {key: curve.fit for key, curve in curves.items()})
     save_figure(figure, out / "cells_per_gene", simulated=simulated)
     means = table.groupby(["method", "one_of"], sort=False)[["cells_per_gene", *SCORES]].mean().reset_index()

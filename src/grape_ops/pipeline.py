@@ -91,7 +91,7 @@ def run_demo(out: Path, overrides: Iterable[str] = ()) -> None:
     # 24 simulated genes, strongly changed, do not need the whole length of the preset; what is held out of training
     # tells for each gene whether its restyling is to be believed.
     settings: dict[str, Any] = {
-        "train": {"steps": 500, "holdout": 0.1, "init": {"classifier": {"width": 16, "steps": 1200}}},
+        "train": {"steps": 500, "holdout": 0.1, "init": {"networks": 1, "classifier": {"width": 16, "steps": 1200}}},
         "generate": dict(DEMO_CHECK),
     }
     for override in overrides:

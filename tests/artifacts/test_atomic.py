@@ -43,6 +43,11 @@ def test_leftovers_of_killed_processes_go_and_drafts_of_running_ones_stay(tmp_pa
         left.write_text("half")
         clear_leftovers(tmp_path)
         assert own.exists() and not left.exists()
+        left.write_text("half")
+        write_json(tmp_path / "y", 1)
+        assert left.exists()  # of another file
+        write_json(tmp_path / "x", 1)
+        assert own.exists() and not left.exists()
 
 
 def test_a_folder_is_written_by_one_process_at_a_time(tmp_path):

@@ -34,6 +34,8 @@ _LONGEST = 120  # letters of a name that a draft's name takes over; file systems
 def draft_of(file: Path, *, forced: bool = True, tell: bool = False) -> Iterator[Path]:
     """Give the path of a draft to write; it takes the place of ``file`` once the block ends without an error.
 
+    Drafts of the same file that killed processes have left behind are removed.
+
     Parameters
     ----------
     file : the file to write; its folder is made if it is not there.
@@ -48,7 +50,7 @@ def draft_of(file: Path, *, forced: bool = True, tell: bool = False) -> Iterator
     try:
         with output_errors(file):
             file.parent.mkdir(parents=True, exist_ok=True)
-            if tell:
+            if forced:  # what is not forced to the disk are many files, in folders that are locked
                 clear_leftovers(file.parent, file.name)
             yield draft
             replaced = tell and file.exists()

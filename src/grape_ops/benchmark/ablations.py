@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from grape_ops.artifacts.atomic import write_text
 from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.benchmark.compare import DETAILS_DIR, OURS, TABLE_FILE, WORK_DIR, MethodResult, check_truth, evaluate
@@ -129,7 +130,7 @@ def run_ablations(
     text = ablation_table(scores, {a.name: a.meaning for a in compared})
     if same:
         text += "\n".join([*wrapped(has_already), ""])
-    (out / TABLE_FILE).write_text(text)
+    write_text(out / TABLE_FILE, text)
     return text
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grape_ops.artifacts.atomic import write_text
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.benchmark.tables import benchmark_table, wrapped
 from grape_ops.cells.genes import gene_anndata, gene_table
@@ -181,7 +182,7 @@ def _evaluated(
         except GrapeOpsError as error:  # too few genes are common: that is no reason to lose the table of the others
             tables.append("\n".join([*wrapped(f"{lack} The genes that all have cannot be evaluated: {error}"), ""]))
     text = "\n".join(tables)
-    (out / TABLE_FILE).write_text(text)
+    write_text(out / TABLE_FILE, text)
     return text
 
 

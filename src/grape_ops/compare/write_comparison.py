@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from grape_ops.artifacts.atomic import draft_of, write_json
+from grape_ops.artifacts.atomic import draft_of, locked, write_json
 from grape_ops.artifacts.ownership import check_folder, warn_replaced
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.compare.differences import differing_settings, shared_cells
@@ -27,11 +27,14 @@ from grape_ops.evaluate.reproducibility import map_agreement
 from grape_ops.evaluate.retrieval import neighbour_count
 from grape_ops.evaluate.scores import without_nan
 from grape_ops.plotting.comparison_figures import neighbours_figure
-from grape_ops.plotting.figure import save_figure
+from grape_ops.plotting.figure import FORMATS, save_figure
 from grape_ops.progress import counted
 from grape_ops.schema import GENE
 
 RECORD_FILE = "compare.json"
+GENES_FILE, SETTINGS_FILE, FIGURE = "genes.tsv", "settings.tsv", "neighbours"
+# What a call that was killed before its last file has written.
+_OURS = (GENES_FILE, SETTINGS_FILE, *(f"{FIGURE}.{kind}" for kind in FORMATS))
 PERMUTATIONS = 200
 _LEAST_GENES = 4
 _SHOWN = 12  # genes in the printed summary
@@ -68,7 +71,7 @@ def write_comparison(first: Sequence[Path], second: Sequence[Path], out: Path, c
     ------
     GrapeOpsError : a side cannot be read, or the maps share fewer than four genes.
     """
-    check_folder(out, "a comparison", marker=RECORD_FILE)
+    check_folder(out, "a comparison", marker=RECORD_FILE, ours=_OURS)
     _check_seeds([*first], [*second])
     a, b = open_side("A", first), open_side("B", second)
     null = null_maps(a, b)
@@ -93,13 +96,14 @@ def write_comparison(first: Sequence[Path], second: Sequence[Path], out: Path, c
         "simulated": a.simulated or b.simulated,
         "definitions": DEFINITIONS,
     }
-    warn_replaced(out / RECORD_FILE)
-    for name, content in (("genes.tsv", table), ("settings.tsv", settings)):
-        with draft_of(out / name) as draft:
-            spreadsheet_safe(content).to_csv(draft, sep="\t", index=False, float_format="%.4g")
     figure = neighbours_figure(table[table["kept"].notna()], n, n * n / (len(common) - 1))
-    save_figure(figure, out / "neighbours", simulated=a.simulated or b.simulated)
-    write_json(out / RECORD_FILE, without_nan(record))
+    with locked(out, "a comparison"):
+        warn_replaced(out / RECORD_FILE)
+        for name, content in ((GENES_FILE, table), (SETTINGS_FILE, settings)):
+            with draft_of(out / name) as draft:
+                spreadsheet_safe(content).to_csv(draft, sep="\t", index=False, float_format="%.4g")
+        save_figure(figure, out / FIGURE, simulated=a.simulated or b.simulated)
+        write_json(out / RECORD_FILE, without_nan(record))  # last: it says that all is there
     return "\n".join([*_differences(a, b, settings, record), *_neighbours(table, n, null, record)])
 
 

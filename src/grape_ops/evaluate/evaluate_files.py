@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from grape_ops.artifacts.atomic import drafts_of, write_text
+from grape_ops.artifacts.atomic import drafts_of, locked, write_text
 from grape_ops.artifacts.hdf5 import opened_anndata
 from grape_ops.artifacts.ownership import check_folder, check_table, warn_replaced, what_lies_at
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
@@ -102,11 +102,12 @@ def evaluate_files(
     named = named_maps(maps, groups)
     corrected = corrected_maps(named, of_genes, names) if of_genes is not None and correct_arms else {}
     scores = evaluate_maps({**named, **corrected}, known, settings, seed, arms=of_genes, **more)  # type: ignore[arg-type]
-    warn_replaced(out / SCORES_JSON)
-    write_corrected(corrected, out)
-    write_scores(scores, out)
     runs = (run for entry in named.values() for run in (entry if isinstance(entry, list) else [entry]))
-    write_details(scores, details or out, simulated=is_simulated(runs))
+    with locked(details or out, "an evaluation"):
+        warn_replaced(out / SCORES_JSON)
+        write_corrected(corrected, out)
+        write_scores(scores, out)
+        write_details(scores, details or out, simulated=is_simulated(runs))
     return scores
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from grape_ops import __version__
-from grape_ops.artifacts.atomic import draft_of, write_json
+from grape_ops.artifacts.atomic import draft_of, locked, write_json
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
@@ -71,7 +71,12 @@ def write_hits(store: CropStore, out: Path, config: Config) -> Hits:
     """
     check_folder(out, "hits", marker=HITS_JSON, ours=_OURS)
     found = find_hits(store, config)
-    out.mkdir(parents=True, exist_ok=True)
+    with locked(out, "hits"):
+        _write(found, store, out, config)
+    return found
+
+
+def _write(found: Hits, store: CropStore, out: Path, config: Config) -> None:
     for stale in (HITS_CHANNELS, "channels.png", "channels.pdf"):  # of features that name channels
         (out / stale).unlink(missing_ok=True)
     tables = {HITS_GENES: found.genes, HITS_GUIDES: found.guides}
@@ -104,4 +109,3 @@ def write_hits(store: CropStore, out: Path, config: Config) -> Hits:
     }
     facts |= {"where": store.where} if store.where else {}
     write_json(out / HITS_JSON, facts)  # last: it says that all is there
-    return found

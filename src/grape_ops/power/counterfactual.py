@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from grape_ops.artifacts.atomic import draft_of
 from grape_ops.cells.store import CropStore
 from grape_ops.errors import GrapeOpsError
 from grape_ops.power.design import Design
@@ -47,11 +48,8 @@ class Counterfactuals:
 
     def save(self, file: Path) -> None:
         """Write to an ``.npz`` that appears when it is complete."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(".partial")
-        with draft.open("wb") as opened:
-            np.savez(opened, **vars(self))
-        draft.replace(file)
+        with draft_of(file) as draft:
+            np.savez(draft, **vars(self))
 
     @classmethod
     def load(cls, file: Path) -> "Counterfactuals":

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from grape_ops import __version__
+from grape_ops.artifacts.atomic import draft_of
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, FeatureSettings
 from grape_ops.power.closeness import mean_change
@@ -156,11 +157,8 @@ def _measured(measurer: Measurer, sets: Sequence[np.ndarray], what: str) -> list
 
 
 def _save_sets(file: Path, sets: Sequence[np.ndarray]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(".partial")
-    with draft.open("wb") as opened:
-        np.savez(opened, *sets)
-    draft.replace(file)
+    with draft_of(file) as draft:
+        np.savez(draft, *sets)
 
 
 def _load_sets(file: Path) -> list[np.ndarray]:

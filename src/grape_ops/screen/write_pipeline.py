@@ -10,7 +10,7 @@ import yaml
 from grape_ops.artifacts.atomic import write_text
 from grape_ops.artifacts.ownership import check_file
 from grape_ops.config import ScreenSettings, lay_over
-from grape_ops.progress import note
+from grape_ops.progress import counted, note
 from grape_ops.screen.inspect import Inspection
 
 _WRITTEN = "# Written by `grape-ops inspect`"
@@ -35,7 +35,6 @@ def write_pipeline(
     """
     check_file(out, "a pipeline file", example="pipeline.yaml", is_ours=_is_ours)
     small = found.small
-    size = min(found.size) // 8 * 8 if found.size and found.screen.read_crops is not None else None
     chosen: dict[str, Any] = settings.model_dump(mode="json", exclude_defaults=True) | {"layout": found.layout}
     for name in ("library", "aliases"):
         if chosen.get(name):
@@ -44,21 +43,13 @@ def write_pipeline(
     for override in overrides:
         lay_over(tree, override)
     tree["screen"] = chosen
-    usual = 32 if small else 96
     why = ""
     if found.crops is not None:
         why = f"Crop size: {found.crops}."
+        usual = 32 if small else 96
         chosen_size = {"crop_size": found.crops.crop_size} if found.crops.crop_size != usual else {}
         chosen_size |= {"shrink": found.crops.shrink} if found.crops.shrink > 1 else {}
         tree["preprocess"] = chosen_size | tree.get("preprocess", {})
-    elif size is not None and size < usual:
-        tree["preprocess"] = {"crop_size": size} | tree.get("preprocess", {})
-    elif size is not None and size > usual and "crop_size" not in tree.get("preprocess", {}):
-        why = (
-            f"Of ready crops of {min(found.size or ())} px, the middle {usual} px are taken. Where a cell is larger, "
-            f"set preprocess.shrink=2, or preprocess.crop_size up to {size}; training then takes longer."
-        )
-        note(why)
     if not tree.get("preprocess", True):
         del tree["preprocess"]
     folder = out.resolve().parent
@@ -72,7 +63,7 @@ def write_pipeline(
         "settings": tree,
     }
     lines = [
-        f"{_WRITTEN}: {found.cells:,} cells, {len(found.genes):,} genes, layout {found.layout}.",
+        f"{_WRITTEN}: {counted(found.cells, 'cells')}, {counted(len(found.genes), 'genes')}, layout {found.layout}.",
         f"# Channels: {', '.join(found.screen.channels)}.",
         "# Known complexes to score by, such as truth: complexes-14x106, may be added.",
         f"# {'recommended.yaml is for two CPU cores' if small else 'large.yaml has networks for a GPU'}.",

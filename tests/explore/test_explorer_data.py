@@ -293,6 +293,8 @@ def test_warnings_say_what_to_doubt():
     against = [guide("a", 3.0, 0.9), guide("b", 3.0, 0.9), guide("c", 2.0, -0.5)]
     assert "Guide c changes" in cell_warnings(90, against, 1.3)[0]
     assert cell_warnings(90, against[:2], 1.3) == []
+    # Where `grape-ops hits` tested the guides, its words stand in the table, and no others beside them.
+    assert cell_warnings(90, quiet, 1.3, {"a": "agrees", "b": "no evidence"}) == []
 
 
 def test_batch_warnings(explorer):

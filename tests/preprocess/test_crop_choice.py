@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from grape_ops.cli import app
-from grape_ops.preprocess.crop_choice import SIZES, fitting_size
+from grape_ops.preprocess.crop_choice import SIZES, fitting_size, unfitted_size
 from grape_ops.preprocess.nuclei import measure_nuclei
 
 SIDE, CROP = 400, 100
@@ -63,6 +63,25 @@ def test_tiny_nuclei_and_small_ready_crops_get_what_comes_next():
     assert fitting_size(5, None, None, small=True) == (32, 1)
     assert fitting_size(45, None, 70, small=True) == (32, 2)  # no larger crops than there are
     assert fitting_size(45, None, 30, small=True) == (32, 1)
+
+
+def test_ready_crops_without_nuclei_are_shown_whole(tmp_path):
+    assert [unfitted_size(most, small=True) for most in (None, 40, 50, 96, 100)] == [
+        (32, 1), (32, 1), (48, 1), (32, 3), (32, 3),
+    ]  # fmt: skip
+    assert unfitted_size(100, small=False) == unfitted_size(None, small=False) == (96, 1)
+    root = tmp_path / "screen"
+    root.mkdir()
+    np.save(root / "crops.npy", np.ones((8, 2, 100, 100), np.uint16))
+    genes = ["AAA", "nontargeting"] * 4
+    pd.DataFrame({"gene_symbol": genes, "sgRNA": genes, "well": "A1"}).to_csv(root / "cells.csv", index=False)
+    described = {"cells": "cells.csv", "crops": "crops.npy", "channels": ["DNA", "actin"]}
+    (root / "screen.yaml").write_text(yaml.safe_dump(described))
+    said = inspect(tmp_path)
+    words = "96 px, binned by 3, which show the networks 32 px; no nuclei were measured to fit them to"
+    assert f"Crops: {words}" in said and "could not be fitted to the cells: only 0 of" in said
+    assert "column plate: plate is taken as 1" in said and "column plate: noted" not in said
+    assert words in (tmp_path / "p.yaml").read_text() and "shrink: 3" in (tmp_path / "p.yaml").read_text()
 
 
 def test_nuclei_are_measured_and_those_at_the_edge_are_known():

@@ -6,6 +6,7 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from grape_ops.errors import GrapeOpsError
@@ -233,7 +234,7 @@ def test_genes_clusters_and_cost_are_tables_without_a_script(page):
     known = json.loads(re.search(r'id="data-map">(.*?)</script>', raw, re.S)[1])["near"]
     assert len(re.findall(r"<small>\d\.\d\d<", body)) == sum(map(len, known.values())) > 0
     assert "Cost of the training" in text and "8 × 8 = 64 cells" in text
-    assert "style encoder" in text and "Clusters are Leiden's" in text
+    assert "style encoder" in text and "all genes are one cluster" in text
 
 
 def test_a_phenotype_check_is_shown_if_it_belongs_to_the_run(full_run, check_folder, tmp_path):
@@ -252,6 +253,18 @@ def test_a_phenotype_check_is_shown_if_it_belongs_to_the_run(full_run, check_fol
     assert "BBB · not significant · first" in text and "AAA · not sig" not in text
     assert "<td>0.50</td><td>0.25</td><td>–</td><td>1.00</td><td>0.25</td>" in raw
     assert ">0.90</td><td>40%</td>" in raw and ">not significantly different from control</td>" in raw
+
+
+def test_where_no_restyling_could_be_tested_nothing_is_concluded_from_it(full_run, check_folder, tmp_path):
+    shutil.copytree(check_folder, tmp_path / "phenotype")
+    file = tmp_path / "phenotype" / "phenotype.tsv"
+    table = pd.read_csv(file, sep="\t", keep_default_na=False)
+    table["restyling_q"], table["restyling_significant"] = "", False
+    table.to_csv(file, sep="\t", index=False)
+    write_report(full_run.path, tmp_path / "report.html")
+    text = " ".join(read(tmp_path / "report.html").text.split())
+    assert text.count("Whether restyling is significant could not be tested for any gene") == 2
+    assert "are nearer to the real knock-outs" not in text and "16 control cells were restyled to each gene" in text
 
 
 def test_without_a_check_the_page_offers_its_command(page):
@@ -281,13 +294,13 @@ def test_a_check_that_lacks_a_column_is_refused_by_its_name(full_run, check_fold
         write_report(full_run.path, tmp_path / "report.html", phenotype=tmp_path / "phenotype")
 
 
-def test_a_discriminator_that_memorises_is_named(full_run, tmp_path):
+def test_a_discriminator_that_overfits_is_named(full_run, tmp_path):
     shutil.copytree(full_run.path, tmp_path / "run")
     with (tmp_path / "run" / METRICS_FILE).open("a") as metrics:
         for step in (9, 10, 11):
             metrics.write(json.dumps({"step": step, "d_seen_logit": 2.0, "d_unseen_logit": 1.1}) + "\n")
     write_report(tmp_path / "run", tmp_path / "report.html")
-    assert "has begun to memorise: its logit is 0.90 higher" in read(tmp_path / "report.html").text
+    assert "begins to overfit: its logit is 0.90 higher" in read(tmp_path / "report.html").text
 
 
 def test_commands_in_sentences_are_set_as_code(tiny_store, settings, tmp_path):
@@ -318,6 +331,8 @@ def test_the_page_opens_with_the_genes_that_have_a_phenotype(full_run, write_hit
     is_hit = {"AAA": True, "BBB": True, "CCC": False}
     store = full_run.record["store_fingerprint"]
     hits = write_hits_folder(tmp_path / "found", store, is_hit, discordant="BBB")
+    guides = (hits / "guides.tsv").read_text()
+    (hits / "guides.tsv").write_text(guides.replace("AAA-GUIDE-1\tAAA\t5\t1.0\t0.001", "AAA-GUIDE-1\tAAA\t5\t1.0\t0.3"))
     write_report(full_run.path, tmp_path / "report.html", hits=hits)
     raw = (tmp_path / "report.html").read_text(encoding="utf-8")
     places = [raw.index(f'<section id="{name}">') for name in ("summary", "findings", "map", "genes", "scores")]
@@ -327,7 +342,9 @@ def test_the_page_opens_with_the_genes_that_have_a_phenotype(full_run, write_hit
     assert "2 of 3 genes have a phenotype at q < 0.05" in text and "1 more was not tested" in text
     assert "4.0% of 150 pseudo-genes" in text
     assert "No guide contradicts" not in text
-    assert "BBB: BBB-GUIDE-1" in text and ">1 of 2<" in findings and ">2 of 2<" in findings
+    assert "BBB: BBB-GUIDE-1" in text and findings.count(">1 of 2<") == 2
+    assert "<code>BBB-GUIDE-1</code> contradicts<" in findings and "<code>AAA-GUIDE-1</code> no evidence<" in findings
+    assert "CCC-GUIDE" not in findings  # without a phenotype, guides without an effect are as they should be
     assert (
         'class="quiet" title="no evidence of a phenotype"><th scope="row"><a href="#map" data-gene="CCC">' in findings
     )

@@ -21,7 +21,7 @@ from grape_ops.report import projection
 from grape_ops.report.cell_pictures import CELLS, cell_pictures, choose_genes, strips
 from grape_ops.report.data_quality import dropped_rows, flat_field_text, table_rows
 from grape_ops.report.inputs import ReportInputs, gather
-from grape_ops.report.projection import nearest_genes, principal_components, projections
+from grape_ops.report.projection import nearest_genes, neighbours_in_words, principal_components, projections
 from grape_ops.report.provenance import cost_rows
 from grape_ops.report.report_figures import complex_scores, map_along_training
 from grape_ops.report.scores import own_entry, score_table
@@ -94,6 +94,13 @@ def test_nearest_genes_are_by_cosine():
     near, cosine = nearest_genes(np.array([[1.0, 0], [5, 1], [0, 1], [-1, 0]]), 2)
     assert near[0].tolist() == [1, 2]
     assert cosine[0, 0] == pytest.approx(5 / np.sqrt(26))
+
+
+def test_what_a_cosine_is_worth_is_said_where_there_are_pairs_enough():
+    vectors = np.random.default_rng(0).normal(size=(12, 4))
+    assert "5% have a cosine above 0." in neighbours_in_words(vectors)
+    assert "one training run" not in neighbours_in_words(vectors, runs=3)
+    assert neighbours_in_words(vectors[:5], runs=3) == "This map has too few genes to say which cosine is unusual."
 
 
 def test_a_lone_gene_has_no_nearest():
@@ -184,13 +191,13 @@ def test_words_warn_of_batches_overfitting_and_few_cells(inputs):
     assert "share batches" not in " ".join(conclusions(inputs)[1])
 
 
-def test_words_tell_what_does_not_confound_and_that_nothing_was_memorised(inputs):
+def test_words_tell_what_does_not_confound_and_that_nothing_overfits(inputs):
     nuisance = NuisanceScores(NuisanceScore(-0.1, -0.2, 0.1, 0.3, 4, 3, "GRAPE M"), None)
     lines = [{"step": step, "d_seen_logit": 1.0, "d_unseen_logit": 1.2} for step in range(3)]
     can, cannot = conclusions(replace(with_scores(inputs, nuisance=nuisance), metrics=lines))
     assert any("No evidence that neighbouring genes share batches more than shuffled ones" in line for line in can)
     assert any("logits differ by −0.20" in line for line in can)
-    assert not any("memorise" in line for line in cannot)
+    assert not any("overfit" in line for line in cannot)
 
 
 def test_unseen_cells_that_score_far_higher_are_not_called_like_the_seen_ones(inputs):

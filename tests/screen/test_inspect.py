@@ -158,21 +158,3 @@ def test_a_pipeline_file_within_the_screen_writes_outside_of_it(tmp_path: Path) 
     write_pipeline(inspect_screen(root, PLAIN), root, PLAIN, out)
     plan = yaml.safe_load(out.read_text())
     assert (out.parent / plan["out"]).resolve() == (tmp_path / "screen_map").resolve()
-
-
-def test_a_pipeline_that_takes_the_middle_of_ready_crops_says_so(tmp_path: Path, capsys) -> None:
-    root, cells = tmp_path / "crops", 8
-    root.mkdir()
-    np.save(root / "crops.npy", np.ones((cells, 2, 50, 50), np.uint16))
-    genes = ["AAA", "nontargeting"] * (cells // 2)
-    pd.DataFrame({"gene_symbol": genes, "sgRNA": genes, "plate": 1, "well": "A1", "tile": 1}).to_csv(
-        root / "cells.csv", index=False
-    )
-    description = {"cells": "cells.csv", "crops": "crops.npy", "channels": ["DNA", "actin"]}
-    (root / "screen.yaml").write_text(yaml.safe_dump(description))
-    found = inspect_screen(root, PLAIN)
-    words = "Of ready crops of 50 px, the middle 32 px are taken."
-    write_pipeline(found, root, PLAIN, tmp_path / "a.yaml")
-    assert words in (tmp_path / "a.yaml").read_text() and words in capsys.readouterr().err
-    write_pipeline(found, root, PLAIN, tmp_path / "b.yaml", ["preprocess.crop_size=48"])
-    assert "the middle" not in (tmp_path / "b.yaml").read_text() + capsys.readouterr().err

@@ -39,6 +39,7 @@ JOINED = {
     "guides_agree": OBS_GUIDES_AGREE,
 }
 
+ALONE = 0.05  # p-value below which a guide has an effect by itself
 _SMALLEST = 1e-300  # q-value that has a logarithm
 _WORDS = {"true": True, "1": True, "1.0": True, "yes": True, "false": False, "0": False, "0.0": False, "no": False}
 
@@ -84,11 +85,24 @@ class Phenotypes:
         """Guides that are significant by themselves and point away from the gene's other guides."""
         return self._of_guides[2].get(gene, [])
 
+    def by_guide(self, gene: str) -> dict[str, str]:
+        """What each tested guide of a gene shows by itself: agrees, contradicts, no evidence, or unclear.
+
+        Unclear is a significant guide that neither agrees with the other guides nor is discordant.
+        """
+        own = self.guides[(self.guides[GENE] == gene) & self.guides["p_value"].notna()]
+        words = np.select(
+            [own["outlier"].astype(bool), own["p_value"] >= ALONE, own["agreement"] > 0],
+            ["contradicts", "no evidence", "agrees"],
+            "unclear",
+        )
+        return dict(zip(own["guide"].astype(str), words.tolist(), strict=True))
+
     @cached_property
     def _of_guides(self) -> tuple[dict[str, int], dict[str, int], dict[str, list[str]]]:
         """By gene: guides that agree, guides tested, and discordant guides."""
         tested = self.guides[self.guides["p_value"].notna()]
-        agree = tested.loc[(tested["agreement"] > 0) & (tested["p_value"] < 0.05), GENE].value_counts()
+        agree = tested.loc[(tested["agreement"] > 0) & (tested["p_value"] < ALONE), GENE].value_counts()
         outliers = tested[tested["outlier"]].groupby(GENE)["guide"].agg(list)
         agreeing, all_tested = (
             {str(gene): int(n) for gene, n in part.items()} for part in (agree, tested[GENE].value_counts())

@@ -8,6 +8,7 @@ agreement is the cosine with the mean profile of the gene's other guides, about 
 Letters: n cells, V statistics, d dimensions kept.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,12 @@ SAME_BATCHES = 3.0  # standard errors above what random genes share
 DISAGREES = 0.0
 
 
-def cell_warnings(n_cells: int, guides: list[dict[str, Any]] | None, quiet_effect: float | None) -> list[str]:
+def cell_warnings(
+    n_cells: int,
+    guides: list[dict[str, Any]] | None,
+    quiet_effect: float | None,
+    tested: Mapping[str, str] | None = None,
+) -> list[str]:
     """Doubts that the gene's own cells raise.
 
     Parameters
@@ -33,6 +39,7 @@ def cell_warnings(n_cells: int, guides: list[dict[str, Any]] | None, quiet_effec
     n_cells : cells of the gene.
     guides : ``guide_table``; None without a store.
     quiet_effect : effect that nearly all non-targeting guides stay below.
+    tested : what ``grape-ops hits`` says of guides, which the page then shows in place of doubts of its own.
     """
     found = []
     if n_cells < FEW_CELLS:
@@ -41,6 +48,8 @@ def cell_warnings(n_cells: int, guides: list[dict[str, Any]] | None, quiet_effec
         return found
     if len(guides) == 1:
         found.append("One guide only: an off-target effect cannot be separated from the gene's.")
+    if tested:
+        return found
     measured = [guide for guide in guides if guide["effect"] is not None]
     quiet = [guide for guide in measured if quiet_effect is not None and guide["effect"] <= quiet_effect]
     if measured and len(quiet) == len(measured):

@@ -185,7 +185,7 @@ class ExplorerData:
             "n_cells": n_cells,
             "n_guides": int(entry[OBS_N_GUIDES]),
             "batches": sorted(((batch, n) for batch, n in batches if n), key=lambda pair: -pair[1]),
-            "warnings": cell_warnings(n_cells, card["guides"], quiet),
+            "warnings": cell_warnings(n_cells, card["guides"], quiet, (card["phenotype"] or {}).get("by_guide")),
         }
 
     @cached_property

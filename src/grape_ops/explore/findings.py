@@ -66,6 +66,7 @@ class Findings:
             "agree": agree,
             "guides": guides,
             "discordant": self.found.discordant(name),
+            "by_guide": self.found.by_guide(name),
             "channel": str(line["top_channel"]) if "top_channel" in line else None,
         }
 

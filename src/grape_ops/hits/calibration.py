@@ -40,7 +40,10 @@ def pseudo_gene_p_values(
 def in_words(p_values: np.ndarray) -> str:
     """Say whether p-values of pseudo-genes are those of a calibrated test."""
     if not len(p_values):
-        return "There are too few non-targeting guides to deal into pseudo-genes: calibration was not checked."
+        return (
+            "There are too few non-targeting guides to form pseudo-genes (a gene's number of guides and at least "
+            f"{FEWEST_GUIDES} more are needed): calibration was not checked."
+        )
     rate = float((p_values < 0.05).mean())
     if rate > 0.08:
         verdict = "p-values are too small; take fewer genes for hits than the table marks"

@@ -44,7 +44,8 @@ def draw_sample(found: Inspection, sample: Sequence[SampledWell], settings: Prep
     shown = shown[np.sort(np.unique(shown, return_index=True)[1])]
     labels = ["control" if controls[row] else genes[row] for row in shown]
     binned = f", binned by {settings.shrink} to {settings.crop_size} px" if settings.shrink > 1 else ""
-    title = f"Crops of {settings.cut_size} px{binned}; without a flat field"
+    plain = "; without a flat field" if found.screen.read_crops is None and not found.screen.corrected else ""
+    title = f"Crops of {settings.cut_size} px{binned}{plain}"
     pixel_size = pixel_size_of_crops(found.screen, settings.shrink)
     figure = contact_sheet(crops[shown], found.screen.channels, labels, title, pixel_size)
     stem = out.with_suffix("") if out.suffix.lstrip(".") in FORMATS else out / FILE

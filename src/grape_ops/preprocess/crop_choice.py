@@ -18,6 +18,7 @@ from grape_ops.screen.inspect import CropFit, Inspection
 SIZES = (32, 48, 64, 96)  # that the presets' networks take
 LEAST, MOST = 2.0, 3.1  # widths of a nucleus that a crop is wide
 WINDOW, LARGEST_WINDOW = 256, 1024  # px around a cell in which its nucleus is looked for
+WHOLE = 0.9  # of a ready crop's width counts as all of it
 FEWEST = 6  # nuclei that a choice rests on
 MOST_BINNED = 16
 
@@ -30,6 +31,10 @@ def choose_crops(found: Inspection, sample: Sequence[SampledWell], config: Confi
     settings = config.preprocess
     if not sample:
         return  # what cannot be read is told elsewhere
+    most = min(found.size) if found.size and found.screen.read_crops is not None else None
+    named = {"crop_size", "shrink"} & settings.model_fields_set
+    size, shrink = (settings.crop_size, settings.shrink) if named else unfitted_size(most, found.small)
+    found.crops = CropFit(size, shrink, None, None, found.screen.pixel_size)
     try:
         channel = nucleus_channel(found.screen.channels, config.features.nucleus_channel)
     except GrapeOpsError as error:
@@ -43,9 +48,8 @@ def choose_crops(found: Inspection, sample: Sequence[SampledWell], config: Confi
         )
         return
     width, next_one = float(np.median(nuclei.width)), _median(nuclei.next_one)
-    most = min(found.size) if found.size and found.screen.read_crops is not None else None
     size, shrink = fitting_size(width, next_one, most, small=found.small)
-    if {"crop_size", "shrink"} & settings.model_fields_set:
+    if named:
         if width * LEAST > settings.cut_size:
             found.doubts.append(
                 f"Nuclei are {width:.0f} px wide, and crops show {settings.cut_size} px (preprocess.crop_size times "
@@ -60,6 +64,26 @@ def choose_crops(found: Inspection, sample: Sequence[SampledWell], config: Confi
         )
 
 
+def unfitted_size(most: int | None, small: bool) -> tuple[int, int]:
+    """Choose crop_size and shrink where no nuclei were found: ready crops as a whole, else what the preset takes.
+
+    Parameters
+    ----------
+    most, small : as in ``fitting_size``.
+    """
+    if most is None:
+        return (SIZES[0] if small else SIZES[-1]), 1
+    pairs = _pairs(most)
+    whole = [pair for pair in pairs if pair[0] * pair[1] >= WHOLE * most]
+    return min(whole or [max(pairs, key=lambda pair: pair[0] * pair[1])], key=lambda pair: pair[0 if small else 1])
+
+
+def _pairs(most: int | None) -> list[tuple[int, int]]:
+    """List all crop_size and shrink that fit into ready crops; the smallest where none does."""
+    pairs = [(size, shrink) for size in SIZES for shrink in range(1, MOST_BINNED + 1)]
+    return [(size, shrink) for size, shrink in pairs if most is None or size * shrink <= most] or [(SIZES[0], 1)]
+
+
 def fitting_size(width: float, next_one: float | None, most: int | None, small: bool) -> tuple[int, int]:
     """Choose crop_size and shrink for nuclei of a width.
 
@@ -70,8 +94,7 @@ def fitting_size(width: float, next_one: float | None, most: int | None, small: 
     small : whether the fewest pixels are chosen, for networks that train on a processor; else the least binning.
     """
     wanted = np.clip(next_one if next_one else 0, 2.25 * width, 2.75 * width)
-    pairs = [(size, shrink) for size in SIZES for shrink in range(1, MOST_BINNED + 1)]
-    pairs = [(size, shrink) for size, shrink in pairs if most is None or size * shrink <= most] or [(SIZES[0], 1)]
+    pairs = _pairs(most)
     fit = [pair for pair in pairs if LEAST * width <= pair[0] * pair[1] <= MOST * width]
     if not fit:  # tiny nuclei in the smallest crop, or ready crops that hold no more
         return min(pairs, key=lambda pair: (abs(pair[0] * pair[1] - wanted), pair[0] if small else pair[1]))

@@ -9,7 +9,7 @@ from grape_ops.report.inputs import ReportInputs
 from grape_ops.report.report_figures import Figure, base_figure, colour, level_line, plain
 from grape_ops.schema import GENE
 
-TICKS = (0, 1, 10, 50, 100, 200, 300)  # of -log10 q
+TICKS, LOW_TICKS = (0, 1, 10, 50, 100, 200, 300), (0, 1, 2, 3, 4, 6, 8, 10)  # of -log10 q
 
 
 def findings(inputs: ReportInputs) -> dict[str, Any] | None:
@@ -19,7 +19,8 @@ def findings(inputs: ReportInputs) -> dict[str, Any] | None:
     -------
     ``level``, ``n_genes``, ``n_hits``, ``features``, ``calibration``; ``n_untested`` genes of the run; ``rows``: name,
     is_hit, effect, q, cells, guides that agree, all guides, discordant ones, top channel (one row per gene, the most
-    significant first); ``discordant``: (gene, its discordant guides).
+    significant first), and of genes with a phenotype the guides without evidence of an effect by themselves;
+    ``discordant``: (gene, its discordant guides).
     """
     found = inputs.phenotypes
     if found is None:
@@ -50,6 +51,7 @@ def _row(gene: str, line: dict[Any, Any], found: Phenotypes) -> dict[str, Any]:
         "agree": agree,
         "guides": tested,
         "discordant": found.discordant(gene),
+        "silent": [guide for guide, shows in found.by_guide(gene).items() if shows == "no evidence" and line["is_hit"]],
         "channel": str(line.get("top_channel", "")),
     }
 
@@ -82,12 +84,14 @@ def volcano(found: Phenotypes) -> Figure:
             "customdata": height[rows].round(2).tolist(),
             "hovertemplate": "<b>%{hovertext}</b><br>effect %{x:.2f}, -log10 q %{customdata:.1f}<extra></extra>",
             "marker": {"size": 9, "color": shade, "symbol": symbol},
+            "cliponaxis": False,
         }
         for rows, name, shade, symbol in groups
         if rows.any()
     ]
     figure = base_figure(traces, "effect (standard deviations of single cells)", "-log10 q (square-root scale)")
-    ticks = [tick for tick in TICKS if tick <= max(height.max(), 2)]
+    most = max(height.max(), 2)
+    ticks = [tick for tick in (TICKS if most > LOW_TICKS[-1] else LOW_TICKS) if tick <= most]
     figure["layout"]["yaxis"] |= {"tickvals": np.sqrt(ticks).tolist(), "ticktext": [f"{tick:g}" for tick in ticks]}
     figure["layout"]["yaxis"] |= {"rangemode": "tozero"}
     figure["layout"]["xaxis"] |= {"rangemode": "tozero"}

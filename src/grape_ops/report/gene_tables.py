@@ -59,6 +59,8 @@ def _clusters(inputs: ReportInputs) -> tuple[pd.DataFrame | None, str]:
         return None, str(error)
     table = discovery.clusters([own], settings, RESOLUTION, None, np.random.default_rng(seed))
     runs = settings.leiden_runs
+    if table["cluster"].nunique() == 1:
+        return table, f"Leiden at resolution {RESOLUTION:g} finds no groups: all genes are one cluster."
     return table, (
         f"Clusters are Leiden's on the graph of nearest genes, resolution {RESOLUTION:g}, which known complexes had no "
         f"part in choosing; support is how firmly genes stay together over {runs} seeds."

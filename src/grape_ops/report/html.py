@@ -32,7 +32,7 @@ from grape_ops.report.profiles import profiles
 from grape_ops.report.projection import nearest_genes, neighbours_in_words, projections
 from grape_ops.report.provenance import changed_settings, cost_rows, network_rows, provenance_rows
 from grape_ops.report.scores import map_from_vectors, number, own_entry, score_table
-from grape_ops.report.summary import conclusions, what_was_done
+from grape_ops.report.summary import conclusions, restyled_controls, what_was_done
 from grape_ops.report.terms import GLOSSARY, rich
 from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_METHOD
 
@@ -209,7 +209,7 @@ def _check(inputs: ReportInputs) -> dict[str, Any] | None:
         "n_separable": int(check.table["separable"].sum()),
         "n_scored": len(check.scored),
         "n_features": len(check.summary["features"]),
-        "cells": check.summary["settings"]["cells"],
+        "cells": f"{restyled_controls(inputs, check)[0]:,}",
         "content": content_rows(check),
         "recognised": recognised_rows(check),
         "n_restyling": sum(part.status == "significant" for part in check.trusts().values()),

@@ -63,6 +63,7 @@ def umap(vectors: np.ndarray, seed: int) -> np.ndarray:
 
 
 _ALL_PAIRS, _PAIRS = 600, 100_000  # genes up to which all pairs are taken, and how many are drawn beyond
+_FEWEST_PAIRS = 20  # of which 5% are one
 
 
 def nearest_genes(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +80,10 @@ def neighbours_in_words(vectors: np.ndarray, runs: int = 1) -> str:
     unit, rng = unit_rows(vectors), np.random.default_rng(0)
     first, second = rng.integers(0, len(unit), (2, _PAIRS)) if len(unit) > _ALL_PAIRS else np.triu_indices(len(unit), 1)
     others = first != second
-    high = np.quantile((unit[first[others]] * unit[second[others]]).sum(axis=1), 0.95) if others.any() else np.nan
-    words = f"Of all pairs of genes in this map, 5% have a cosine above {high:.2f}."
+    if others.sum() < _FEWEST_PAIRS:
+        words = "This map has too few genes to say which cosine is unusual."
+    else:
+        high = np.quantile((unit[first[others]] * unit[second[others]]).sum(axis=1), 0.95)
+        words = f"Of all pairs of genes in this map, 5% have a cosine above {high:.2f}."
     once = "This is one training run: whether another seed, or other cells, give these neighbours again is not known"
     return words if runs > 1 else f"{words} {once}; `grape-ops trust STORE` says for which genes they do."

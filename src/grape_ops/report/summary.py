@@ -6,6 +6,7 @@ from grape_ops.evaluate.confounding import in_words
 from grape_ops.evaluate.print_scores import p_in_words
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.report.data_quality import FEW_CELLS
+from grape_ops.report.generation import PhenotypeCheck
 from grape_ops.report.inputs import ReportInputs
 from grape_ops.report.scores import map_from_vectors, number, own_entry
 from grape_ops.schema import INIT_FILE, OBS_N_CELLS, OBS_N_GUIDES
@@ -137,18 +138,18 @@ def _from_memory(inputs: ReportInputs, can: list[str], cannot: list[str]) -> Non
     gap = float(np.mean([line["d_seen_logit"] - line["d_unseen_logit"] for line in lines[-3:]]))
     if gap > MEMORY_GAP:
         cannot.append(
-            f"The discriminator has begun to memorise: its logit is {gap:.2f} higher for cells it has trained on than "
-            "for cells of the same genes it has never seen, a sign of overfitting."
+            f"The discriminator begins to overfit: its logit is {gap:.2f} higher for cells it has trained on than for "
+            "cells of the same genes it has never seen."
         )
     elif gap < -MEMORY_GAP:
         cannot.append(
             "The discriminator scores cells it has never seen differently from those it has trained on: their logit "
-            f"is {-gap:.2f} higher. Memorising does not do that; the two sets of cells may differ (batches, guides)."
+            f"is {-gap:.2f} higher. Overfitting does not do that; the two sets of cells may differ (batches, guides)."
         )
     else:
         can.append(
             "The discriminator scores cells it has never seen like those it has trained on (logits differ by "
-            f"{_signed(gap)}): no evidence that it memorises."
+            f"{_signed(gap)}): no evidence that it overfits."
         )
 
 
@@ -161,15 +162,16 @@ def _from_check(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None
     inseparable = int((~table["separable"]).sum())
     if inseparable:
         cannot.append(
-            f"The phenotype check (a classifier of single cells) has no evidence that the cells of {inseparable:,} of "
-            f"{len(table):,} genes differ from control cells; their restyled cells say nothing of their knock-out."
+            f"The phenotype check (a classifier of single cells) finds no evidence that the cells of {inseparable:,} "
+            f"of {len(table):,} genes differ from control cells; their restyled cells say nothing of their knock-out."
         )
     nearer, no_nearer = int((scored["share_low"] > 0).sum()), int((scored["share_high"] <= 0).sum())
     scope = f"of {len(scored):,} genes that differ significantly from control"
-    controls = int(inputs.run.genes[OBS_N_CELLS].sum() - inputs.run.genes.loc[inputs.genes, OBS_N_CELLS].sum())
-    cells = f"{min(check.summary['settings']['cells'], controls):,} of {controls:,} control cells restyled to each"
-    _from_trust([part.status for part in check.trusts().values()], cells, can, cannot)
-    if nearer:
+    restyled, controls = restyled_controls(inputs, check)
+    cells = f"{restyled:,} of {controls:,} control cells restyled to each"
+    statuses = [part.status for part in check.trusts().values()]
+    _from_trust(statuses, cells, can, cannot)
+    if nearer and {"significant", "not significant"} & set(statuses):
         can.append(
             f"Restyled cells of {nearer:,} {scope} are nearer to the real knock-outs than control cells are, beyond "
             "the spread over cells."
@@ -187,10 +189,21 @@ def _from_check(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None
         )
 
 
+def restyled_controls(inputs: ReportInputs, check: PhenotypeCheck) -> tuple[int, int]:
+    """How many control cells the phenotype check restyled to each gene, and how many there are."""
+    controls = int(inputs.run.genes[OBS_N_CELLS].sum() - inputs.run.genes.loc[inputs.genes, OBS_N_CELLS].sum())
+    return min(int(check.summary["settings"]["cells"]), controls), controls
+
+
 def _from_trust(statuses: list[str], cells: str, can: list[str], cannot: list[str]) -> None:
     """Whose restyled cells may be read as pictures of the phenotype."""
     significant, not_significant = statuses.count("significant"), statuses.count("not significant")
     tested = significant + not_significant
+    if not tested and "not checked" in statuses:
+        cannot.append(
+            "Whether restyling is significant could not be tested for any gene (the row of each gene says why): do not "
+            "read restyled cells as the phenotype of a gene."
+        )
     if significant:
         can.append(f"Restyling is significant for {significant:,} of {tested:,} genes that could be tested ({cells}).")
     if not_significant:
@@ -201,7 +214,7 @@ def _from_trust(statuses: list[str], cells: str, can: list[str], cannot: list[st
 
 
 def _signed(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def _from_data(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:

@@ -85,7 +85,7 @@ def read_table(folder: Path) -> pd.DataFrame:
     """
     table = pd.read_csv(folder / PHENOTYPE_TSV, sep="\t", keep_default_na=False, na_values={})
     numbers = [name for name in table.columns if name not in ("gene_symbol", "note", *YES_OR_NO)]
-    table[numbers] = table[numbers].replace("", np.nan).astype(float)
+    table[numbers] = table[numbers].where(table[numbers] != "").astype(float)
     for name in YES_OR_NO:
         table[name] = table[name].astype(str) == "True"
     return table

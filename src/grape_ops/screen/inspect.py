@@ -17,7 +17,7 @@ from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, SCREEN_FILE, TILE, 
 from grape_ops.screen.cell_rules import ghost_guides
 from grape_ops.screen.dead_channels import doubts_of_channels
 from grape_ops.screen.layouts import LAYOUTS, open_screen, recognise_layout
-from grape_ops.screen.quality import Tally, doubts_of_columns
+from grape_ops.screen.quality import Tally, doubts_of_columns, is_doubt
 from grape_ops.screen.screen import Screen, TileHeader, known_pixel_size, tile_header
 from grape_ops.screen.spelling import doubts_of_names
 from grape_ops.screen.zarr_tiles import ZarrTiles
@@ -36,22 +36,27 @@ class CropFit:
     Attributes
     ----------
     crop_size, shrink : as the settings of these names.
-    nucleus : median width of nuclei, in pixels of the screen.
+    nucleus : median width of nuclei, in pixels of the screen; None where none were found.
     next_one : median distance of a nucleus to the next one; None where crops show a single one.
     pixel_size : of the screen, in micrometres.
     """
 
     crop_size: int
     shrink: int
-    nucleus: float
+    nucleus: float | None
     next_one: float | None
     pixel_size: float | None
 
     def __str__(self) -> str:
         """Say in a sentence how large crops are, and why."""
+        side = self.crop_size * self.shrink
+        if self.nucleus is None:
+            binned = (
+                f", binned by {self.shrink}, which show the networks {self.crop_size} px" if self.shrink > 1 else ""
+            )
+            return f"{side} px{binned}; no nuclei were measured to fit them to"
         wide = f" ({self.nucleus * self.pixel_size:.1f} µm)" if self.pixel_size else ""
         away = f", {self.next_one:.0f} px from the next one" if self.next_one else ""
-        side = self.crop_size * self.shrink
         if self.shrink == 1:
             return f"nuclei are {self.nucleus:.0f} px wide{wide}{away}; crops are {side} px"
         return (
@@ -125,7 +130,7 @@ class Inspection:
             f"Pixel: {pixel}",
             *([f"Crops: {self.crops}"] if self.crops else []),
             f"Cells: {self.cells:,}, of them {self.controls:,} controls ({_names(self.control_names)})",
-            f"Genes: {len(self.genes):,} with {len(self.guides):,} guides, those of controls included",
+            f"Genes: {len(self.genes):,} with {counted(len(self.guides), 'guides')}, those of controls included",
         ]
         if self.genes:
             counts = np.array(list(self.genes.values()))
@@ -134,9 +139,10 @@ class Inspection:
                 f"Cells of a gene: {counts.min():,} at least, {low:,} (5 %), {middle:,} (median), {high:,} (95 %), "
                 f"{counts.max():,} at most"
             )
-        if self.quality:
+        told = [tally for tally in self.quality if not is_doubt(tally)]
+        if told:
             lines.append("Table:")
-            lines += [f"  {counted(tally.count, tally.what)}: {_fate(tally)}" for tally in self.quality]
+            lines += [f"  {counted(tally.count, tally.what)}: {_fate(tally)}" for tally in told]
         lines.append("Doubtful:" if self.doubts else "Nothing is doubtful.")
         lines += [f"  {doubt}" for doubt in self.doubts]
         return "\n".join(lines)

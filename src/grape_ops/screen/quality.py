@@ -44,8 +44,13 @@ def doubts_of_columns(tallies: Iterable[Tally]) -> list[str]:
         f"{counted(tally.count, tally.what)}: {tally.setting.rpartition('.')[2]} is taken as 1 for all. If the table "
         f"has the column under another name, set {tally.setting}."
         for tally in tallies
-        if tally.setting.startswith("screen.columns.")
+        if is_doubt(tally)
     ]
+
+
+def is_doubt(tally: Tally) -> bool:
+    """Whether ``doubts_of_columns`` tells a tally."""
+    return tally.setting.startswith("screen.columns.")
 
 
 def as_records(tallies: Iterable[Tally]) -> list[dict[str, Any]]:

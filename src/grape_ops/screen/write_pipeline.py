@@ -10,7 +10,7 @@ import yaml
 from grape_ops.artifacts.atomic import write_text
 from grape_ops.artifacts.ownership import check_file
 from grape_ops.config import ScreenSettings, lay_over
-from grape_ops.progress import note
+from grape_ops.progress import counted, note
 from grape_ops.screen.inspect import Inspection
 
 _WRITTEN = "# Written by `grape-ops inspect`"
@@ -59,7 +59,7 @@ def write_pipeline(
         "settings": tree,
     }
     lines = [
-        f"{_WRITTEN}: {found.cells:,} cells, {len(found.genes):,} genes, layout {found.layout}.",
+        f"{_WRITTEN}: {counted(found.cells, 'cells')}, {counted(len(found.genes), 'genes')}, layout {found.layout}.",
         f"# Channels: {', '.join(found.screen.channels)}.",
         "# Known complexes to score by, such as truth: complexes-14x106, may be added.",
         f"# {'recommended.yaml is for two CPU cores' if small else 'large.yaml has networks for a GPU'}.",
@@ -75,19 +75,9 @@ def write_pipeline(
 
 def _crop_settings(found: Inspection, own: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Settings of preprocessing, the user's own over those that fit the cells; and a sentence on the size of crops."""
+    if found.crops is None:
+        return own, ""
     usual = 32 if found.small else 96
-    size = min(found.size) // 8 * 8 if found.size and found.screen.read_crops is not None else None
-    if found.crops is not None:
-        chosen = {"crop_size": found.crops.crop_size} if found.crops.crop_size != usual else {}
-        chosen |= {"shrink": found.crops.shrink} if found.crops.shrink > 1 else {}
-        return chosen | own, f"Crop size: {found.crops}."
-    if size is not None and size < usual:
-        return {"crop_size": size} | own, ""
-    if size is not None and size > usual and "crop_size" not in own:
-        why = (
-            f"Of ready crops of {min(found.size or ())} px, the middle {usual} px are taken. Where a cell is larger, "
-            f"set preprocess.shrink=2, or preprocess.crop_size up to {size}; training then takes longer."
-        )
-        note(why)
-        return own, why
-    return own, ""
+    chosen = {"crop_size": found.crops.crop_size} if found.crops.crop_size != usual else {}
+    chosen |= {"shrink": found.crops.shrink} if found.crops.shrink > 1 else {}
+    return chosen | own, f"Crop size: {found.crops}."

@@ -15,6 +15,8 @@ const LINKS = {
   DepMap: (s) => `https://depmap.org/portal/gene/${s}`,
   STRING: (s) => `https://string-db.org/network/9606/${s}`,
 };
+const BY_ITSELF =
+  "By grape-ops hits: agrees (p < 0.05 by itself, and cells change the way of the other guides), contradicts, no evidence of an effect (p at least 0.05), or unclear";
 const WAIT = 200; // milliseconds before the panel says that it waits
 let round = 0;
 
@@ -140,6 +142,9 @@ function neighbourhood(card, s) {
       found.neighbours.length
         ? neighbourTable(found, shared, runs, shown.length === 2)
         : el("p", { class: "quiet", text: "No gene lies in its direction (all cosines are negative)." }),
+      card.phenotype?.is_hit !== false && found.neighbours.some((n) => explorer.quiet(explorer.find(n.gene_symbol)))
+        ? el("p", { class: "quiet", text: "Grey: no evidence of a phenotype; being near such a gene means little." })
+        : null,
       el("p", { class: "quiet believe", text: found.words }),
     );
   });
@@ -165,6 +170,7 @@ const warning = (text) => el("p", { class: "warning", text });
 
 function guideTable(card) {
   if (!card.guides) return null;
+  const tested = card.phenotype?.by_guide ?? null;
   const quiet = card.quiet_effect;
   const rows = card.guides.map((g) =>
     el(
@@ -176,11 +182,12 @@ function guideTable(card) {
         "td",
         {},
         el("span", { text: number(g.effect, 1) }),
-        quiet !== null && g.effect !== null && g.effect <= quiet
+        !tested && quiet !== null && g.effect !== null && g.effect <= quiet
           ? el("small", { class: "tag", text: "like control" })
           : null,
       ),
       el("td", { text: number(g.agreement) }),
+      tested ? el("td", { class: "words", text: tested[g.guide] ?? "not tested" }) : null,
     ),
   );
   return el(
@@ -201,6 +208,7 @@ function guideTable(card) {
             el("th", { text: "cells" }),
             el("th", { text: "effect", title: "Distance from control cells, 1 = what chance gives" }),
             el("th", { text: "agreement", title: "Cosine with the mean of the other guides" }),
+            tested ? el("th", { class: "words", text: "by itself", title: BY_ITSELF }) : null,
           ),
         ),
         el("tbody", {}, rows),

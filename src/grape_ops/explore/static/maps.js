@@ -16,11 +16,15 @@ let round = 0;
 export const current = () => plots;
 export const point = (gene) => plots.forEach((plot) => plot.point(gene));
 
+/** What genes are coloured by: by phenotype where nothing else was asked for and no complexes are known. */
+const colourOf = (view, s) =>
+  s.colour === "complex" && !view.columns.some((column) => column.key === "complex") ? "phenotype" : s.colour;
+
 /** The column genes are coloured by in a map; the first of the map if it has not the one asked for. */
 export async function columnOf(map, s) {
   const view = await explorer.view(map);
-  const fallback = view.columns.find((column) => column.key === s.colour) || null;
-  if (fallback) return fallback;
+  const found = view.columns.find((column) => column.key === colourOf(view, s));
+  if (found) return found;
   return s.colour === "cluster" || !view.columns.length || s.colour === "complex"
     ? (await explorer.clusters(map, s.clustering)).column
     : view.columns[0];
@@ -219,7 +223,8 @@ function bar(view, s) {
     Math.min(s.plane, view.planes.length - 1),
   );
   const columns = [...view.columns.map((column) => [column.key, column.label]), ["cluster", "cluster"]];
-  options($("colour"), columns, columns.some(([key]) => key === s.colour) ? s.colour : "cluster");
+  const colour = colourOf(view, s);
+  options($("colour"), columns, columns.some(([key]) => key === colour) ? colour : "cluster");
   $("only").checked = s.only;
   $("compare").checked = s.other !== null;
   const second = $("other");

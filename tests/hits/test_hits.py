@@ -13,6 +13,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.features.channels import BETWEEN, feature_channels
 from grape_ops.hits.calibration import in_words, pseudo_gene_p_values
 from grape_ops.hits.cell_features import cell_features
+from grape_ops.hits.find_hits import inactive_guides
 from grape_ops.hits.gene_test import combined, gene_metric, gene_test, gene_tests
 from grape_ops.hits.guide_profiles import GuideProfiles
 from grape_ops.hits.write_hits import write_hits
@@ -114,6 +115,19 @@ def test_features_of_channels():
     }
 
 
+def test_a_guide_that_does_nothing_beside_guides_that_work_is_inactive():
+    def gene(name, *guides):
+        columns = ["p_value", "q_value", "agreement"]
+        return pd.DataFrame(guides, columns=columns).assign(gene_symbol=name)
+
+    works, idle, shares, unsure = (1e-5, 1e-4, 0.8), (0.6, 0.8, 0.1), (0.6, 0.8, 0.6), (0.1, 0.3, 0.1)
+    lone = (0.6, 0.8, np.nan)
+    table = [gene("HIT", works, works, idle, shares, unsure), gene("WEAK", idle, shares), gene("NONE", works, idle)]
+    guides = pd.concat([*table, gene("ALONE", lone)], ignore_index=True)
+    found = inactive_guides(guides, {"HIT", "WEAK", "ALONE"}, 0.05)
+    assert np.flatnonzero(found).tolist() == [2]
+
+
 def test_the_command_writes_tables_and_figures(tiny_store, tmp_path):
     words = str(write_hits(tiny_store, tmp_path / "hits", load_config(overrides=["hits.pseudo_genes=5"])))
     genes = pd.read_csv(tmp_path / "hits" / "genes.tsv", sep="\t", keep_default_na=False)
@@ -122,6 +136,7 @@ def test_the_command_writes_tables_and_figures(tiny_store, tmp_path):
     assert set(genes["gene_symbol"]) == set(tiny_store.perturbations[:-1])
     guides = pd.read_csv(tmp_path / "hits" / "guides.tsv", sep="\t")
     assert guides["n_cells"].sum() == len(tiny_store)
+    assert guides["inactive"].dtype == bool and "0.2" in facts["definitions"]["inactive"]
     assert (tmp_path / "hits" / "volcano.png").exists()
     (tmp_path / "hits" / "hits.json").unlink()  # as a kill before the last file leaves it
     again = str(write_hits(tiny_store, tmp_path / "hits", load_config(overrides=["hits.pseudo_genes=5"])))

@@ -1,9 +1,14 @@
 """How many cells per gene are needed: known curves, curves that say nothing, and disjoint subsets."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from grape_ops.cells.store import CropStore
+from grape_ops.cli import app
 from grape_ops.power.cells_needed import cells_needed, in_words, saturating
 from grape_ops.power.cells_per_gene import draw_subsets
 
@@ -31,3 +36,25 @@ def test_subsets_are_disjoint_and_hold_their_share_of_every_gene(tiny_store: Cro
     for subset in (first, second):
         assert np.abs(np.bincount(tiny_store.labels[subset], minlength=len(counts)) - counts / 4).max() < 1
     assert draw_subsets(tiny_store, 1, 0)[0].all()
+
+
+@pytest.mark.usefixtures("jobs_in_this_process")
+def test_the_command_measures_fewer_and_fewer_cells_and_goes_on(two_phenotypes: CropStore, tmp_path: Path) -> None:
+    """48 cells per gene: an eighth, a quarter and half of them twice, and all of them once."""
+    (tmp_path / "truth.tsv").write_text(
+        "gene_symbol\tcomplex\nSPOT1\tspot\nSPOT2\tspot\nSTRIPE1\tstripe\nSTRIPE2\tstripe\n"
+    )
+    out = tmp_path / "cells"
+    call = ["trust", str(two_phenotypes.path), "--cells", "--methods", "statistics", "--seeds", "2", "--out", str(out)]
+    call += ["--truth", str(tmp_path / "truth.tsv"), "--set", "hits.pseudo_genes=5"]
+    answer = CliRunner().invoke(app, call)
+    assert answer.exit_code == 0, answer.output
+    table = pd.read_csv(out / "cells.tsv", sep="\t")
+    maps, hits = (table[table["method"] == name] for name in ("statistics", "hits"))
+    assert maps["cells_per_gene"].tolist() == hits["cells_per_gene"].tolist() == [6, 6, 12, 12, 24, 24, 48]
+    assert maps["map"].iloc[-1] == 1 and hits["hits"].iloc[-1] == 1  # spots and stripes are plain to see
+    assert maps["agreement"].notna().tolist() == [True] * 6 + [False]
+    assert "statistics" in answer.output and not list(out.glob("subsets/*/*"))
+    made = {file: file.stat().st_mtime_ns for file in out.glob("work/**/*.h5ad")}
+    assert made and CliRunner().invoke(app, call).exit_code == 0
+    assert made == {file: file.stat().st_mtime_ns for file in out.glob("work/**/*.h5ad")}

@@ -23,6 +23,7 @@ from grape_ops.hits.guide_profiles import GuideProfiles
 from grape_ops.hits.guides import Guides
 
 CHANNEL, COMPARTMENT = "channel", "compartment"
+INACTIVE_P = 0.2  # a guide with a larger p by itself is less than one standard deviation beyond non-targeting guides
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ def find_hits(store: CropStore, config: Config) -> Hits:
     notes = tuple(dict.fromkeys(note for features in sets for note in features.notes))
     level = config.hits.q_value
     of_guides = _guide_table(guides, parts, level)
+    of_guides["inactive"] = inactive_guides(of_guides, set(genes.loc[genes["is_hit"], "gene_symbol"]), level)
     return Hits(genes, of_guides, channels, pseudo, parts[0].pseudo_of_subsets, notes, level)
 
 
@@ -186,6 +188,19 @@ def _guide_table(guides: Guides, parts: Sequence[_Part], q_value: float) -> pd.D
     table["agreement"] = np.mean([part.guides["agreement"] for part in parts], axis=0)
     table["outlier"] = (table["q_value"] < q_value) & (table["agreement"] < 0)
     return table
+
+
+def inactive_guides(guides: pd.DataFrame, hits: set[str], q_value: float) -> pd.Series:
+    """Guides without a sign of the effect that other guides of their gene have: (U,) bool.
+
+    By itself such a guide is within what chance makes of a non-targeting guide, and it agrees with the others less than
+    half as much as those do that are significant by themselves. Genes of weak phenotypes, none of whose guides is
+    significant by itself, have no guide that can be told to do nothing.
+    """
+    works = (guides["q_value"] < q_value) & (guides["agreement"] > 0)
+    agreement = guides["agreement"].where(works).groupby(guides["gene_symbol"]).transform("mean")
+    silent = (guides["p_value"] > INACTIVE_P) & (guides["agreement"] < agreement / 2)
+    return silent & guides["gene_symbol"].isin(hits)
 
 
 def _effect(distance: np.ndarray | float) -> np.ndarray:

@@ -21,7 +21,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.hits.calibration import in_words
 from grape_ops.hits.feature_sources import what_decides
-from grape_ops.hits.find_hits import Hits, find_hits
+from grape_ops.hits.find_hits import INACTIVE_P, Hits, find_hits
 from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.hits_figures import calibration_figure, channels_figure, volcano_figure
 from grape_ops.schema import HITS_CHANNELS, HITS_GENES, HITS_GUIDES, HITS_JSON
@@ -49,6 +49,9 @@ DEFINITIONS = {
     "q_value is over all rows of this table",
     "agreement": "of a guide: cosine of its profile with the mean of the gene's other guides",
     "outlier": "of a guide: significant by itself, and pointing away from the gene's other guides",
+    "inactive": f"of a guide of a gene with a phenotype: it seems to do nothing, since its p_value by itself is above "
+    f"{INACTIVE_P:g} and its agreement is below half the mean agreement of the gene's guides that are significant by "
+    "themselves (q_value below hits.q_value); never where the gene has no such guides",
 }
 
 

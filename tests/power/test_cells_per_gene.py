@@ -47,6 +47,7 @@ def test_the_command_measures_fewer_and_fewer_cells_and_goes_on(two_phenotypes: 
     out = tmp_path / "cells"
     call = ["trust", str(two_phenotypes.path), "--cells", "--methods", "statistics", "--seeds", "2", "--out", str(out)]
     call += ["--truth", str(tmp_path / "truth.tsv"), "--set", "hits.pseudo_genes=5"]
+    call += ["--set", "evaluate={permutations: 50, bootstrap: 20, shuffles: 5}"]
     answer = CliRunner().invoke(app, call)
     assert answer.exit_code == 0, answer.output
     table = pd.read_csv(out / "cells.tsv", sep="\t")

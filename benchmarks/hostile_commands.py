@@ -27,7 +27,7 @@ class Command:
 
     Attributes
     ----------
-    words : the command, without where its result goes.
+    words : the command; where its result goes stands for OUT in it, or behind it.
     essence : of a result, what is the same whenever it is made.
     way_on : what goes on with a half-done one.
     pipeline : a pipeline file, which then says where the result goes; it is written beside ``out``.
@@ -42,7 +42,9 @@ class Command:
     def words_in(self, folder: Path) -> tuple[str, ...]:
         """Return the words with which the result comes to lie in a folder."""
         if not self.pipeline:
-            return (*self.words, "--out", str(folder / self.out))
+            place = str(folder / self.out)
+            own = tuple(word.replace("OUT", place) for word in self.words)
+            return own if own != self.words else (*own, "--out", place)
         folder.mkdir(exist_ok=True)
         (folder / "pipeline.yaml").write_text(self.pipeline)
         return (self.words[0], str(folder / "pipeline.yaml"), *self.words[1:])
@@ -125,6 +127,8 @@ truth: ../screen/truth.tsv
 baselines: [statistics]
 config: paper.yaml
 """
+_SIMULATE = tuple(f"simulate.{one}" for one in _SCREEN)
+_ANY_COMPLEX = ("--library", "screen/library.csv", "--stage", "covered", "--set", "curate.least_screened=2")
 # In the order in which one reads what another made.
 COMMANDS = {
     "preprocess": Command(("preprocess", "screen", *_PAPER), "store", _store, ("--resume",)),
@@ -138,6 +142,21 @@ COMMANDS = {
     "export of a submission": Command(("export", "run", "--format", "ops-standard", *_STANDARD), "submission", _files),
     "vectors of cells": Command(("embed", "run", "--level", "cell"), "cells.parquet", _files),
     "run": Command(("run", *_settings(*TINY)), "out", _pipeline, pipeline=_PLAN),
+    "simulate": Command(("simulate", *_settings(*_SIMULATE, "simulate.seed=1")), "other", _files),
+    "preprocess of two": Command(("preprocess", "screen", "other", *_PAPER), "both", _store, ("--resume",)),
+    "inspect": Command(("inspect", "screen", "--out", "OUT/screen.yaml", "--pictures", "OUT"), "inspected", _files),
+    "evaluate by arms": Command(
+        ("evaluate", "genes.h5ad", "--truth", "screen/truth.tsv", "--arms", "arms.tsv", "--correct-arms"),
+        "evaluation of arms",
+        _files,
+    ),
+    "compare": Command(("compare", "genes.h5ad", "statistics.h5ad"), "comparison", _files),
+    "clusters": Command(("clusters", "genes.h5ad"), "clusters.tsv", _files),
+    "truth": Command(("truth", "curate", "screen/truth.tsv", *_ANY_COMPLEX), "truth.tsv", _files),
+    "transfer": Command(("transfer", "run", "store", "--cells", "6"), "transfer", _files),
+    "directions": Command(("directions", "run", "store", "--genes", "ANAPC1", "--cells", "6"), "directions", _files),
+    "figures": Command(("figures", "run"), "figures", _files),
+    "explore": Command(("explore", "run", "--static", "OUT"), "page", _files),
 }
 
 
@@ -147,4 +166,6 @@ def draw_screen(root: Path) -> None:
     simulate_screen(root / "screen", settings, 1)
     genes: Sequence[str] = pd.read_csv(root / "screen" / "truth.tsv", sep="\t")["gene_symbol"].tolist()
     rows = [f"{gene}\tENSG{number:011d}" for number, gene in enumerate(genes)]
+    arms = [f"{gene}\t{1 + number // 2}p" for number, gene in enumerate(genes)]
+    (root / "arms.tsv").write_text("\n".join(["gene_symbol\tarm", *arms, ""]))
     (root / "gene_ids.tsv").write_text("\n".join(["symbol\tensembl_gene_id", *rows, ""]))

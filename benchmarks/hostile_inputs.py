@@ -13,12 +13,14 @@ import yaml
 from grape_ops.artifacts.steps import Step, do
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
+from grape_ops.compare.side import open_side
 from grape_ops.config import load_config
 from grape_ops.embed import write_embedding
 from grape_ops.evaluate.evaluate_files import evaluate_files, read_map
 from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.scores import read_scores, score_table
 from grape_ops.groundtruth.aliases import load_aliases
+from grape_ops.groundtruth.chromosome_arms import load_arms
 from grape_ops.groundtruth.truth import load_pairs, load_truth
 from grape_ops.methods.method import Task
 from grape_ops.methods.profiles import profile_vectors
@@ -71,6 +73,24 @@ def _map(file: Path) -> None:
     adata.obs["is_control"] = [False] * 11 + [True]
     adata.uns["method"] = "grape"
     adata.write_h5ad(file)
+
+
+def _map_with_counts(file: Path) -> None:
+    _map(file)
+    adata = anndata.read_h5ad(file)
+    adata.obs["n_cells"] = range(12)
+    adata.obs["is_hit"] = [True] * 6 + [False] * 6
+    adata.write_h5ad(file)
+
+
+def _read_side(file: Path) -> Any:
+    side = open_side("A", [file])
+    return {
+        "genes": list(side.maps[0].genes),
+        "vectors": side.maps[0].vectors,
+        "cells": side.cells,
+        "hits": side.is_hit,
+    }
 
 
 def _read_map(file: Path) -> Any:
@@ -133,6 +153,11 @@ RESULTS = {
         "names.tsv", "symbol\talias_symbol\n" + "".join(f"A{i}\tX{i}|Z{i}\n" for i in range(9)),
         lambda f: sorted(load_aliases(f).symbol.items()),
     ),
+    "arms": _text(
+        "arms.tsv", "symbol\tlocation\n" + "".join(f"A{i}\t{i + 1}q21.{i}\n" for i in range(9)),
+        lambda f: sorted(load_arms(f).items()),
+    ),
+    "side of a comparison": _file("genes.h5ad", _map_with_counts, _read_side),
     "vectors text": _text("v.txt", "\n".join(["12 5", *_LINES, ""]), _vectors),
     "vectors csv": _text("v.csv", "\n".join([line.replace(" ", ",") for line in _LINES] + [""]), _vectors),
     "vectors binary": _file("v.bin", _word2vec, _vectors),

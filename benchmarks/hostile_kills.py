@@ -1,8 +1,8 @@
-"""Commands that are killed at an event of the file system, meet a full disk, or run twice on one folder at once.
+"""Commands that are killed, meet a full disk, a read-only or removed folder, or run twice on one folder at once.
 
 A command is done in a child, which counts what it does to files (opens to write, renames, removals, new folders,
-fsync) and dies, or finds the disk full, at one of these events. The same command then goes on, and must give what it
-gives undisturbed.
+fsync) and dies, finds the disk full or its folder gone, at one of these events. The same command then goes on, and
+must give what it gives undisturbed.
 """
 
 import errno
@@ -22,11 +22,20 @@ from typing import Any
 import numpy as np
 
 from grape_ops.cli import main
+from grape_ops.errors import GrapeOpsError
 from hostile_commands import COMMANDS, Command, draw_screen
 
 _FORK = multiprocessing.get_context("fork")
 # How a command is disturbed, and how often.
-MODES = {"kill": 0.76, "full disk": 0.1, "file too large": 0.08, "two at once": 0.06}
+MODES = {
+    "kill": 0.64,
+    "full disk": 0.1,
+    "no permission": 0.06,
+    "folder removed": 0.06,
+    "file too large": 0.08,
+    "two at once": 0.06,
+}
+_DENIED = {"full disk": errno.ENOSPC, "no permission": errno.EACCES}
 _EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 _SECONDS = 240  # that a command may take
@@ -105,7 +114,8 @@ def try_one(root: Path, name: str, mode: str, at: int, reference: Any) -> dict[s
 
     Parameters
     ----------
-    mode : "kill", "full disk" (from that event on), "file too large" (longer than ``at`` bytes), or "two at once".
+    mode : "kill", "full disk" or "no permission" (from that event on), "folder removed" (at that event), "file too
+        large" (longer than ``at`` bytes), or "two at once".
     """
     command = COMMANDS[name]
     folder = root / f"{name} {mode} {at} {os.getpid()}-{time.monotonic_ns()}"
@@ -116,7 +126,7 @@ def try_one(root: Path, name: str, mode: str, at: int, reference: Any) -> dict[s
         both = [_start(root, words, log, None, "", 0) for log in logs]
         ends = [(_ended(process), log.read_text(errors="replace")) for process, log in zip(both, logs, strict=True)]
     else:
-        ends = [_done(root, words, None, mode, at)]
+        ends = [_done(root, words, None, mode, at, folder / command.out if command.pipeline else folder)]
     for code, log in ends:
         if "Traceback" in log or (code < 0 and code != -signal.SIGKILL):
             return found | {"kind": "traceback" if code >= 0 else "signal", "words": log[-1500:]}
@@ -132,7 +142,11 @@ def try_one(root: Path, name: str, mode: str, at: int, reference: Any) -> dict[s
 
 
 def _result(command: Command, folder: Path, reference: Any, log: str) -> dict[str, Any]:
-    if command.essence(folder / command.out) != reference:
+    try:
+        found = command.essence(folder / command.out)
+    except (GrapeOpsError, OSError) as error:
+        return {"kind": "lost", "words": f"{error}\n{log[-1500:]}"}
+    if found != reference:
         return {"kind": "wrong", "words": log[-1500:]}
     left = [str(path.relative_to(folder)) for kind in (".*draft-*", "*.work-*") for path in folder.rglob(kind)]
     shutil.rmtree(folder)
@@ -140,16 +154,23 @@ def _result(command: Command, folder: Path, reference: Any, log: str) -> dict[st
 
 
 def _done(
-    root: Path, words: tuple[str, ...], count: Path | None = None, mode: str = "", at: int = 0
+    root: Path,
+    words: tuple[str, ...],
+    count: Path | None = None,
+    mode: str = "",
+    at: int = 0,
+    removed: Path | None = None,
 ) -> tuple[int, str]:
     log = root / "logs" / f"{os.getpid()}-{time.monotonic_ns()}"
-    return _ended(_start(root, words, log, count, mode, at)), log.read_text(errors="replace")
+    return _ended(_start(root, words, log, count, mode, at, removed)), log.read_text(errors="replace")
 
 
-def _start(root: Path, words: tuple[str, ...], log: Path, count: Path | None, mode: str, at: int) -> Any:
+def _start(
+    root: Path, words: tuple[str, ...], log: Path, count: Path | None, mode: str, at: int, removed: Path | None = None
+) -> Any:
     log.parent.mkdir(exist_ok=True)
     log.touch()
-    process = _FORK.Process(target=_command, args=(root, words, log, count, mode, at))
+    process = _FORK.Process(target=_command, args=(root, words, log, count, mode, at, removed))
     process.start()
     return process
 
@@ -163,14 +184,16 @@ def _ended(process: Any) -> int:
     return int(process.exitcode)
 
 
-def _command(root: Path, words: tuple[str, ...], log: Path, count: Path | None, mode: str, at: int) -> None:
+def _command(
+    root: Path, words: tuple[str, ...], log: Path, count: Path | None, mode: str, at: int, removed: Path | None
+) -> None:
     """Do a command in this process, a child of the trial, and end it."""
     output = os.open(log, os.O_WRONLY)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.chdir(root)
     sys.argv = ["grape-ops", *words]
-    seen = _watch(mode, at)
+    seen = _watch(mode, at, removed)
     if mode == "file too large":
         resource.setrlimit(resource.RLIMIT_FSIZE, (at, at))
     code: Any = 0
@@ -188,26 +211,28 @@ def _command(root: Path, words: tuple[str, ...], log: Path, count: Path | None, 
     os._exit(code if isinstance(code, int) else 1)
 
 
-def _watch(mode: str, at: int) -> list[int]:
+def _watch(mode: str, at: int, removed: Path | None) -> list[int]:
     """Count the events from now on, and let the one numbered ``at`` go wrong."""
     seen = [0]
     fsync = os.fsync
 
-    def happened(writes: bool) -> None:
+    def happened(writes: bool, path: Any = None) -> None:
         seen[0] += 1
         if mode == "kill" and seen[0] == at:
             os.kill(os.getpid(), signal.SIGKILL)
-        if mode == "full disk" and seen[0] >= at and writes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if mode == "folder removed" and seen[0] == at and removed is not None:
+            shutil.rmtree(removed, ignore_errors=True)
+        if mode in _DENIED and seen[0] >= at and writes:
+            raise OSError(_DENIED[mode], os.strerror(_DENIED[mode]), path)
 
     def audit(event: str, args: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = args
             named = isinstance(path, str | Path) and not str(path).startswith("/dev/")
             if named and isinstance(flags, int) and flags & _WRITING:
-                happened(writes=bool(flags & os.O_CREAT))
+                happened(bool(flags & os.O_CREAT), str(path))
         elif event in _EVENTS:
-            happened(writes=event == "os.mkdir")
+            happened(event == "os.mkdir", str(args[0]))
 
     def counted(descriptor: int) -> None:
         happened(writes=True)

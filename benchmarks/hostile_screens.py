@@ -190,6 +190,21 @@ def _write_h5sc(crops: np.ndarray, file: Path) -> None:
         anndata.io.write_elem(content, "uns/single_cell_images", names)
 
 
+def _write_named(folder: Path) -> Files:
+    (folder / "crops").mkdir()
+    names = [f"{row.gene_symbol};{row.sgRNA};{row.plate};{row.well}.npy" for row in cells_table()[:12].itertuples()]
+    for name, crop in zip(names, pixels(12, 2, 16, 16), strict=True):
+        np.save(folder / "crops" / name, crop)
+    return [f"crops/{name}" for name in names]
+
+
+def _read_named(folder: Path) -> Any:
+    screen = open_screen(folder / "crops", ScreenSettings())
+    assert screen.read_crops is not None
+    cells = screen.cells.to_pandas()
+    return {"cells": cells, "pixels": screen.read_crops(cells), "told": _told(screen)}
+
+
 def _write_zarr(crops: np.ndarray, file: Path) -> None:
     zarr.create_array(file, data=crops, chunks=(8, 2, 16, 16))
 
@@ -212,6 +227,7 @@ SCREENS = {
     "crops npy": _crops("crops.npy", lambda crops, file: np.save(file, crops)),
     "crops npz": _crops("crops.npz", _write_npz, table=False),
     "crops h5sc": _crops("crops.h5sc", _write_h5sc, table=False),
+    "crops by name": Reader(_write_named, _read_named),
     "crops zarr": _crops("crops.zarr", _write_zarr),
     "crops LMDB": _crops("crops.lmdb", _write_lmdb, table=False),
 }

@@ -1,4 +1,6 @@
 import pickle
+import warnings
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -174,3 +176,48 @@ def test_subsets_that_nothing_can_be_made_of_are_refused(tiny_store, text, words
     with pytest.raises(GrapeOpsError) as refused:
         tiny_store.subset(text)
     assert words in str(refused.value)
+
+
+def test_no_text_ends_in_a_traceback_or_a_warning():
+    words = [
+        "gene",
+        "plate",
+        "class",
+        "`cell area`",
+        "n_spots",
+        "good",
+        "x",
+        "==",
+        "<=",
+        "in",
+        "not",
+        "and",
+        "or",
+        "is",
+    ]
+    words += [
+        "(",
+        ")",
+        "[",
+        "]",
+        "`",
+        '"1"',
+        "'",
+        "-1",
+        "9" * 400,
+        "1e999",
+        "None",
+        "b'x'",
+        "lambda: 1",
+        "\x00",
+        "'\\d'",
+    ]
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(words, rng.integers(1, 8))) for _ in range(500)]
+    texts += [f"n_spots == {'9' * 400}", "(" * 5000, "not " * 5000 + "good", "n_spots is 1", "class == '\\d'"]
+    with warnings.catch_warnings(action="error"):
+        for text in texts:
+            with suppress(GrapeOpsError):
+                Condition(text, list(CELLS)).mask(CELLS)
+    with pytest.raises(GrapeOpsError, match="too large"):
+        Condition(f"n_spots < -{'9' * 400}", list(CELLS))

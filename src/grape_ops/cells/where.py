@@ -8,6 +8,8 @@ import ast
 import difflib
 import keyword
 import re
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -140,7 +142,9 @@ class Condition:
         bare = _WORDS.sub(placeholder, text)  # `class` is a word of Python's, and `a column` may be several
         self._names = {f"column_{number}_": name for number, name in enumerate(names, start=1)}
         try:
-            self._tree = self._read(ast.parse(f"({bare})", mode="eval").body, negated=False)
+            with warnings.catch_warnings(action="ignore"):  # Python's own, of what is refused below
+                parsed = ast.parse(f"({bare})", mode="eval").body
+            self._tree = self._read(parsed, negated=False)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise self._refused("it cannot be read") from None
         self._leaves = list(_leaves(self._tree))
@@ -221,6 +225,8 @@ class Condition:
             value = None
         if not isinstance(value, str | int | float):
             raise self._refused(f"{ast.unparse(node)} is no value; text needs quotes")
+        if isinstance(value, int) and abs(value) > sys.float_info.max:
+            raise self._refused("a number is too large")
         return value
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from grape_ops.artifacts.ownership import what_lies_at
 from grape_ops.cells.store import CropStore
 from grape_ops.errors import GrapeOpsError
@@ -76,12 +78,12 @@ def open_side(name: str, places: Sequence[Path]) -> Side:
     halves: Sequence[AnnData] = ()
     if run is not None and store is not None and len(places) == 1:
         halves = finished_halves(store, run.path.parent / TRUST_DIR, run.config)
-    counts = first.obs[OBS_N_CELLS].items() if OBS_N_CELLS in first.obs else ()
+    counts = pd.to_numeric(first.obs[OBS_N_CELLS], errors="coerce").dropna() if OBS_N_CELLS in first.obs else {}
     return Side(
         name,
         tuple(places),
         tuple(gene_map(adata, str(place)) for (adata, _, _), place in zip(opened, places, strict=True)),
-        {str(gene): int(n) for gene, n in counts},
+        {str(gene): int(n) for gene, n in counts.items()},
         run,
         store,
         tuple(gene_map(adata, f"{name}, half {number + 1}") for number, adata in enumerate(halves)),

@@ -139,6 +139,10 @@ def _change_a_cell(store: Path) -> None:
     cells.to_parquet(store / "cells.parquet")
 
 
+def _replace(file: Path, old: bytes, new: bytes) -> None:
+    file.write_bytes(file.read_bytes().replace(old, new, 1))
+
+
 DAMAGE = {
     "no such folder": (lambda s: s.rename(s.with_name("gone")), "no crop store at"),
     "half-written": (lambda s: (s / "store.json").unlink(), "half-written crop store .*: go on with --resume"),
@@ -156,6 +160,10 @@ DAMAGE = {
     "short shard": (lambda s: (s / "shards/P2_A1.npy").write_bytes(b"\x93NUMPY"), "is 6 bytes long"),
     "broken header": (
         lambda s: (s / "shards/P2_A1.npy").write_bytes(bytes((s / "shards/P2_A1.npy").stat().st_size)),
+        r"P2_A1\.npy cannot be read",
+    ),
+    "broken bracket": (
+        lambda s: _replace(s / "shards/P2_A1.npy", b")", b"("),  # numpy fails to take its header apart
         r"P2_A1\.npy cannot be read",
     ),
     "other channels": (lambda s: _edit(s, channels=["one"]), "holds uint16"),

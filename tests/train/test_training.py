@@ -205,6 +205,9 @@ def test_other_cells_are_refused(tiny_store, tiny_config, tmp_path):
     (tmp_path / "run" / "run.json").write_text(json.dumps(record))
     with pytest.raises(GrapeOpsError, match="other cells"):
         train(tiny_store.path, tmp_path / "run", tiny_config, resume=True)
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record | {"truth": 1.5}))
+    with pytest.raises(GrapeOpsError, match="it does not say truth as text"):
+        open_run(tmp_path / "run")
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "foreign"])

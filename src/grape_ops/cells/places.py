@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.artifacts.identity import sha256_of
 from grape_ops.cells.where import Condition
 from grape_ops.errors import GrapeOpsError
@@ -88,8 +89,8 @@ def read_places(folder: Path, meta: dict[str, Any], column: str) -> Places:
 def _table(folder: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(folder / CELLS_FILE, pre_buffer=False, buffer_size=1 << 20)  # a stretch at a time
-    except (OSError, ValueError) as error:
-        raise damaged(folder, f"{CELLS_FILE} cannot be read ({error})") from None
+    except DAMAGE as error:
+        raise damaged(folder, f"{CELLS_FILE} cannot be read ({why(error)})") from None
 
 
 def chosen_rows(folder: Path, expression: str) -> tuple[np.ndarray, str]:

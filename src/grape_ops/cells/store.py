@@ -23,6 +23,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.artifacts.identity import identity_of, sha256_of
 from grape_ops.cells.places import Places, check_places, check_subset, chosen_rows, damaged, read_places
 from grape_ops.cells.standardize import PixelScale, standardize
@@ -262,8 +263,8 @@ def _open_shard(folder: Path, name: str, meta: dict[str, Any]) -> np.ndarray:
         raise damaged(folder, f"shard {file.name} is {file.stat().st_size} bytes long, not {entry['bytes']}")
     try:
         shard = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise damaged(folder, f"shard {file.name} cannot be read ({error})") from None
+    except DAMAGE as error:
+        raise damaged(folder, f"shard {file.name} cannot be read ({why(error)})") from None
     shape = (entry["cells"], len(meta["channels"]), meta["crop_size"], meta["crop_size"])
     if shard.shape != shape or shard.dtype != meta["pixel_type"]:
         raise damaged(folder, f"shard {file.name} holds {shard.dtype} {shard.shape}, not {shape}")

@@ -137,7 +137,7 @@ def _rows_by_gene(table: Path, store: CropStore, config: Config) -> _Rows:
     if GENE not in theirs:
         shown = ", ".join(columns[:20])
         raise GrapeOpsError(
-            f"The table of features has no column for {GENE} (looked for {', '.join(NAMES[GENE])}); it has "
+            f"The table of features {table} has no column for {GENE} (looked for {', '.join(NAMES[GENE])}); it has "
             f"{shown}. Name it: --set baselines.profiles.columns.{GENE}=COLUMN."
         )
     about = read_columns(table, list(dict.fromkeys([*theirs.values(), *(c for c in MARKS if c in columns)])))

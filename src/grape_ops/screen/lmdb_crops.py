@@ -46,12 +46,14 @@ class LmdbCrops:
 
     def _unpacked(self, value: bytes, key: str) -> np.ndarray:
         if value[:6] == b"\x93NUMPY":
-            with damage_in_words(f"The crop {key}"):
-                return load_npy(value, f"The crop {key}")
+            with damage_in_words(f"{self.file}: the crop {key}"):
+                return load_npy(value, f"{self.file}: the crop {key}")
         pixels = np.frombuffer(value, np.float32)
         size = round((len(pixels) / self.of) ** 0.5)
         if self.of * size * size != len(pixels):
-            raise GrapeOpsError(f"The crop {key} has {len(pixels)} values, which are no {self.of} squares.")
+            raise GrapeOpsError(
+                f"{self.file}: the crop {key} has {len(pixels)} values, which are no {self.of} squares."
+            )
         return pixels.reshape(self.of, size, size)
 
 

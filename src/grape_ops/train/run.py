@@ -123,6 +123,9 @@ def open_run(path: Path) -> Run:
         raise GrapeOpsError(f"The run folder {path} is damaged: {why(error)}") from None
     missing = [key for key in _RECORD if not isinstance(record, dict) or key not in record]
     missing += [column for column in (OBS_N_CELLS, OBS_N_GUIDES, OBS_IS_CONTROL) if column not in genes]
+    if not missing:
+        kinds = {"store": str, "truth": str | None}
+        missing += [f"{key} as text" for key, kind in kinds.items() if not isinstance(record[key], kind)]
     if missing:
         raise GrapeOpsError(f"{path} is no run of grape-ops, or a damaged one: it does not say {', '.join(missing)}.")
     config = parse_config(read_yaml(path / RUN_CONFIG_FILE), source=str(path / RUN_CONFIG_FILE))

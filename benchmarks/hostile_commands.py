@@ -77,6 +77,10 @@ def _files(path: Path) -> Any:
     return [str(one.relative_to(path)) for one in files], _hash(*(one.read_bytes() for one in tables))
 
 
+def _lines(path: Path) -> Any:
+    return len(path.read_text().splitlines())
+
+
 def _page(path: Path) -> Any:
     text = path.read_text()
     return len(text.split("<section")), text.rstrip().endswith("</html>")
@@ -144,7 +148,7 @@ COMMANDS = {
     "run": Command(("run", *_settings(*TINY)), "out", _pipeline, pipeline=_PLAN),
     "simulate": Command(("simulate", *_settings(*_SIMULATE, "simulate.seed=1")), "other", _files),
     "preprocess of two": Command(("preprocess", "screen", "other", *_PAPER), "both", _store, ("--resume",)),
-    "inspect": Command(("inspect", "screen", "--out", "OUT/screen.yaml", "--pictures", "OUT"), "inspected", _files),
+    "inspect": Command(("inspect", "screen"), "screen.yaml", _lines),
     "evaluate by arms": Command(
         ("evaluate", "genes.h5ad", "--truth", "screen/truth.tsv", "--arms", "arms.tsv", "--correct-arms"),
         "evaluation of arms",

@@ -135,7 +135,7 @@ def locked(folder: Path, what: str, *, wait: bool = False) -> Iterator[None]:
 
     Raises
     ------
-    GrapeOpsError : another process holds the lock, or the folder is a file or cannot be written.
+    GrapeOpsError : another process holds the lock, the folder is a file, cannot be written, or was removed meanwhile.
     """
     if folder.exists() and not folder.is_dir():
         raise GrapeOpsError(f"{folder} is a file; name a folder for {what} with --out.")
@@ -150,6 +150,8 @@ def locked(folder: Path, what: str, *, wait: bool = False) -> Iterator[None]:
                 handle.flush()
                 clear_leftovers(folder)
             yield
+            if not _holds(handle, folder):
+                raise GrapeOpsError(f"{folder} was removed meanwhile, and what lay in it is lost: repeat the call.")
         finally:
             with suppress(OSError):
                 (folder / LOCK_FILE).unlink()  # while the lock is held: see _lock
@@ -181,10 +183,17 @@ def _lock(folder: Path, what: str, wait: bool) -> TextIO:
             fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError:  # a file system without locks: drafts of their own still keep files whole
             return handle
-        with suppress(FileNotFoundError):
-            if os.fstat(handle.fileno()).st_ino == (folder / LOCK_FILE).stat().st_ino:
-                return handle
+        if _holds(handle, folder):
+            return handle
         handle.close()  # its last holder has removed it meanwhile
+
+
+def _holds(handle: TextIO, folder: Path) -> bool:
+    """Whether this is the lock file that lies in the folder."""
+    try:
+        return os.fstat(handle.fileno()).st_ino == (folder / LOCK_FILE).stat().st_ino
+    except FileNotFoundError:
+        return False
 
 
 def clear_leftovers(folder: Path, name: str | None = None) -> None:

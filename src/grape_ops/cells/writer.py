@@ -219,7 +219,8 @@ def finish_store(
         statistics = _control_statistics(counts, shards, PIXEL_TYPES[pixel_type])
     batches = _batches(counts, statistics)
     write_json(folder / QUALITY_FILE, quality)
-    files = {name: _entry(folder / name) for name in (CELLS_FILE, QUALITY_FILE, *beside)}
+    with output_errors(folder / STORE_FILE):
+        files = {name: _entry(folder / name) for name in (CELLS_FILE, QUALITY_FILE, *beside)}
     meta = {
         "format": FORMAT,
         "version": VERSION,

@@ -3,6 +3,7 @@
 Slow imports are made inside the command that needs them, so that ``--help`` answers at once.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -62,14 +63,25 @@ def main() -> None:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if (words := _output_error(error)) is None:
             raise
-        sys.stderr.write(f"Error: {in_words(error.errno, error.filename or 'the result', error)}\n")
+        sys.stderr.write(f"Error: {words}\n")
         sys.exit(1)
     except SystemExit as end:
         if end.code == 128 + signal.SIGINT:  # what Typer makes of Ctrl-C
             sys.stderr.write(f"Stopped. {_way_on()}\n")
         raise
+
+
+def _output_error(error: OSError) -> str | None:
+    """Say an error of writing that no command has said; None for another one."""
+    if error.errno in DISK_FULL:
+        return in_words(error.errno, error.filename or "the result", error)
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return f"{error.filename}: you may not read or write there."
+    if error.errno == errno.ENOENT and "temporary directory" in str(error):  # of the module tempfile
+        return f"{error.strerror}: each is full or may not be written. Name another folder in TMPDIR."
+    return None
 
 
 def _way_on() -> str:

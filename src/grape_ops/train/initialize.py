@@ -88,14 +88,19 @@ def find_initialization(run: Run, store: CropStore) -> Initialization:
 
 
 def classifiers_to_train(config: Config, labels: np.ndarray) -> int:
-    """How many classifiers the initialisation trains: those that M is read from, or the one that is looked through.
+    """How many classifiers the initialisation trains: those that M is read from, or the one that is looked through."""
+    if config.train.init.kind == "noise":
+        return int(config.seen_through is not None)
+    return classifiers_for_effects(config, labels)
 
-    ``labels`` (N,) are those of the store's cells. Classifiers that share no cells are no more than leave the median
-    perturbation ``train.init.cells_per_network`` cells for each.
+
+def classifiers_for_effects(config: Config, labels: np.ndarray) -> int:
+    """How many classifiers gene effects are read from; ``labels`` (N,) are those of the store's cells.
+
+    Classifiers that share no cells are no more than leave the median perturbation ``train.init.cells_per_network``
+    cells for each.
     """
     init = config.train.init
-    if init.kind == "noise":
-        return int(config.seen_through is not None)
     if not init.cells_per_network:
         return init.networks
     seen = np.median(np.unique_counts(labels).counts) * (1 - config.train.holdout)
@@ -113,7 +118,7 @@ def rows_of_embedding(layers: CellSums, config: Config) -> Tensor:
 
 def classifier_gene_effects(store: CropStore, config: Config) -> np.ndarray:
     """Shrunken gene effects in classifiers' layers, over the cells that training sees: (P, R)."""
-    networks, cells = init_classifiers(store, config, classifiers_to_train(config, store.labels))
+    networks, cells = init_classifiers(store, config, classifiers_for_effects(config, store.labels))
     layers, _ = sum_layers(networks, store, cells, layers=True, centred=False)
     assert layers is not None
     return shrunken_gene_effects(layers, config.train.init.gene_specific_fraction)

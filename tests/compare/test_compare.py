@@ -102,6 +102,8 @@ def test_two_maps_alone_have_no_null(maps: list[Path], tmp_path: Path) -> None:
     assert (out / "neighbours.pdf").stat().st_size > 3_000
     again = CliRunner().invoke(app, ["compare", str(maps[0]), str(maps[2]), "--out", str(out)])
     assert again.exit_code == 0 and "was replaced" in again.stderr
+    same = CliRunner().invoke(app, ["compare", str(maps[0]), str(maps[0]), "--out", str(out)])
+    assert "Every gene keeps all of them." in same.stdout and "Fewest neighbours kept" not in same.stdout
 
 
 def test_seeds_with_commas_give_a_null(maps: list[Path], tmp_path: Path) -> None:

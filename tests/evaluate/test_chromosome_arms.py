@@ -4,6 +4,7 @@ import json
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 from planted_maps import as_map, planted, symbols, truth_of
 
@@ -122,6 +123,8 @@ def test_corrected_maps_are_written_and_replace_their_own(tmp_path, capsys, monk
     records = json.loads((out / "scores.json").read_text())
     assert [record["method"] for record in records] == ["m", "m, arms corrected"]
     assert records[0]["nuisance"]["arm"]["n_genes"] == 195
+    told = pd.read_csv(out / "scores.csv").set_index(["method", "score"])["definition"]
+    assert "chromosome arm" in told["m", "arm R squared"]
     with pytest.raises(GrapeOpsError, match="--correct-arms needs --arms TABLE"):
         evaluate_files(maps, known, out, QUICK, 0, correct_arms=True)
     table.write_text("gene\tarm\nOTHER\t1q\n")

@@ -124,7 +124,7 @@ def reserve(file: Path, size: int) -> None:
 
 
 @contextmanager
-def locked(folder: Path, what: str, *, wait: bool = False) -> Iterator[None]:
+def locked(folder: Path, what: str, *, wait: bool = False, temporary: bool = False) -> Iterator[None]:
     """Keep other processes from writing into a folder while the block runs; the folder is made if it is not there.
 
     Parameters
@@ -132,6 +132,7 @@ def locked(folder: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     folder : the folder to lock. A killed process leaves no lock behind: the system gives it back.
     what : what is being written, in words.
     wait : wait for the other process instead of stopping.
+    temporary : remove the folder, with all that lies in it, once the block ends without an error.
 
     Raises
     ------
@@ -152,6 +153,11 @@ def locked(folder: Path, what: str, *, wait: bool = False) -> Iterator[None]:
             yield
             if not _holds(handle, folder):
                 raise GrapeOpsError(f"{folder} was removed meanwhile, and what lay in it is lost: repeat the call.")
+            if temporary:
+                made = True
+                for part in folder.iterdir():
+                    if part.name != LOCK_FILE:
+                        shutil.rmtree(part) if part.is_dir() else part.unlink()
         finally:
             with suppress(OSError):
                 (folder / LOCK_FILE).unlink()  # while the lock is held: see _lock

@@ -33,8 +33,8 @@ VectorsOf = Annotated[
         "--features",
         metavar="NAME|FILE",
         callback=listed,
-        help="Of cells and guides: codes (E) or network (the start's classifier) of a run; statistics, engineered, "
-        "learned, or files of your own; repeatable, or with commas.",
+        help="Of cells and guides: codes (E) or network (the classifier that restyling looks through) of a run; "
+        "statistics, engineered, learned, or files of your own; repeatable, or with commas.",
     ),
 ]
 

@@ -32,7 +32,7 @@ class Side:
     name : "A" or "B".
     places : what the command line names.
     maps : a map of each place; the first one is compared.
-    cells : number of cells of each gene of the first map, where it says so.
+    cells : gene -> its number of cells, as the first map gives it; empty if that map gives none.
     run, store : of the first place, if it is a run, and if its cells are there.
     halves : maps of two halves of the cells, if `grape-ops trust` has made them.
     simulated : whether the screen is simulated.

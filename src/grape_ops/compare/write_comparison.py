@@ -211,8 +211,9 @@ def _neighbours(table: pd.DataFrame, n: int, null: NullMaps, record: dict[str, A
         null.in_words,
     ]
     if not null.kind:
-        few = ", ".join(both[GENE].head(_SHOWN))
-        return [*lines, f"Fewest neighbours kept, which need not mean anything: {few}."]
+        lost = both.loc[both["kept"] < n, GENE].head(_SHOWN)
+        few = f"Fewest neighbours kept, which need not mean anything: {', '.join(lost)}."
+        return [*lines, few if len(lost) else "Every gene keeps all of them."]
     limits = record["null"]
     moved = both.loc[both["moved"] == "yes", GENE]
     lines.append(

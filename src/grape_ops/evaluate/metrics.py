@@ -111,7 +111,8 @@ METRICS: tuple[Metric, ...] = (
             "nuisance": "R squared of predicting a gene's batch shares, or the logarithm of its cell number, from the "
             "mean of its nearest genes (cosine); chance is the mean over {shuffles} shuffles. Batches should not be "
             "predictable; cell numbers are in part biology, as related knock-outs cost cells alike.",
-            "arm": "The same of chromosome arms, where a table of them is given: genes that share a complex are not "
+            "arm": "R squared of predicting a gene's chromosome arm from the mean of its nearest genes (cosine), where "
+            "a table of arms is given; chance is the mean over {shuffles} shuffles. Genes that share a complex are not "
             "taken for neighbours, shuffles deal complexes out as wholes, and variance is the adjusted R squared of "
             "arms in the vectors less the means of complexes.",
         },

@@ -120,7 +120,7 @@ def nuisance_rows(metric: str, record: NuisanceScores) -> list[ScoreRow]:
         ScoreRow(
             f"{name} R squared",
             part.value,
-            metric,
+            "arm" if name == "arm" else metric,
             chance=part.chance,
             chance_high=part.chance_high,
             p_value=part.p_value,

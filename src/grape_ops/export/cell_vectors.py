@@ -5,7 +5,6 @@ a folder ``NAME.work-…`` beside the file, and the same call goes on from there
 Letters: N cells, n cells with vectors, V length of a vector, U guides.
 """
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +50,10 @@ from grape_ops.train.run import Run, open_run
 
 CELL_ID, FOLD, HELD_OUT = "cell_id", "fold", "held_out"
 _OBS = (GENE, GUIDE, PLATE, WELL, TILE, Y, X, IS_CONTROL, BATCH, CELL_ID, SHARD, ROW)
-CODES, NETWORK = "codes", "network"  # what a run's networks make of a cell: E, and the classifier of the start
+CODES, NETWORK = (
+    "codes",
+    "network",
+)  # what a run's networks make of a cell: E, and the classifier that restyling looks through
 
 
 @dataclass(frozen=True)
@@ -125,10 +127,8 @@ def write_cells(
     if level == "guide":
         return _written(_guides(origin), out, columns)
     work = out.with_name(f"{out.stem}.work-{origin.key()}")
-    with locked(work, "vectors of cells"):
-        notes = _written(_cells(origin, work / "vectors.f32"), out, columns)
-        shutil.rmtree(work, ignore_errors=True)
-    return notes
+    with locked(work, "vectors of cells", temporary=True):
+        return _written(_cells(origin, work / "vectors.f32"), out, columns)
 
 
 def _written(table: VectorTable, out: Path, columns: str) -> str:

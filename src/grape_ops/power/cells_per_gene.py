@@ -29,6 +29,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError, NothingToTest
 from grape_ops.groundtruth.truth import GroundTruth
+from grape_ops.hits.feature_sources import what_decides
 from grape_ops.hits.find_hits import find_hits
 from grape_ops.methods import check_methods, find_methods
 from grape_ops.plotting.calibration_figures import cells_figure
@@ -98,7 +99,8 @@ def trust_cells(
     store = CropStore.open(store_path, where=config.where)
     check_methods(found.values(), store, config)
     shares = _shares(store)
-    facts = (__version__, store_fingerprint(store), truth.sha256, config.hits.model_dump(), config.evaluate.neighbours)
+    decides_hits = [config.hits.decisive(), what_decides(config)]
+    facts = (__version__, store_fingerprint(store), truth.sha256, decides_hits, config.evaluate.neighbours)
     decisive = {spec: method.decisive(config) for spec, method in found.items()}
     with locked(out, "the subsets"):
         rows: list[dict[str, object]] = []

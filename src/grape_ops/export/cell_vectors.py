@@ -50,10 +50,8 @@ from grape_ops.train.run import Run, open_run
 
 CELL_ID, FOLD, HELD_OUT = "cell_id", "fold", "held_out"
 _OBS = (GENE, GUIDE, PLATE, WELL, TILE, Y, X, IS_CONTROL, BATCH, CELL_ID, SHARD, ROW)
-CODES, NETWORK = (
-    "codes",
-    "network",
-)  # what a run's networks make of a cell: E, and the classifier that restyling looks through
+# What a run's networks make of a cell: E, and the classifier that restyling looks through.
+CODES, NETWORK = "codes", "network"
 
 
 @dataclass(frozen=True)

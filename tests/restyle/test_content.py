@@ -140,5 +140,9 @@ def test_directions_are_written(tiny_run, tiny_store, tmp_path):
     write_directions(tiny_run.path, tiny_store.path, tmp_path, settings, genes=["ccc", "CCC"])
     figures = {f"CCC_{figure}.{ending}" for figure in ("strip", "changes") for ending in ("pdf", "png")}
     assert {path.name for path in tmp_path.iterdir()} == {"changes.tsv", "directions.json"} | figures
+    (tmp_path / "directions.json").unlink()  # as if the call had been killed before its last file
+    (tmp_path / "changes.tsv").unlink()
+    write_directions(tiny_run.path, tiny_store.path, tmp_path, settings, genes=["CCC"])
+    assert (tmp_path / "directions.json").is_file()
     with pytest.raises(GrapeOpsError, match="itself has no direction"):
         write_directions(tiny_run.path, tiny_store.path, tmp_path, settings, genes=["AAA"], source="AAA")

@@ -11,6 +11,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.cli import app
 from grape_ops.config import GenerateSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.restyle import transfer
 from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row, turn_within
 from grape_ops.restyle.transfer import SOURCE_CELL, write_transfer
 
@@ -79,6 +80,19 @@ def test_what_cannot_be_done_is_said(tiny_run, tiny_store, tmp_path):
     (tmp_path / "file" / "x").touch()
     with pytest.raises(GrapeOpsError, match="holds other things than restyled cells"):
         write_transfer(tiny_run.path, tiny_store.path, tmp_path / "file", SETTINGS)
+
+
+def test_an_interrupted_call_is_no_obstacle_to_the_next(tiny_run, tiny_store, tmp_path, monkeypatch):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer, "_write_figures", stop)
+        with pytest.raises(KeyboardInterrupt):
+            write_transfer(tiny_run.path, tiny_store.path, tmp_path / "out", SETTINGS, genes=["AAA"])
+    assert not (tmp_path / "out" / "store").exists()
+    write_transfer(tiny_run.path, tiny_store.path, tmp_path / "out", SETTINGS, genes=["AAA"])
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"store", "figures", "transfer.json"}
 
 
 def test_cells_come_in_turns_from_all_batches(tiny_store):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from grape_ops import __version__
-from grape_ops.artifacts.atomic import drafts_of
+from grape_ops.artifacts.atomic import drafts_of, locked
 from grape_ops.artifacts.damage import damage_in_words
 from grape_ops.artifacts.ownership import check_folder, warn_replaced
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
@@ -130,44 +130,57 @@ def write_directions(
     """
     if not genes:
         raise GrapeOpsError("Name at least one gene with --genes A,B.")
-    check_folder(out, "gene directions", marker=DIRECTIONS_JSON)
     restyler = Restyler.open(run_path, store_path, where=where, ema=settings.ema, batch_size=settings.batch_size)
     store, names = restyler.store, restyler.names
     start = gene_row(names, source)
     rows = rows_of_genes(store, names, genes, source=start)
     if start in rows:
         raise GrapeOpsError(f"A way from {names[start]} to itself has no direction; name other --genes.")
+    files = _stems(names[row] for row in rows)
+    check_folder(out, "gene directions", marker=DIRECTIONS_JSON, ours=_figures(files.values()))
     begin = _Beginning.draw(restyler, start, settings, seed)
     matching = {row: draw_matching(store, row, begin.cells, seed) for row in rows}
-    out.mkdir(parents=True, exist_ok=True)
-    _clear(out)
-    files = _stems(names[row] for row in rows)
     tables = []
-    with progress("directions", len(rows), "gene") as advance:
-        for row in rows:
-            tables.append(begin.draw_way(row, matching[row], out / files[names[row]]))
-            advance()
-    table = pd.concat(tables, ignore_index=True)
+    with locked(out, "gene directions"):
+        _clear(out)
+        with progress("directions", len(rows), "gene") as advance:
+            for row in rows:
+                tables.append(begin.draw_way(row, matching[row], out / files[names[row]]))
+                advance()
+        table = pd.concat(tables, ignore_index=True)
+        _write_tables(table, out, begin, [names[row] for row in rows], run_path, seed)
+    return table
+
+
+def _write_tables(
+    table: pd.DataFrame, out: Path, begin: "_Beginning", genes: list[str], run_path: Path, seed: int
+) -> None:
+    """Write the table and, with it, the record that says that all is there."""
+    restyler = begin.restyler
     record: dict[str, Any] = {
         "version": __version__,
         "run": run_path.name,
-        "source": names[start],
-        "genes": [names[row] for row in rows],
+        "source": restyler.names[begin.row],
+        "genes": genes,
         "cells": len(begin.cells),
         "seed": seed,
         "agreement": {gene: agreement(part) for gene, part in table.groupby("gene_symbol", sort=False)},
-        "settings": settings.model_dump(mode="json"),
-    } | store.subset_of_run
+        "settings": begin.settings.model_dump(mode="json"),
+    } | restyler.store.subset_of_run
     warn_replaced(out / DIRECTIONS_JSON)
     with drafts_of(out / CHANGES_TSV, out / DIRECTIONS_JSON) as (changes, described):
         spreadsheet_safe(table).to_csv(changes, sep="\t", index=False, float_format="%.6g")
         described.write_text(json.dumps(without_nan(record), indent=1, allow_nan=False) + "\n")
-    return table
 
 
 def _stems(genes: Iterable[str]) -> dict[str, str]:
     """What names of the genes' figures begin with."""
     return {gene: stem for (gene,), stem in shard_names((gene,) for gene in genes).items()}
+
+
+def _figures(stems: Iterable[str]) -> list[str]:
+    """Names of the genes' figures."""
+    return [f"{stem}_{figure}.{ending}" for stem in stems for figure in (CHANGES, STRIP) for ending in FORMATS]
 
 
 def _clear(out: Path) -> None:
@@ -177,10 +190,8 @@ def _clear(out: Path) -> None:
         return
     with damage_in_words(record, " as the record of an earlier call; remove it"):
         stems = _stems(json.loads(record.read_text())["genes"]).values()
-    for stem in stems:
-        for figure in (CHANGES, STRIP):
-            for ending in FORMATS:
-                (out / f"{stem}_{figure}.{ending}").unlink(missing_ok=True)
+    for name in _figures(stems):
+        (out / name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

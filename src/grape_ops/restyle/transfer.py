@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops import __version__
-from grape_ops.artifacts.atomic import locked, write_json
+from grape_ops.artifacts.atomic import draft_folder_of, locked, write_json
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.cells.writer import finish_shard, finish_store, put_crops, shard_names, start_shard
@@ -72,10 +72,15 @@ def write_transfer(
     origin = gene_row(names, source)
     rows = rows_of_genes(store, names, genes, source=origin)
     cells = draw_cells(store, origin, settings.cells, seed)
-    with locked(out, "restyled cells"):
-        seconds, clipped = _write_store(restyler, cells, rows, out / STORE_DIR)
-        shown = cells[: settings.shown]
-        _write_figures(restyler, shown, rows if genes else rows[:MOST_FIGURES], origin, seed, out / FIGURES_DIR)
+    shown, drawn = cells[: settings.shown], rows if genes else rows[:MOST_FIGURES]
+    # Folders get their names once they are full: what a killed call leaves is no obstacle to the next.
+    with (
+        locked(out, "restyled cells"),
+        draft_folder_of(out / STORE_DIR) as new_store,
+        draft_folder_of(out / FIGURES_DIR) as figures,
+    ):
+        seconds, clipped = _write_store(restyler, cells, rows, new_store)
+        _write_figures(restyler, shown, drawn, origin, seed, figures)
     n_pixels = len(rows) * len(cells) * len(store.channels) * store.crop_size**2
     record = {
         "version": __version__,
@@ -159,7 +164,6 @@ def _write_figures(
     knockouts = [store.standardized(draw_matching(store, row, shown, seed)) for row in rows]
     views = channel_views(store.channels, np.concatenate([real, *knockouts]))
     unchanged, *restyled_to = restyler.images(shown, restyler.styles([origin, *rows]))
-    folder.mkdir(parents=True, exist_ok=True)
     files = shard_names((names[row],) for row in rows)
     with progress("figures", len(rows) + 1, "figure") as advance:
         for row, restyled, knockout in zip(rows, restyled_to, knockouts, strict=True):

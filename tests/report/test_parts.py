@@ -23,9 +23,10 @@ from grape_ops.report.data_quality import dropped_rows, flat_field_text, table_r
 from grape_ops.report.inputs import ReportInputs, gather
 from grape_ops.report.projection import nearest_genes, neighbours_in_words, principal_components, projections
 from grape_ops.report.provenance import cost_rows
-from grape_ops.report.report_figures import complex_scores, map_along_training
+from grape_ops.report.report_figures import complex_scores
 from grape_ops.report.scores import own_entry, score_table
 from grape_ops.report.summary import conclusions
+from grape_ops.report.training_figures import map_along_training
 
 
 @pytest.fixture(scope="module")

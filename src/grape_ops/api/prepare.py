@@ -9,8 +9,8 @@ from grape_ops.preprocess.crop_choice import choose_crops
 from grape_ops.preprocess.pipeline import PreprocessReport, preprocess_folder
 from grape_ops.preprocess.sample import sample_wells
 from grape_ops.screen import layouts
-from grape_ops.screen.inspect import Inspection
 from grape_ops.screen.inspect import inspect_screen as look_over
+from grape_ops.screen.inspection import Inspection
 from grape_ops.screen.screen import Screen
 from grape_ops.simulate.write_screen import simulate_screen as write_screen
 

@@ -13,7 +13,7 @@ from grape_ops.preprocess.sample import SampledWell
 from grape_ops.preprocess.store_folder import pixel_size_of_crops
 from grape_ops.progress import note
 from grape_ops.schema import GENE, IS_CONTROL
-from grape_ops.screen.inspect import Inspection
+from grape_ops.screen.inspection import Inspection
 
 CELLS_OF_KIND = 6  # control cells, and others, that are shown
 FILE = "sample_crops"  # within a folder

@@ -13,7 +13,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.features.regions import nucleus_channel
 from grape_ops.preprocess.nuclei import Nuclei, measure_nuclei
 from grape_ops.preprocess.sample import SampledWell
-from grape_ops.screen.inspect import CropFit, Inspection
+from grape_ops.screen.inspection import CropFit, Inspection
 
 SIZES = (32, 48, 64, 96)  # that the presets' networks take
 LEAST, MOST = 2.0, 3.1  # widths of a nucleus that a crop is wide

@@ -20,7 +20,7 @@ from grape_ops.evaluate.print_scores import p_in_words
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import without_nan
 from grape_ops.progress import waiting
-from grape_ops.report import report_figures
+from grape_ops.report import report_figures, training_figures
 from grape_ops.report.cell_pictures import cell_pictures
 from grape_ops.report.data_quality import count_rows, dropped_rows, flat_field_text, problem_rows, table_rows
 from grape_ops.report.findings import findings, volcano
@@ -183,10 +183,10 @@ def _figures(inputs: ReportInputs, known: dict[str, Any] | None) -> dict[str, re
     found = {
         "volcano": volcano(inputs.phenotypes) if inputs.phenotypes is not None else None,
         "profiles": profiles(inputs),
-        "adversarial": report_figures.adversarial_losses(inputs.metrics),
-        "reconstruction": report_figures.reconstruction_losses(inputs.metrics),
-        "logits": report_figures.discriminator_logits(inputs.metrics),
-        "training-map": report_figures.map_along_training(inputs.metrics),
+        "adversarial": training_figures.adversarial_losses(inputs.metrics),
+        "reconstruction": training_figures.reconstruction_losses(inputs.metrics),
+        "logits": training_figures.discriminator_logits(inputs.metrics),
+        "training-map": training_figures.map_along_training(inputs.metrics),
         "complexes": report_figures.complex_scores(inputs.scores or []),
         "gene-map": known["figure"] if known else None,
         "shares": _shares(inputs),

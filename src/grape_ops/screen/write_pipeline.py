@@ -11,7 +11,7 @@ from grape_ops.artifacts.atomic import write_text
 from grape_ops.artifacts.ownership import check_file
 from grape_ops.config import ScreenSettings, lay_over
 from grape_ops.progress import counted, note
-from grape_ops.screen.inspect import Inspection
+from grape_ops.screen.inspection import Inspection
 
 _WRITTEN = "# Written by `grape-ops inspect`"
 

@@ -1,6 +1,8 @@
 """The phenotype check on planted features, and as a whole on drawn cells."""
 
 import json
+import sys
+from collections import defaultdict
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from grape_ops.cells.writer import write_store
 from grape_ops.cli import app
 from grape_ops.config import FeatureSettings, GenerateSettings, load_config
 from grape_ops.errors import GrapeOpsError
+from grape_ops.randomness import RestylingStream
 from grape_ops.restyle.comparison import Principal
 from grape_ops.restyle.phenotype import (
     FeatureSpace,
@@ -169,7 +172,13 @@ def test_principal_components_keep_distances():
 
 
 @pytest.fixture(scope="module")
-def checked(tmp_path_factory):
+def streams():
+    """What the check drew: the numbers that make a generator -> the streams, or lines, that asked for it."""
+    return defaultdict(set)
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory, streams):
     """A check on drawn cells: gene BRIGHT has brighter bodies, gene PLAIN is as the control, gene FEW has few cells."""
     folder = tmp_path_factory.mktemp("checked")
     rng = np.random.default_rng(0)
@@ -183,8 +192,24 @@ def checked(tmp_path_factory):
     cells[IS_CONTROL], cells[ROW] = cells[GENE] == CONTROL_LABEL, range(len(cells))
     write_store(folder / "store", {"s": crops}, cells, ["DNA", "actin"])
     train(folder / "store", folder / "run", load_config(overrides=TINY))
-    found = write_check(folder / "run", folder / "store", folder / "out", QUICK, FeatureSettings(workers=1), seed=1)
+    make = np.random.default_rng
+
+    def recorded(seed):
+        caller = sys._getframe(1)
+        numbers = tuple(np.trim_zeros(np.atleast_1d(seed), "b").tolist())  # numpy adds zeros to what it is given
+        stream = caller.f_locals.get("stream", f"{caller.f_code.co_filename}:{caller.f_lineno}")
+        streams[numbers].add(stream)
+        return make(seed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np.random, "default_rng", recorded)
+        found = write_check(folder / "run", folder / "store", folder / "out", QUICK, FeatureSettings(workers=1), seed=1)
     return folder, found
+
+
+def test_no_two_draws_of_the_check_share_a_stream(checked, streams):
+    assert {RestylingStream.GENE_HALVES, RestylingStream.DISTANCES} <= set().union(*streams.values())
+    assert {numbers: shared for numbers, shared in streams.items() if len(shared) > 1} == {}
 
 
 def test_a_planted_phenotype_is_found_and_its_features_named(checked):

@@ -17,9 +17,7 @@ from torch import Tensor
 
 from grape_ops.cells.store import CropStore
 from grape_ops.errors import GrapeOpsError
-
-# Names of the independent random streams that hang off one seed; NOISE and PAIRS are for networks of other methods.
-_ROUNDS, _CELLS, _TARGETS, _AUGMENT, NOISE, _HOLDOUT, _VIEWS, PAIRS = range(8)
+from grape_ops.randomness import TrainingStream, generator
 
 
 @dataclass(frozen=True)
@@ -49,15 +47,16 @@ class Batch:
 class _Rounds:
     """An endless sequence of shuffled rounds over n items, addressable at any position."""
 
-    def __init__(self, n: int, *key: int):
-        self.n, self.key = n, key
+    def __init__(self, n: int, seed: int, stream: TrainingStream, *part: int):
+        self.n, self.seed, self.stream, self.part = n, seed, stream, part
         self._round, self._order = -1, np.empty(0, np.int64)
 
     def at(self, position: int) -> int:
         """Item at a position of the sequence."""
         turn, offset = divmod(position, self.n)
         if turn != self._round:
-            self._round, self._order = turn, np.random.default_rng([*self.key, turn]).permutation(self.n)
+            rng = generator(self.seed, self.stream, *self.part, turn)
+            self._round, self._order = turn, rng.permutation(self.n)
         return int(self._order[offset])
 
 
@@ -94,10 +93,10 @@ class Sampler:
         self.batch_size, self.mode, self.seed, self.together = batch_size, mode, seed, together
         self._cells = cells
         self._cells_of = np.split(cells[np.argsort(labels[cells], kind="stable")], np.cumsum(counts)[:-1])
-        self._genes = _Rounds(n_perturbations, seed, _ROUNDS)
-        self._targets = _Rounds(n_perturbations, seed, _TARGETS)
-        self._within = [_Rounds(max(n, 1), seed, _CELLS, gene) for gene, n in enumerate(counts.tolist())]
-        self._all = _Rounds(len(cells), seed, _CELLS)
+        self._genes = _Rounds(n_perturbations, seed, TrainingStream.ROUNDS)
+        self._targets = _Rounds(n_perturbations, seed, TrainingStream.TARGETS)
+        self._within = [_Rounds(max(n, 1), seed, TrainingStream.CELLS, gene) for gene, n in enumerate(counts.tolist())]
+        self._all = _Rounds(len(cells), seed, TrainingStream.CELLS)
 
     def draw(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Cells and targets of a step, counted from 0: ((B,), (B,)) int64."""
@@ -128,7 +127,7 @@ def hold_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     held = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         cells = np.flatnonzero(labels == label)
-        rng = np.random.default_rng([seed, _HOLDOUT, int(label)])
+        rng = generator(seed, TrainingStream.HOLDOUT, int(label))
         held[rng.permutation(cells)[: min(round(share * len(cells)), len(cells) - 1)]] = True
     return held
 
@@ -198,12 +197,12 @@ class BatchLoader:
         cells, targets = all_cells[self.mine], torch.from_numpy(all_targets[self.mine]).to(self.device)
         images = self.crops(cells)
         if self.augment:
-            codes = self.rng(_AUGMENT, step).integers(8, size=len(all_cells))[self.mine]
+            codes = self.rng(TrainingStream.AUGMENT, step).integers(8, size=len(all_cells))[self.mine]
             images = turn_and_mirror(images, torch.from_numpy(codes).to(self.device))
         labels = torch.from_numpy(self.crops.store.labels[cells]).to(self.device)
         views = None
         if self.shift or self.jitter:
-            rng = self.rng(_VIEWS, step)
+            rng = self.rng(TrainingStream.VIEWS, step)
             shifts = rng.integers(-self.shift, self.shift, (len(all_cells), 2), endpoint=True).astype(np.float32)
             changes = self.jitter * rng.standard_normal((len(all_cells), 2 * images.shape[1]), np.float32)
             views = torch.from_numpy(np.concatenate([shifts, changes], axis=1)[self.mine]).to(self.device)
@@ -221,9 +220,9 @@ class BatchLoader:
                     ahead = pool.submit(self.fetch, step + 1)
                 yield batch
 
-    def rng(self, stream: int, step: int) -> np.random.Generator:
+    def rng(self, stream: TrainingStream, step: int) -> np.random.Generator:
         """Source of a stream's random numbers at a step."""
-        return np.random.default_rng([self.sampler.seed, stream, step])
+        return generator(self.sampler.seed, stream, step)
 
 
 def _as_signed(pixels: np.ndarray) -> Tensor:

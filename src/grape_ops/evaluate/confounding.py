@@ -22,6 +22,7 @@ from grape_ops.evaluate.chromosome_arms import arm_variance, complex_blocks, in_
 from grape_ops.evaluate.records import ArmScore, NuisanceScore, NuisanceScores
 from grape_ops.evaluate.retrieval import nearest, neighbour_count
 from grape_ops.evaluate.significance import add_one_p
+from grape_ops.randomness import EvaluationStream
 
 if TYPE_CHECKING:
     from grape_ops.evaluate.context import MethodRuns
@@ -102,7 +103,7 @@ def nuisance(method: "MethodRuns") -> NuisanceScores:
         if source is None:
             return None
         table = source.nuisance[name][source.rows(context.task.genes)]
-        found = nuisance_score(method.near, table, context.settings.shuffles, context.stream("nuisance"))
+        found = nuisance_score(method.near, table, context.settings.shuffles, context.rng(EvaluationStream.NUISANCE))
         return None if found is None else NuisanceScore(**found, source=source.method)
 
     return NuisanceScores(batch=score("batch"), cells=score("cells"), arm=arm_score(method))
@@ -138,7 +139,7 @@ def arm_score(method: "MethodRuns") -> ArmScore | None:
         n = min(neighbour_count(len(rows), context.settings.neighbours), left)
         near.append(nearest(vectors[rows], n, ignored))
         variances.append(arm_variance(vectors[rows], arms, blocks))
-    dealt, rng = lambda stream: in_blocks(blocks, stream), context.stream("arms")
+    dealt, rng = lambda stream: in_blocks(blocks, stream), context.rng(EvaluationStream.ARMS)
     found = nuisance_score(near, arms, context.settings.shuffles, rng, dealt) or {}
     found |= {"source": "table of arms", "n_arms": len(names), "variance": float(np.mean(variances))}
     return ArmScore(**found)

@@ -16,8 +16,7 @@ from grape_ops.evaluate.maps import GeneMap, Task
 from grape_ops.evaluate.retrieval import nearest, neighbour_count
 from grape_ops.evaluate.significance import Significance, permute_labels
 from grape_ops.groundtruth.truth import KnownPairs
-
-STREAMS = ("permutations", "kmeans", "reference", "bootstrap", "leiden", "shuffles", "nuisance", "arms")
+from grape_ops.randomness import EvaluationStream, generator
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,9 @@ class EvaluationContext:
     maps: Mapping[str, Sequence[GeneMap]]
     arms: Mapping[str, str] | None = None
 
-    def stream(self, name: str, part: int = 0) -> np.random.Generator:
+    def rng(self, stream: EvaluationStream, part: int = 0) -> np.random.Generator:
         """Start one of the independent streams of the seed; parts of a stream are independent, too."""
-        return np.random.default_rng([self.seed, STREAMS.index(name), part])
+        return generator(self.seed, stream, part)
 
     @property
     def main_k(self) -> int:
@@ -60,7 +59,7 @@ class EvaluationContext:
     def random_agreement(self) -> dict[int, dict[str, np.ndarray]]:
         """Agreement of random maps at every k: k -> name -> (R,)."""
         truth, runs = self.task.single_complex, self.settings.kmeans_runs
-        return {k: random_scores(truth, k, runs, self.stream("reference", k)) for k in self.ks}
+        return {k: random_scores(truth, k, runs, self.rng(EvaluationStream.REFERENCE, k)) for k in self.ks}
 
     def facts(self) -> dict[str, Any]:
         """What the definitions of metrics name in braces."""
@@ -111,7 +110,7 @@ class MethodRuns:
     @cached_property
     def significance(self) -> Significance:
         """Average precision and its label permutations."""
-        permutations, rng = self.context.settings.permutations, self.context.stream("permutations")
+        permutations, rng = self.context.settings.permutations, self.context.rng(EvaluationStream.PERMUTATIONS)
         return permute_labels(self.labelled, self.context.task.membership, permutations, rng)
 
     @cached_property
@@ -121,7 +120,7 @@ class MethodRuns:
         kept: list[np.ndarray] = []
         for k in self.context.ks:
             # Each k has draws of its own, so that its scores do not hang on which other k were asked for.
-            rng = self.context.stream("kmeans", k)
+            rng = self.context.rng(EvaluationStream.KMEANS, k)
             labels = [kmeans(table[task.single], k, self.context.settings.kmeans_runs, rng) for table in self.labelled]
             kept = labels if k == self.context.main_k else kept
             scores[k] = [agreement(part, task.single_complex) for part in labels]
@@ -144,7 +143,7 @@ class MethodRuns:
             return {}
         found = {}
         for resolution in self.context.settings.leiden_resolutions:
-            rng = self.context.stream("leiden")
+            rng = self.context.rng(EvaluationStream.LEIDEN)
             found[resolution] = [
                 leiden.leiden(indices, resolution, self.context.settings.leiden_runs, rng) for indices in self.near
             ]

@@ -15,6 +15,7 @@ from scipy.stats import hypergeom
 from grape_ops.evaluate import leiden
 from grape_ops.evaluate.records import EnrichmentScores
 from grape_ops.evaluate.significance import add_one_p, benjamini_hochberg
+from grape_ops.randomness import EvaluationStream
 
 if TYPE_CHECKING:
     from grape_ops.evaluate.context import MethodRuns
@@ -89,6 +90,6 @@ def enrichment_of_clusters(method: "MethodRuns") -> tuple[EnrichmentScores, ...]
     scores = []
     for name, found in clusterings.items():
         labels = leiden.consensus(np.concatenate(found))[0]
-        tested = enrichment_scores(labels, member, shuffles, method.context.stream("shuffles"))
+        tested = enrichment_scores(labels, member, shuffles, method.context.rng(EvaluationStream.SHUFFLES))
         scores.append(EnrichmentScores(clusters=name, **tested))
     return tuple(scores)

@@ -20,6 +20,7 @@ from grape_ops.evaluate.retrieval import average_precision
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, membership
 from grape_ops.progress import note, progress
+from grape_ops.randomness import EvaluationStream
 from grape_ops.schema import UNS_WHERE
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def evaluate_maps(
     if aliases is not None:
         truth = GroundTruth.of(truth.name, aliases.apply(truth.complexes))
     context = EvaluationContext(make_task(methods, truth), settings, seed, pairs, methods, arms)
-    draws = complex_draws(len(context.task.complexes), settings.bootstrap, context.stream("bootstrap"))
+    draws = complex_draws(len(context.task.complexes), settings.bootstrap, context.rng(EvaluationStream.BOOTSTRAP))
     entries, samples = [], []
     with progress("Evaluating gene maps", total=1 + (len(METRICS) + 1) * len(methods), unit="steps") as advance:
         _ = context.random_agreement

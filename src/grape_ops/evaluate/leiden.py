@@ -18,6 +18,7 @@ from grape_ops.evaluate.agreement import adjusted_rand, agreement, contingency
 from grape_ops.evaluate.clustering import over_runs, spreads
 from grape_ops.evaluate.records import ChanceAgreement, LeftOut, LeidenScores
 from grape_ops.evaluate.retrieval import neighbour_graph
+from grape_ops.randomness import EvaluationStream
 
 if TYPE_CHECKING:
     from grape_ops.evaluate.context import EvaluationContext, MethodRuns
@@ -132,4 +133,4 @@ def _shuffled(partitions: Sequence[np.ndarray], context: "EvaluationContext") ->
     """Scores of the same clusters with their genes shuffled: (R, genes of one complex) of each run."""
     every = np.concatenate(partitions)
     copies = every[np.arange(max(context.settings.shuffles, len(every))) % len(every)]
-    return agreement(context.stream("shuffles").permuted(copies, axis=1), context.task.single_complex)
+    return agreement(context.rng(EvaluationStream.SHUFFLES).permuted(copies, axis=1), context.task.single_complex)

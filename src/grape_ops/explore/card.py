@@ -18,6 +18,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import EvaluateSettings
 from grape_ops.explore.map_view import MapView
 from grape_ops.methods.statistics import crop_statistics
+from grape_ops.randomness import ExploreStream, generator
 from grape_ops.report.data_quality import FEW_CELLS
 from grape_ops.schema import GUIDE
 
@@ -96,7 +97,6 @@ CELLS_PER_GUIDE = 64
 CONTROL_GUIDES = 24
 DIMENSIONS = 24
 FEWEST = 5  # cells below which a profile says nothing
-_STREAM = 3  # of the run's seed; 1 and 2 draw the cells that are shown
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def guide_table(store: CropStore, row: int, reference: Reference, seed: int) -> 
 
 def _draw(store: CropStore, row: int, seed: int) -> dict[str, np.ndarray]:
     """Random cells of each guide of a perturbation, the guide of most cells first."""
-    rng = np.random.default_rng([seed, _STREAM, row])
+    rng = generator(seed, ExploreStream.GUIDES, row)
     cells = np.flatnonzero(store.labels == row)
     guides = store.cells[GUIDE].to_numpy()[cells].astype(str)
     names, counts = np.unique(guides, return_counts=True)

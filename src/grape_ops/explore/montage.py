@@ -20,12 +20,12 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import ExploreSettings
 from grape_ops.explore.live_restyling import LiveRestyler
 from grape_ops.plotting.pictures import BRIGHTEST, channel_views, grey
+from grape_ops.randomness import ExploreStream, generator
 from grape_ops.restyle.sampling import draw_cells, match_batches
 from grape_ops.schema import GUIDE, PLATE, TILE, WELL, X, Y
 
 WIDEST = 4  # times the default contrast; beyond, too few of the 256 levels would be left for what is shown
 LIMIT_CELLS = 400  # cells behind the black and white points
-_LIMITS, _KNOCKOUT = 4, 2  # streams of the run's seed
 
 
 class Montage:
@@ -37,7 +37,7 @@ class Montage:
         self.seed = seed
         self.restyler = restyler
         self.control_row = store.control_label
-        rng = np.random.default_rng([seed, _LIMITS])
+        rng = generator(seed, ExploreStream.LIMITS)
         controls = rng.permutation(np.flatnonzero(store.labels == store.control_label))[:LIMIT_CELLS]
         some = store.standardized(np.sort(rng.permutation(len(store))[:LIMIT_CELLS]))
         brightest = np.percentile(some, BRIGHTEST, axis=(2, 3)).max(axis=0)
@@ -60,7 +60,7 @@ class Montage:
 
     def guides(self, row: int, draw: int) -> list[tuple[str, np.ndarray]]:
         """Knock-out cells of each guide, those of most cells first, from the batch of the control above if possible."""
-        controls, rng = self.controls(draw), np.random.default_rng([self.seed + draw, _KNOCKOUT, row])
+        controls, rng = self.controls(draw), generator(self.seed + draw, ExploreStream.KNOCKOUT, row)
         cells = rng.permutation(np.flatnonzero(self.store.labels == row))
         of = self.store.cells[GUIDE].to_numpy()[cells].astype(str)
         names, counts = np.unique(of, return_counts=True)

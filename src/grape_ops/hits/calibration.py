@@ -4,6 +4,7 @@ import numpy as np
 
 from grape_ops.hits.gene_test import gene_test
 from grape_ops.hits.guide_profiles import FEWEST_GUIDES, GuideProfiles
+from grape_ops.randomness import HitsStream, generator
 
 _MOST_DEALS = 50
 
@@ -25,7 +26,7 @@ def pseudo_gene_p_values(
     controls = np.flatnonzero(profiles.weights > 0)
     if len(controls) < guides_per_gene + FEWEST_GUIDES:
         return np.empty(0)
-    rng = np.random.default_rng([seed, 2])
+    rng = generator(seed, HitsStream.PSEUDO_GENES)
     found: list[float] = []
     for _ in range(_MOST_DEALS):
         order = rng.permutation(controls)

@@ -12,6 +12,7 @@ from grape_ops.cells.averages import blocks
 from grape_ops.hits.cell_features import CellFeatures
 from grape_ops.hits.guide_profiles import GuideProfiles
 from grape_ops.hits.guides import Guides
+from grape_ops.randomness import HitsStream, generator
 
 _BEYOND = 0.95  # of control cells
 
@@ -45,7 +46,7 @@ def cell_scores(
     offsets = profiles.batch @ directions.T  # (B, U): what batches add
     cells = features.cells
     controls = cells[guides.controls[guides.codes[cells]]]
-    rng = np.random.default_rng([seed, 3])
+    rng = generator(seed, HitsStream.CONTROL_CELLS)
     controls = np.sort(rng.permutation(controls)[:drawn])
     chosen = np.flatnonzero(directions.any(axis=1))
     at_control = np.empty((len(controls), len(chosen)), np.float32)

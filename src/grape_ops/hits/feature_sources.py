@@ -13,6 +13,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.features.channels import columns_of_channels
+from grape_ops.randomness import HitsStream, generator
 
 if TYPE_CHECKING:
     from grape_ops.nn.classifier import CellClassifier
@@ -136,7 +137,7 @@ def _learned(store: CropStore, config: Config) -> Iterator[FeatureSource]:
             "Learned features cannot be restricted to channels (features.channels): the network mixes all channels in "
             "its first layer. Take statistics or engineered features, or a store of these channels alone."
         )
-    rng = np.random.default_rng([config.seed, 1])
+    rng = generator(config.seed, HitsStream.HALVES)
     half = np.zeros(len(store), np.int64)
     order = rng.permutation(len(store))
     half[order[np.argsort(store.labels[order], kind="stable")]] = np.arange(len(store)) % 2

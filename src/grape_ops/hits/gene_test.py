@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from grape_ops.hits.guide_profiles import GuideProfiles
+from grape_ops.randomness import HitsStream, generator
 
 FOLDS = 10  # of genes: the directions that count for a gene are those of other genes
 SMALLEST = 1e-300  # so that a logarithm can be taken
@@ -65,7 +66,7 @@ def fold_metrics(
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Folds of genes, each with the weights of directions (V, V) that the genes of all other folds give."""
     names = list(genes)
-    fold = np.random.default_rng(seed).permutation(len(names)) % FOLDS
+    fold = generator(seed, HitsStream.FOLDS).permutation(len(names)) % FOLDS
     apart = _apart(profiles, genes)
     agreed = {name: _agreed(apart[list(genes[name])]) for name in names}
     total = sum(agreed.values(), np.zeros_like(profiles.scatter))

@@ -23,6 +23,7 @@ from grape_ops.methods.impa_networks import ImpaRecipe
 from grape_ops.methods.method import NOTES, Method, Task
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
+from grape_ops.randomness import ImpaStream, generator
 from grape_ops.train.loop import train
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def impa_config(config: Config, embedding_dim: int, seed: int) -> Config:
 def _given_vectors(task: Task) -> tuple[np.ndarray, str]:
     """Vectors that stand in for M, of unit spread: (P, V) float32. What the file lacks, and controls, is drawn."""
     own, genes = task.config.baselines.impa, task.store.perturbations
-    rng = np.random.default_rng([task.seed, 2])
+    rng = generator(task.seed, ImpaStream.GIVEN_VECTORS)
     if own.embedding is None:
         return rng.standard_normal((len(genes), own.embedding_dim), np.float32), "random vectors stand in for M"
     names = task.config.baselines.gene2vec.aliases
@@ -96,7 +97,7 @@ def _mean_styles(nets: Grape, task: Task) -> "AnnData":
 
 def some_cells_of_each(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
     """Draw at most so many cells of each perturbation: (N,) -> (n,), in order."""
-    order = np.random.default_rng([seed, 3]).permutation(len(labels))
+    order = generator(seed, ImpaStream.ENCODED_CELLS).permutation(len(labels))
     by_label = order[np.argsort(labels[order], kind="stable")]
     starts = np.r_[0, np.cumsum(np.bincount(labels))[:-1]]
     rank = np.arange(len(labels)) - starts[labels[by_label]]

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grape_ops.cells.batches import NOISE, Batch, BatchLoader, Sampler, StandardizedCrops
+from grape_ops.cells.batches import Batch, BatchLoader, Sampler, StandardizedCrops
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ImpaSettings, LossSettings, ModelSettings, TrainSettings
 from grape_ops.nn.grape import Grape
 from grape_ops.nn.style import MappingNetwork
+from grape_ops.randomness import TrainingStream
 from grape_ops.train.initialize import Initialization
 from grape_ops.train.recipe import Recipe
 from grape_ops.train.run import Run
@@ -54,7 +55,9 @@ class NoisyLoader(BatchLoader):
     def fetch(self, step: int) -> NoisyBatch:
         """Make the batch of a step."""
         batch = super().fetch(step)
-        drawn = self.rng(NOISE, step).standard_normal((2, self.sampler.batch_size, self.noise_dim), np.float32)
+        drawn = self.rng(TrainingStream.NOISE, step).standard_normal(
+            (2, self.sampler.batch_size, self.noise_dim), np.float32
+        )
         noise, other_noise = torch.from_numpy(drawn[:, self.mine]).to(self.device)
         return NoisyBatch(**vars(batch), noise=noise, other_noise=other_noise)
 

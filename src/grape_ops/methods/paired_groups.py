@@ -6,9 +6,10 @@ Letters: N cells, P perturbations, U guides, L places (batches or wells), G grou
 import numpy as np
 import pandas as pd
 
-from grape_ops.cells.batches import PAIRS, Sampler
+from grape_ops.cells.batches import Sampler
 from grape_ops.cells.store import CropStore
 from grape_ops.errors import GrapeOpsError
+from grape_ops.randomness import TrainingStream, generator
 from grape_ops.schema import GUIDE, PLATE, WELL
 
 _FEWEST = 2  # perturbations of a pair of places: a group is told from at least one other
@@ -64,7 +65,7 @@ class PairedGroups(Sampler):
 
     def draw(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Cells of a step, place by place and group by group, and no targets: ((2 G K,), (2 G K,) of zeros) int64."""
-        rng = np.random.default_rng([self.seed, PAIRS, step])
+        rng = generator(self.seed, TrainingStream.PAIRS, step)
         pair = self._pairs[rng.choice(len(self._pairs), p=self._weights)]
         both = np.flatnonzero(self._present[:, pair].all(axis=1))
         drawn: list[list[np.ndarray]] = [[], []]

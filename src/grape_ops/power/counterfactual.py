@@ -17,8 +17,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.power.design import Design
 from grape_ops.power.planted_store import Source, changed_crop
 from grape_ops.progress import progress
-
-_CHOICE, _SPOTS = range(4, 6)  # random streams beside those of the design
+from grape_ops.randomness import PlantingStream, generator
 
 Reshape = Callable[[np.ndarray], np.ndarray]
 
@@ -72,7 +71,7 @@ def choose_cells(design: Design, n_candidates: int, n: int) -> np.ndarray:
             f"{len(free)} to be restyled; calibrate.restyled_cells asks for {n}. Lower calibrate.cells_per_gene, "
             "calibrate.genes_per_complex, calibrate.complexes, calibrate.control_cells or calibrate.restyled_cells."
         )
-    return np.random.default_rng([design.seed, _CHOICE]).permutation(free)[:n]
+    return generator(design.seed, PlantingStream.COUNTERFACTUAL_CELLS).permutation(free)[:n]
 
 
 def plant_counterfactuals(
@@ -92,7 +91,7 @@ def plant_counterfactuals(
     planted = []
     with progress("Counterfactuals", len(design.genes) * n, "cell") as advance:
         for gene, shifts in enumerate(design.shifts):
-            rngs = [np.random.default_rng([design.seed, _SPOTS, gene, int(place)]) for place in places]
+            rngs = [generator(design.seed, PlantingStream.COUNTERFACTUAL_SPOTS, gene, int(place)) for place in places]
             drawn = [changed_crop(source, int(place), shifts, rng) for place, rng in zip(places, rngs, strict=True)]
             planted.append(shaped(np.stack(drawn)))
             advance(n)

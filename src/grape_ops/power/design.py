@@ -11,9 +11,9 @@ import pandas as pd
 
 from grape_ops.config import CalibrateSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.randomness import PlantingStream, generator
 from grape_ops.schema import COMPLEX, GENE
 
-_EFFECTS, _PLACES, _CELLS, _SPOTS = range(4)
 MOST_CHANGE = 4.0  # standard deviations a single trait is moved at most
 
 
@@ -47,7 +47,7 @@ class Design:
 
     def spots_rng(self, cell: int) -> np.random.Generator:
         """What draws the details of one cell's phenotype, whatever the order cells are made in."""
-        return np.random.default_rng([self.seed, _SPOTS, cell])
+        return generator(self.seed, PlantingStream.SPOTS, cell)
 
 
 def draw_design(batch_codes: np.ndarray, n_traits: int, settings: CalibrateSettings, seed: int) -> Design:
@@ -78,8 +78,8 @@ def draw_design(batch_codes: np.ndarray, n_traits: int, settings: CalibrateSetti
     capacity = np.bincount(batch_codes, minlength=n_batches)
     if settings.control_cells < n_batches:
         raise GrapeOpsError(f"{n_batches} batches need calibrate.control_cells of at least as many.")
-    shifts = settings.effect_size * draw_shifts(n_traits, settings, np.random.default_rng([seed, _EFFECTS]))
-    counts = _draw_places(capacity, n_genes, settings, np.random.default_rng([seed, _PLACES]))
+    shifts = settings.effect_size * draw_shifts(n_traits, settings, generator(seed, PlantingStream.EFFECTS))
+    counts = _draw_places(capacity, n_genes, settings, generator(seed, PlantingStream.BATCHES))
     return _deal(batch_codes, counts, genes, members, np.clip(shifts, -MOST_CHANGE, MOST_CHANGE), settings, seed)
 
 
@@ -157,7 +157,7 @@ def _deal(
     seed: int,
 ) -> Design:
     """Deal the cells of each batch out to controls and genes, each cell once."""
-    rng = np.random.default_rng([seed, _CELLS])
+    rng = generator(seed, PlantingStream.CELLS)
     sources, labels = [], []
     for batch, wanted in enumerate(counts.T):
         shuffled = rng.permutation(np.flatnonzero(batch_codes == batch))[: wanted.sum()]

@@ -16,6 +16,7 @@ from grape_ops.evaluate.clustering import kmeans_scores
 from grape_ops.evaluate.maps import Task, gene_map, make_task
 from grape_ops.evaluate.retrieval import average_precision, chance_average_precision, decoy_scores
 from grape_ops.groundtruth import GroundTruth
+from grape_ops.randomness import RecoveryStream, generator
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 VARIED = {"effect_size": "linear", "cells_per_gene": "log", "penetrance": "linear"}
 METRICS = ("map", "purity", "nmi", "ari")
 _DECOY_DRAWS = 500
-_KMEANS, _DECOYS = range(2)
 
 
 def recovery(
@@ -40,7 +40,7 @@ def recovery(
     task, table = _labelled(vectors, truth)
     precision = average_precision(table, task.membership)
     k = settings.k or len(task.complexes)
-    rng = np.random.default_rng([seed, _KMEANS])
+    rng = generator(seed, RecoveryStream.KMEANS)
     clusters = kmeans_scores(table[task.single], task.single_complex, k, settings.kmeans_runs, rng)
     scores: dict[str, Any] = {"map": float(np.nanmean(precision))}
     scores |= {name: float(clusters[name].mean()) for name in METRICS[1:]}
@@ -48,7 +48,7 @@ def recovery(
     scores["complex_ap"] = [float(np.nanmean(precision[members])) for members in task.membership.T]
     if decoys:
         shares = vectors[[*task.labelled_genes]].obsm[BATCH_COMPOSITION]
-        draw = np.random.default_rng([seed, _DECOYS])
+        draw = generator(seed, RecoveryStream.DECOYS)
         scores |= decoy_scores(table, task.membership, shares, _DECOY_DRAWS, draw)
     return scores
 

@@ -29,6 +29,7 @@ from grape_ops.power.yardstick import (
     trait_changes,
 )
 from grape_ops.progress import progress
+from grape_ops.randomness import RestylingScoreStream, generator
 from grape_ops.restyle.content import compare_content
 from grape_ops.restyle.measure import Measurer
 from grape_ops.restyle.restyler import Restyler
@@ -36,7 +37,6 @@ from grape_ops.schema import INIT_FILE, TRUTH_FILE
 
 RESTYLED_CELLS = 96
 READ_BY_E = 150  # real cells of each gene whose codes E reads, at most
-_SIDE_EFFECT, _CODES = range(2)
 
 
 def counterfactuals_of(
@@ -112,7 +112,7 @@ def scores_of(
             own,
             planted,
             settings,
-            np.random.default_rng([seed, _SIDE_EFFECT, gene]),
+            generator(seed, RestylingScoreStream.SIDE_EFFECT, gene),
         )
         for gene, (own, planted) in enumerate(zip(restyled, yardstick.planted, strict=True))
     ]
@@ -187,7 +187,7 @@ def codes_of_cells(restyler: Restyler, seed: int) -> AnnData:
     rows = []
     for row in range(len(restyler.names)):
         own = np.flatnonzero(restyler.store.labels == row)
-        rng = np.random.default_rng([seed, _CODES, row])
+        rng = generator(seed, RestylingScoreStream.CODES, row)
         drawn = np.sort(rng.permutation(own)[:READ_BY_E])
         with torch.inference_mode():
             rows.append(restyler.nets.style_encoder(restyler.crops(drawn)).float().mean(dim=0).cpu().numpy())

@@ -11,12 +11,12 @@ import pandas as pd
 
 from grape_ops.cells.store import CropStore
 from grape_ops.methods.statistics import crop_statistics
+from grape_ops.randomness import ReportStream, generator
 from grape_ops.schema import IS_CONTROL, PLATE, WELL
 
 MOST_CROPS = 8_000  # read for the effects of all wells together
 MOST_OF_A_WELL = 400  # knock-out cells, and as many control cells of its batch
 LEAST_OF_A_WELL = 10  # with fewer cells a mean distance says nothing
-_STREAM = 5  # of the run's seed
 MEASURES = {
     "cells": ("Cells", "Cells of each well."),
     "control": ("Control cells", "Share of non-targeting control cells; every batch needs some to be standardised by."),
@@ -34,7 +34,7 @@ def well_table(store: CropStore, seed: int) -> pd.DataFrame:
     wells = cells.groupby([PLATE, WELL], sort=False, observed=True)
     table = wells[IS_CONTROL].agg(cells="size", control="mean").reset_index()
     is_control = cells[IS_CONTROL].to_numpy(bool)
-    rng = np.random.default_rng([seed, _STREAM])
+    rng = generator(seed, ReportStream.WELLS)
     most = int(np.clip(MOST_CROPS // (2 * max(len(table), 1)), LEAST_OF_A_WELL, MOST_OF_A_WELL))
 
     def drawn(chosen: np.ndarray) -> np.ndarray:

@@ -9,13 +9,13 @@ import numpy as np
 
 from grape_ops.cells.store import CropStore
 from grape_ops.methods.statistics import crop_statistics, statistic_names
+from grape_ops.randomness import ReportStream, generator
 from grape_ops.report.inputs import ReportInputs
 from grape_ops.report.report_figures import Figure, base_figure, plain
 
 MOST_GENES = 60  # the most significant ones
 MOST_CELLS, MOST_CONTROLS = 150, 1_000  # of a gene, and in all
 LEAST_CELLS = 10  # of a gene, or of the control; medians of fewer say nothing
-_STREAM = 6  # of the run's seed
 _ROBUST = 1.4826  # of the median absolute deviation, which makes it a standard deviation
 BETWEEN = "between channels"
 GROUPS = {"mean": "intensity", "quantile": "intensity", "ring": "radial", "correlation": BETWEEN}  # others: texture
@@ -43,7 +43,7 @@ def gene_deviations(store: CropStore, labels: dict[str, int], seed: int) -> tupl
 
     Cells are drawn at random. Genes of fewer than ``LEAST_CELLS`` cells are left out, all of them without controls.
     """
-    rng = np.random.default_rng([seed, _STREAM])
+    rng = generator(seed, ReportStream.PROFILES)
 
     def drawn(row: int, most: int) -> np.ndarray:
         cells = np.sort(rng.permutation(np.flatnonzero(store.labels == row))[:most])

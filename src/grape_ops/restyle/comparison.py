@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.config import GenerateSettings
+from grape_ops.randomness import RestylingStream, generator
 from grape_ops.restyle import distances
 from grape_ops.restyle.phenotype import FEWEST_CELLS, FeatureSpace, Separation, direction_agreement, separate
 from grape_ops.restyle.phenotype_results import SETS
@@ -95,7 +96,7 @@ class Comparison:
         gene, settings = self.restyler.names[row], self.settings
         record: dict[str, Any] = {"gene_symbol": gene, "n_cells": len(self.knockouts[row][0]), "note": ""}
         record["n_unseen"] = len(self.unseen[row])
-        rng = np.random.default_rng([self.seed, row])
+        rng = generator(self.seed, RestylingStream.DISTANCES, row)
         target = self._real(row)
         same, other = _whole(self.controls), _whole(self.controls) & _whole(restyled)
         control = self.space(self.controls, self.batches)

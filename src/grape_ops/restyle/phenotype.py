@@ -17,6 +17,7 @@ from scipy.stats import mannwhitneyu, rankdata
 
 from grape_ops.config import GenerateSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.randomness import RestylingStream, generator
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier
@@ -138,7 +139,7 @@ def separate(control: np.ndarray, knockout: np.ndarray, settings: GenerateSettin
     positive = test_labels == 1
     p_value = mannwhitneyu(scores[positive], scores[~positive], alternative="greater", method="asymptotic").pvalue
     auc = float(area_under_roc(scores[None], positive)[0])
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, RestylingStream.PERMUTED_FEATURES)
     falls = auc - _permuted_aucs(forest, test, positive, settings.repeats, rng)
     order = np.argsort(-falls.mean(axis=1), kind="stable")
     return Separation(auc, float(p_value), order, falls.mean(axis=1)[order], falls.std(axis=1)[order])

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from grape_ops.randomness import RestylingStream, generator
 from grape_ops.restyle.distances import energy_distance
 from grape_ops.restyle.phenotype import FEWEST_CELLS
 
@@ -94,10 +95,12 @@ class Recognition:
         self.unseen = unseen
         self.rows = [row for row, cells in knockouts.items() if len(cells) >= FEWEST_CELLS]
         self.control, self.components = control, components
-        rng = np.random.default_rng([seed, 1])
+        rng = generator(seed, RestylingStream.CONTROL_HALVES)
         self.learnt = np.zeros(len(control), bool)
         self.learnt[rng.permutation(len(control))[: len(control) // 2]] = True
-        self.halves = {row: Halves.of(knockouts[row], np.random.default_rng([seed, 2, row])) for row in self.rows}
+        self.halves = {
+            row: Halves.of(knockouts[row], generator(seed, RestylingStream.GENE_HALVES, row)) for row in self.rows
+        }
         measured = np.isfinite(control).all(axis=1)
         self._origin = control[measured & self.learnt]
         self.changes = np.array([self.halves[row].learnt.mean(axis=0) for row in self.rows]).reshape(

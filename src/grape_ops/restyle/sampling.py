@@ -10,11 +10,11 @@ import numpy as np
 from grape_ops.cells.batches import hold_out
 from grape_ops.cells.store import CropStore
 from grape_ops.errors import GrapeOpsError
+from grape_ops.randomness import RestylingStream, generator
 from grape_ops.schema import CONTROL_LABEL
 from grape_ops.train.run import Run
 
 CONTROL = "control"  # what users call the non-targeting cells
-_SOURCE, _KNOCKOUT, _UNSEEN = 1, 2, 3  # independent random streams of one seed
 
 
 def gene_row(names: list[str], gene: str) -> int:
@@ -52,7 +52,7 @@ def rows_of_genes(store: CropStore, names: list[str], genes: Sequence[str], sour
 
 def draw_cells(store: CropStore, row: int, n: int, seed: int) -> np.ndarray:
     """Cells of a perturbation, in turns from as many batches as it has cells in: at most (n,)."""
-    rng = np.random.default_rng([seed, _SOURCE, row])
+    rng = generator(seed, RestylingStream.SOURCE, row)
     cells = rng.permutation(np.flatnonzero(store.labels == row))
     return cells[np.argsort(turn_within(store.batch_codes[cells]), kind="stable")][:n]
 
@@ -62,7 +62,7 @@ def draw_matching(store: CropStore, row: int, cells: np.ndarray, seed: int) -> n
 
     None is drawn twice. What differs between the two sets is then the gene, and not the batch.
     """
-    rng = np.random.default_rng([seed, _KNOCKOUT, row])
+    rng = generator(seed, RestylingStream.KNOCKOUT, row)
     free = rng.permutation(np.flatnonzero((store.labels == row) & ~np.isin(np.arange(len(store)), cells)))
     return match_batches(store, free, cells)
 
@@ -79,7 +79,7 @@ def unseen_cells(run: Run, store: CropStore, row: int) -> np.ndarray:
         own &= hold_out(labels, train.holdout, run.config.seed)[here]
     elif train.loss.match:
         own[:] = False
-    return np.random.default_rng([run.config.seed, _UNSEEN, row]).permutation(np.flatnonzero(own))
+    return generator(run.config.seed, RestylingStream.UNSEEN, row).permutation(np.flatnonzero(own))
 
 
 def match_batches(store: CropStore, free: np.ndarray, cells: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from grape_ops.config import SimulateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.machine import core_count, follow_parent, interrupt_held_back
 from grape_ops.progress import progress
+from grape_ops.randomness import SimulationStream
 from grape_ops.schema import (
     CELLS_FILE,
     GENE,
@@ -41,9 +42,6 @@ from grape_ops.simulate.simulated_phenotype import gene_shifts
 
 HELA_DIAMETER = 20.0  # micrometres
 TILE_PATTERN = "tiles/{plate}/{well}_{tile}.tif"
-
-# Streams of chance, so that changing the number of cells does not change the planted effects.
-_STREAM_EFFECTS, _STREAM_LIBRARY, _STREAM_CELLS, _STREAM_CAMERA, _STREAM_TILES = range(5)
 
 
 @dataclass(frozen=True)
@@ -85,16 +83,18 @@ def _write_screen(out: Path, settings: SimulateSettings, workers: int) -> None:
     """Fill the empty folder ``out``."""
     complexes = planted_complexes(settings)
     genes = (*(gene for members in complexes.values() for gene in members), *lone_gene_names(settings))
-    library = draw_library(genes, settings, _rng(settings, _STREAM_LIBRARY))
+    library = draw_library(genes, settings, _rng(settings, SimulationStream.LIBRARY))
     shifts = settings.effect_size * gene_shifts(
         settings.complexes,
         settings.genes_per_complex,
         settings.lone_genes,
         settings.private_share,
-        _rng(settings, _STREAM_EFFECTS),
+        _rng(settings, SimulationStream.EFFECTS),
     )
     per_tile = max(1, round(settings.confluence * settings.tile_size**2 / _cell_area(settings)))
-    cells, cell_shifts = draw_population(library, genes, shifts, per_tile, settings, _rng(settings, _STREAM_CELLS))
+    cells, cell_shifts = draw_population(
+        library, genes, shifts, per_tile, settings, _rng(settings, SimulationStream.CELLS)
+    )
     jobs = list(_tile_jobs(out, cells, cell_shifts, settings))
     positions = _make_tiles(jobs, workers)
     cells[[Y, X]] = np.concatenate(positions).round(2)
@@ -175,13 +175,13 @@ def _cell_area(settings: SimulateSettings) -> float:
     return float(np.pi / 4 * settings.cell_diameter**2)
 
 
-def _rng(settings: SimulateSettings, *key: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=key))
+def _rng(settings: SimulateSettings, stream: SimulationStream, *part: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(stream, *part)))
 
 
 def _tile_jobs(root: Path, cells: pd.DataFrame, shifts: np.ndarray, settings: SimulateSettings) -> Iterator[TileJob]:
     """One job per tile, in the order of the cell table, which is sorted by plate, well and tile."""
-    rng = _rng(settings, _STREAM_CAMERA)
+    rng = _rng(settings, SimulationStream.CAMERA)
     light_centres = draw_light_centres(len(CHANNELS), rng)
     index = 0
     for _, of_well in cells.groupby([PLATE, WELL], sort=False):
@@ -194,7 +194,7 @@ def _tile_jobs(root: Path, cells: pd.DataFrame, shifts: np.ndarray, settings: Si
 
 def make_tile(job: TileJob) -> np.ndarray:
     """Draw and write one tile: -> (cells, 2), y and x of each cell of the job."""
-    rng = _rng(job.settings, _STREAM_TILES, job.index)
+    rng = _rng(job.settings, SimulationStream.TILES, job.index)
     light, positions = draw_scene(job.shifts, job.settings.tile_size, job.settings.cell_diameter, rng)
     job.path.parent.mkdir(parents=True, exist_ok=True)
     pixels_per_centimetre = 1e4 / pixel_size(job.settings)

@@ -21,11 +21,11 @@ from grape_ops.config import Config
 from grape_ops.nn.classifier import CellClassifier
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import note, progress
+from grape_ops.randomness import InitializationStream, generator
 from grape_ops.schema import INIT_FILE
 from grape_ops.train.fit_classifier import features_of, train_classifier
 from grape_ops.train.run import Run
 
-_PARTS = 3  # its stream of the seed
 INITIALISATION = "GRAPE initialisation"  # name of the map that M is initialised with
 
 
@@ -146,7 +146,7 @@ def cells_of_each(labels: np.ndarray, cells: np.ndarray, count: int, seed: int) 
     """
     parts: list[list[np.ndarray]] = [[] for _ in range(count)]
     for label in np.unique(labels[cells]):
-        own = np.random.default_rng([seed, _PARTS, int(label)]).permutation(cells[labels[cells] == label])
+        own = generator(seed, InitializationStream.DEALT_CELLS, int(label)).permutation(cells[labels[cells] == label])
         for k, part in enumerate(parts):
             part.append(own[k::count] if len(own) >= count else own)
     return [np.sort(np.concatenate(part)) for part in parts]

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from grape_ops import progress as module
-from grape_ops.progress import counted, note, progress, waiting
+from grape_ops.progress import note, progress, waiting
+from grape_ops.words import counted
 
 
 def test_plain_lines_show_count_rate_and_time(capsys: pytest.CaptureFixture[str], monkeypatch):

@@ -1,10 +1,9 @@
-"""What a command says while it works: progress with rate and remaining time, notes, and counts in words.
+"""What a command says while it works: progress with rate and remaining time, and notes.
 
 Progress is a bar on a terminal or in a notebook, and plain lines elsewhere.
 """
 
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 PLAIN_LINE_SECONDS = 10.0
-_PLURAL = re.compile(r"\b([\w-]+?)(?:(?<=ch)es|(?<=ss)es|(?<=x)es|(?<=[^su])s)\b")
 QUIET = "GRAPE_OPS_QUIET"  # of the environment: anything but 0 shows no progress and no notes
 
 
@@ -20,13 +18,6 @@ def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
-
-
-def counted(count: int, what: str) -> str:
-    """Write a count with its plural, or for one with the singular: (1, "cells outside their tile") -> "1 cell ..."."""
-    if count == 1:
-        what = _PLURAL.sub(r"\1", what, count=1).replace(" their ", " its ", 1)
-    return f"{count:,} {what}"
 
 
 def be_quiet() -> None:

@@ -6,6 +6,7 @@ from planted_maps import as_map, planted, symbols, truth_of
 from scipy.stats import fisher_exact
 
 from grape_ops.config import EvaluateSettings
+from grape_ops.cosine import unit_rows
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import leiden as communities
 from grape_ops.evaluate.agreement import agreement
@@ -14,7 +15,7 @@ from grape_ops.evaluate.discovery import cluster_enrichment, clusters, neighbour
 from grape_ops.evaluate.enrichment import enrichment, enrichment_scores
 from grape_ops.evaluate.maps import GeneMap, gene_map
 from grape_ops.evaluate.recall import known_pairs, pair_similarities, recall_scores
-from grape_ops.evaluate.retrieval import nearest, neighbour_count, neighbour_graph, unit_rows
+from grape_ops.evaluate.retrieval import nearest, neighbour_count, neighbour_graph
 from grape_ops.groundtruth.truth import KnownPairs
 
 

@@ -7,13 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import ortho_group
 from sklearn.metrics import average_precision_score
 
-from grape_ops.evaluate.retrieval import (
-    average_precision,
-    chance_average_precision,
-    chance_corrected,
-    relevant_lists,
-    unit_rows,
-)
+from grape_ops.cosine import unit_rows
+from grape_ops.evaluate.retrieval import average_precision, chance_average_precision, chance_corrected, relevant_lists
 
 
 def oracle(vectors: np.ndarray, membership: np.ndarray) -> np.ndarray:

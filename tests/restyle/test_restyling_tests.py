@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control, kstest
 
-from grape_ops.restyle.recognition import FEWEST_OTHERS, centred, cosines, lie_along, points_to_its_own
+from grape_ops.cosine import cosines
+from grape_ops.restyle.recognition import FEWEST_OTHERS, centred, lie_along, points_to_its_own
 
 GENES, FEATURES, CELLS, KNOCKOUTS, UNSEEN, LEVEL = 24, 40, 150, 120, 15, 0.05
 

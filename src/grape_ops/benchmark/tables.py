@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from grape_ops.evaluate.print_scores import CLUSTERINGS
 from grape_ops.evaluate.records import Difference, MethodScores
+from grape_ops.words import short_duration
 
 WIDTH = 80
 _NAME = 19
@@ -94,15 +95,8 @@ def _chance(entry: MethodScores) -> list[str]:
 
 
 def _cost(cost: Mapping[str, float]) -> tuple[str, str, str]:
-    gpu = _duration(cost["gpu_s"]) if cost["gpu_s"] else "–"
-    return _duration(cost["cpu_s"] + cost.get("reused_cpu_s", 0)), gpu, f"{cost['peak_mib']:.0f}"
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g}{unit}"
-    return f"{seconds:.0f}s"
+    gpu = short_duration(cost["gpu_s"]) if cost["gpu_s"] else "–"
+    return short_duration(cost["cpu_s"] + cost.get("reused_cpu_s", 0)), gpu, f"{cost['peak_mib']:.0f}"
 
 
 def _number(value: float | None) -> str:

@@ -110,3 +110,8 @@ def average_by_gene(features: np.ndarray, store: CropStore, method: str) -> "Ann
 def _of_sums(sums: np.ndarray, store: CropStore, cells: np.ndarray, method: str) -> "AnnData":
     counts = np.bincount(store.labels[cells], minlength=len(sums))
     return gene_anndata(sums / np.maximum(counts, 1)[:, None], gene_table(store), method)
+
+
+def robust_sd(deviations: np.ndarray) -> np.ndarray:
+    """Standard deviation of normal values whose deviations from the median are these, NaN left out: (N, V) -> (V,)."""
+    return np.asarray(1.4826 * np.nanmedian(np.abs(deviations), axis=0))

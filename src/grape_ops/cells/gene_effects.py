@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grape_ops.cosine import floored_unit_rows
 from grape_ops.errors import GrapeOpsError
 
 # A batch's effect is itself estimated, from few batches: it counts for more than its variance.
@@ -130,7 +131,7 @@ def shrunken_gene_effects(cells: CellSums, gene_specific_fraction: float) -> np.
     signal = signal if signal.any() else np.ones_like(signal)  # all noise: nothing to choose by
     shrunken = found.effects @ directions[signal > 0].T * signal[signal > 0]
     shrunken[cells.counts.sum(axis=1) == 0] = 0
-    return shrunken / np.maximum(np.linalg.norm(shrunken, axis=1, keepdims=True), 1e-12)
+    return floored_unit_rows(shrunken)
 
 
 def shrunken_effects(cells: CellSums) -> tuple[np.ndarray, np.ndarray]:

@@ -15,8 +15,8 @@ from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.artifacts.identity import sha256_of
 from grape_ops.cells.where import Condition
 from grape_ops.errors import GrapeOpsError
-from grape_ops.progress import counted
 from grape_ops.schema import BATCH, CELLS_FILE, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, WELL
+from grape_ops.words import counted
 
 CELL_COLUMNS = (GENE, GUIDE, PLATE, WELL, IS_CONTROL, BATCH, SHARD, ROW)
 _STRETCH = 1 << 18  # cells

@@ -27,8 +27,8 @@ from grape_ops.cells.places import CELL_COLUMNS
 from grape_ops.cells.standardize import control_sums, recorded_sums
 from grape_ops.cells.store_record import FORMAT, PIXEL_TYPES, VERSION, meta_checksum
 from grape_ops.errors import GrapeOpsError
-from grape_ops.progress import counted
 from grape_ops.schema import BATCH, CELLS_FILE, IS_CONTROL, QUALITY_FILE, ROW, SHARD, SHARDS_DIR, STORE_FILE
+from grape_ops.words import counted
 
 PARTIAL = ".partial"
 _RECORDED_PACKAGES = ("grape-ops", "numpy", "pandas", "pyarrow", "scipy", "scikit-image", "tifffile")

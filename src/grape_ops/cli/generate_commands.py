@@ -37,8 +37,8 @@ def transfer(
     overrides: Overrides = None,
 ) -> None:
     """Restyle the same cells to genes; write a crop store, and figures beside real knock-out cells."""
-    from grape_ops.progress import counted
     from grape_ops.restyle.transfer import write_transfer
+    from grape_ops.words import counted
 
     tree = settings_of(config, overrides, cells, where)
     made = write_transfer(

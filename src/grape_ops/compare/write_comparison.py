@@ -28,8 +28,8 @@ from grape_ops.evaluate.retrieval import neighbour_count
 from grape_ops.evaluate.scores import without_nan
 from grape_ops.plotting.comparison_figures import neighbours_figure
 from grape_ops.plotting.figure import FORMATS, save_figure
-from grape_ops.progress import counted
 from grape_ops.schema import GENE
+from grape_ops.words import counted
 
 RECORD_FILE = "compare.json"
 GENES_FILE, SETTINGS_FILE, FIGURE = "genes.tsv", "settings.tsv", "neighbours"

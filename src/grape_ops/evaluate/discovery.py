@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.config import EvaluateSettings
+from grape_ops.cosine import unit_rows
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.clustering import kmeans
 from grape_ops.evaluate.enrichment import enrichment
 from grape_ops.evaluate.leiden import consensus, leiden
 from grape_ops.evaluate.maps import GeneMap, known_hits
-from grape_ops.evaluate.retrieval import nearest, neighbour_count, unit_rows
+from grape_ops.evaluate.retrieval import nearest, neighbour_count
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, membership
 from grape_ops.schema import COMPLEX, GENE, OBS_IS_HIT
 

@@ -22,7 +22,7 @@ from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import score_table, tables, write_scores
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.chromosome_arms import load_arms
-from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs, load_truth
+from grape_ops.groundtruth.truth import KnownPairs, load_pairs, load_truth
 from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.score_figures import complexes_figure, differences_figure, scores_figure, sweep_figure
 from grape_ops.progress import note
@@ -170,7 +170,7 @@ def find_neighbours(
 ) -> pd.DataFrame:
     """Look up a gene's neighbours in a map, or in several runs of one method; see ``discovery.neighbours``."""
     names = load_aliases(aliases) if aliases is not None else Aliases()
-    known = _renamed(load_truth(truth), names) if truth is not None else None
+    known = load_truth(truth).renamed(names) if truth is not None else None
     lists: list[KnownPairs] = [load_pairs(path, names) for path in pairs]
     runs, gene = _runs(maps, names), names.symbol.get(gene, gene)
     is_hit = known_hits(runs)
@@ -232,7 +232,7 @@ def write_clusters(
     if truth is not None and out is None:
         raise GrapeOpsError("--truth needs --out FILE: what the clusters are enriched for is a table beside it.")
     names = load_aliases(aliases) if aliases is not None else Aliases()
-    known = _renamed(load_truth(truth), names) if truth is not None else None
+    known = load_truth(truth).renamed(names) if truth is not None else None
     table = find_clusters(maps, settings, seed, resolution=resolution, aliases=aliases, hits_only=hits_only)
     text = _tsv(table, out)
     if known is not None and out is not None:
@@ -258,10 +258,6 @@ def _only(runs: list[GeneMap], hits_only: bool) -> list[GeneMap]:
     restricted, sentence = with_phenotype({"": runs})
     note(sentence)
     return restricted[""]
-
-
-def _renamed(truth: GroundTruth, aliases: Aliases) -> GroundTruth:
-    return GroundTruth.of(truth.name, aliases.apply(truth.complexes))
 
 
 def _tsv(table: pd.DataFrame, out: Path | None) -> str:

@@ -66,7 +66,7 @@ def evaluate_maps(
         restriction = {"hits_only": sentence}
         note(sentence)
     if aliases is not None:
-        truth = GroundTruth.of(truth.name, aliases.apply(truth.complexes))
+        truth = truth.renamed(aliases)
     context = EvaluationContext(make_task(methods, truth), settings, seed, pairs, methods, arms)
     draws = complex_draws(len(context.task.complexes), settings.bootstrap, context.rng(EvaluationStream.BOOTSTRAP))
     entries, samples = [], []

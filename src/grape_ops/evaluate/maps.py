@@ -13,8 +13,8 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.phenotypes import is_hit_of
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.truth import GroundTruth, membership
-from grape_ops.progress import counted
 from grape_ops.schema import OBS_IS_CONTROL, OBS_IS_HIT, OBS_N_CELLS
+from grape_ops.words import counted, some_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +80,7 @@ def gene_map(adata: "AnnData", method: str, aliases: Aliases | None = None) -> G
     if broken:
         raise GrapeOpsError(
             f"{method}: vectors with numbers that are not finite: {len(broken)} of {counted(len(genes), 'genes')} "
-            f"({_few(broken)}). Leave these out or fill the gaps before evaluating."
+            f"({some_of(broken, 8)}). Leave these out or fill the gaps before evaluating."
         )
     renamed = (aliases or Aliases()).rename(genes)
     nuisance = _nuisance(adata, kept, method)
@@ -144,7 +144,7 @@ def _check_unique(genes: Sequence[str], method: str) -> None:
     twice = sorted({gene for gene in genes if gene in seen or seen.add(gene)})  # type: ignore[func-returns-value]
     if twice:
         raise GrapeOpsError(
-            f"{method} holds {counted(len(twice), 'gene symbols')} more than once ({_few(twice)}); "
+            f"{method} holds {counted(len(twice), 'gene symbols')} more than once ({some_of(twice, 8)}); "
             "average or drop the extra rows."
         )
 
@@ -155,10 +155,6 @@ def _case_hint(genes: Sequence[str], truth: GroundTruth) -> str:
     if alike:
         return f"{counted(alike, 'genes')} would be if case did not count: write symbols as the truth does."
     return "If they name genes differently, give an alias table."
-
-
-def _few(names: Sequence[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def gene_maps(
@@ -257,8 +253,8 @@ def make_task(methods: Mapping[str, Sequence[GeneMap]], truth: GroundTruth) -> T
     labelled = np.flatnonzero(table.any(axis=1))
     if not len(labelled):
         raise GrapeOpsError(
-            f"None of the {len(genes)} genes of the maps ({_few(genes)}) is in the truth {truth.name} "
-            f"({_few(truth.genes)}). {_case_hint(genes, truth)}"
+            f"None of the {len(genes)} genes of the maps ({some_of(genes, 8)}) is in the truth {truth.name} "
+            f"({some_of(truth.genes, 8)}). {_case_hint(genes, truth)}"
         )
     usable = int(np.sum(table.sum(axis=0) >= 2))
     if usable < 2:

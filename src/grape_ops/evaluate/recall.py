@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grape_ops.cosine import unit_rows
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.records import RecallScore
-from grape_ops.evaluate.retrieval import unit_rows
 from grape_ops.groundtruth.truth import membership
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from grape_ops.evaluate.retrieval import nearest, neighbour_count, unit_rows
+from grape_ops.cosine import unit_rows
+from grape_ops.evaluate.retrieval import nearest, neighbour_count
 from grape_ops.evaluate.significance import add_one_p
 
 

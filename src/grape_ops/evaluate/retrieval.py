@@ -17,19 +17,11 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import digamma
 
+from grape_ops.cosine import unit_rows
+
 # Similarities closer than this are tied: equal vectors may differ in the last bits of a matrix product.
 TIE = 1e-12
 BLOCK = 240  # queries at a time, so that memory grows with N; at most 255, so that a count fits a byte
-
-
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Scale every vector to length 1, zero vectors left at zero: (N, d) -> (N, d) float64."""
-    rows = np.asarray(vectors, dtype=np.float64)
-    # Dividing by the largest entry first keeps very small and very large vectors from under- and overflowing.
-    scale = np.abs(rows).max(axis=1, keepdims=True, initial=0)
-    rows = np.divide(rows, scale, out=np.zeros_like(rows), where=scale > 0)
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, length, out=rows, where=length > 0)
 
 
 def relevant_lists(membership: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

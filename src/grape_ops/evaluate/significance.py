@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
-from grape_ops.evaluate.retrieval import BLOCK, TIE, precision_of_ranks, relevant_lists, unit_rows
+from grape_ops.cosine import unit_rows
+from grape_ops.evaluate.retrieval import BLOCK, TIE, precision_of_ranks, relevant_lists
 
 # Genes with about as many relevant genes: their indices, (n, max M) relevant genes, (n,) how many.
 Group = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -141,6 +142,8 @@ def add_one_p(hits: ArrayLike, permutations: int) -> np.ndarray:
 
 def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
     """Benjamini-Hochberg q-values of a family of tests, NaN left out: (n,) -> (n,)."""
+    # Not scipy's false_discovery_control, as elsewhere: it takes no NaN, and multiplies by n / rank, which differs from
+    # these q-values in the last bit.
     q_values = np.full(np.shape(p_values), np.nan)
     tested = np.flatnonzero(~np.isnan(p_values))
     order = tested[np.argsort(p_values[tested], kind="stable")]

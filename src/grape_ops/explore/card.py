@@ -16,6 +16,7 @@ import numpy as np
 
 from grape_ops.cells.store import CropStore
 from grape_ops.config import EvaluateSettings
+from grape_ops.cosine import cosine
 from grape_ops.explore.map_view import MapView
 from grape_ops.methods.statistics import crop_statistics
 from grape_ops.randomness import ExploreStream, generator
@@ -137,7 +138,9 @@ def guide_table(store: CropStore, row: int, reference: Reference, seed: int) -> 
     table = []
     for guide in drawn:
         others = [profile for name, profile in profiles.items() if name != guide]
-        agreement = _cosine(profiles[guide], np.mean(others, axis=0)) if guide in profiles and others else None
+        agreement = None
+        if guide in profiles and others:
+            agreement = float(np.nan_to_num(cosine(profiles[guide], np.mean(others, axis=0))))
         entry = {"guide": guide, "n_cells": int(counts[guide]), "effect": effects.get(guide), "agreement": agreement}
         table.append({k: round(v, 3) if isinstance(v, float) else v for k, v in entry.items()})
     return table
@@ -155,7 +158,3 @@ def _draw(store: CropStore, row: int, seed: int) -> dict[str, np.ndarray]:
 
 def _effect(profile: np.ndarray, n: int) -> float:
     return float(np.linalg.norm(profile) / np.sqrt(len(profile) / n))
-
-
-def _cosine(first: np.ndarray, second: np.ndarray) -> float:
-    return float(first @ second / max(float(np.linalg.norm(first) * np.linalg.norm(second)), 1e-12))

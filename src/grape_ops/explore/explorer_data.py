@@ -19,7 +19,7 @@ from grape_ops.explore.map_view import MapView
 from grape_ops.explore.montage import Montage
 from grape_ops.explore.sources import Request, open_live_restyler, open_map_views
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
-from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs
+from grape_ops.groundtruth.truth import KnownPairs, load_pairs
 from grape_ops.report.generation import trust_of
 from grape_ops.report.html import page_title
 from grape_ops.report.inputs import gather
@@ -59,7 +59,7 @@ class ExplorerData:
         self.trust = {renamed[gene]: trusts[gene] for gene in self.inputs.genes}
         found = self.inputs.phenotypes
         self.findings = Findings(found, renamed) if found is not None else None
-        self.truth = _renamed(self.inputs.truth, aliases)
+        self.truth = self.inputs.truth and self.inputs.truth.renamed(aliases)
         self.aliases = {alias: symbol for alias, symbol in aliases.symbol.items() if symbol in self.number}
         self.aliases |= {old: new for old, new in renamed.items() if old != new}
         self.restyler, self.no_restyler = open_live_restyler(self.inputs)
@@ -283,10 +283,6 @@ class ExplorerData:
         if not 0 <= number < len(self.map_views):
             raise GrapeOpsError(f"There is no map of number {number}; there are {len(self.map_views)}.")
         return self.map_views[number]
-
-
-def _renamed(truth: GroundTruth | None, aliases: Aliases) -> GroundTruth | None:
-    return GroundTruth.of(truth.name, aliases.apply(truth.complexes)) if truth is not None else None
 
 
 def _short(values: np.ndarray) -> list[float]:

@@ -8,9 +8,10 @@ import pandas as pd
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ExportSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.export.standard_library import BARCODE, PERTURBATION, Guides, few
+from grape_ops.export.standard_library import BARCODE, PERTURBATION, Guides
 from grape_ops.progress import note
 from grape_ops.schema import CLASS, GUIDE, IS_CONTROL, PLATE, TILE, WELL, X, Y
+from grape_ops.words import some_of
 
 CELL_IDS = ("cell_id", "cell_0", "cell", "label")  # of a cell within its tile, as tables name it
 CELL_UID, CELL_CLASS = "cell_uid", "cell_class"
@@ -30,7 +31,7 @@ def describe_cells(store: CropStore, guides: Guides, settings: ExportSettings) -
     wrong = [well for well, place in places.items() if place is None]
     if wrong:
         raise GrapeOpsError(
-            f"The OPS standard names wells by a letter and a number; {few(wrong)} are not. Say which they are: "
+            f"The OPS standard names wells by a letter and a number; {some_of(wrong)} are not. Say which they are: "
             f"--set export.wells={{{wrong[0]}: A1}}."
         )
     row = {well: place[1] for well, place in places.items() if place}

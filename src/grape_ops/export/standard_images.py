@@ -19,14 +19,15 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.export.standard_examples import channel_list, shrink_of
-from grape_ops.export.standard_library import PERTURBATION, few
+from grape_ops.export.standard_library import PERTURBATION
 from grape_ops.plotting.pictures import ChannelView, composite_colours
 from grape_ops.preprocess.measurement import LARGEST_TILE, WINDOW, windows_of
-from grape_ops.progress import counted, note, progress
+from grape_ops.progress import note, progress
 from grape_ops.schema import PLATE, TILE, WELL
 from grape_ops.screen.layouts import open_screen
 from grape_ops.screen.screen import Screen, Window, read_window, tile_header
 from grape_ops.screen.tile_pattern import TILE_KEY
+from grape_ops.words import counted, some_of
 
 _CHUNK = 1024
 _ROW, _COLUMN, _NUMBER, _IMAGE = "well_row", "well_col", "number", "image"
@@ -93,7 +94,7 @@ def find_plate_images(store: CropStore, cells: pd.DataFrame, settings: Config) -
     tiles = tiles.merge(listed, how="left", left_on=["plate", "well", "own"], right_on=[PLATE, WELL, TILE])
     lost = tiles[tiles[_IMAGE].isna()]
     if len(lost):
-        missing = few([" ".join(row) for row in lost[["plate", "well", "own"]].astype(str).to_numpy()])
+        missing = some_of([" ".join(row) for row in lost[["plate", "well", "own"]].astype(str).to_numpy()])
         raise GrapeOpsError(
             f"{home} is not the screen that {store.path.name} was cut from: it has no tile {missing}. Name the right "
             "one with --set export.screen=FOLDER."

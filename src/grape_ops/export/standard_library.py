@@ -16,6 +16,7 @@ from grape_ops.config import ExportSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.text_tables import check_widths, find_column, is_missing, read_rows
 from grape_ops.schema import CONTROL_LABEL, GENE, GUIDE, IS_CONTROL
+from grape_ops.words import some_of
 
 NON_TARGETING, INTERGENIC = "non-targeting", "intergenic"
 PERTURBATION, BARCODE = "perturbation_id", "barcode"
@@ -25,7 +26,6 @@ _PREFIX = {NON_TARGETING: CONTROL_LABEL, INTERGENIC: INTERGENIC}
 _SEQUENCE = re.compile(r"[ACGT]+")
 _PROTOSPACER = re.compile(r"[ACGT]{14,22}")
 _ENSEMBL = re.compile(r"ENSG\d+")
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def describe_guides(store: CropStore, settings: ExportSettings) -> Guides:
     pairs = store.cells[[GUIDE, GENE, IS_CONTROL]].drop_duplicates()
     twice = pairs[pairs.duplicated(GUIDE)][GUIDE].unique()
     if len(twice):
-        raise GrapeOpsError(f"{len(twice)} guides are against more than one gene, among them {few(twice)}.")
+        raise GrapeOpsError(f"{len(twice)} guides are against more than one gene, among them {some_of(twice)}.")
     known = _read_library(settings.library) if settings.library else pd.DataFrame()
     symbols = _read_gene_ids(settings.gene_ids) if settings.gene_ids else {}
     rows = []
@@ -135,30 +135,28 @@ def _check(library: pd.DataFrame) -> None:
     ):
         wrong = [value for value in library[column] if not pattern.fullmatch(value)]
         if wrong:
-            raise GrapeOpsError(f"The OPS standard requires {wanted}; {len(wrong)} are not, as {few(wrong)}. {mend}")
+            raise GrapeOpsError(
+                f"The OPS standard requires {wanted}; {len(wrong)} are not, as {some_of(wrong)}. {mend}"
+            )
     if library[BARCODE].duplicated().any():
         again = library.loc[library[BARCODE].duplicated(), BARCODE].unique()
-        raise GrapeOpsError(f"{len(again)} barcodes belong to more than one guide, as {few(again)}. {mend}")
+        raise GrapeOpsError(f"{len(again)} barcodes belong to more than one guide, as {some_of(again)}. {mend}")
     targeting = library[library["gene_id"] != NON_TARGETING]
     blank = targeting.loc[targeting["gene_id"] == "", "gene_symbol"].unique()
     if len(blank):
         raise GrapeOpsError(
             f"The OPS standard requires an Ensembl id of every gene; {len(blank)} of "
-            f"{targeting['gene_symbol'].nunique()} genes have none, as {few(blank)}. Name a table of symbols and "
+            f"{targeting['gene_symbol'].nunique()} genes have none, as {some_of(blank)}. Name a table of symbols and "
             "Ensembl ids, such as HGNC's complete set: --set export.gene_ids=FILE; or give gene_id in export.library."
         )
     wrong = [gene for gene in targeting["gene_id"].unique() if not _ENSEMBL.fullmatch(gene)]
     if wrong:
-        raise GrapeOpsError(f"gene_id must be an Ensembl id such as ENSG00000186092; {few(wrong)} are not. {mend}")
+        raise GrapeOpsError(f"gene_id must be an Ensembl id such as ENSG00000186092; {some_of(wrong)} are not. {mend}")
     piped = [name for name in library[PERTURBATION] if "|" in name]
     if piped:
-        raise GrapeOpsError(f"The OPS standard joins names by |; rename {few(piped)}.")
+        raise GrapeOpsError(f"The OPS standard joins names by |; rename {some_of(piped)}.")
     formulas = [name for name in library[PERTURBATION] if name.startswith(("=", "+", "-", "@"))]
     if formulas:
-        raise GrapeOpsError(f"Spreadsheets take {few(formulas)} for formulas; rename these genes before you export.")
-
-
-def few(names: object) -> str:
-    """Show the first of some names."""
-    listed = [str(name) for name in list(names)]  # type: ignore[call-overload]
-    return ", ".join(listed[:_SHOWN]) + (", …" if len(listed) > _SHOWN else "")
+        raise GrapeOpsError(
+            f"Spreadsheets take {some_of(formulas)} for formulas; rename these genes before you export."
+        )

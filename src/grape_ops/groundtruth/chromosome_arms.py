@@ -9,7 +9,8 @@ from pathlib import Path
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import SYMBOL_COLUMNS, Aliases
 from grape_ops.groundtruth.text_tables import check_widths, find_column, is_missing, read_rows
-from grape_ops.progress import counted, note
+from grape_ops.progress import note
+from grape_ops.words import counted
 
 ARM_COLUMNS = ("arm", "chromosome_arm", "chromosomal_arm")
 LOCATION_COLUMNS = ("location", "map_location", "cytoband", "band", "chromosome_band", "karyotype_band")

@@ -24,8 +24,8 @@ from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.readers import GENE_COLUMNS
 from grape_ops.groundtruth.text_tables import find_column, is_missing, read_rows
 from grape_ops.groundtruth.truth import GroundTruth, load_truth
-from grape_ops.progress import counted
 from grape_ops.schema import COMPLEX, GENE
+from grape_ops.words import counted
 
 Complexes = dict[str, tuple[str, ...]]
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.text_tables import Rows, check_widths, find_column, is_missing, read_rows, warn_ruined
-from grape_ops.progress import counted, note
+from grape_ops.progress import note
 from grape_ops.schema import COMPLEX, GENE
+from grape_ops.words import counted
 
 Complexes = dict[str, list[str]]
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from grape_ops.artifacts.spreadsheet import without_mark
 from grape_ops.errors import GrapeOpsError
-from grape_ops.progress import counted, note
+from grape_ops.progress import note
+from grape_ops.words import counted
 
 MOST_BYTES = 1 << 28  # of unpacked text: the largest public tables of genes hold a tenth of it
 MISSING_WORDS = frozenset(

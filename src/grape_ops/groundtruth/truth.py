@@ -51,6 +51,10 @@ class GroundTruth:
         """All genes, each once, sorted."""
         return tuple(sorted(self._by_gene))
 
+    def renamed(self, aliases: Aliases) -> "GroundTruth":
+        """The same complexes, their genes named by current symbols."""
+        return GroundTruth.of(self.name, aliases.apply(self.complexes))
+
     def complexes_of(self, gene: str) -> list[str]:
         """Names of the complexes a gene belongs to."""
         return self._by_gene.get(gene, [])

@@ -16,6 +16,7 @@ from grape_ops.config import Config, HitsSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.hits.feature_sources import FeatureSource, feature_sources
 from grape_ops.progress import progress
+from grape_ops.words import some_of
 
 
 @dataclass(frozen=True)
@@ -95,5 +96,5 @@ def standardised(store: CropStore, source: FeatureSource, settings: HitsSettings
 def _left_out(names: tuple[str, ...], undefined: np.ndarray, constant: np.ndarray) -> Iterator[str]:
     for left_out, why in ((undefined, "are too often undefined (NaN)"), (constant, "do not vary")):
         if left_out.any():
-            shown = ", ".join(np.array(names)[left_out][:3]) + (", …" if left_out.sum() > 3 else "")
+            shown = some_of(np.array(names)[left_out])
             yield f"{int(left_out.sum())} of {len(names)} features {why} among the controls and are left out: {shown}"

@@ -13,6 +13,7 @@ from scipy.stats import false_discovery_control
 
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
+from grape_ops.cosine import floored_unit_rows
 from grape_ops.errors import NothingToTest
 from grape_ops.features.channels import feature_channels, feature_compartments
 from grape_ops.hits.calibration import in_words, pseudo_gene_p_values
@@ -215,12 +216,8 @@ def _agreement(
     guides, genes = np.full(len(values), np.nan), dict.fromkeys(rows, np.nan)
     for name, own in rows.items():
         if len(own) > 1:
-            unit = _unit(values[own])
-            guides[own] = (unit * _unit(values[own].sum(axis=0) - values[own])).sum(axis=1)
+            unit = floored_unit_rows(values[own])
+            guides[own] = (unit * floored_unit_rows(values[own].sum(axis=0) - values[own])).sum(axis=1)
             total = unit.sum(axis=0)
             genes[name] = float((total @ total - len(own)) / (len(own) * (len(own) - 1)))
     return guides, genes
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from grape_ops.config import GenerateSettings
+from grape_ops.cosine import cosines
 from grape_ops.restyle import distances
 
 _TINY = 1e-12
@@ -25,15 +26,9 @@ def mean_change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return np.where(found, change, 0).sum(axis=-2) / np.maximum(found.sum(axis=-2), 1)
 
 
-def cosines(made: np.ndarray, planted: np.ndarray) -> np.ndarray:
-    """Cosine of every change made with every one planted: (G, F), (H, F) -> (G, H); 0 for a change of length 0."""
-    sizes = np.linalg.norm(made, axis=1)[:, None] * np.linalg.norm(planted, axis=1)
-    return np.asarray(np.where(sizes > _TINY, made @ planted.T / np.maximum(sizes, _TINY), 0))
-
-
 def direction(made: np.ndarray, planted: np.ndarray) -> np.ndarray:
     """Cosine of each gene's change with its own planted one: (G, F) twice -> (G,)."""
-    return np.diag(cosines(made, planted))
+    return np.diag(cosines(made, planted, _TINY))
 
 
 def own_direction(made: np.ndarray, planted: np.ndarray) -> np.ndarray:
@@ -49,7 +44,7 @@ def own_is_nearest(made: np.ndarray, planted: np.ndarray) -> np.ndarray:
 
     Where k changes are equally near, the own one among them, 1 / k.
     """
-    table = cosines(made, planted)
+    table = cosines(made, planted, _TINY)
     nearest = table >= table.max(axis=1, keepdims=True) - _ALIKE
     return np.diag(nearest) / nearest.sum(axis=1)
 

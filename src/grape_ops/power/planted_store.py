@@ -3,7 +3,6 @@
 Legend: N cells of the source, C channels, S crop size, T traits.
 """
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grape_ops.artifacts.atomic import draft_folder_of
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import finish_shard, finish_store, put_crops, shard_names, start_shard
@@ -166,26 +166,22 @@ def write_planted_store(
         raise GrapeOpsError(f"{out} exists already and is not an empty folder; name a new one for the planted store.")
     design = draw_design(source.batch_codes, len(source.traits), settings, seed)
     cells = _table(source, design)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    records, size = _write_shards(source, design, cells, partial, reshape)
-    spreadsheet_safe(design.truth()).to_csv(partial / TRUTH_FILE, sep="\t", index=False)
-    spreadsheet_safe(_planted_traits(source, design)).to_csv(partial / TRAITS_FILE, sep="\t", index=False)
-    finish_store(
-        partial,
-        cells,
-        source.store.channels,
-        records,
-        source.store.pixel_type,
-        size,
-        source.store.meta["scaling"],
-        {"planted": settings.model_dump(mode="json") | {"seed": seed}},
-        {"control_cells_without_a_whole_nucleus": source.unusable},
-        beside=(TRUTH_FILE, TRAITS_FILE),
-    )
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    with draft_folder_of(out) as draft:
+        records, size = _write_shards(source, design, cells, draft, reshape)
+        spreadsheet_safe(design.truth()).to_csv(draft / TRUTH_FILE, sep="\t", index=False)
+        spreadsheet_safe(_planted_traits(source, design)).to_csv(draft / TRAITS_FILE, sep="\t", index=False)
+        finish_store(
+            draft,
+            cells,
+            source.store.channels,
+            records,
+            source.store.pixel_type,
+            size,
+            source.store.meta["scaling"],
+            {"planted": settings.model_dump(mode="json") | {"seed": seed}},
+            {"control_cells_without_a_whole_nucleus": source.unusable},
+            beside=(TRUTH_FILE, TRAITS_FILE),
+        )
     return design
 
 

@@ -21,13 +21,14 @@ import numpy as np
 import pandas as pd
 
 from grape_ops import __version__
-from grape_ops.artifacts.atomic import draft_of, locked, write_json
+from grape_ops.artifacts.atomic import draft_folder_of, draft_of, locked, write_json
 from grape_ops.artifacts.identity import identity_of
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import finish_shard, finish_store, put_crops, start_shard
 from grape_ops.config import Config
+from grape_ops.cosine import unit_rows
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.reproducibility import map_agreement
@@ -35,12 +36,13 @@ from grape_ops.methods import METHODS, Method, check_methods, find_methods
 from grape_ops.methods.cell_matching import SOURCE
 from grape_ops.plotting.calibration_figures import similarities_figure
 from grape_ops.plotting.figure import save_figure
-from grape_ops.progress import counted, progress
+from grape_ops.progress import progress
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs
 from grape_ops.schema import GENE, OBS_N_CELLS, ROW, SHARD
 from grape_ops.train.preflight import announce_trainings
 from grape_ops.train.run import store_fingerprint
+from grape_ops.words import counted
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -193,26 +195,22 @@ def draw_halves(store: CropStore, seed: int) -> np.ndarray:
 
 def write_half(store: CropStore, chosen: np.ndarray, out: Path) -> None:
     """Write some cells of a store (N,) bool as a store of their own; it appears when it is complete."""
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     there = np.flatnonzero(chosen)
     of_table = there if store.table_rows is None else store.table_rows[there]
     cells = store.cells.iloc[there].assign(**{SOURCE: of_table}).reset_index(drop=True)
     cells[ROW] = cells.groupby(SHARD).cumcount()
     records = {}
-    with progress("Half of the cells", len(cells), "cell") as advance:
+    with draft_folder_of(out) as draft, progress("Half of the cells", len(cells), "cell") as advance:
         for shard, rows in cells.groupby(SHARD, sort=True).indices.items():
             shape = (len(rows), len(store.channels), store.crop_size, store.crop_size)
-            file, offset = start_shard(partial, str(shard), shape, store.pixel_type)
+            file, offset = start_shard(draft, str(shard), shape, store.pixel_type)
             for first in range(0, len(rows), _AT_ONCE):
                 part = rows[first : first + _AT_ONCE]
                 put_crops(file, offset, first, store.read(there[part]))
                 advance(len(part))
-            records[str(shard)] = finish_shard(partial, str(shard), cells.iloc[rows], {})
-    kept = (store.channels, records, store.pixel_type, store.crop_size, store.meta["scaling"])
-    finish_store(partial, cells, *kept, {"half_of": store.path.name}, {})
-    partial.rename(out)
+            records[str(shard)] = finish_shard(draft, str(shard), cells.iloc[rows], {})
+        kept = (store.channels, records, store.pixel_type, store.crop_size, store.meta["scaling"])
+        finish_store(draft, cells, *kept, {"half_of": store.path.name}, {})
 
 
 def compare_halves(
@@ -228,6 +226,6 @@ def compare_halves(
     figures, of_genes = map_agreement(vectors[0], vectors[1], config.evaluate.neighbours, PERMUTATIONS, rng)
     cells = sum(adata.obs[OBS_N_CELLS].loc[genes].to_numpy() for adata in (first, second))
     table = pd.DataFrame({"method": "", GENE: genes, OBS_N_CELLS: cells, **of_genes})
-    unit = [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in vectors]
+    unit = [unit_rows(part) for part in vectors]
     upper = np.triu_indices(len(genes), k=1)
     return figures, table, np.stack([(part @ part.T)[upper] for part in unit], axis=1)

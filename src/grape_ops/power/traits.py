@@ -16,6 +16,8 @@ from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
+from grape_ops.cells.averages import robust_sd
+
 SMALLEST_NUCLEUS = 0.01  # share of the crop
 REACH = 1.0  # how far the ground goes beyond the nucleus, in its radii
 
@@ -184,4 +186,4 @@ def natural_spread(measured: np.ndarray, batch_codes: np.ndarray) -> np.ndarray:
     for code in np.unique(batch_codes):
         own = batch_codes == code
         centred[own] -= np.median(centred[own], axis=0)
-    return 1.4826 * np.median(np.abs(centred), axis=0)
+    return robust_sd(centred)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.progress import counted
 from grape_ops.schema import PLATE, TILE, WELL
+from grape_ops.words import counted
 
 TILE_KEY = [PLATE, WELL, TILE]
 

@@ -33,10 +33,10 @@ from grape_ops.preprocess.selection import Selector
 from grape_ops.preprocess.shards import Cutter
 from grape_ops.preprocess.store_folder import Plan, claim, pixel_size_of_crops, provenance, tidy
 from grape_ops.preprocess.tables import Tables, look_over
-from grape_ops.progress import counted
 from grape_ops.schema import QUALITY_FILE, UNFINISHED_DIR
 from grape_ops.screen.layouts import open_screen
 from grape_ops.screen.screen import Screen
+from grape_ops.words import counted
 from grape_ops.workers import TaskRunner, task_runner
 
 LEAST_CROP, CROP_UNIT = 32, 8  # what the networks take

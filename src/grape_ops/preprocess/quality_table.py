@@ -10,11 +10,11 @@ from grape_ops.artifacts.atomic import write_text
 from grape_ops.cells.standardize import recorded_sums
 from grape_ops.cells.store_record import PIXEL_TYPES
 from grape_ops.errors import GrapeOpsError
-from grape_ops.progress import counted
 from grape_ops.schema import QUALITY_TABLE
 from grape_ops.screen.dead_channels import SATURATED
 from grape_ops.screen.quality import Tally, as_records, as_tsv
 from grape_ops.screen.screen import Screen
+from grape_ops.words import counted
 
 SHOWN = 5  # examples of a problem, and dead channels, named in a message
 
@@ -91,6 +91,7 @@ def dead_channels(shards: Mapping[str, Mapping[str, Any]], channels: Sequence[st
     """Find channels that show nothing among the control cells of a batch: "BATCH CHANNEL: constant at 0", for example.
 
     Crops are standardised by these cells: where they are constant or saturated, any other pixel is huge beside them.
+    ``screen/dead_channels.py`` warns of the same before a store is made, from a few windows, whose pixels it has.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from grape_ops.cells.averages import robust_sd
 from grape_ops.cells.store import CropStore
 from grape_ops.methods.statistics import crop_statistics, statistic_names
 from grape_ops.randomness import ReportStream, generator
@@ -16,7 +17,6 @@ from grape_ops.report.report_figures import Figure, base_figure, plain
 MOST_GENES = 60  # the most significant ones
 MOST_CELLS, MOST_CONTROLS = 150, 1_000  # of a gene, and in all
 LEAST_CELLS = 10  # of a gene, or of the control; medians of fewer say nothing
-_ROBUST = 1.4826  # of the median absolute deviation, which makes it a standard deviation
 BETWEEN = "between channels"
 GROUPS = {"mean": "intensity", "quantile": "intensity", "ring": "radial", "correlation": BETWEEN}  # others: texture
 GROUP_ORDER = ("intensity", "texture", "radial", BETWEEN)
@@ -53,7 +53,8 @@ def gene_deviations(store: CropStore, labels: dict[str, int], seed: int) -> tupl
     if not len(control):
         return [], np.empty((0, 0))
     middle = np.median(control, axis=0)
-    spread = np.maximum(_ROBUST * np.median(np.abs(control - middle), axis=0), 1e-6)
+    # Over all batches: crops are standardised within theirs, and the cells drawn are too few for a median of each.
+    spread = np.maximum(robust_sd(control - middle), 1e-6)
     rows = {gene: values for gene, label in labels.items() if len(values := drawn(label, MOST_CELLS))}
     deviations = [(np.median(values, axis=0) - middle) / spread for values in rows.values()]
     return list(rows), np.array(deviations)

@@ -5,7 +5,8 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from grape_ops.evaluate.retrieval import nearest, unit_rows
+from grape_ops.cosine import unit_rows
+from grape_ops.evaluate.retrieval import nearest
 from grape_ops.progress import waiting
 
 # With fewer points a neighbour graph says nothing that principal components do not say better.
@@ -71,7 +72,7 @@ def nearest_genes(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarr
     count = min(count, len(vectors) - 1)
     if count < 1:
         return np.empty((len(vectors), 0), np.int64), np.empty((len(vectors), 0))
-    near, unit = nearest(vectors, count), unit_rows(vectors)
+    near, unit = nearest(vectors, count)(vectors)
     return near, np.stack([(unit * unit[column]).sum(axis=1) for column in near.T], axis=1)
 
 

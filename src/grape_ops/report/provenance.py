@@ -26,7 +26,7 @@ def _as_yaml(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _without_folders(command: str) -> str:
+def _command_without_folders(command: str) -> str:
     """Keep the last part of absolute paths: pages are sent to others, whom our folders say nothing."""
     return shlex.join(Path(word).name if Path(word).is_absolute() else word for word in shlex.split(command))
 
@@ -37,7 +37,7 @@ def provenance_rows(inputs: ReportInputs) -> Rows:
     rate = median_rate(inputs.metrics)
     rows = [
         ("training begun", str(record["started"])),
-        ("command", _without_folders(str(record["command"]))),
+        ("command", _command_without_folders(str(record["command"]))),
         ("commit", str(record["commit"] or "not run from a source tree")),
         ("seed", str(record["seed"])),
         ("known complexes", f"{inputs.truth.name} (sha256 {inputs.truth.sha256[:16]}…)" if inputs.truth else "–"),

@@ -21,15 +21,17 @@ from grape_ops.artifacts.ownership import check_folder, warn_replaced
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.writer import shard_names
 from grape_ops.config import GenerateSettings
+from grape_ops.cosine import cosine
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.scores import without_nan
 from grape_ops.plotting.cell_figures import called, strip_figure
 from grape_ops.plotting.figure import FORMATS, save_figure
 from grape_ops.plotting.phenotype_figures import change_figure
 from grape_ops.plotting.pictures import channel_views
-from grape_ops.progress import counted, progress
+from grape_ops.progress import progress
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row, rows_of_genes
+from grape_ops.words import counted
 
 CHANGES_TSV = "changes.tsv"
 DIRECTIONS_JSON = "directions.json"
@@ -281,5 +283,4 @@ def change_table(gene: str, channels: Sequence[str], size: int, made: Change, re
 def agreement(table: pd.DataFrame) -> float:
     """Cosine between the ring profiles of restyling and of the knock-out, over channels and rings."""
     made, real = table["restyled"].to_numpy(), table["knockout"].to_numpy()
-    size = np.linalg.norm(made) * np.linalg.norm(real)
-    return float(made @ real / size) if size > 0 else float("nan")
+    return cosine(made, real)

@@ -15,7 +15,9 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import mannwhitneyu, rankdata
 
+from grape_ops.cells.averages import robust_sd
 from grape_ops.config import GenerateSettings
+from grape_ops.cosine import cosine
 from grape_ops.errors import GrapeOpsError
 from grape_ops.randomness import RestylingStream, generator
 
@@ -183,14 +185,13 @@ def direction_agreement(
     """
     made = restyled.mean(axis=0) - unchanged.mean(axis=0)
     real = knockout.mean(axis=0) - control.mean(axis=0)
-    size = np.linalg.norm(made) * np.linalg.norm(real)
-    return float(made @ real / size) if size > 0 else float("nan")
+    return cosine(made, real)
 
 
 def robust_scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Median, and the standard deviation a normal distribution of this median deviation has: (N, K) -> (K,), (K,)."""
     centre = np.nanmedian(values, axis=0)
-    spread = 1.4826 * np.nanmedian(np.abs(values - centre), axis=0)
+    spread = robust_sd(values - centre)
     # More than half of the cells have the very same value: counts, flat rings.
     return centre, np.where(spread > 0, spread, np.nanstd(values, axis=0))
 

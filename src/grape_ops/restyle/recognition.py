@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from grape_ops.cosine import cosines
 from grape_ops.randomness import RestylingStream, generator
 from grape_ops.restyle.distances import energy_distance
 from grape_ops.restyle.phenotype import FEWEST_CELLS
@@ -242,9 +243,3 @@ def points_to_its_own(made: np.ndarray, real: np.ndarray, known: np.ndarray | No
 def centred(changes: np.ndarray) -> np.ndarray:
     """Changes less what most genes share: (G, F) -> (G, F). The median, which one strong gene does not move."""
     return changes - np.median(changes, axis=0) if len(changes) else changes
-
-
-def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Cosine of each row with each: (N, F), (M, F) -> (N, M); 0 for a row of zeros."""
-    sizes = np.linalg.norm(first, axis=1)[:, None] * np.linalg.norm(second, axis=1)
-    return np.divide(first @ second.T, sizes, out=np.zeros_like(sizes), where=sizes > 0)

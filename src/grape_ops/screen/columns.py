@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import CLASS, GENE, GUIDE, PLATE, TILE, WELL, X, Y
+from grape_ops.words import some_of
 
 # Ours -> names seen in tables of the field, in order of preference.
 CANDIDATES: dict[str, tuple[str, ...]] = {
@@ -124,7 +125,7 @@ def _check_named(present: Collection[str], named: Mapping[str, str]) -> None:
         if theirs not in present:
             raise GrapeOpsError(
                 f"screen.columns takes {ours} from the column {theirs!r}, which the cell table does not have. "
-                f"It has: {_listed(present)}."
+                f"It has: {some_of(present, 40)}."
             )
 
 
@@ -138,13 +139,8 @@ def _missing_message(missing: list[str], present: Collection[str]) -> str:
     return (
         "The cell table has no column for:\n"
         + "\n".join(lines)
-        + f"\nIt has: {_listed(present)}.\n"
+        + f"\nIt has: {some_of(present, 40)}.\n"
         + ("y and x are only taken as a pair.\n" if Y in missing or X in missing else "")
         + f"Name the right ones, ours first: --set screen.columns.{missing[0]}="
         f"THEIR_COLUMN, or in screen.yaml columns: {{{missing[0]}: THEIR_COLUMN}}."
     )
-
-
-def _listed(present: Collection[str]) -> str:
-    names = [str(name) for name in present]
-    return ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")

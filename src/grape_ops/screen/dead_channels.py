@@ -1,6 +1,8 @@
 """Channels that show nothing around control cells, seen in a sample of a screen before it is cut.
 
-``preprocess`` looks at all control cells of a batch; here it is one window or a few crops of some wells.
+``preprocess`` has a rule of its own (``preprocess/quality_table.py``), by mean and deviation over all control cells of
+a batch. Here are one window or a few crops of some wells, before any cell is cut, so that a channel is constant if no
+two of its pixels are more than a grey level apart.
 """
 
 from collections.abc import Iterator

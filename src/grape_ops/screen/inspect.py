@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.progress import counted, progress
+from grape_ops.progress import progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_rules import ghost_guides
 from grape_ops.screen.dead_channels import doubts_of_channels
@@ -20,11 +20,11 @@ from grape_ops.screen.quality import doubts_of_columns
 from grape_ops.screen.screen import Screen, TileHeader, known_pixel_size, tile_header
 from grape_ops.screen.spelling import doubts_of_names
 from grape_ops.screen.zarr_tiles import ZarrTiles
+from grape_ops.words import counted, some_of
 
 HEADS = 2000  # tiles whose heads are looked at; of more, every n-th
 FEW_CELLS, FEW_TILES = 50, 50
 _LIKE_CONTROLS = ("ctrl", "control", "scramble", "aavs1", "luciferase", "lacz", "egfp", "empty", "olfactory")
-_SHOWN = 5
 
 
 def inspect_screen(
@@ -63,7 +63,7 @@ def inspect_screen(
     bare = sorted(batches - with_controls)
     if bare:
         found.doubts.append(
-            f"{counted(len(bare), 'batches')} without controls: {_listed(bare)}. Left out, unless "
+            f"{counted(len(bare), 'batches')} without controls: {some_of(bare, 5)}. Left out, unless "
             f"preprocess.batch_columns (now {', '.join(batch_columns)}) joins more cells, for example [{PLATE}]."
         )
     if astray:
@@ -122,7 +122,7 @@ def _look_at_heads(screen: Screen, found: Inspection) -> dict[tuple[str, str, st
             found.doubts.append(f"Tiles differ in size: {listed}.")
     if failed:
         among = f" of {len(heads) + len(failed)} looked at" if step > 1 else ""
-        found.doubts.append(f"{counted(len(failed), 'tiles')}{among} missing or unreadable: {_listed(failed)}")
+        found.doubts.append(f"{counted(len(failed), 'tiles')}{among} missing or unreadable: {some_of(failed, 5)}")
     return heads
 
 
@@ -142,16 +142,16 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
     screen = found.screen
     few = [gene for gene, count in found.genes.items() if count < FEW_CELLS]
     if few:
-        doubts.append(f"{counted(len(few), 'genes')} with fewer than {FEW_CELLS} cells: {_listed(few)}.")
+        doubts.append(f"{counted(len(few), 'genes')} with fewer than {FEW_CELLS} cells: {some_of(few, 5)}.")
     alike = [gene for gene in found.genes if any(part in gene.lower() for part in _LIKE_CONTROLS)]
     if alike:
-        doubts.append(f"Named like controls, but counted as genes: {_listed(alike)}; see screen.control_pattern.")
+        doubts.append(f"Named like controls, but counted as genes: {some_of(alike, 5)}; see screen.control_pattern.")
     ghosts = ghost_guides(pd.Series(found.guides), settings.ghost_factor)
     if ghosts:
         cells = sum(found.guides[guide] for guide in ghosts)
         doubts.append(
             f"{counted(len(ghosts), 'guides')} with more than {settings.ghost_factor:g} times the cells of the median "
-            f"guide ({cells:,} cells): {_listed(sorted(ghosts))}. To leave them out: --set screen.ghost_guides=drop."
+            f"guide ({cells:,} cells): {some_of(sorted(ghosts), 5)}. To leave them out: --set screen.ghost_guides=drop."
         )
     doubts += doubts_of_names([*found.genes, *found.guides])
     doubts += doubts_of_columns(found.quality)
@@ -174,8 +174,3 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
             f"--set preprocess.flat_field.columns=[{PLATE}] pools the wells of a plate."
         )
     return doubts
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from grape_ops.progress import counted
 from grape_ops.screen.layouts import LAYOUTS
 from grape_ops.screen.quality import Tally, is_doubt
 from grape_ops.screen.screen import Screen
+from grape_ops.words import counted
 
 MANY_CELLS = 50_000  # from here on, large.yaml
 

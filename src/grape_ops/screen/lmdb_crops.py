@@ -13,9 +13,10 @@ import pandas as pd
 from grape_ops.artifacts.damage import damage_in_words
 from grape_ops.artifacts.declared_size import load_npy
 from grape_ops.errors import GrapeOpsError
-from grape_ops.progress import counted, note
+from grape_ops.progress import note
 from grape_ops.screen.crop_files import CROP
 from grape_ops.screen.lmdb_pages import check_pages
+from grape_ops.words import counted
 
 LMDB_FIELDS = ("gene_symbol", "sgRNA", "plate", "well", "tile", "index")  # of a key, joined by ";"
 

@@ -25,7 +25,7 @@ from grape_ops.screen.stitched_wells import BOX, GLOBAL, Well, judge_frames, sam
 from grape_ops.screen.table_files import read_stretches
 from grape_ops.screen.table_reader import TableReader, numbers_of
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, note_unnamed, open_image, scales_of_floats
+from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, note_unnamed, numbered_channels, scales_of_floats
 
 CELL_DATA, LIBRARY = "cell_data.parquet", "metadata/perturbation_library.csv"
 _SAMPLED_IMAGES = 8
@@ -71,7 +71,7 @@ def read_ops_standard(root: Path, settings: ScreenSettings, table_folder: Path |
     named = table.distinct([*TILE_KEY, *WELL_PARTS])
     table = replace(table, quality=(*table.quality, *_check_plates(fields, named)))
     images = [image for own in fields.values() for image in own.values()]
-    names = tuple(channel_names(images[0]) or channel_names(images[0].parents[2]) or _numbered(images[0]))
+    names = tuple(channel_names(images[0]) or channel_names(images[0].parents[2]) or numbered_channels(images[0]))
     note_unnamed(images[0], names)
     channels = chosen_channels(names, settings)
     indices = tuple(map(names.index, channels))
@@ -193,11 +193,6 @@ def _list_tiles(home: Path, fields: Fields, named: pd.DataFrame) -> pd.DataFrame
         for tile in own:
             rows.setdefault((plate, well, tile), f"{home.name}.zarr/{row}/{column}/{tile}")
     return tile_table(pd.DataFrame([(*key, path) for key, path in rows.items()], columns=[*TILE_KEY, PATH]))
-
-
-def _numbered(image: Path) -> list[str]:
-    array, axes = open_image(image)
-    return [f"channel{index}" for index in range(array.shape[axes.index("c")] if "c" in axes else 1)]
 
 
 OPS_STANDARD = Layout("OPS Data Standard: cell_data.parquet beside a plate in OME-Zarr", _recognise, read_ops_standard)

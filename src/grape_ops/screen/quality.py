@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
-from grape_ops.progress import counted
+from grape_ops.words import counted
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from grape_ops.screen.screen import Screen, chosen_channels
 from grape_ops.screen.table_files import column_names
 from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, note_unnamed, open_image, scales_of_floats
+from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, note_unnamed, numbered_channels, scales_of_floats
 
 IMAGES = "pheno-registered.zarr"
 CROP_URL = "crop_url"
@@ -66,7 +66,7 @@ def _read_wells(images: Path, settings: ScreenSettings, table_folder: Path | Non
     named = {TILE: TILE} | named | settings.columns
     table = TableReader(files, settings, named, _to_well, adds=(PLATE, WELL, TILE)).read(table_folder)
     first = next(iter(sorted(keys)))
-    names = tuple(channel_names(keys[first]) or _numbered(keys[first]))
+    names = tuple(channel_names(keys[first]) or numbered_channels(keys[first]))
     note_unnamed(keys[first], names)
     channels = chosen_channels(names, settings)
     tiles = table.distinct(TILE_KEY).reset_index(drop=True)
@@ -113,11 +113,6 @@ def _read_crops(root: Path, tables: list[Path], settings: ScreenSettings, table_
     channels = chosen_channels(names, settings)
     read_crops = FileCrops(root, tuple(map(names.index, channels)), len(names))
     return crop_screen(root, channels, table, settings, read_crops)
-
-
-def _numbered(image: Path) -> list[str]:
-    array, axes = open_image(image)
-    return [f"channel{index}" for index in range(array.shape[axes.index("c")] if "c" in axes else 1)]
 
 
 SCALLOPS = Layout(f"SCALLOPS: {IMAGES} with merge/*.parquet, or the crops of extract-crops", _recognise, read_scallops)

@@ -22,7 +22,7 @@ import pandas as pd
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.progress import counted, note
+from grape_ops.progress import note
 from grape_ops.schema import PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_table import CellTable
 from grape_ops.screen.crop_files import (
@@ -45,6 +45,7 @@ from grape_ops.screen.screen import CropReader, Screen, chosen_channels
 from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tiff import TiffTiles, planes_of_pattern
 from grape_ops.screen.tile_pattern import TilePattern, list_tiles
+from grape_ops.words import counted
 
 AUTHORS_CHANNELS = ("gammaH2AX", "actin", "DNA", "tubulin")  # of the paper's crops, whose names or keys say the gene
 _OPTIONAL_WITH_CROPS = (PLATE, WELL, TILE, Y, X)

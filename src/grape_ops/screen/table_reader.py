@@ -10,7 +10,6 @@ import pandas as pd
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import load_aliases
-from grape_ops.progress import counted
 from grape_ops.schema import CLASS, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, TILE, WELL, X, Y
 from grape_ops.screen.cell_rules import READ_BY_RULES, ghost_guides, sift, sift_well
 from grape_ops.screen.cell_table import CellTable, collect_cells
@@ -19,6 +18,7 @@ from grape_ops.screen.guide_library import MARKS, GuideLibrary, find_controls, n
 from grape_ops.screen.quality import Tally, merge_tallies
 from grape_ops.screen.spelling import without_missing
 from grape_ops.screen.table_files import column_names, read_stretches
+from grape_ops.words import counted
 
 _NAMES = (GENE, GUIDE, PLATE, WELL, TILE)
 MANY_COLUMNS = 50  # more than this are measurements, which a crop store does not need

@@ -10,8 +10,9 @@ import yaml
 from grape_ops.artifacts.atomic import write_text
 from grape_ops.artifacts.ownership import check_file
 from grape_ops.config import ScreenSettings, lay_over
-from grape_ops.progress import counted, note
+from grape_ops.progress import note
 from grape_ops.screen.inspection import Inspection
+from grape_ops.words import counted
 
 _WRITTEN = "# Written by `grape-ops inspect`"
 

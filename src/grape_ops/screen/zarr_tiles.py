@@ -159,10 +159,14 @@ def channel_names(path: Path) -> list[str]:
     return []
 
 
+def numbered_channels(image: Path) -> list[str]:
+    """Name the channels of an image whose metadata name none: channel0, channel1 and so on."""
+    return [f"channel{index}" for index in range(_count_channels(*open_image(image)))]
+
+
 def note_unnamed(image: Path, names: Sequence[str]) -> None:
     """Say that an image has more channels than its metadata name; only the first ones, which have names, are read."""
-    array, axes = open_image(image)
-    present = array.shape[axes.index("c")] if "c" in axes else 1
+    present = _count_channels(*open_image(image))
     if present > len(names):
         listed = ", ".join(names)
         note(f"{image} has {present} channels, and its metadata name {len(names)} ({listed}); the others are not read.")
@@ -173,6 +177,10 @@ class FloatScale(NamedTuple):
 
     gain: float = 1.0
     offset: float = 0.0
+
+
+def _count_channels(array: Any, axes: str) -> int:
+    return int(array.shape[axes.index("c")]) if "c" in axes else 1
 
 
 def scales_of_floats(paths: Iterable[Path], channels: Sequence[int], largest: float | None) -> tuple[FloatScale, ...]:
@@ -192,7 +200,7 @@ def scales_of_floats(paths: Iterable[Path], channels: Sequence[int], largest: fl
     for path in paths:
         array, axes = open_image(path)
         if array.dtype.kind == "f":
-            present = array.shape[axes.index("c")] if "c" in axes else 1
+            present = _count_channels(array, axes)
             with suppress(*_DAMAGED):  # whoever reads its pixels reports it
                 for found, channel in zip(samples, channels, strict=True):
                     found += [_sampled(array, axes, channel)] if channel < present else []

@@ -22,6 +22,7 @@ from grape_ops.train.initialize import classifiers_to_train
 from grape_ops.train.loop import fresh_state, iterate, start_engine
 from grape_ops.train.preflight import Need, crops_at_a_time, free_on, in_gib, memory_needed, networks_of
 from grape_ops.train.step import Objectives
+from grape_ops.words import duration
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -170,7 +171,7 @@ def print_estimate(store_path: Path, config: Config) -> None:
         f"{in_gib(cost.memory_free)} are free"
         + ("" if cost.memory.total <= cost.memory_free else ", which is TOO LITTLE: `train` will say what helps"),
         f"time: {cost.seconds_per_step:.3g} s per step ({rate:.0f} images/s), from {TIMED_STEPS} steps of "
-        f"{cost.crops_timed} crops; {settings.steps:,} steps take about {_duration(cost.hours)}",
+        f"{cost.crops_timed} crops; {settings.steps:,} steps take about {duration(3600 * cost.hours)}",
         *_on_initialization(cost, config),
         "Nothing was written.",
     )
@@ -183,11 +184,5 @@ def _on_initialization(cost: Estimate, config: Config) -> list[str]:
     which = "a classifier" if count == 1 else f"{count} classifiers, one after the other,"
     return [
         f"initialisation: {which} of {config.train.init.classifier.steps:,} steps, fewer where more would overfit, "
-        f"before the first step: about {_duration(cost.initialization_hours)} at most"
+        f"before the first step: about {duration(3600 * cost.initialization_hours)} at most"
     ]
-
-
-def _duration(hours: float) -> str:
-    if hours < 1:
-        return f"{hours * 60:.0f} minutes"
-    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"

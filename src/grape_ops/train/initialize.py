@@ -18,6 +18,7 @@ from grape_ops.cells.gene_effects import CellSums, shrunken_effects, shrunken_ge
 from grape_ops.cells.genes import gene_anndata, gene_table, write_gene_vectors
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
+from grape_ops.cosine import floored_unit_rows
 from grape_ops.nn.classifier import CellClassifier
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import note, progress
@@ -188,6 +189,6 @@ def turned_into(rows: np.ndarray, length: int, rng: torch.Generator) -> Tensor:
     if rows.shape[1] > length:
         _, _, directions = np.linalg.svd(rows, full_matrices=False)
         rows = rows @ directions[:length].T
-        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        rows = floored_unit_rows(rows)
     frame, _ = torch.linalg.qr(torch.randn(length, length, generator=rng, dtype=torch.float64))
     return (torch.from_numpy(rows) @ frame[: rows.shape[1]]).float()

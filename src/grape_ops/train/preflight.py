@@ -22,9 +22,10 @@ from grape_ops.config import Config, ModelSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.machine import free_memory
 from grape_ops.nn.grape import Grape, build_grape
-from grape_ops.progress import counted, note
+from grape_ops.progress import note
 from grape_ops.schema import COMPLEX, GENE, GUIDE, IS_CONTROL
 from grape_ops.train.step import Objectives, Terms, frozen
+from grape_ops.words import counted
 
 # What a step holds at its peak, over what it keeps for the way back: gradients of activations come on top. Seen:
 # 1.14 with the small preset at batch 2048, 1.19 with activation checkpointing or bf16; nothing is refused that fits.

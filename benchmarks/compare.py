@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.config import Config, load_config
 from grape_ops.groundtruth import load_truth
 from grape_ops.methods import find_methods, method_names
@@ -15,7 +15,6 @@ from grape_ops.power.recovery import recovery
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs
 from grape_ops.schema import TRUTH_FILE
-from grape_ops.train.run import store_fingerprint
 
 # Steps of everything that is trained, to show that it runs.
 QUICK = ("train.steps=30", "train.init.classifier.steps=30")

@@ -20,9 +20,10 @@ import numpy as np
 from bbbc021 import resized, write_pool
 from compare import QUICK
 from grape_ops.benchmark.ablations import read_ablation
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.config import Config, load_config
 from grape_ops.errors import GrapeOpsError
+from grape_ops.power.counterfactual_reference import read_reference
 from grape_ops.power.design import Design, draw_design
 from grape_ops.power.planted_store import Source, read_source
 from grape_ops.power.restyling_scores import (
@@ -32,11 +33,10 @@ from grape_ops.power.restyling_scores import (
     reference_scores,
     restyled_scores,
 )
-from grape_ops.power.yardstick import read_yardstick
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.schema import RUN_FILE
 from grape_ops.train.loop import train
-from grape_ops.train.run import decisive_settings, store_fingerprint
+from grape_ops.train.run_folder import decisive_settings
 from planted_bbbc021 import settings, write_planted
 from record import package_commit, write_record
 
@@ -107,18 +107,18 @@ def evaluated(store: CropStore, folder: Path, config: Config, seed: int, pool: P
     if not file.exists():
         run, seconds = trained(store, folder, config)
         seed_folder = folder.parent
-        yardstick = yardstick_of(store, seed_folder, config, pool, seed, n)
+        reference = reference_of(store, seed_folder, config, pool, seed, n)
         restyler = Restyler.open(run, store.path, ema=config.generate.ema)
-        scores = restyled_scores(restyler, yardstick, config, seed) | map_scores(restyler, seed)
+        scores = restyled_scores(restyler, reference, config, seed) | map_scores(restyler, seed)
         file.write_text(json.dumps(scores | {"seconds": seconds}))
     return json.loads(file.read_text())
 
 
-def yardstick_of(store: CropStore, folder: Path, config: Config, pool: Pool, seed: int, n: int) -> Any:
+def reference_of(store: CropStore, folder: Path, config: Config, pool: Pool, seed: int, n: int) -> Any:
     """The measured counterfactuals of a seed."""
     source, design = pool.source, pool.design(seed)
     pictures = counterfactuals_of(source, design, store, folder, n, partial(resized, size=SIZE))
-    return read_yardstick(pictures, store, config, folder)
+    return read_reference(pictures, store, config, folder)
 
 
 def recipe_folder(work: Path, seed: int, recipe: str, config: Config, store: CropStore) -> Path:
@@ -196,8 +196,8 @@ def main() -> None:
             folder = work / f"seed{seed}"
             store = pool.store(seed, folder / "store")
             measuring = load_config("recommended.yaml", overrides)
-            yardstick = yardstick_of(store, folder, measuring, pool, seed, n)
-            for name, scores in reference_scores(yardstick, store, measuring, folder).items():
+            reference = reference_of(store, folder, measuring, pool, seed, n)
+            for name, scores in reference_scores(reference, store, measuring, folder).items():
                 found.setdefault(name, {})[seed] = scores
             for recipe in options.recipes:
                 config = recipes[recipe, seed]

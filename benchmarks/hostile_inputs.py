@@ -29,7 +29,7 @@ from grape_ops.pipeline import read_pipeline
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
 from grape_ops.train.checkpoint import checkpoints
 from grape_ops.train.loop import train
-from grape_ops.train.run import open_run
+from grape_ops.train.run_folder import open_run
 from hostile_screens import CHANNELS, GENES, SCREENS, Files, Reader, pixels
 
 SIZE = 32

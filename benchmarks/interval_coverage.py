@@ -13,8 +13,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from grape_ops.evaluate.agreement import agreement
-from grape_ops.evaluate.clustering import kmeans
-from grape_ops.evaluate.comparison import (
+from grape_ops.evaluate.bootstrap import (
     CLUSTER_SCORES,
     bootstrap_clustering,
     bootstrap_map,
@@ -22,6 +21,7 @@ from grape_ops.evaluate.comparison import (
     difference,
     interval,
 )
+from grape_ops.evaluate.clustering import kmeans
 from grape_ops.evaluate.retrieval import average_precision
 from grape_ops.groundtruth import load_truth, membership
 from record import write_record

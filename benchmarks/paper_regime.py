@@ -74,11 +74,11 @@ def evaluated(recipe: str, config: Config, screens: Screens, store: CropStore, s
     if not file.exists():
         truth = str(store.path / TRUTH_FILE)
         run, seconds = trained(store, folder, config, truth)
-        yardstick = screens.yardstick(seed, store, config)
+        reference = screens.reference(seed, store, config)
         restyler = Restyler.open(run, store.path, ema=config.generate.ema)
         scores: dict[str, Any] = {
             "maps": {name: scored(vectors, store, config, seed) for name, vectors in read_outs(run, config, seed)},
-            "restyled": restyled_scores(restyler, yardstick, config, seed) | map_scores(restyler, seed),
+            "restyled": restyled_scores(restyler, reference, config, seed) | map_scores(restyler, seed),
             "curve": curve_of(run, config.train.batch_size / len(store)),
             "seconds": seconds,
         }
@@ -175,8 +175,8 @@ def run_all(options: argparse.Namespace, work: Path) -> dict[str, Any]:
             for name, vectors in job.maps_asked_for().items():
                 maps.setdefault(name, []).append(scored(vectors, store, measuring, seed))
                 print(f"seed {seed}  {name:20}  mAP {maps[name][-1]['map']:.3f}", flush=True)
-        yardstick = screens.yardstick(seed, store, measuring)
-        for name, scores in reference_scores(yardstick, store, measuring, folder).items():
+        reference = screens.reference(seed, store, measuring)
+        for name, scores in reference_scores(reference, store, measuring, folder).items():
             restyled.setdefault(name, {})[seed] = scores
         for recipe in options.recipes:
             found = evaluated(recipe, configs[recipe, seed], screens, store, seed)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from grape_ops.cells.store import CropStore
 from grape_ops.config import CalibrateSettings, Config, SimulateSettings, load_config
+from grape_ops.power.counterfactual_reference import CounterfactualReference, read_reference
 from grape_ops.power.design import draw_design
 from grape_ops.power.planted_store import Source, read_source, write_planted_store
 from grape_ops.power.restyling_scores import counterfactuals_of
-from grape_ops.power.yardstick import Yardstick, read_yardstick
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.screen.layouts import open_screen
 from grape_ops.simulate.write_screen import simulate_screen
@@ -60,12 +60,12 @@ class Screens:
             write_planted_store(self.source, self.planted, seed, path)
         return CropStore.open(path)
 
-    def yardstick(self, seed: int, store: CropStore, config: Config) -> Yardstick:
+    def reference(self, seed: int, store: CropStore, config: Config) -> CounterfactualReference:
         """The measured counterfactuals of a seed."""
         design = draw_design(self.source.batch_codes, len(self.source.traits), self.planted, seed)
         folder = self.folder / f"seed{seed}"
         pictures = counterfactuals_of(self.source, design, store, folder, self.restyled)
-        return read_yardstick(pictures, store, config, folder)
+        return read_reference(pictures, store, config, folder)
 
 
 def cells_of(planted: CalibrateSettings) -> int:

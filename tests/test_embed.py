@@ -14,7 +14,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.export.cell_vectors import write_cells
 from grape_ops.train.checkpoint import checkpoints
 from grape_ops.train.loop import train
-from grape_ops.train.run import Run, open_run
+from grape_ops.train.run_folder import Run, open_run
 
 
 @pytest.fixture(scope="module")

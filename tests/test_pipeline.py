@@ -18,7 +18,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from grape_ops.artifacts.atomic import locked
+from grape_ops.artifacts.locks import locked
 from grape_ops.artifacts.steps import Step
 from grape_ops.cells.store import CropStore
 from grape_ops.cli import app, main
@@ -26,7 +26,7 @@ from grape_ops.config import load_config, preset_names
 from grape_ops.errors import GrapeOpsError, NothingToTest
 from grape_ops.pipeline import read_pipeline, run_demo, run_pipeline
 from grape_ops.pipeline_steps import baseline_step, pipeline_steps
-from grape_ops.train.run import open_run
+from grape_ops.train.run_folder import open_run
 
 ROOT = Path(__file__).parent.parent
 SMALL_SCREEN = {

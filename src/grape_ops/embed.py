@@ -11,16 +11,16 @@ import torch
 
 from grape_ops.cells.batches import StandardizedCrops
 from grape_ops.cells.genes import check_vectors_place, gene_anndata, write_gene_vectors
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.config import Config, EmbedSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.phenotypes import join_phenotypes, read_phenotypes
+from grape_ops.evaluate.hits_results import join_phenotypes, read_phenotypes
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
 from grape_ops.schema import UNS_METHOD, UNS_SIMULATED, UNS_WHERE
 from grape_ops.train.checkpoint import restore_nets, weights_sha256
 from grape_ops.train.initialize import INITIALISATION
-from grape_ops.train.run import Run, open_run, store_fingerprint
+from grape_ops.train.run_folder import Run, open_run
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -12,11 +12,12 @@ import typer
 import yaml
 from pydantic import Field, ValidationError
 
-from grape_ops.artifacts.atomic import locked, write_text
+from grape_ops.artifacts.atomic import write_text
 from grape_ops.artifacts.damage import read_json
 from grape_ops.artifacts.identity import identity_of
+from grape_ops.artifacts.locks import locked
 from grape_ops.artifacts.ownership import check_folder
-from grape_ops.artifacts.steps import OUTDATED_DIR, do
+from grape_ops.artifacts.steps import OUTDATED_DIR, run_step
 from grape_ops.config import Config, Settings, lay_over, merged, misfits, parse_config, read_yaml
 from grape_ops.errors import LEFT_OUT, GrapeOpsError
 from grape_ops.pipeline_steps import pipeline_steps
@@ -74,7 +75,7 @@ def _do_steps(plan: PipelineFile, config: Config, file: Path) -> None:
     """Do the steps that are not up to date, in a folder that no other process writes into."""
     out = file.parent / plan.out
     for step in pipeline_steps(plan, config, file.parent):
-        do(step, out)
+        run_step(step, out)
     if plan.truth is not None:
         from grape_ops.evaluate.print_scores import print_scores
         from grape_ops.evaluate.scores import read_scores

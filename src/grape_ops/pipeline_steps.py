@@ -101,7 +101,7 @@ def _truth(plan: "PipelineFile", base: Path) -> tuple[str | None, str | None]:
 
 
 def _train_step(store: Path, run: Path, config: Config, truth: str | None, cut: Step) -> Step:
-    from grape_ops.train.run import decisive_settings, steps_done
+    from grape_ops.train.run_folder import decisive_settings, steps_done
 
     def act(resume: bool) -> None:
         from grape_ops.train.loop import train

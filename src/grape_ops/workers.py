@@ -13,7 +13,8 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Protocol
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.machine import core_count, follow_parent, interrupt_held_back
+from grape_ops.machine import core_count
+from grape_ops.stopping import follow_parent, interrupt_held_back
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -23,7 +23,7 @@ from grape_ops.methods import METHODS, Task
 from grape_ops.methods.cell_vectors import match_file
 from grape_ops.power.split_half import draw_halves, split_half, write_half
 from grape_ops.restyle.sampling import rows_of_genes, unseen_cells
-from grape_ops.train.run import Run, open_run, prepare_run
+from grape_ops.train.run_folder import Run, open_run, prepare_run
 
 WHERE = "well == 'A2' and gene != 'BBB'"
 OF_A_RUN = ("report", "figures", "explore")  # they show what the run was trained on

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-from grape_ops.artifacts.atomic import LOCK_FILE, clear_leftovers, draft_of, locked, output_errors, write_json
+from grape_ops.artifacts.atomic import clear_leftovers, draft_of, write_json
+from grape_ops.artifacts.disk_errors import output_errors
+from grape_ops.artifacts.locks import LOCK_FILE, locked
 from grape_ops.errors import GrapeOpsError
 
 

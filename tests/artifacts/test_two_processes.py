@@ -9,7 +9,7 @@ from pathlib import Path
 import anndata
 import pytest
 
-from grape_ops.artifacts.atomic import locked
+from grape_ops.artifacts.locks import locked
 from grape_ops.cells.store import CropStore
 from grape_ops.errors import GrapeOpsError
 from grape_ops.train.checkpoint import checkpoints, read_state

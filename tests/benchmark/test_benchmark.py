@@ -12,8 +12,9 @@ import pytest
 
 from grape_ops.benchmark import ablation_names, run_ablations, run_benchmark
 from grape_ops.benchmark.ablations import read_ablation
-from grape_ops.benchmark.compare import chosen_methods, named_files
+from grape_ops.benchmark.run_benchmark import chosen_methods, named_files
 from grape_ops.benchmark.tables import WIDTH
+from grape_ops.cells.store import store_fingerprint
 from grape_ops.cli import main
 from grape_ops.config import Config, FeatureSettings, dump_config, flatten, load_config, parse_config
 from grape_ops.errors import GrapeOpsError, Interrupted
@@ -21,7 +22,6 @@ from grape_ops.methods import METHODS, check_methods
 from grape_ops.runner.jobs import Job, mean_cost, total_cost
 from grape_ops.runner.processes import do_jobs, one_gpu
 from grape_ops.runner.worker import work
-from grape_ops.train.run import store_fingerprint
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from grape_ops.compare.null import null_maps
 from grape_ops.compare.side import Side
 from grape_ops.config import Config
 from grape_ops.evaluate.maps import GeneMap
-from grape_ops.train.run import prepare_run
+from grape_ops.train.run_folder import prepare_run
 
 GENES = [f"GENE{number}" for number in range(120)]
 ALL = np.ones((6, 6), dtype=bool)

@@ -15,7 +15,7 @@ from scipy.stats import norm, t
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import leiden
-from grape_ops.evaluate.comparison import (
+from grape_ops.evaluate.bootstrap import (
     bootstrap_map,
     complex_draws,
     difference,

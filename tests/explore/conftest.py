@@ -21,7 +21,7 @@ from grape_ops.explore.sources import Request
 from grape_ops.restyle.phenotype_results import FEATURES_TSV, PHENOTYPE_JSON, PHENOTYPE_TSV
 from grape_ops.schema import GENE, UNS_METHOD
 from grape_ops.train.loop import train
-from grape_ops.train.run import open_run
+from grape_ops.train.run_folder import open_run
 
 EVIL_GENE = "<img src=x onerror=\"document.title='broken'\">"
 EVIL_COMPLEX = "<script>document.title='broken'</script>"

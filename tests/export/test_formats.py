@@ -14,7 +14,7 @@ from grape_ops.embed import embed
 from grape_ops.errors import GrapeOpsError
 from grape_ops.export.formats import export_run
 from grape_ops.screen.crop_files import h5sc_channels
-from grape_ops.train.run import Run, open_run
+from grape_ops.train.run_folder import Run, open_run
 
 
 def test_genes_open_in_scanpys_format(export_run_path, tmp_path):

@@ -16,7 +16,7 @@ from grape_ops.methods.impa_networks import ImpaRecipe, NoisyLoader, NoisyMappin
 from grape_ops.schema import METRICS_FILE
 from grape_ops.train.log import read_metrics
 from grape_ops.train.loop import train
-from grape_ops.train.run import open_run
+from grape_ops.train.run_folder import open_run
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from grape_ops.artifacts import atomic
 from grape_ops.cells.store import CropStore
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.machine import interrupt_held_back
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.screen.screen import Screen
+from grape_ops.stopping import interrupt_held_back
 
 RUN = """
 import os, pickle, sys

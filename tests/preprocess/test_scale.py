@@ -12,7 +12,7 @@ from tiny_screen import TiffReader, contents, make_screen
 from grape_ops.cells.store import CropStore
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.preprocess import measurement, selection
+from grape_ops.preprocess import first_pass, selection
 from grape_ops.preprocess.flat_field import read_fields
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.screen.cell_table import collect_cells
@@ -54,7 +54,7 @@ def test_large_wells_are_read_in_windows_only(tmp_path, monkeypatch, dtype):
             image[:, :3, :3] = np.nan
             tifffile.imwrite(screen.root / path, image, photometric="minisblack")
     preprocess(screen, tmp_path / "whole", settings(edge="reflect"))
-    for module in (measurement, selection):
+    for module in (first_pass, selection):
         monkeypatch.setattr(module, "LARGEST_TILE", 10_000)
         monkeypatch.setattr(module, "WINDOW", 70)
     windowed = replace(screen, read_tile=Windowed(screen.root))

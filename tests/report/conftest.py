@@ -20,7 +20,7 @@ from grape_ops.groundtruth import load_truth
 from grape_ops.restyle.phenotype_results import FEATURES_TSV, PHENOTYPE_JSON, PHENOTYPE_TSV, VALUES_FILE
 from grape_ops.schema import GENE
 from grape_ops.train.loop import train
-from grape_ops.train.run import Run, open_run
+from grape_ops.train.run_folder import Run, open_run
 
 QUICK = EvaluateSettings(permutations=50, kmeans_runs=5, bootstrap=20, shuffles=5, sweep_max=2, leiden_runs=2)
 EVIL_COMPLEX = "<script>document.title='broken'</script>"

@@ -7,7 +7,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import load_config
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.train.loop import train
-from grape_ops.train.run import Run, open_run
+from grape_ops.train.run_folder import Run, open_run
 
 TINY = (
     "preprocess.crop_size=32",

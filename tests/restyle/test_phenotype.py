@@ -14,7 +14,7 @@ from grape_ops.cli import app
 from grape_ops.config import FeatureSettings, GenerateSettings, load_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.randomness import RestylingStream
-from grape_ops.restyle.comparison import Principal
+from grape_ops.restyle.gene_check import Principal
 from grape_ops.restyle.phenotype import (
     FeatureSpace,
     _permuted_aucs,
@@ -256,7 +256,7 @@ def test_an_interrupted_check_goes_on_to_the_same_result(checked, tmp_path, monk
             raise KeyboardInterrupt
         return separate(control, *rest)
 
-    monkeypatch.setattr("grape_ops.restyle.comparison.separate", stop)
+    monkeypatch.setattr("grape_ops.restyle.gene_check.separate", stop)
     with pytest.raises(KeyboardInterrupt):
         write_check(*arguments, seed=1)
     assert len(list((tmp_path / "out" / "unfinished").iterdir())) == 4  # the control and three genes

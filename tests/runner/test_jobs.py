@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from grape_ops.artifacts.atomic import locked
+from grape_ops.artifacts.locks import locked
+from grape_ops.cells.store import store_fingerprint
 from grape_ops.config import Config, load_config, parse_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs
-from grape_ops.train.run import store_fingerprint
 
 # Says in a pipe which processes there are, and then waits for ever, as does the process it has started.
 ENDLESS = """

@@ -18,7 +18,7 @@ from grape_ops.nn.grape import build_grape
 from grape_ops.train import preflight
 from grape_ops.train.loop import train
 from grape_ops.train.preflight import announce_trainings, memory_needed, mismatches
-from grape_ops.train.run import open_run
+from grape_ops.train.run_folder import open_run
 from grape_ops.train.step import Objectives, frozen
 
 

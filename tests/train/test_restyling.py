@@ -28,7 +28,7 @@ from grape_ops.train.loop import train
 from grape_ops.train.losses import matching_loss
 from grape_ops.train.optimizers import make_optimizers, set_rates
 from grape_ops.train.preflight import memory_needed
-from grape_ops.train.run import Run, decisive_settings, open_run
+from grape_ops.train.run_folder import Run, decisive_settings, open_run
 from grape_ops.train.step import discriminator_objective, matching_objective, restyle, viewed
 
 TOGETHER = (3, 3, 3, 1, 1, 1)  # targets, several cells each

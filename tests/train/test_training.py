@@ -16,12 +16,12 @@ import yaml
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, dump_config, lay_over, parse_config
 from grape_ops.errors import GrapeOpsError, Interrupted
-from grape_ops.machine import stop_signals
 from grape_ops.schema import CHECKPOINTS_DIR, METRICS_FILE
+from grape_ops.stopping import stop_signals
 from grape_ops.train.checkpoint import checkpoints, restore_nets
 from grape_ops.train.log import IntervalMean, MetricsLog, check_finite, read_metrics
 from grape_ops.train.loop import train
-from grape_ops.train.run import open_run
+from grape_ops.train.run_folder import open_run
 
 
 def changed(config: Config, *overrides: str) -> Config:

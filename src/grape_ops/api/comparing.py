@@ -17,7 +17,7 @@ from grape_ops.api.inputs import (
     store_of,
 )
 from grape_ops.api.judge import Scores
-from grape_ops.benchmark.compare import run_benchmark
+from grape_ops.benchmark.run_benchmark import run_benchmark
 from grape_ops.evaluate.scores import read_scores
 from grape_ops.power.split_half import split_half
 from grape_ops.schema import SCORES_JSON

@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all, and folders that one process writes at a time.
+"""Files and folders that are there as a whole or not at all.
 
 A file is written under a name of its own, forced to the disk, and then renamed. The name of the draft carries host and
 process id, so that two processes never write one file, and leftovers of a killed process can be told from drafts that
@@ -6,7 +6,6 @@ are still being written. It ends as the file does, for libraries that go by that
 """
 
 import errno
-import fcntl
 import itertools
 import json
 import os
@@ -16,17 +15,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from grape_ops.errors import GrapeOpsError
+from grape_ops.artifacts.disk_errors import output_errors
 from grape_ops.progress import note
 
-LOCK_FILE = ".grape-ops.lock"
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # errors that only writing meets
 _DRAFT = re.compile(r"\.draft-(?P<host>[^-]*)-(?P<pid>\d+)-\d+-(?P<name>.+)")
 _NUMBERS = itertools.count()
-_NUMBER = re.compile(r"os error (\d+)")  # in messages of safetensors
-_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # in those of numpy
 _LONGEST = 120  # letters of a name that a draft's name takes over; file systems allow 255 bytes
 
 
@@ -123,85 +118,6 @@ def reserve(file: Path, size: int) -> None:
             os.posix_fallocate(handle.fileno(), 0, max(size, 1))
 
 
-@contextmanager
-def locked(folder: Path, what: str, *, wait: bool = False, temporary: bool = False) -> Iterator[None]:
-    """Keep other processes from writing into a folder while the block runs; the folder is made if it is not there.
-
-    Parameters
-    ----------
-    folder : the folder to lock. A killed process leaves no lock behind: the system gives it back.
-    what : what is being written, in words.
-    wait : wait for the other process instead of stopping.
-    temporary : remove the folder, with all that lies in it, once the block ends without an error.
-
-    Raises
-    ------
-    GrapeOpsError : another process holds the lock, the folder is a file, cannot be written, or was removed meanwhile.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise GrapeOpsError(f"{folder} is a file; name a folder for {what} with --out.")
-    made = not folder.exists()
-    with output_errors(folder):
-        handle = _lock(folder, what, wait)
-    with handle:
-        try:
-            with output_errors(folder):
-                handle.truncate(0)
-                handle.write(f"process {os.getpid()} on {platform.node()}")
-                handle.flush()
-                clear_leftovers(folder)
-            yield
-            if not _holds(handle, folder):
-                raise GrapeOpsError(f"{folder} was removed meanwhile, and what lay in it is lost: repeat the call.")
-            if temporary:
-                made = True
-                for part in folder.iterdir():
-                    if part.name != LOCK_FILE:
-                        shutil.rmtree(part) if part.is_dir() else part.unlink()
-        finally:
-            with suppress(OSError):
-                (folder / LOCK_FILE).unlink()  # while the lock is held: see _lock
-                if made:
-                    folder.rmdir()  # unless something was written
-
-
-def _lock(folder: Path, what: str, wait: bool) -> TextIO:
-    """Open the lock file of a folder and lock it."""
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = (folder / LOCK_FILE).open("a+")
-        except FileNotFoundError:  # its last holder has removed the folder meanwhile
-            if folder.is_dir():
-                raise
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            handle.seek(0)
-            holder = handle.read().strip() or "another process"
-            if not wait:
-                handle.close()
-                raise GrapeOpsError(
-                    f"{folder} is being written by {holder}. Wait until it is done, or give another --out for {what}."
-                ) from None
-            note(f"waiting for {holder}, which writes {folder}.")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks: drafts of their own still keep files whole
-            return handle
-        if _holds(handle, folder):
-            return handle
-        handle.close()  # its last holder has removed it meanwhile
-
-
-def _holds(handle: TextIO, folder: Path) -> bool:
-    """Whether this is the lock file that lies in the folder."""
-    try:
-        return os.fstat(handle.fileno()).st_ino == (folder / LOCK_FILE).stat().st_ino
-    except FileNotFoundError:
-        return False
-
-
 def clear_leftovers(folder: Path, name: str | None = None) -> None:
     """Remove drafts in a folder, or those of one file, whose process, on this machine, no longer runs."""
     end = name and name[-_LONGEST:]
@@ -211,54 +127,6 @@ def clear_leftovers(folder: Path, name: str | None = None) -> None:
             continue
         if not _runs(int(found["pid"])):
             _remove(path)
-
-
-@contextmanager
-def output_errors(place: Path) -> Iterator[None]:
-    """Say errors of the output side in words.
-
-    Raises
-    ------
-    GrapeOpsError : for an error of the system in the block, unless it names a file elsewhere, which was to be read.
-    """
-    try:
-        yield
-    except Exception as error:
-        number = _system_error(error)
-        if number is None and not isinstance(error, OSError):
-            raise
-        if isinstance(error, OSError) and isinstance(error.filename, str | Path):
-            named = Path(error.filename)
-            if not named.is_relative_to(place.parent) and not place.is_relative_to(named):
-                raise
-        raise GrapeOpsError(in_words(number, place, error)) from error
-
-
-def in_words(number: int | None, place: Path | str, error: Exception) -> str:
-    """Say what an error of the output side, by its number in the system, means, and what fixes it."""
-    match number:
-        case errno.ENOSPC:
-            return f"The disk is full: {place} could not be written. What was there before is whole; make room."
-        case errno.EDQUOT:
-            return f"Your quota is used up: {place} could not be written. What was there before is whole; make room."
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return f"{place} could not be written: you may not write there. Name another --out."
-        case errno.ENOENT | errno.ENOTDIR:
-            return f"{place} could not be written: its folder is not there, or was removed meanwhile."
-        case _:
-            return f"{place} could not be written: {getattr(error, 'strerror', None) or error}."
-
-
-def _system_error(error: Exception) -> int | None:
-    """What the system said, which some libraries only tell in their messages."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    if isinstance(error, GrapeOpsError):
-        return None
-    if _CUT_SHORT.search(str(error)):
-        return errno.ENOSPC
-    found = _NUMBER.search(str(error))
-    return int(found[1]) if found else None
 
 
 def _draft_name(path: Path) -> Path:

@@ -16,7 +16,8 @@ from typing import Any
 import typer
 
 from grape_ops import __version__
-from grape_ops.artifacts.atomic import output_errors, write_json
+from grape_ops.artifacts.atomic import write_json
+from grape_ops.artifacts.disk_errors import output_errors
 from grape_ops.artifacts.identity import identity_of
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import STAMPS_DIR
@@ -71,7 +72,7 @@ class _Stamp:
     finished: str | None = None
 
 
-def do(step: Step, out: Path) -> None:
+def run_step(step: Step, out: Path) -> None:
     """Do a step if it is not up to date; what it makes outdated is set aside in ``out``.
 
     Raises

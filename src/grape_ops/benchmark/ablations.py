@@ -15,9 +15,17 @@ import yaml
 from grape_ops.artifacts.atomic import write_text
 from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.artifacts.ownership import check_folder
-from grape_ops.benchmark.compare import DETAILS_DIR, OURS, TABLE_FILE, WORK_DIR, MethodResult, check_truth, evaluate
+from grape_ops.benchmark.run_benchmark import (
+    DETAILS_DIR,
+    OURS,
+    TABLE_FILE,
+    WORK_DIR,
+    MethodResult,
+    check_truth,
+    evaluate,
+)
 from grape_ops.benchmark.tables import ablation_table, wrapped
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.config import Config, merged, parse_config
 from grape_ops.embed import map_name
 from grape_ops.errors import GrapeOpsError
@@ -28,7 +36,6 @@ from grape_ops.progress import note
 from grape_ops.runner.jobs import Job, mean_cost
 from grape_ops.runner.processes import do_jobs
 from grape_ops.train.preflight import announce_trainings
-from grape_ops.train.run import store_fingerprint
 
 REFERENCE = "reference"
 METHOD = "grape"  # whose settings are changed

@@ -21,7 +21,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grape_ops.artifacts.atomic import draft_of, output_errors, write_json
+from grape_ops.artifacts.atomic import draft_of, write_json
+from grape_ops.artifacts.disk_errors import output_errors
 from grape_ops.artifacts.identity import sha256_of
 from grape_ops.cells.places import CELL_COLUMNS
 from grape_ops.cells.standardize import control_sums, recorded_sums

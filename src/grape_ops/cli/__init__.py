@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from grape_ops.artifacts.atomic import DISK_FULL, in_words
+from grape_ops.artifacts.disk_errors import DISK_FULL, in_words
 from grape_ops.cli.app import app, say
 from grape_ops.errors import GrapeOpsError, Interrupted
 from grape_ops.progress import be_quiet

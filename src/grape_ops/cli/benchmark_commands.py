@@ -67,7 +67,7 @@ def benchmark(
     All methods that can run, if none is named.
     """
     from grape_ops.api.comparing import compare_methods
-    from grape_ops.benchmark.compare import TABLE_FILE, named_files
+    from grape_ops.benchmark.run_benchmark import TABLE_FILE, named_files
     from grape_ops.train.preset import training_settings
 
     known, given, lists = truth or "complexes-14x106", named_files(maps or ()), pairs or ()

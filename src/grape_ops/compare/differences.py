@@ -8,7 +8,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.compare.side import Side
 from grape_ops.config import flatten
 from grape_ops.schema import OBS_N_CELLS, PLATE, TILE, WELL, X, Y
-from grape_ops.train.run import Run
+from grape_ops.train.run_folder import Run
 
 COLUMNS = ("kind", "name", "A", "B", "changes_results")
 _PLACE = (PLATE, WELL, TILE, Y, X)

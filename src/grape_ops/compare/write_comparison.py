@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from grape_ops.artifacts.atomic import draft_of, locked, write_json
+from grape_ops.artifacts.atomic import draft_of, write_json
+from grape_ops.artifacts.locks import locked
 from grape_ops.artifacts.ownership import check_folder, warn_replaced
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.compare.differences import differing_settings, shared_cells

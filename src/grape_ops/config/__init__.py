@@ -13,7 +13,10 @@ from grape_ops.config.baselines import (
     ImpaSettings,
     ProfilesSettings,
 )
-from grape_ops.config.evaluate import CalibrateSettings, CurateSettings, EmbedSettings, EvaluateSettings, HitsSettings
+from grape_ops.config.calibrate import CalibrateSettings
+from grape_ops.config.embed import EmbedSettings
+from grape_ops.config.evaluate import CurateSettings, EvaluateSettings
+from grape_ops.config.hits import HitsSettings
 from grape_ops.config.loading import (
     dump_config,
     flatten,

@@ -1,19 +1,10 @@
-"""Settings of gene vectors and of what is said about them: scores, known complexes, hits, planted effects."""
+"""Settings of evaluation: scores of gene maps, and the choice of known complexes."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from grape_ops.config.base import HOW_ONLY, NonNegative, Positive, Settings, Share
-
-
-class EmbedSettings(Settings):
-    """Gene vectors from a checkpoint (section 5.2)."""
-
-    position: Literal[1, 2, 3] = Field(1, description="1: rows of M; 2: F(M); 3: codes E reads from restyled cells.")
-    ema: bool = Field(True, description="Use the filtered weights, if the run kept them.")
-    cells_per_gene: Positive = Field(500, description="Position 3: cells restyled to each gene.")
-    batch_size: Positive = Field(256, description="Position 3: cells in a batch.")
+from grape_ops.config.base import Positive, Settings, Share
 
 
 class EvaluateSettings(Settings):
@@ -49,60 +40,3 @@ class CurateSettings(Settings):
     most_genes: Positive = Field(10, description="Choice: larger complexes are cut to this many genes at random.")
     disjoint: bool = Field(True, description="Choice: no gene in two complexes; larger complexes come first.")
     seed: int = Field(0, description="Seed of the random draw that cuts large complexes.")
-
-
-class HitsSettings(Settings):
-    """Which genes have a phenotype (docs/hits.md)."""
-
-    features: Literal["statistics", "engineered", "learned", "profiles"] = Field(
-        "statistics",
-        description="Features of single cells: image statistics, CellProfiler's (slow), the hidden layer of a "
-        "classifier that has not seen the cell, or the files of baselines.profiles.table.",
-    )
-    q_value: float = Field(0.05, gt=0, lt=1, description="False discovery rate at which a gene is a hit.")
-    clip: float = Field(
-        10.0, gt=0, description="Largest deviation of a feature, in standard deviations of its batch's controls."
-    )
-    most_undefined: float = Field(
-        0.05, ge=0, le=1, description="Features that are undefined in a larger share of the control cells are left out."
-    )
-    pseudo_genes: Positive = Field(
-        200, description="Pseudo-genes dealt from non-targeting guides, on which the test is shown to be calibrated."
-    )
-    control_cells: Positive = Field(2000, description="Control cells drawn for AUC and share of cells.")
-
-
-class CalibrateSettings(Settings):
-    """Pseudo-genes with known phenotypes, drawn from control cells."""
-
-    complexes: Positive = Field(6, description="Pseudo-complexes.")
-    genes_per_complex: Positive = Field(4, description="Pseudo-genes in each.")
-    guides_per_gene: Positive = Field(4, description="Pseudo-guides against each pseudo-gene.")
-    cells_per_gene: Positive = Field(150, description="Control cells that become cells of each pseudo-gene.")
-    control_cells: Positive = Field(500, description="Control cells that stay controls.")
-    effect_size: NonNegative = Field(
-        2.0, description="Length of a gene's planted change, in standard deviations of the traits over control cells."
-    )
-    penetrance: Share = Field(0.8, description="Share of a gene's cells that show its phenotype.")
-    private_share: Share = Field(0.3, description="Share of a gene's phenotype that is gene-specific.")
-    traits_per_complex: Positive = Field(3, description="Traits that a complex changes.")
-    private_traits: Positive = Field(2, description="Further traits that each gene changes on its own.")
-    strength_spread: NonNegative = Field(0.15, description="Standard deviation of the log strength over genes.")
-    confounding: float = Field(
-        2.0, ge=0.01, description="Dirichlet concentration of a gene over batches: small values confound both."
-    )
-    effect_sizes: tuple[NonNegative, ...] = Field((0.5, 1.0, 2.0, 3.0), description="Curve: effect sizes to plant.")
-    cells_tried: tuple[Positive, ...] = Field((25, 50, 150), description="Curve: cells per gene to try.")
-    penetrances: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        (0.2, 0.4, 0.8), description="Curve: penetrances to try."
-    )
-    screens: Positive = Field(3, description="Planted screens at each point of a curve, each with its own seed.")
-    detected: float = Field(
-        0.5, gt=0, lt=1, description="Recovery that counts as detected: mAP scaled so that chance is 0, perfect is 1."
-    )
-    restyled_cells: int = Field(
-        96, ge=8, description="With --restyle: control cells, in no planted store, that are restyled to each gene."
-    )
-    keep_stores: bool = Field(
-        False, json_schema_extra=HOW_ONLY, description="Keep the planted crop stores; the same seed makes them again."
-    )

@@ -4,7 +4,10 @@ from pydantic import Field, model_validator
 
 from grape_ops.config.base import Settings
 from grape_ops.config.baselines import BaselineSettings
-from grape_ops.config.evaluate import CalibrateSettings, CurateSettings, EmbedSettings, EvaluateSettings, HitsSettings
+from grape_ops.config.calibrate import CalibrateSettings
+from grape_ops.config.embed import EmbedSettings
+from grape_ops.config.evaluate import CurateSettings, EvaluateSettings
+from grape_ops.config.hits import HitsSettings
 from grape_ops.config.model import ModelSettings
 from grape_ops.config.outputs import ExploreSettings, ExportSettings, GenerateSettings
 from grape_ops.config.preprocess import FeatureSettings, PreprocessSettings

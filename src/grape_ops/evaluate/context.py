@@ -12,7 +12,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import leiden
 from grape_ops.evaluate.agreement import agreement
 from grape_ops.evaluate.clustering import REFERENCE_DIMENSIONS, REFERENCE_MAPS, kmeans, random_scores
-from grape_ops.evaluate.maps import GeneMap, Task
+from grape_ops.evaluate.maps import EvaluationTask, GeneMap
 from grape_ops.evaluate.retrieval import nearest, neighbour_count
 from grape_ops.evaluate.significance import Significance, permute_labels
 from grape_ops.groundtruth.truth import KnownPairs
@@ -26,7 +26,7 @@ class EvaluationContext:
     Every method draws from the same streams, so permutations, starts and complexes are the same for all.
     """
 
-    task: Task
+    task: EvaluationTask
     settings: EvaluateSettings
     seed: int
     pairs: Sequence[KnownPairs]

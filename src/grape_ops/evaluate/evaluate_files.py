@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from grape_ops.artifacts.atomic import drafts_of, locked, write_text
+from grape_ops.artifacts.atomic import drafts_of, write_text
 from grape_ops.artifacts.hdf5 import opened_anndata
+from grape_ops.artifacts.locks import locked
 from grape_ops.artifacts.ownership import check_folder, check_table, warn_replaced, what_lies_at
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import EvaluateSettings

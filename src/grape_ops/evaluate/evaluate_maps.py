@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grape_ops.config import EvaluateSettings
-from grape_ops.evaluate.comparison import bootstrap_scores, complex_draws, with_intervals
+from grape_ops.evaluate.bootstrap import bootstrap_scores, complex_draws, with_intervals
 from grape_ops.evaluate.context import EvaluationContext, MethodRuns
 from grape_ops.evaluate.maps import gene_maps, make_task, with_phenotype
 from grape_ops.evaluate.metrics import METRICS, definitions

@@ -10,7 +10,7 @@ import numpy as np
 from grape_ops.cells.genes import BATCH_COMPOSITION
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.phenotypes import is_hit_of
+from grape_ops.evaluate.hits_results import is_hit_of
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.truth import GroundTruth, membership
 from grape_ops.schema import OBS_IS_CONTROL, OBS_IS_HIT, OBS_N_CELLS
@@ -200,7 +200,7 @@ def with_phenotype(methods: Mapping[str, Sequence[GeneMap]]) -> tuple[dict[str, 
 
 
 @dataclass(frozen=True)
-class Task:
+class EvaluationTask:
     """What all methods are evaluated on.
 
     Attributes
@@ -235,7 +235,7 @@ class Task:
         return table
 
 
-def make_task(methods: Mapping[str, Sequence[GeneMap]], truth: GroundTruth) -> Task:
+def make_task(methods: Mapping[str, Sequence[GeneMap]], truth: GroundTruth) -> EvaluationTask:
     """Find the common genes and their complexes.
 
     Raises
@@ -266,4 +266,4 @@ def make_task(methods: Mapping[str, Sequence[GeneMap]], truth: GroundTruth) -> T
     member = table[labelled][:, found]
     single = np.flatnonzero(member.sum(axis=1) == 1)
     _, single_complex = np.unique(member[single].argmax(axis=1), return_inverse=True)
-    return Task(truth, genes, labelled, tuple(names[found]), member, single, single_complex)
+    return EvaluationTask(truth, genes, labelled, tuple(names[found]), member, single, single_complex)

@@ -15,7 +15,7 @@ from grape_ops.explore.explorer_data import ExplorerData
 from grape_ops.explore.routes import ADDRESSES, all_routes, as_json, document, page_files
 from grape_ops.explore.sources import Request
 from grape_ops.progress import progress
-from grape_ops.train.run import open_run
+from grape_ops.train.run_folder import open_run
 
 MARK = "explore.json"  # written last: the folder is a whole page, and may be replaced by another
 

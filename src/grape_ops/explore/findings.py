@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from grape_ops.evaluate.phenotypes import Phenotypes
+from grape_ops.evaluate.hits_results import Phenotypes
 
 LEVELS = ["phenotype", "no evidence of a phenotype"]
 

@@ -18,9 +18,9 @@ from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.confounding import in_words, nuisance_score
 from grape_ops.evaluate.discovery import cluster_enrichment, clusters, common_vectors, neighbours
+from grape_ops.evaluate.hits_results import JOINED
 from grape_ops.evaluate.leiden import available
 from grape_ops.evaluate.maps import control_rows, gene_map
-from grape_ops.evaluate.phenotypes import JOINED
 from grape_ops.evaluate.records import NuisanceScores
 from grape_ops.evaluate.retrieval import nearest, neighbour_count
 from grape_ops.explore.findings import Findings

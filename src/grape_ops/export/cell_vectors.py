@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from grape_ops.artifacts.atomic import locked, output_errors
+from grape_ops.artifacts.disk_errors import output_errors
 from grape_ops.artifacts.identity import identity_of
+from grape_ops.artifacts.locks import locked
 from grape_ops.cells.averages import blocks
 from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.config import Config
@@ -46,7 +47,7 @@ from grape_ops.schema import (
     Y,
 )
 from grape_ops.train.checkpoint import weights_sha256
-from grape_ops.train.run import Run, open_run
+from grape_ops.train.run_folder import Run, open_run
 
 CELL_ID, FOLD, HELD_OUT = "cell_id", "fold", "held_out"
 _OBS = (GENE, GUIDE, PLATE, WELL, TILE, Y, X, IS_CONTROL, BATCH, CELL_ID, SHARD, ROW)

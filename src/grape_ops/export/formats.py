@@ -8,7 +8,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.export.gene_map import write_cluster_table, write_genes
 from grape_ops.export.h5sc import write_h5sc
 from grape_ops.export.standard import write_standard
-from grape_ops.train.run import open_run
+from grape_ops.train.run_folder import open_run
 
 FORMATS: dict[str, Callable[[Path, Path, Config], None]] = {
     "h5ad": write_genes,

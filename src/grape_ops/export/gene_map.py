@@ -20,7 +20,7 @@ from grape_ops.evaluate.leiden import available
 from grape_ops.evaluate.maps import control_rows, gene_map
 from grape_ops.report.projection import projections
 from grape_ops.schema import GENE
-from grape_ops.train.run import open_run
+from grape_ops.train.run_folder import open_run
 
 if TYPE_CHECKING:
     from anndata import AnnData

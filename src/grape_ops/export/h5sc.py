@@ -21,7 +21,7 @@ from grape_ops.embed import run_store
 from grape_ops.features import find_all_regions, nucleus_channel
 from grape_ops.progress import progress
 from grape_ops.schema import CELLS_FILE
-from grape_ops.train.run import open_run
+from grape_ops.train.run_folder import open_run
 
 IMAGES = "single_cell_images"
 MASKS = ("seg_all_nucleus", "seg_all_cytosol")

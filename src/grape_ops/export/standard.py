@@ -33,7 +33,7 @@ from grape_ops.export.standard_features import Measured, feature_definitions, me
 from grape_ops.export.standard_images import find_plate_images, write_plate_images
 from grape_ops.export.standard_library import PERTURBATION, describe_guides
 from grape_ops.schema import IS_CONTROL
-from grape_ops.train.run import open_run
+from grape_ops.train.run_folder import open_run
 
 SCHEMA_VERSION = "0.1.0"
 FDR_THRESHOLD = 1.30103  # -log10 of 0.05, as the standard writes it

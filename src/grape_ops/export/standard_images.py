@@ -21,7 +21,7 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.export.standard_examples import channel_list, shrink_of
 from grape_ops.export.standard_library import PERTURBATION
 from grape_ops.plotting.pictures import ChannelView, composite_colours
-from grape_ops.preprocess.measurement import LARGEST_TILE, WINDOW, windows_of
+from grape_ops.preprocess.first_pass import LARGEST_TILE, WINDOW, windows_of
 from grape_ops.progress import note, progress
 from grape_ops.schema import PLATE, TILE, WELL
 from grape_ops.screen.layouts import open_screen

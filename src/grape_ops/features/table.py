@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from grape_ops.artifacts.atomic import draft_of, locked, reserve, write_json
+from grape_ops.artifacts.atomic import draft_of, reserve, write_json
 from grape_ops.artifacts.damage import DAMAGE, damage_in_words, read_json, why
 from grape_ops.artifacts.identity import identity_of, sha256_of
+from grape_ops.artifacts.locks import locked
 from grape_ops.cells.store import CropStore, open_at, store_fingerprint
 from grape_ops.cells.store_record import read_meta
 from grape_ops.config import FeatureSettings

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from grape_ops import __version__
-from grape_ops.artifacts.atomic import draft_of, locked, write_json
+from grape_ops.artifacts.atomic import draft_of, write_json
+from grape_ops.artifacts.locks import locked
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.config import Config
 from grape_ops.hits.calibration import in_words
 from grape_ops.hits.feature_sources import what_decides
@@ -25,7 +26,6 @@ from grape_ops.hits.find_hits import INACTIVE_P, Hits, find_hits
 from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.hits_figures import calibration_figure, channels_figure, volcano_figure
 from grape_ops.schema import HITS_CHANNELS, HITS_GENES, HITS_GUIDES, HITS_JSON
-from grape_ops.train.run import store_fingerprint
 
 # What a call that was killed before its last file has written.
 _FIGURES = ("volcano", "calibration", "channels")

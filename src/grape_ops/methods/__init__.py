@@ -8,7 +8,7 @@ from pathlib import Path
 
 from grape_ops.artifacts.identity import identity_of
 from grape_ops.cells.genes import check_vectors_place, write_gene_vectors
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.methods.classifier import CLASSIFIER, UNTRAINED
@@ -25,7 +25,6 @@ from grape_ops.methods.random import RANDOM
 from grape_ops.methods.sphered import CLASSIFIER_SPHERED, ENGINEERED_SPHERED, STATISTICS_SPHERED
 from grape_ops.methods.statistics import STATISTICS
 from grape_ops.progress import note
-from grape_ops.train.run import store_fingerprint
 
 METHODS: dict[str, Method] = {
     method.name: method

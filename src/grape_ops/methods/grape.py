@@ -7,7 +7,7 @@ from grape_ops.embed import INITIALISATION, POSITIONS, embed, map_name
 from grape_ops.methods.method import Method, Task, no_files
 from grape_ops.schema import INIT_FILE
 from grape_ops.train.loop import train
-from grape_ops.train.run import decisive_settings
+from grape_ops.train.run_folder import decisive_settings
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -20,7 +20,7 @@ from grape_ops.nn.style import MappingNetwork
 from grape_ops.randomness import TrainingStream
 from grape_ops.train.initialize import Initialization
 from grape_ops.train.recipe import Recipe
-from grape_ops.train.run import Run
+from grape_ops.train.run_folder import Run
 from grape_ops.train.step import Objectives, Restyled, Terms, restyle_with
 
 

@@ -23,11 +23,12 @@ import pandas as pd
 import typer
 
 from grape_ops import __version__
-from grape_ops.artifacts.atomic import draft_of, locked
+from grape_ops.artifacts.atomic import draft_of
 from grape_ops.artifacts.identity import identity_of
+from grape_ops.artifacts.locks import locked
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.config import CalibrateSettings, Config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth import load_truth
@@ -42,7 +43,6 @@ from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs, room
 from grape_ops.schema import TRUTH_FILE
 from grape_ops.train.preflight import announce_trainings
-from grape_ops.train.run import store_fingerprint
 
 # What may lie in the folder: results of this command, with and without --restyle.
 OURS = (

@@ -17,8 +17,9 @@ from typing import Any
 import pandas as pd
 
 from grape_ops import __version__
-from grape_ops.artifacts.atomic import draft_of, locked, write_json
+from grape_ops.artifacts.atomic import draft_of, write_json
 from grape_ops.artifacts.identity import identity_of
+from grape_ops.artifacts.locks import locked
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import CropStore
@@ -28,15 +29,15 @@ from grape_ops.plotting.calibration_figures import restyling_figure
 from grape_ops.plotting.figure import save_figure
 from grape_ops.power.calibrate import OURS, planted_identity
 from grape_ops.power.counterfactual import choose_cells
+from grape_ops.power.counterfactual_reference import read_reference
 from grape_ops.power.design import draw_design
 from grape_ops.power.planted_store import TRAITS_FILE, read_source, write_planted_store
 from grape_ops.power.restyling_scores import counterfactuals_of, map_scores, reference_scores, restyled_scores
-from grape_ops.power.yardstick import read_yardstick
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.schema import COMPLEX, GENE, RUN_FILE, TRUTH_FILE
 from grape_ops.train.loop import train
 from grape_ops.train.preflight import announce_trainings
-from grape_ops.train.run import decisive_settings
+from grape_ops.train.run_folder import decisive_settings
 
 RESTYLED = "restyled"
 _SCORES_FILE = "scores.json"
@@ -104,12 +105,12 @@ def _evaluate(store: CropStore, folder: Path, config: Config) -> dict[str, Any]:
         shutil.copy(folder / "store" / name, folder / name)
     planted = CropStore.open(folder / "store")
     pictures = counterfactuals_of(source, design, planted, folder, settings.restyled_cells)
-    yardstick = read_yardstick(pictures, planted, config, folder)
+    reference = read_reference(pictures, planted, config, folder)
     run = folder / "run"
     train(planted.path, run, config, resume=(run / RUN_FILE).exists())
     restyler = Restyler.open(run, ema=config.generate.ema, batch_size=config.generate.batch_size)
-    scores = restyled_scores(restyler, yardstick, config, seed) | map_scores(restyler, seed)
-    return {RESTYLED: scores, **reference_scores(yardstick, planted, config, folder)}
+    scores = restyled_scores(restyler, reference, config, seed) | map_scores(restyler, seed)
+    return {RESTYLED: scores, **reference_scores(reference, planted, config, folder)}
 
 
 def _identity(store: CropStore, config: Config) -> str:

@@ -21,11 +21,12 @@ import numpy as np
 import pandas as pd
 
 from grape_ops import __version__
-from grape_ops.artifacts.atomic import draft_of, locked, write_json
+from grape_ops.artifacts.atomic import draft_of, write_json
 from grape_ops.artifacts.identity import identity_of
+from grape_ops.artifacts.locks import locked
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError, NothingToTest
 from grape_ops.groundtruth.truth import GroundTruth
@@ -41,7 +42,6 @@ from grape_ops.progress import note
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs
 from grape_ops.train.preflight import announce_trainings
-from grape_ops.train.run import store_fingerprint
 
 # One of so many cells; two subsets of one half each are all cells.
 ONE_OF = (16, 8, 4, 2, 1)

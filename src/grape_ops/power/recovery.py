@@ -13,7 +13,7 @@ from grape_ops.cells.genes import BATCH_COMPOSITION
 from grape_ops.config import CalibrateSettings, EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.clustering import kmeans_scores
-from grape_ops.evaluate.maps import Task, gene_map, make_task
+from grape_ops.evaluate.maps import EvaluationTask, gene_map, make_task
 from grape_ops.evaluate.retrieval import average_precision, chance_average_precision, decoy_scores
 from grape_ops.groundtruth import GroundTruth
 from grape_ops.randomness import RecoveryStream, generator
@@ -69,7 +69,7 @@ def map_and_chance(vectors: "AnnData", truth: GroundTruth) -> tuple[float, float
     return float(np.nanmean(average_precision(table, task.membership))), float(np.nanmean(chance))
 
 
-def _labelled(vectors: "AnnData", truth: GroundTruth) -> tuple[Task, np.ndarray]:
+def _labelled(vectors: "AnnData", truth: GroundTruth) -> tuple[EvaluationTask, np.ndarray]:
     """What a map is evaluated on, and its vectors (G, d) of the genes of the truth."""
     own = gene_map(vectors, "map")
     task = make_task({"map": [own]}, truth)

@@ -18,16 +18,16 @@ from grape_ops.groundtruth import load_truth
 from grape_ops.power import closeness
 from grape_ops.power.closeness import mean_change
 from grape_ops.power.counterfactual import Counterfactuals, Reshape, plant_counterfactuals
-from grape_ops.power.design import Design
-from grape_ops.power.planted_store import Source
-from grape_ops.power.recovery import mean_precision
-from grape_ops.power.yardstick import (
-    Yardstick,
+from grape_ops.power.counterfactual_reference import (
+    CounterfactualReference,
     cell_traits,
     knockout_changes,
     measuring_key,
     trait_changes,
 )
+from grape_ops.power.design import Design
+from grape_ops.power.planted_store import Source
+from grape_ops.power.recovery import mean_precision
 from grape_ops.progress import progress
 from grape_ops.randomness import RestylingScoreStream, generator
 from grape_ops.restyle.content import compare_content
@@ -50,9 +50,11 @@ def counterfactuals_of(
     return Counterfactuals.load(file)
 
 
-def restyled_scores(restyler: Restyler, yardstick: Yardstick, config: Config, seed: int) -> dict[str, Any]:
+def restyled_scores(
+    restyler: Restyler, reference: CounterfactualReference, config: Config, seed: int
+) -> dict[str, Any]:
     """Restyle the cells to every gene and to control, measure them, and score them."""
-    pictures, store = yardstick.pictures, restyler.store
+    pictures, store = reference.pictures, restyler.store
     measurer = Measurer(store, config.features)
     crops = restyled_pixels(restyler, pictures)
     contents = [compare_content(pictures.untouched, own, measurer.find) for own in crops[:-1]]
@@ -61,11 +63,11 @@ def restyled_scores(restyler: Restyler, yardstick: Yardstick, config: Config, se
         for values in measurer.crops(crops):
             measured.append(values)
             advance(len(values))
-    scaled = yardstick.scaled(np.stack(measured))
-    traits = [cell_traits(own, pictures.background, yardstick.traits, measurer.nucleus) for own in crops]
-    made = trait_changes(traits[-1], np.stack(traits[:-1]), yardstick.spread)
-    return scores_of(yardstick, scaled[:-1], scaled[-1], config.generate, seed) | {
-        "by_kind": kinds_of(yardstick, made),
+    scaled = reference.scaled(np.stack(measured))
+    traits = [cell_traits(own, pictures.background, reference.traits, measurer.nucleus) for own in crops]
+    made = trait_changes(traits[-1], np.stack(traits[:-1]), reference.spread)
+    return scores_of(reference, scaled[:-1], scaled[-1], config.generate, seed) | {
+        "by_kind": kinds_of(reference, made),
         "surroundings": float(np.nanmean([content.surroundings for content in contents])),
         "nuclei_lost": float(np.nanmean([content.nuclei_lost for content in contents])),
     }
@@ -89,13 +91,13 @@ def restyled_pixels(restyler: Restyler, pictures: Counterfactuals) -> np.ndarray
 
 
 def scores_of(
-    yardstick: Yardstick, restyled: np.ndarray, back: np.ndarray, settings: GenerateSettings, seed: int
+    reference: CounterfactualReference, restyled: np.ndarray, back: np.ndarray, settings: GenerateSettings, seed: int
 ) -> dict[str, Any]:
     """Score features of restyled cells.
 
     Parameters
     ----------
-    yardstick : what they are compared with.
+    reference : what they are compared with.
     restyled : (G, n, F) the cells restyled to each gene, NaN where the nucleus was lost.
     back : (n, F) the cells restyled to control: what restyling does to every cell is no gene's direction.
     settings, seed : of the side effect.
@@ -105,25 +107,27 @@ def scores_of(
     ``scores_of_changes``, with ``distance_left`` from the raw change, and ``side_effect``, the mean over genes.
     """
     against_control = mean_change(back, restyled)
-    raw = mean_change(yardstick.untouched, restyled)
+    raw = mean_change(reference.untouched, restyled)
     sides = [
         closeness.side_effect(
-            yardstick.untouched,
+            reference.untouched,
             own,
             planted,
             settings,
             generator(seed, RestylingScoreStream.SIDE_EFFECT, gene),
         )
-        for gene, (own, planted) in enumerate(zip(restyled, yardstick.planted, strict=True))
+        for gene, (own, planted) in enumerate(zip(restyled, reference.planted, strict=True))
     ]
     known = [side for side in sides if np.isfinite(side)]
-    scores = scores_of_changes(yardstick, against_control, raw)
+    scores = scores_of_changes(reference, against_control, raw)
     scores["side_effect"] = float(np.mean(known)) if known else None
     scores["by_gene"] |= {"side_effect": [side if np.isfinite(side) else None for side in sides]}
     return scores
 
 
-def scores_of_changes(yardstick: Yardstick, made: np.ndarray, raw: np.ndarray | None = None) -> dict[str, Any]:
+def scores_of_changes(
+    reference: CounterfactualReference, made: np.ndarray, raw: np.ndarray | None = None
+) -> dict[str, Any]:
     """Score mean changes alone: (G, F), from cells restyled to control, and raw ones, from untouched cells.
 
     Returns
@@ -131,7 +135,7 @@ def scores_of_changes(yardstick: Yardstick, made: np.ndarray, raw: np.ndarray | 
     ``direction``, ``own_direction``, ``top1``, ``top1_chance``, ``distance_left`` (the median), and ``by_gene`` with
     each gene's own numbers.
     """
-    planted = yardstick.changes
+    planted = reference.changes
     cosine = closeness.direction(made, planted)
     nearest = closeness.own_is_nearest(made, planted)
     left = closeness.distance_left(made if raw is None else raw, planted)
@@ -145,26 +149,28 @@ def scores_of_changes(yardstick: Yardstick, made: np.ndarray, raw: np.ndarray | 
     }
 
 
-def kinds_of(yardstick: Yardstick, made: np.ndarray) -> dict[str, float]:
+def kinds_of(reference: CounterfactualReference, made: np.ndarray) -> dict[str, float]:
     """How strongly each kind of trait is restyled, by mean changes of traits: (G, T) -> kind -> strength."""
-    kinds = [trait.kind for trait in yardstick.traits]
-    return closeness.strength_by_kind(made, yardstick.trait_changes, yardstick.pictures.shifts, kinds)
+    kinds = [trait.kind for trait in reference.traits]
+    return closeness.strength_by_kind(made, reference.trait_changes, reference.pictures.shifts, kinds)
 
 
-def reference_scores(yardstick: Yardstick, store: CropStore, config: Config, folder: Path) -> dict[str, dict[str, Any]]:
+def reference_scores(
+    reference: CounterfactualReference, store: CropStore, config: Config, folder: Path
+) -> dict[str, dict[str, Any]]:
     """What restyled cells are read against: name -> scores.
 
     ``unrestyled``: cells left as they are. ``mean_knockout``: the mean of all planted changes, whatever the gene.
     ``real_knockouts``: the gene's own cells in the store, other cells than those restyled and fewer than all of them
     showing the phenotype.
     """
-    planted, traits = yardstick.changes, yardstick.trait_changes
-    left = scores_of_changes(yardstick, np.zeros_like(planted)) | {"by_kind": kinds_of(yardstick, 0 * traits)}
-    mean = scores_of_changes(yardstick, np.tile(planted.mean(axis=0), (len(planted), 1)))
+    planted, traits = reference.changes, reference.trait_changes
+    left = scores_of_changes(reference, np.zeros_like(planted)) | {"by_kind": kinds_of(reference, 0 * traits)}
+    mean = scores_of_changes(reference, np.tile(planted.mean(axis=0), (len(planted), 1)))
     return {
         "unrestyled": left | {"side_effect": 0.0, "surroundings": 1.0, "nuclei_lost": 0.0},
-        "mean_knockout": mean | {"by_kind": kinds_of(yardstick, np.tile(traits.mean(axis=0), (len(traits), 1)))},
-        "real_knockouts": scores_of_changes(yardstick, knockout_changes(yardstick, store, config, folder)),
+        "mean_knockout": mean | {"by_kind": kinds_of(reference, np.tile(traits.mean(axis=0), (len(traits), 1)))},
+        "real_knockouts": scores_of_changes(reference, knockout_changes(reference, store, config, folder)),
     }
 
 

@@ -21,11 +21,12 @@ import numpy as np
 import pandas as pd
 
 from grape_ops import __version__
-from grape_ops.artifacts.atomic import draft_folder_of, draft_of, locked, write_json
+from grape_ops.artifacts.atomic import draft_folder_of, draft_of, write_json
 from grape_ops.artifacts.identity import identity_of
+from grape_ops.artifacts.locks import locked
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.cells.writer import finish_shard, finish_store, put_crops, start_shard
 from grape_ops.config import Config
 from grape_ops.cosine import unit_rows
@@ -41,7 +42,6 @@ from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs
 from grape_ops.schema import GENE, OBS_N_CELLS, ROW, SHARD
 from grape_ops.train.preflight import announce_trainings
-from grape_ops.train.run import store_fingerprint
 from grape_ops.words import counted
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from grape_ops.artifacts.atomic import locked
 from grape_ops.artifacts.damage import read_json
+from grape_ops.artifacts.locks import locked
 from grape_ops.cells.writer import finish_store
 from grape_ops.config import Config, PreprocessSettings
 from grape_ops.errors import LEFT_OUT
+from grape_ops.preprocess.first_pass import Measurement, measure
 from grape_ops.preprocess.flat_field import FIELDS_FILE
-from grape_ops.preprocess.measurement import Measurement, measure
 from grape_ops.preprocess.nuclei import nuclei_of_store, warn_cut_nuclei
 from grape_ops.preprocess.quality_table import (
     Problems,

@@ -14,8 +14,8 @@ import pandas as pd
 from grape_ops.cells.writer import shard_names
 from grape_ops.config import PreprocessSettings
 from grape_ops.preprocess.crops import corner, near_edge, outside
+from grape_ops.preprocess.first_pass import LARGEST_TILE, WINDOW
 from grape_ops.preprocess.groups import TilePlaces, batch_of_cells
-from grape_ops.preprocess.measurement import LARGEST_TILE, WINDOW
 from grape_ops.preprocess.quality_table import Problems
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
 from grape_ops.screen.chunks import AbsentChunks

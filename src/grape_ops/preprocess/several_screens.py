@@ -17,8 +17,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grape_ops.artifacts.atomic import locked, output_errors
 from grape_ops.artifacts.damage import read_json
+from grape_ops.artifacts.disk_errors import output_errors
+from grape_ops.artifacts.locks import locked
 from grape_ops.cells.store_record import read_meta
 from grape_ops.cells.writer import finish_store, shard_file, shard_names, write_part
 from grape_ops.config import Config, ScreenSettings

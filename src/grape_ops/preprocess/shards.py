@@ -21,9 +21,9 @@ from grape_ops.artifacts.identity import sha256_of
 from grape_ops.cells.writer import finish_shard, put_crops, read_shard_record, seal_shard, start_shard, write_part
 from grape_ops.config import PreprocessSettings
 from grape_ops.preprocess.crops import binned, cut, reach
+from grape_ops.preprocess.first_pass import Measurement, TileGroups
 from grape_ops.preprocess.flat_field import FIELDS_FILE, FlatField, read_fields, write_fields
 from grape_ops.preprocess.intensity import Rescaling
-from grape_ops.preprocess.measurement import Measurement, TileGroups
 from grape_ops.preprocess.selection import Choice, Selector, Well
 from grape_ops.progress import progress
 from grape_ops.schema import BATCH, IS_CONTROL, UNFINISHED_DIR

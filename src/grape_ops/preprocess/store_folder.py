@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grape_ops.artifacts.atomic import output_errors, write_json
+from grape_ops.artifacts.atomic import write_json
 from grape_ops.artifacts.damage import DAMAGE
+from grape_ops.artifacts.disk_errors import output_errors
 from grape_ops.cells.store_record import read_meta
 from grape_ops.cells.writer import PARTIAL
 from grape_ops.config import PreprocessSettings, flatten

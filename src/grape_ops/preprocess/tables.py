@@ -13,8 +13,8 @@ import pyarrow as pa
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.crops import outside
+from grape_ops.preprocess.first_pass import TileGroups
 from grape_ops.preprocess.groups import TILE_KEY, TileGrouping, TilePlaces, batch_of_cells
-from grape_ops.preprocess.measurement import TileGroups
 from grape_ops.preprocess.quality_table import Problems
 from grape_ops.preprocess.selection import name_places
 from grape_ops.progress import progress

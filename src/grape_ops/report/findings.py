@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from grape_ops.evaluate.phenotypes import Phenotypes
+from grape_ops.evaluate.hits_results import Phenotypes
 from grape_ops.report.inputs import ReportInputs
 from grape_ops.report.report_figures import Figure, base_figure, colour, level_line, plain
 from grape_ops.schema import GENE

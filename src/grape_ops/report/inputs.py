@@ -16,7 +16,7 @@ from grape_ops.cells.genes import BATCH_PREFIX
 from grape_ops.cells.store import CropStore
 from grape_ops.embed import embed, read_embedding, run_store
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.phenotypes import Phenotypes, read_phenotypes
+from grape_ops.evaluate.hits_results import Phenotypes, read_phenotypes
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import read_scores
 from grape_ops.groundtruth import GroundTruth, load_truth
@@ -32,7 +32,7 @@ from grape_ops.schema import (
 )
 from grape_ops.train.checkpoint import read_state
 from grape_ops.train.log import read_metrics
-from grape_ops.train.run import Run, open_run
+from grape_ops.train.run_folder import Run, open_run
 
 if TYPE_CHECKING:
     from anndata import AnnData

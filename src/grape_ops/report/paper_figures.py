@@ -32,7 +32,7 @@ from grape_ops.restyle.phenotype_results import PHENOTYPE_TSV, VALUES_FILE, figu
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.restyle.sampling import draw_cells, draw_matching
 from grape_ops.schema import UNS_METHOD
-from grape_ops.train.run import Run
+from grape_ops.train.run_folder import Run
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -18,7 +18,7 @@ FindRegions = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Content:
+class ContentAgreement:
     """Agreement of cells before and after, averaged over cells; NaN where nothing could be compared.
 
     Attributes
@@ -41,7 +41,7 @@ class Content:
         return {name + suffix: value for name, value in asdict(self).items()}
 
 
-def compare_content(before: np.ndarray, after: np.ndarray, find: FindRegions) -> Content:
+def compare_content(before: np.ndarray, after: np.ndarray, find: FindRegions) -> ContentAgreement:
     """Compare cells with what became of them.
 
     Parameters
@@ -53,13 +53,13 @@ def compare_content(before: np.ndarray, after: np.ndarray, find: FindRegions) ->
     return _compare(before, after, masks, find(after))
 
 
-def unrelated_content(cells: np.ndarray, find: FindRegions) -> Content:
+def unrelated_content(cells: np.ndarray, find: FindRegions) -> ContentAgreement:
     """The same numbers for each cell and the next one: what nothing in common gives; two cells at least."""
     masks = find(cells)
     return _compare(cells, np.roll(cells, 1, axis=0), masks, np.roll(masks, 1, axis=0))
 
 
-def _compare(before: np.ndarray, after: np.ndarray, masks: np.ndarray, masks_after: np.ndarray) -> Content:
+def _compare(before: np.ndarray, after: np.ndarray, masks: np.ndarray, masks_after: np.ndarray) -> ContentAgreement:
     smooth, smooth_after = low_pass(before), low_pass(after)
     everywhere = np.ones_like(masks[:, 1])
     found, still = masks[:, 0].any(axis=(1, 2)), masks_after[:, 0].any(axis=(1, 2))
@@ -68,7 +68,7 @@ def _compare(before: np.ndarray, after: np.ndarray, masks: np.ndarray, masks_aft
     centre_after, axis_after, ratio_after = nucleus_shape(masks_after[both, 0])
     long = (ratio > ELONGATED) & (ratio_after > ELONGATED)
     turn = np.abs(axis - axis_after)[long] % 180
-    return Content(
+    return ContentAgreement(
         structure=_mean(correlation(smooth, smooth_after, everywhere)),
         surroundings=_mean(correlation(smooth, smooth_after, ~(masks[:, 1] | masks_after[:, 1]))),
         nucleus_shift=_mean(np.linalg.norm(centre - centre_after, axis=1)),

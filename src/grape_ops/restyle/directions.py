@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from grape_ops import __version__
-from grape_ops.artifacts.atomic import drafts_of, locked
+from grape_ops.artifacts.atomic import drafts_of
 from grape_ops.artifacts.damage import damage_in_words
+from grape_ops.artifacts.locks import locked
 from grape_ops.artifacts.ownership import check_folder, warn_replaced
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.writer import shard_names

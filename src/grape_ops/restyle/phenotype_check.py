@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from grape_ops import __version__
-from grape_ops.artifacts.atomic import drafts_of, locked
+from grape_ops.artifacts.atomic import drafts_of
+from grape_ops.artifacts.locks import locked
 from grape_ops.artifacts.ownership import check_folder, warn_replaced
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.cells.store import store_fingerprint
@@ -24,8 +25,8 @@ from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.phenotype_figures import phenotype_figure, shares_figure
 from grape_ops.plotting.pictures import channel_views
 from grape_ops.progress import progress
-from grape_ops.restyle.comparison import Comparison, Principal
 from grape_ops.restyle.content import unrelated_content
+from grape_ops.restyle.gene_check import GeneCheck, Principal
 from grape_ops.restyle.measure import CONTENT_CELLS, Measurer, restyled_features
 from grape_ops.restyle.phenotype import FeatureSpace
 from grape_ops.restyle.phenotype_results import (
@@ -66,7 +67,7 @@ def write_check(
     run_path, store_path : the run and the store it was trained on.
     out : folder for ``phenotype.tsv`` (one row per gene), ``features.tsv`` (its top features), ``values.parquet``
         (their values in every cell) and ``phenotype.json`` (settings and summary).
-    settings, features : of the comparison and of the measuring.
+    settings, features : of the check and of the measuring.
     genes : to check; all of the run if none is named.
     where : chooses among the cells of the run; all if empty.
     seed : draws cells, halves and forests.
@@ -99,24 +100,24 @@ def _check(
     if control_row in rows:
         raise GrapeOpsError("The control has no phenotype to check; name genes.")
     measurer = Measurer(restyler.store, features)
-    comparison = _measured(restyler, measurer, rows, settings, seed)
-    cells = comparison.cells
+    check = _measured(restyler, measurer, rows, settings, seed)
+    cells = check.cells
     records, tops, values = [], [], []
     measured_cells = restyled_features(restyler, measurer, cells, [control_row, *rows], out / UNFINISHED_DIR)
     unchanged, _ = next(measured_cells)
     with progress("phenotypes", len(rows), "gene") as advance:
         for row, (restyled, content) in zip(rows, measured_cells, strict=True):
-            record, top, value = comparison.gene(row, restyled, unchanged)
+            record, top, value = check.gene(row, restyled, unchanged)
             records.append(record | content | {"row": row})
             tops.extend(top)
             values.extend(value)
             advance()
     measured = pd.DataFrame(records)
-    measured["p_own"] = measured.pop("row").map(comparison.recognition.own_p_values()).astype(float)
+    measured["p_own"] = measured.pop("row").map(check.recognition.own_p_values()).astype(float)
     table = scored(measured, settings.q_value)
-    summary = _summary(comparison, measurer, table)
+    summary = _summary(check, measurer, table)
     known = pd.concat(values, ignore_index=True) if values else pd.DataFrame(columns=list(VALUE_COLUMNS))
-    matching = {row: part for row, (part, _) in comparison.knockouts.items()}
+    matching = {row: part for row, (part, _) in check.knockouts.items()}
     _write_figures(restyler, table, known, cells[: settings.shown], matching, out / FIGURES_DIR)
     warn_replaced(out / PHENOTYPE_JSON)
     # The summary last: it says that all is there.
@@ -132,7 +133,7 @@ def _check(
 
 def _measured(
     restyler: Restyler, measurer: Measurer, rows: Sequence[int], settings: GenerateSettings, seed: int
-) -> Comparison:
+) -> GeneCheck:
     """Draw and measure control cells, and for each gene the knock-out cells that match them."""
     store = restyler.store
     control_row = restyler.store.control_label
@@ -149,21 +150,21 @@ def _measured(
     scaled = [space(part, store.batch_codes[own]) for own, part in [(drawn, controls), *knockouts.values()]]
     real = np.concatenate(scaled)
     principal = Principal.of(real[real.any(axis=1)], settings.components)  # without cells that have no nucleus
-    return Comparison(restyler, settings, space, principal, cells, controls[: len(cells)], knockouts, fresh, seed)
+    return GeneCheck(restyler, settings, space, principal, cells, controls[: len(cells)], knockouts, fresh, seed)
 
 
-def _summary(comparison: Comparison, measurer: Measurer, table: pd.DataFrame) -> dict[str, Any]:
+def _summary(check: GeneCheck, measurer: Measurer, table: pd.DataFrame) -> dict[str, Any]:
     """What ``phenotype.json`` holds: what was compared, and how."""
-    run, cells = comparison.restyler.run, comparison.cells[:CONTENT_CELLS]
-    unrelated = unrelated_content(comparison.restyler.store.read(cells), measurer.find).named()
+    run, cells = check.restyler.run, check.cells[:CONTENT_CELLS]
+    unrelated = unrelated_content(check.restyler.store.read(cells), measurer.find).named()
     separable = table[table["separable"]]
     return {
         "version": __version__,
         "run": run.path.name,
         "checkpoint": (run.latest_checkpoint() or Path()).name,
-        "ema": comparison.restyler.averaged,
-        "store_fingerprint": store_fingerprint(comparison.restyler.store),
-        "seed": comparison.seed,
+        "ema": check.restyler.averaged,
+        "store_fingerprint": store_fingerprint(check.restyler.store),
+        "seed": check.seed,
         "genes": len(table),
         "separable": len(separable),
         "median_share": _median(separable["share"]),
@@ -171,11 +172,11 @@ def _summary(comparison: Comparison, measurer: Measurer, table: pd.DataFrame) ->
         "restyling_significant": int(table["restyling_significant"].sum()),
         **recognised(table),
         "features_measured": len(measurer.names),
-        "features": list(comparison.space.names),
+        "features": list(check.space.names),
         "unrelated": {name: value if np.isfinite(value) else None for name, value in unrelated.items()},
-        "settings": comparison.settings.model_dump(mode="json"),
+        "settings": check.settings.model_dump(mode="json"),
         "feature_settings": measurer.settings.model_dump(mode="json"),
-    } | comparison.restyler.store.subset_of_run
+    } | check.restyler.store.subset_of_run
 
 
 def _write_figures(

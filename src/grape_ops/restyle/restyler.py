@@ -16,11 +16,11 @@ from grape_ops.cells.batches import StandardizedCrops
 from grape_ops.cells.store import CropStore
 from grape_ops.embed import run_store, trained_nets
 from grape_ops.nn.grape import Grape
-from grape_ops.train.run import Run, open_run
+from grape_ops.train.run_folder import Run, open_run
 
 
 @dataclass(frozen=True)
-class RestyledCells:
+class RestyledBatch:
     """One batch of cells in one style.
 
     Attributes
@@ -80,12 +80,12 @@ class Restyler:
         """Style codes of perturbations: (K,) -> (K, S)."""
         return self.nets.styles(torch.tensor(rows, device=self.device))
 
-    def restyle(self, cells: np.ndarray, styles: Tensor) -> Iterator[RestyledCells]:
+    def restyle(self, cells: np.ndarray, styles: Tensor) -> Iterator[RestyledBatch]:
         """Restyle cells (n,) with each of the styles (K, S), batch by batch."""
         for start in range(0, len(cells), self.batch_size):
             rows = slice(start, min(start + self.batch_size, len(cells)))
             for index, images in enumerate(self.restyle_images(self.crops(cells[rows]), styles)):
-                yield RestyledCells(rows, index, images)
+                yield RestyledBatch(rows, index, images)
 
     def restyle_images(self, images: Tensor, styles: Tensor) -> Iterator[Tensor]:
         """Restyle standardised crops, of the store or not, to each style: (B, C, H, H), (K, S) -> K times that."""

@@ -12,7 +12,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.errors import GrapeOpsError
 from grape_ops.randomness import RestylingStream, generator
 from grape_ops.schema import CONTROL_LABEL
-from grape_ops.train.run import Run
+from grape_ops.train.run_folder import Run
 
 CONTROL = "control"  # what users call the non-targeting cells
 

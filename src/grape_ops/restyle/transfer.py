@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from grape_ops import __version__
-from grape_ops.artifacts.atomic import draft_folder_of, locked, write_json
+from grape_ops.artifacts.atomic import draft_folder_of, write_json
+from grape_ops.artifacts.locks import locked
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.cells.writer import finish_shard, finish_store, put_crops, shard_names, start_shard

@@ -13,9 +13,10 @@ from queue import SimpleQueue
 from grape_ops.artifacts.atomic import write_json, write_text
 from grape_ops.config import dump_config
 from grape_ops.errors import GrapeOpsError, Interrupted
-from grape_ops.machine import core_count, stop_signals
+from grape_ops.machine import core_count
 from grape_ops.progress import progress
 from grape_ops.runner.jobs import Job
+from grape_ops.stopping import stop_signals
 from grape_ops.words import counted
 
 _LINES_OF_LOG = 6

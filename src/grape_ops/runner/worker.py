@@ -11,7 +11,8 @@ import sys
 import threading
 from pathlib import Path
 
-from grape_ops.artifacts.atomic import locked, write_json
+from grape_ops.artifacts.atomic import write_json
+from grape_ops.artifacts.locks import locked
 from grape_ops.cells.genes import write_gene_vectors
 from grape_ops.config import load_config
 from grape_ops.errors import GrapeOpsError

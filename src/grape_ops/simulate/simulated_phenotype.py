@@ -18,29 +18,29 @@ LARGEST_DEVIATION = 3.5
 
 
 @dataclass(frozen=True)
-class Trait:
+class SimulatedTrait:
     """One trait: its typical value and the standard deviation of its logarithm over cells."""
 
     typical: float
     spread: float
 
 
-TRAITS: dict[str, Trait] = {
-    "nucleus_size": Trait(0.56, 0.10),  # diameter, in cell diameters
-    "nucleus_aspect": Trait(1.25, 0.11),  # long over short axis
-    "nucleus_bumps": Trait(0.025, 0.45),  # relative depth of dents in the outline
-    "dna_intensity": Trait(1.0, 0.22),
-    "dna_texture": Trait(0.15, 0.32),  # contrast of the chromatin
-    "foci_number": Trait(5.0, 0.50),  # expected foci in a nucleus
-    "foci_brightness": Trait(1.0, 0.40),
-    "damage_haze": Trait(1.0, 0.28),  # gammaH2AX spread over the nucleus
-    "tubulin_intensity": Trait(1.0, 0.25),
-    "tubulin_spread": Trait(0.9, 0.35),  # reach around the nucleus, in nuclear radii
-    "tubulin_asymmetry": Trait(0.3, 0.45),  # share that lies to one side
-    "actin_cortex": Trait(1.0, 0.40),
-    "actin_fibres": Trait(1.0, 0.50),
-    "cell_size": Trait(1.0, 0.11),  # diameter, in cell diameters
-    "cell_aspect": Trait(1.35, 0.16),  # long over short axis
+TRAITS: dict[str, SimulatedTrait] = {
+    "nucleus_size": SimulatedTrait(0.56, 0.10),  # diameter, in cell diameters
+    "nucleus_aspect": SimulatedTrait(1.25, 0.11),  # long over short axis
+    "nucleus_bumps": SimulatedTrait(0.025, 0.45),  # relative depth of dents in the outline
+    "dna_intensity": SimulatedTrait(1.0, 0.22),
+    "dna_texture": SimulatedTrait(0.15, 0.32),  # contrast of the chromatin
+    "foci_number": SimulatedTrait(5.0, 0.50),  # expected foci in a nucleus
+    "foci_brightness": SimulatedTrait(1.0, 0.40),
+    "damage_haze": SimulatedTrait(1.0, 0.28),  # gammaH2AX spread over the nucleus
+    "tubulin_intensity": SimulatedTrait(1.0, 0.25),
+    "tubulin_spread": SimulatedTrait(0.9, 0.35),  # reach around the nucleus, in nuclear radii
+    "tubulin_asymmetry": SimulatedTrait(0.3, 0.45),  # share that lies to one side
+    "actin_cortex": SimulatedTrait(1.0, 0.40),
+    "actin_fibres": SimulatedTrait(1.0, 0.50),
+    "cell_size": SimulatedTrait(1.0, 0.11),  # diameter, in cell diameters
+    "cell_aspect": SimulatedTrait(1.35, 0.16),  # long over short axis
 }
 TRAIT_NAMES = tuple(TRAITS)
 

@@ -19,7 +19,7 @@ from grape_ops.artifacts.atomic import draft_folder_of
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import SimulateSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.machine import core_count, follow_parent, interrupt_held_back
+from grape_ops.machine import core_count
 from grape_ops.progress import progress
 from grape_ops.randomness import SimulationStream
 from grape_ops.schema import (
@@ -39,6 +39,7 @@ from grape_ops.simulate.drawing import CHANNELS
 from grape_ops.simulate.population import draw_library, draw_population, lone_gene_names, planted_complexes, truth_table
 from grape_ops.simulate.scene import Camera, draw_camera, draw_light_centres, draw_scene, most_cells, photograph
 from grape_ops.simulate.simulated_phenotype import gene_shifts
+from grape_ops.stopping import follow_parent, interrupt_held_back
 
 HELA_DIAMETER = 20.0  # micrometres
 TILE_PATTERN = "tiles/{plate}/{well}_{tile}.tif"

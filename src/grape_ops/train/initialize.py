@@ -25,7 +25,7 @@ from grape_ops.progress import note, progress
 from grape_ops.randomness import InitializationStream, generator
 from grape_ops.schema import INIT_FILE
 from grape_ops.train.fit_classifier import features_of, train_classifier
-from grape_ops.train.run import Run
+from grape_ops.train.run_folder import Run
 
 INITIALISATION = "GRAPE initialisation"  # name of the map that M is initialised with
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from grape_ops.artifacts.atomic import output_errors, write_text
+from grape_ops.artifacts.atomic import write_text
+from grape_ops.artifacts.disk_errors import output_errors
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import METRICS_FILE
 

@@ -12,23 +12,24 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import torch
 from torch import Tensor
 
-from grape_ops.artifacts.atomic import locked
+from grape_ops.artifacts.locks import locked
 from grape_ops.cells.batches import Batch, BatchLoader, Sampler, StandardizedCrops, hold_out
 from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, TrainSettings
 from grape_ops.errors import GrapeOpsError, Interrupted
-from grape_ops.machine import StopSignal, core_count, stop_signals
+from grape_ops.machine import core_count
 from grape_ops.nn.grape import Grape
 from grape_ops.progress import progress
+from grape_ops.stopping import StopSignal, stop_signals
 from grape_ops.train.checkpoint import TrainingState, restore, save_checkpoint
 from grape_ops.train.initialize import classifiers_to_train
 from grape_ops.train.log import IntervalMean, MetricsLog, check_finite
 from grape_ops.train.optimizers import WeightAverage, make_optimizers, set_rates
 from grape_ops.train.preflight import check_not_too_large, check_truth_not_genes, warn_mismatches
 from grape_ops.train.recipe import GRAPE, Recipe
-from grape_ops.train.run import Run, open_run, prepare_run
+from grape_ops.train.run_folder import Run, open_run, prepare_run
 from grape_ops.train.step import Objectives, Terms, frozen
-from grape_ops.train.watch import MapMonitor, Memory, Watch
+from grape_ops.train.watch import MapMonitor, MemorizationMonitor, Watch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -141,7 +142,7 @@ class Records:
             if self.log is not None:
                 self.log.write(step, line)
         if self.log is not None and settings.evaluate_every and (last or step % settings.evaluate_every == 0):
-            self.log.write(step, self.watch.look(state))
+            self.log.write(step, self.watch.evaluate(state))
         if save and self.log is not None:
             save_checkpoint(self.run.path, state, settings.keep_checkpoints, settings.keep_every)
 
@@ -261,7 +262,9 @@ def fresh_state(nets: Grape, config: Config, fabric: Fabric) -> TrainingState:
     return TrainingState(nets, average, make_optimizers(nets, config.train.optimizer))
 
 
-def make_loader(store: CropStore, config: Config, fabric: Fabric, recipe: Recipe) -> tuple[BatchLoader, Memory | None]:
+def make_loader(
+    store: CropStore, config: Config, fabric: Fabric, recipe: Recipe
+) -> tuple[BatchLoader, MemorizationMonitor | None]:
     """The way from store to batches, and the cells that are held out of it."""
     settings, n = config.train, len(store.perturbations)
     held = hold_out(store.labels, settings.holdout, config.seed)
@@ -276,7 +279,7 @@ def make_loader(store: CropStore, config: Config, fabric: Fabric, recipe: Recipe
     )
     crops = StandardizedCrops(store, fabric.device, settings.resident)
     loader = recipe.loader(crops, sampler, settings, fabric.global_rank, fabric.world_size)
-    return loader, Memory.of(crops, held, config.seed)
+    return loader, MemorizationMonitor.of(crops, held, config.seed)
 
 
 def mean_everywhere(fabric: Fabric, values: dict[str, float]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import TrainSettings
 from grape_ops.nn.grape import Grape
 from grape_ops.train.initialize import Initialization, find_initialization
-from grape_ops.train.run import Run
+from grape_ops.train.run_folder import Run
 from grape_ops.train.step import Objectives
 
 

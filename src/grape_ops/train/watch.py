@@ -65,7 +65,7 @@ class MapMonitor:
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemorizationMonitor:
     """How much more real D finds cells it has trained on than cells of the same genes it has never seen.
 
     A gap that widens says that D memorises; it needs no labels but the guides, and no truth.
@@ -81,8 +81,10 @@ class Memory:
     unseen: np.ndarray
 
     @classmethod
-    def of(cls, crops: StandardizedCrops, held_out: np.ndarray, seed: int, most: int = 512) -> "Memory | None":
-        """Draw the cells to look at; None where nothing is held out."""
+    def of(
+        cls, crops: StandardizedCrops, held_out: np.ndarray, seed: int, most: int = 512
+    ) -> "MemorizationMonitor | None":
+        """Draw the cells to evaluate; None where nothing is held out."""
         if not held_out.any():
             return None
         rng, labels = np.random.default_rng(seed), crops.store.labels
@@ -115,13 +117,13 @@ class Watch:
     Attributes
     ----------
     monitor : scores M, if a truth was given.
-    memory : compares seen and unseen cells, if some are held out.
+    memorization : compares seen and unseen cells, if some are held out.
     """
 
     monitor: MapMonitor | None
-    memory: Memory | None
+    memorization: MemorizationMonitor | None
 
-    def look(self, state: TrainingState) -> dict[str, float]:
+    def evaluate(self, state: TrainingState) -> dict[str, float]:
         """All scores there are."""
         scores = self.monitor.score(state) if self.monitor else {}
-        return scores | (self.memory.score(state.nets) if self.memory else {})
+        return scores | (self.memorization.score(state.nets) if self.memorization else {})

@@ -15,7 +15,7 @@ import numpy as np
 
 from grape_ops import __version__
 from grape_ops.artifacts.atomic import draft_of
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.config import Config, FeatureSettings
 from grape_ops.power.closeness import mean_change
 from grape_ops.power.counterfactual import Counterfactuals
@@ -23,13 +23,12 @@ from grape_ops.power.traits import TINY, Trait, find_anatomy, list_traits, measu
 from grape_ops.progress import progress
 from grape_ops.restyle.measure import Measurer
 from grape_ops.restyle.phenotype import FURTHEST, FeatureSpace
-from grape_ops.train.run import store_fingerprint
 
 MOST_CONTROLS = 500  # cells of the store that scale the features
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class CounterfactualReference:
     """Measured counterfactuals, in standard deviations of the store's control cells.
 
     Attributes
@@ -66,7 +65,9 @@ def in_controls(space: FeatureSpace, measured: np.ndarray, batches: np.ndarray) 
     return scaled.reshape(*measured.shape[:-1], -1)
 
 
-def read_yardstick(pictures: Counterfactuals, store: CropStore, config: Config, folder: Path) -> Yardstick:
+def read_reference(
+    pictures: Counterfactuals, store: CropStore, config: Config, folder: Path
+) -> CounterfactualReference:
     """Measure counterfactuals and control cells, or read what an earlier call measured in ``folder``."""
     measurer = Measurer(store, config.features)
     traits = list_traits(store.channels, measurer.nucleus)
@@ -85,7 +86,7 @@ def read_yardstick(pictures: Counterfactuals, store: CropStore, config: Config, 
     own, *moved = parts[len(parts) // 2 :]
     there = np.isfinite(own).all(axis=1)
     spread = np.maximum(natural_spread(own[there], pictures.batches[there]), TINY)
-    return Yardstick(
+    return CounterfactualReference(
         pictures=pictures,
         space=space,
         untouched=untouched,
@@ -116,16 +117,16 @@ def trait_changes(before: np.ndarray, after: np.ndarray, spread: np.ndarray) -> 
     return mean_change(np.zeros_like(before), change)
 
 
-def knockout_changes(yardstick: Yardstick, store: CropStore, config: Config, folder: Path) -> np.ndarray:
+def knockout_changes(reference: CounterfactualReference, store: CropStore, config: Config, folder: Path) -> np.ndarray:
     """Mean of each pseudo-gene's own cells in the store less that of its controls: -> (G, F)."""
-    cells = [np.flatnonzero(store.labels == gene) for gene in range(len(yardstick.pictures.genes))]
+    cells = [np.flatnonzero(store.labels == gene) for gene in range(len(reference.pictures.genes))]
     cells.append(control_cells(store))
     file = folder / f"knockouts-{measuring_key(store, config.features, cells)}.npz"
     if not file.is_file():
         measurer = Measurer(store, config.features)
         _save_sets(file, _measured(measurer, [store.read(own) for own in cells], "Measuring planted cells"))
     scaled = [
-        in_controls(yardstick.space, part, store.batch_codes[own])
+        in_controls(reference.space, part, store.batch_codes[own])
         for part, own in zip(_load_sets(file), cells, strict=True)
     ]
     means = np.stack([np.nanmean(part, axis=0) for part in scaled])

@@ -12,10 +12,10 @@ import numpy as np
 
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.preprocess.block_sums import add_counts, finish_group, read_group, survey_block
 from grape_ops.preprocess.blocks import Block, BlockNote, Piece, read_note
 from grape_ops.preprocess.flat_field import FlatField, supplied_field
 from grape_ops.preprocess.intensity import BINS, percentiles
-from grape_ops.preprocess.survey import add_counts, finish_group, read_group, survey_block
 from grape_ops.progress import progress
 from grape_ops.screen.screen import Screen, Window, WindowedReader
 from grape_ops.workers import Task, TaskRunner

@@ -11,7 +11,7 @@ from grape_ops.artifacts.atomic import write_text
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.benchmark.tables import benchmark_table, wrapped
 from grape_ops.cells.genes import gene_anndata, gene_table
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.config import Config
 from grape_ops.embed import map_names
 from grape_ops.errors import GrapeOpsError
@@ -28,7 +28,6 @@ from grape_ops.runner.jobs import Job, mean_cost
 from grape_ops.runner.processes import do_jobs
 from grape_ops.schema import SCORES_CSV, SCORES_JSON
 from grape_ops.train.preflight import announce_trainings
-from grape_ops.train.run import store_fingerprint
 
 if TYPE_CHECKING:
     from anndata import AnnData

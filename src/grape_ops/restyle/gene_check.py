@@ -43,7 +43,7 @@ class Principal:
         return (values - self.mean) @ self.axes
 
 
-class Comparison:
+class GeneCheck:
     """Compares a gene's real and restyled cells with the same control cells.
 
     Parameters

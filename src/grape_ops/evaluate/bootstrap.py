@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit, xlogy
 
-from grape_ops.evaluate.maps import Task
+from grape_ops.evaluate.maps import EvaluationTask
 from grape_ops.evaluate.records import Difference, MapScore, MethodScores, RunSpread
 
 CLUSTER_SCORES = ("purity", "nmi", "ari")
@@ -112,7 +112,7 @@ def difference(value: float, values: np.ndarray, confidence: float, complexes: i
 
 
 def bootstrap_scores(
-    precision: np.ndarray, labels: Sequence[np.ndarray], task: Task, draws: np.ndarray
+    precision: np.ndarray, labels: Sequence[np.ndarray], task: EvaluationTask, draws: np.ndarray
 ) -> dict[str, np.ndarray]:
     """All scores of one method under each draw, mean over its runs: name -> (B,)."""
     truth = task.membership[task.single].argmax(axis=1)

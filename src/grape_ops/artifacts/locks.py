@@ -1,0 +1,96 @@
+"""Folders that one process writes at a time."""
+
+import fcntl
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from grape_ops.artifacts.atomic import clear_leftovers
+from grape_ops.artifacts.disk_errors import output_errors
+from grape_ops.errors import GrapeOpsError
+from grape_ops.progress import note
+
+LOCK_FILE = ".grape-ops.lock"
+
+
+@contextmanager
+def locked(folder: Path, what: str, *, wait: bool = False, temporary: bool = False) -> Iterator[None]:
+    """Keep other processes from writing into a folder while the block runs; the folder is made if it is not there.
+
+    Parameters
+    ----------
+    folder : the folder to lock. A killed process leaves no lock behind: the system gives it back.
+    what : what is being written, in words.
+    wait : wait for the other process instead of stopping.
+    temporary : remove the folder, with all that lies in it, once the block ends without an error.
+
+    Raises
+    ------
+    GrapeOpsError : another process holds the lock, the folder is a file, cannot be written, or was removed meanwhile.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise GrapeOpsError(f"{folder} is a file; name a folder for {what} with --out.")
+    made = not folder.exists()
+    with output_errors(folder):
+        handle = _lock(folder, what, wait)
+    with handle:
+        try:
+            with output_errors(folder):
+                handle.truncate(0)
+                handle.write(f"process {os.getpid()} on {platform.node()}")
+                handle.flush()
+                clear_leftovers(folder)
+            yield
+            if not _holds(handle, folder):
+                raise GrapeOpsError(f"{folder} was removed meanwhile, and what lay in it is lost: repeat the call.")
+            if temporary:
+                made = True
+                for part in folder.iterdir():
+                    if part.name != LOCK_FILE:
+                        shutil.rmtree(part) if part.is_dir() else part.unlink()
+        finally:
+            with suppress(OSError):
+                (folder / LOCK_FILE).unlink()  # while the lock is held: see _lock
+                if made:
+                    folder.rmdir()  # unless something was written
+
+
+def _lock(folder: Path, what: str, wait: bool) -> TextIO:
+    """Open the lock file of a folder and lock it."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = (folder / LOCK_FILE).open("a+")
+        except FileNotFoundError:  # its last holder has removed the folder meanwhile
+            if folder.is_dir():
+                raise
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            holder = handle.read().strip() or "another process"
+            if not wait:
+                handle.close()
+                raise GrapeOpsError(
+                    f"{folder} is being written by {holder}. Wait until it is done, or give another --out for {what}."
+                ) from None
+            note(f"waiting for {holder}, which writes {folder}.")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks: drafts of their own still keep files whole
+            return handle
+        if _holds(handle, folder):
+            return handle
+        handle.close()  # its last holder has removed it meanwhile
+
+
+def _holds(handle: TextIO, folder: Path) -> bool:
+    """Whether this is the lock file that lies in the folder."""
+    try:
+        return os.fstat(handle.fileno()).st_ino == (folder / LOCK_FILE).stat().st_ino
+    except FileNotFoundError:
+        return False

@@ -1,4 +1,8 @@
-"""What decides a result, as one hash: two results of equal identity are the same result."""
+"""Hashes of files and of what decides a result: two results of equal identity are the same result.
+
+Which settings decide is said by ``Settings.decisive`` (``config/base.py``), and for the vectors of a method by
+``Method.decisive`` (``methods/method.py``).
+"""
 
 import hashlib
 import json

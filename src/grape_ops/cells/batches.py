@@ -1,4 +1,6 @@
-"""A minibatch, the balanced seeded sampler, and the loader between a crop store and the networks.
+"""Minibatches: the balanced seeded sampler, and the loader between a crop store and the networks.
+
+The experimental batches of a screen, such as plates, are ``CropStore.batches``.
 
 Letters: B batch, C channels, H height = width, N cells, P perturbations.
 

@@ -1,4 +1,4 @@
-"""Wells, tiles and cells in the words of the OPS Data Standard 0.1.0: cell_data.parquet."""
+"""Wells, tiles and cells in the words of the OPS Data Standard 0.1.0: ``standard.py`` writes them."""
 
 import re
 

@@ -1,4 +1,7 @@
-"""What a method is, and what it is given: everything that makes gene vectors from the cells of a store."""
+"""What a method is, and what it is given: everything that makes gene vectors from the cells of a store.
+
+All methods are registered in ``METHODS`` of ``methods/__init__.py``.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

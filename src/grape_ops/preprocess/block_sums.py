@@ -1,4 +1,4 @@
-"""First pass over the tiles: what the flat fields and the percentiles are computed from.
+"""What a worker does in the first pass: sums and histograms of a block of tiles, and the flat field of a group.
 
 A block is a few tiles of one group, or a few windows of one large tile, and one task. It leaves behind one file:
 the sum of its tiles' pixels on a lattice (two sums, over every other tile) and its counted pixels, both without

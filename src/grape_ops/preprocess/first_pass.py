@@ -1,4 +1,6 @@
-"""The first pass as a whole: blocks and groups of tiles handed to workers, and what comes out for each tile.
+"""The first pass over the tiles: ``measure`` hands blocks and groups to workers and gathers what each tile came to.
+
+What a worker does with a block is in ``block_sums.py``.
 
 Legend: T tiles of the screen's list, C channels.
 """

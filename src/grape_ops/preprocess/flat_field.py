@@ -1,4 +1,6 @@
-"""A flat field: what it is, between its nodes and in files; ``illumination.py`` estimates it.
+"""A flat field: what it is, between its nodes and in files.
+
+``illumination.py`` estimates it, ``crops.py`` divides by it.
 
 Legend: C channels, H x W tile, a x b grid, m x n places.
 """

@@ -1,6 +1,7 @@
 """Restyle cells of a store to genes, at the rate of the generator's forward pass (section 3.3).
 
 What a cell keeps is encoded once for all styles, so that each further gene costs the decoder alone.
+Users call ``restyle`` of ``api/restyling.py``.
 Letters: n cells, K styles, B batch, C channels, H crop size, S length of a style code.
 """
 

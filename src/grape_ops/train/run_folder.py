@@ -1,7 +1,7 @@
 """The run folder: the resolved configuration, what it was trained on and with, and the genes.
 
-``config.yaml`` (all settings), ``run.json`` (versions, commit, command, store, truth), ``genes.parquet`` (one row a
-perturbation), ``metrics.jsonl`` and ``checkpoints/``.
+``config.yaml`` (all settings), ``run.json`` (versions, commit, command, store, truth), ``genes.parquet`` (one row
+per perturbation), ``metrics.jsonl`` and ``checkpoints/``.
 """
 
 import json

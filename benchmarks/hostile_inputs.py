@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from grape_ops.artifacts.steps import Step, do
+from grape_ops.artifacts.steps import Step, run_step
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
 from grape_ops.compare.side import open_side
@@ -190,7 +190,7 @@ def _stamp(folder: Path) -> Files:
 def _do_step(folder: Path) -> Any:
     """Do a step: done again, or known to be done, it leaves the same."""
     out = folder / "result.txt"
-    do(Step("step", ["inputs"], (out,), lambda _: out.write_text("result") and None), folder)
+    run_step(Step("step", ["inputs"], (out,), lambda _: out.write_text("result") and None), folder)
     return out.read_text()
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from grape_ops import progress as module
 from grape_ops.progress import note, progress, waiting
-from grape_ops.words import counted
 
 
 def test_plain_lines_show_count_rate_and_time(capsys: pytest.CaptureFixture[str], monkeypatch):
@@ -63,19 +62,3 @@ def test_the_bar_keeps_its_place_whatever_stands_beside_it():
     counts = {line.index("/500") for line in drawn}
     assert len(drawn) > 1 and len(counts) == 1
     assert max(map(len, drawn)) <= 80
-
-
-@pytest.mark.parametrize(
-    ("count", "what", "words"),
-    [
-        (1, "batches without control cells", "1 batch without control cells"),
-        (1, "cells outside their tile", "1 cell outside its tile"),
-        (1, "missing tiles", "1 missing tile"),
-        (1, "complexes", "1 complex"),
-        (1, "classes", "1 class"),
-        (2, "batches", "2 batches"),
-        (1200, "control cells", "1,200 control cells"),
-    ],
-)
-def test_counts_take_the_singular_for_one(count: int, what: str, words: str):
-    assert counted(count, what) == words

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import subprocess
 import sys
 
@@ -10,7 +9,6 @@ import pytest
 
 from grape_ops.artifacts.atomic import clear_leftovers, draft_of, write_json
 from grape_ops.artifacts.disk_errors import output_errors
-from grape_ops.artifacts.locks import LOCK_FILE, locked
 from grape_ops.errors import GrapeOpsError
 
 
@@ -51,31 +49,6 @@ def test_leftovers_of_killed_processes_go_and_drafts_of_running_ones_stay(tmp_pa
         assert left.exists()  # of another file
         write_json(tmp_path / "x", 1)
         assert own.exists() and not left.exists()
-
-
-def test_a_folder_is_written_by_one_process_at_a_time(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from grape_ops.artifacts.atomic import locked\n"
-        f"with locked(Path({str(tmp_path)!r}), 'a run'): print('in')"
-    )
-    with locked(tmp_path, "a run"):
-        second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert f"is being written by process {os.getpid()}" in second.stderr and not second.stdout
-    assert not (tmp_path / LOCK_FILE).exists()
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout == "in\n"
-
-
-def test_a_folder_that_is_removed_while_it_is_written_is_told(tmp_path):
-    folder = tmp_path / "out"
-
-    def write():
-        with locked(folder, "hits"):
-            write_json(folder / "a.json", 1)
-            shutil.rmtree(folder)
-            write_json(folder / "b.json", 1)
-
-    with pytest.raises(GrapeOpsError, match="out was removed meanwhile"):
-        write()
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_a_second_preprocessing_into_a_folder_is_told_at_once(tmp_path):
 
 def test_one_that_may_wait_waits(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from grape_ops.artifacts.atomic import locked\n"
+        "import sys; from pathlib import Path; from grape_ops.artifacts.locks import locked\n"
         "with locked(Path(sys.argv[1]), 'features', wait=True): print('in')"
     )
     with locked(tmp_path, "features"):

@@ -1,0 +1,37 @@
+"""One process writes into a folder at a time."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from grape_ops.artifacts.atomic import write_json
+from grape_ops.artifacts.locks import LOCK_FILE, locked
+from grape_ops.errors import GrapeOpsError
+
+
+def test_a_folder_is_written_by_one_process_at_a_time(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from grape_ops.artifacts.locks import locked\n"
+        f"with locked(Path({str(tmp_path)!r}), 'a run'): print('in')"
+    )
+    with locked(tmp_path, "a run"):
+        second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert f"is being written by process {os.getpid()}" in second.stderr and not second.stdout
+    assert not (tmp_path / LOCK_FILE).exists()
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout == "in\n"
+
+
+def test_a_folder_that_is_removed_while_it_is_written_is_told(tmp_path):
+    folder = tmp_path / "out"
+
+    def write():
+        with locked(folder, "hits"):
+            write_json(folder / "a.json", 1)
+            shutil.rmtree(folder)
+            write_json(folder / "b.json", 1)
+
+    with pytest.raises(GrapeOpsError, match="out was removed meanwhile"):
+        write()

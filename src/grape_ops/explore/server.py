@@ -45,7 +45,7 @@ Asked = Annotated[int, Query(ge=0, le=LARGEST)]
 Draw = Annotated[int, Query(ge=0, le=1_000_000)]
 
 
-class Shelf:
+class LazyExplorer:
     """The explorer, opened when first asked for; one that cannot be opened is tried again."""
 
     def __init__(self, request: Request):
@@ -75,8 +75,8 @@ def make_app(request: Request, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     app = FastAPI(title="grape-ops explore", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(RequestLimit)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
-    shelf, files = Shelf(request), page_files()
-    app.state.shelf = shelf
+    lazy, files = LazyExplorer(request), page_files()
+    app.state.lazy = lazy
     tags = {name: f'"{sha256(content).hexdigest()[:32]}"' for name, content in files.items()}
 
     @app.middleware("http")
@@ -109,14 +109,14 @@ def make_app(request: Request, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     @app.get("/")
     def _index() -> Response:
         try:
-            shelf.explorer()
+            lazy.explorer()
         except GrapeOpsError as error:
             page = error_page("This run cannot be explored", str(error))
             return Response(page, status_code=500, media_type=content_type("index.html"))
         return Response(files["index.html"], media_type=content_type("index.html"))
 
-    _serve_data(app, shelf)
-    _serve_live(app, shelf)
+    _serve_data(app, lazy)
+    _serve_live(app, lazy)
 
     @app.get("/{name}")
     def _file(name: str, call: Call) -> Response:
@@ -129,15 +129,15 @@ def make_app(request: Request, hosts: tuple[str, ...] = LOOPBACK) -> FastAPI:
     return app
 
 
-def _serve_data(app: FastAPI, shelf: Shelf) -> None:
+def _serve_data(app: FastAPI, lazy: LazyExplorer) -> None:
     """Answer what a static page has files of."""
 
     @app.get("/data/overview.json")
     def _overview() -> Response:
-        return Response(as_json(shelf.explorer().overview("live")), media_type=content_type("overview.json"))
+        return Response(as_json(lazy.explorer().overview("live")), media_type=content_type("overview.json"))
 
     def answer(kind: str, *numbers: int, draw: int = 0) -> Response:
-        content, media_type = shelf.document(kind, numbers, draw)
+        content, media_type = lazy.document(kind, numbers, draw)
         return Response(content, media_type=media_type)
 
     def serve(kind: str) -> None:
@@ -158,11 +158,11 @@ def _serve_data(app: FastAPI, shelf: Shelf) -> None:
         serve(kind)
 
 
-def _serve_live(app: FastAPI, shelf: Shelf) -> None:
+def _serve_live(app: FastAPI, lazy: LazyExplorer) -> None:
     """Answer what only a live page can ask: cells restyled on demand, and files of chosen genes."""
 
     def restyle(cell: int, gene: int, mixes: list[float], start: int | None) -> Response:
-        picture = shelf.explorer().restyled(cell, gene, mixes, start)
+        picture = lazy.explorer().restyled(cell, gene, mixes, start)
         return Response(picture, media_type=content_type("strip.png"))
 
     @app.get("/live/restyled.png")
@@ -180,7 +180,7 @@ def _serve_live(app: FastAPI, shelf: Shelf) -> None:
         gene: Asked,
         start: Asked | None = None,
     ) -> Response:
-        return restyle(cell, gene, shelf.explorer().mixes, start)
+        return restyle(cell, gene, lazy.explorer().mixes, start)
 
     def genes_file(body: bytes) -> bytes:
         asked = read_json(body)
@@ -190,7 +190,7 @@ def _serve_live(app: FastAPI, shelf: Shelf) -> None:
             raise HTTPException(
                 400, f'The request should hold "map", a number, and "genes", at most {MOST_GENES} numbers of genes.'
             )
-        return shelf.explorer().export(numbers[0], numbers[1:])
+        return lazy.explorer().export(numbers[0], numbers[1:])
 
     @app.post("/live/genes.h5ad")
     async def _genes(call: Call) -> Response:
@@ -219,8 +219,8 @@ def serve(request: Request, host: str, port: int, *, browse: bool, say: Callable
         )
     app = make_app(request, hosts)
     try:
-        app.state.shelf.explorer().warm()
-        _choose_threads(app.state.shelf.explorer())
+        app.state.lazy.explorer().warm()
+        _choose_threads(app.state.lazy.explorer())
     except GrapeOpsError as error:
         say(f"Error: {error} The page says so too; reload it once it is fixed.")
     config = uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False, http=LimitedProtocol)

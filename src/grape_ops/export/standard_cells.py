@@ -8,7 +8,7 @@ import pandas as pd
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ExportSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.export.standard_library import BARCODE, PERTURBATION, GuideLibrary
+from grape_ops.export.standard_library import BARCODE, PERTURBATION, StandardLibrary
 from grape_ops.progress import note
 from grape_ops.schema import CLASS, GUIDE, IS_CONTROL, PLATE, TILE, WELL, X, Y
 from grape_ops.words import some_of
@@ -19,7 +19,7 @@ _UNKNOWN_CLASS = "unclassified"
 _WELL = re.compile(r"([A-Z])0*(\d+)")
 
 
-def describe_cells(store: CropStore, guides: GuideLibrary, settings: ExportSettings) -> pd.DataFrame:
+def describe_cells(store: CropStore, guides: StandardLibrary, settings: ExportSettings) -> pd.DataFrame:
     """Put the store's cells into the columns of cell_data.parquet, in the store's order.
 
     Raises

@@ -29,7 +29,7 @@ _ENSEMBL = re.compile(r"ENSG\d+")
 
 
 @dataclass(frozen=True)
-class GuideLibrary:
+class StandardLibrary:
     """What the standard requires of the guides.
 
     Attributes
@@ -42,7 +42,7 @@ class GuideLibrary:
     barcode: dict[str, str]
 
 
-def describe_guides(store: CropStore, settings: ExportSettings) -> GuideLibrary:
+def describe_guides(store: CropStore, settings: ExportSettings) -> StandardLibrary:
     """Describe the guides of a store.
 
     Raises
@@ -79,7 +79,7 @@ def describe_guides(store: CropStore, settings: ExportSettings) -> GuideLibrary:
         )
     library = pd.DataFrame(rows)
     _check(library)
-    return GuideLibrary(library.drop(columns=GUIDE), dict(zip(library[GUIDE], library[BARCODE], strict=True)))
+    return StandardLibrary(library.drop(columns=GUIDE), dict(zip(library[GUIDE], library[BARCODE], strict=True)))
 
 
 def _control_type(reported: str, names: str) -> str:

@@ -72,7 +72,7 @@ def nearest_genes(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarr
     count = min(count, len(vectors) - 1)
     if count < 1:
         return np.empty((len(vectors), 0), np.int64), np.empty((len(vectors), 0))
-    near, unit = nearest(vectors, count)(vectors)
+    near, unit = nearest(vectors, count), unit_rows(vectors)
     return near, np.stack([(unit * unit[column]).sum(axis=1) for column in near.T], axis=1)
 
 

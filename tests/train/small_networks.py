@@ -10,7 +10,9 @@ P, B = 5, 6
 SEEN = ClassifierSettings(width=4, max_width=8, steps=3, batch_size=8)
 
 
-def nets64(*, looks: bool = False, generator: dict[str, object] | None = None, **changes: object) -> Grape:
+def nets64(
+    *, looks: bool = False, shapes: bool = False, generator: dict[str, object] | None = None, **changes: object
+) -> Grape:
     """Five small networks for 32 px crops of two channels; with ``looks``, D looks through a classifier."""
     small = {"width": 4, "max_width": 8, "blocks": 3}
     settings = ModelSettings.model_validate(
@@ -26,7 +28,7 @@ def nets64(*, looks: bool = False, generator: dict[str, object] | None = None, *
     )
     rng = torch.Generator().manual_seed(0)
     seen = SEEN if looks else None
-    nets = build_grape(settings, n_perturbations=P, channels=2, image_size=32, rng=rng, classifier=seen)
+    nets = build_grape(settings, n_perturbations=P, channels=2, image_size=32, rng=rng, classifier=seen, shapes=shapes)
     return nets.double()
 
 

@@ -29,7 +29,13 @@ from grape_ops.train.losses import matching_loss
 from grape_ops.train.optimizers import make_optimizers, set_rates
 from grape_ops.train.preflight import memory_needed
 from grape_ops.train.run_folder import Run, decisive_settings, open_run
-from grape_ops.train.step import discriminator_objective, matching_objective, restyle, viewed
+from grape_ops.train.step import (
+    discriminator_objective,
+    matching_objective,
+    restyle,
+    shape_matching_objective,
+    viewed,
+)
 
 TOGETHER = (3, 3, 3, 1, 1, 1)  # targets, several cells each
 
@@ -47,8 +53,15 @@ def looking(config: Config, *overrides: str) -> Config:
 
 def test_a_change_begins_as_the_identity():
     batch = batch64(TOGETHER)
-    for warp, gain in ((0.0, False), (3.0, False), (0.0, True), (3.0, True)):
-        nets = nets64(looks=True, generator={"paints": "change", "warp": warp, "gain": gain})
+    for warp, long_axis, gain in (
+        (0, False, False),
+        (3, False, False),
+        (0, False, True),
+        (3, False, True),
+        (3, True, True),
+    ):
+        settings = {"paints": "change", "warp": warp, "long_axis": long_axis, "gain": gain}
+        nets = nets64(looks=True, generator=settings)
         torch.testing.assert_close(nets.generator(batch.images, nets.styles(batch.targets)), batch.images)
     assert not torch.allclose(nets64(looks=True).restyle(batch.images, batch.targets), batch.images)
 
@@ -204,6 +217,30 @@ def test_d_on_features_learns_its_heads_and_g_learns_through_the_classifier():
     assert all(torch.equal(value, before[name]) for name, value in nets.classifier.state_dict().items())
 
 
+def test_shape_matching_teaches_the_generator_alone_and_is_nothing_where_nothing_is_asked():
+    settings = {"paints": "change", "warp": 3.0, "long_axis": True}
+    nets, batch = nets64(looks=True, shapes=True, generator=settings), batch64((3, 3, 3, 1, 1, 1))
+    effects = nets.shape_effects
+    effects.initialize(torch.eye(effects.whitening.shape[0]), torch.zeros_like(effects.targets))
+    loss, terms = shape_matching_objective(nets, batch, restyle(nets, batch), LossSettings(match_shape=2))
+    assert loss.item() == pytest.approx(0, abs=1e-12)  # a change begins as the identity
+    targets = torch.randn(
+        effects.targets.shape, dtype=effects.targets.dtype, generator=torch.Generator().manual_seed(0)
+    )
+    effects.initialize(effects.whitening, targets)
+    loss, terms = shape_matching_objective(nets, batch, restyle(nets, batch), LossSettings(match_shape=2))
+    assert loss.item() == pytest.approx(2 * terms["match_shape"].item())
+    loss.backward()
+    reached = {name.split(".")[0] for name, p in nets.named_parameters() if p.grad is not None and p.grad.any()}
+    assert reached == {"generator"}
+    assert nets.generator.to_flow.weight.grad[6:].any()  # the stretch along the long axis learns
+
+
+def test_a_stretch_along_the_long_axis_needs_a_movement():
+    with pytest.raises(ValueError, match=r"model\.generator\.warp"):
+        nets64(looks=True, generator={"paints": "change", "long_axis": True})
+
+
 def stopped_and_resumed(store: CropStore, config: Config, out: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Stop a run as Ctrl-C does, after a number of steps, and go on with it."""
 
@@ -235,9 +272,9 @@ def test_rates_fall_evenly_to_the_end_and_the_end_is_then_settled(tiny_store, ti
 
 
 def test_a_run_that_looks_through_a_classifier_goes_on_bit_for_bit(tiny_store, tiny_config, tmp_path, monkeypatch):
-    changes = ("paints=change", "gain=true", "warp=2", "upsampling=bilinear")
+    changes = ("paints=change", "gain=true", "warp=2", "long_axis=true", "upsampling=bilinear")
     model = [f"model.generator.{change}" for change in changes]
-    config = looking(tiny_config, *model, "train.optimizer.falling=0.5")
+    config = looking(tiny_config, *model, "train.loss.match_shape=0.5", "train.optimizer.falling=0.5")
     whole = train(tiny_store.path, tmp_path / "whole", config)
     parts = stopped_and_resumed(tiny_store, config, tmp_path / "parts", 4, monkeypatch)
     for name in ("nets.safetensors", "average.safetensors", "optimizers.safetensors"):
@@ -246,6 +283,8 @@ def test_a_run_that_looks_through_a_classifier_goes_on_bit_for_bit(tiny_store, t
     nets = whole.build()
     restore_nets(whole.latest_checkpoint(), nets, averaged=True)
     assert nets.effects.targets.any()
+    assert nets.shape_effects.whitening.any()
+    assert '"match_shape":' in (whole.path / "metrics.jsonl").read_text()
 
 
 def test_from_noise_a_classifier_is_trained_and_that_is_said(tiny_store, tiny_config, tmp_path, capsys):
@@ -269,8 +308,9 @@ def test_a_checkpoint_of_the_other_kind_of_d_is_refused(tiny_store, tiny_config,
 
 
 def test_matching_wants_cells_together(tiny_config):
-    with pytest.raises(GrapeOpsError, match=r"train\.together"):
-        looking(tiny_config, "train.together=1")
+    for loss in ("{match: 1, match_shape: 0}", "{match: 0, match_shape: 1}"):
+        with pytest.raises(GrapeOpsError, match=r"train\.together"):
+            looking(tiny_config, f"train.loss={loss}", "train.together=1")
     with pytest.raises(GrapeOpsError, match=r"to 8 or more"):
         looking(tiny_config, "train.devices=4")
 

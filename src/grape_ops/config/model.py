@@ -29,6 +29,11 @@ class GeneratorSettings(Settings):
         description="Largest movement of a pixel in px, for changes of shape; 0: none.",
         json_schema_extra=ADDITION,
     )
+    long_axis: bool = Field(
+        False,
+        description="Let a movement also stretch the cell along the long axis of each channel's light; needs warp.",
+        json_schema_extra=ADDITION,
+    )
     upsampling: Literal["nearest", "bilinear"] = Field(
         "nearest",
         description="How the decoder enlarges its maps; bilinear leaves no grid.",
@@ -41,6 +46,8 @@ class GeneratorSettings(Settings):
             raise ValueError(
                 "model.generator.gain and warp belong to a generator that makes a change: set paints to change"
             )
+        if self.long_axis and not self.warp:
+            raise ValueError("model.generator.long_axis is a movement of pixels: set model.generator.warp above 0")
         return self
 
 

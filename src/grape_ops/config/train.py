@@ -22,7 +22,18 @@ class LossSettings(Settings):
         description="Weight of matching mean changes to gene effects in the classifier's layers; 0 leaves it out.",
         json_schema_extra=ADDITION,
     )
+    match_shape: NonNegative = Field(
+        0.0,
+        description="Weight of matching mean changes to gene effects in the size and elongation of each channel's "
+        "light; 0 leaves it out.",
+        json_schema_extra=ADDITION,
+    )
     detach_style: bool = Field(True, description="Stop gradients as Eq. 3 prints them, so that it trains E only.")
+
+    @property
+    def matches_means(self) -> bool:
+        """Whether a loss teaches the mean change of the cells of a target."""
+        return self.match > 0 or self.match_shape > 0
 
 
 class OptimizerSettings(Settings):
@@ -112,7 +123,8 @@ class TrainSettings(Settings):
     )
     together: Positive = Field(
         1,
-        description="Cells of a batch that get the same target; loss.match compares their mean, and needs several.",
+        description="Cells of a batch that get the same target; loss.match and loss.match_shape compare their mean, "
+        "and need several.",
         json_schema_extra=ADDITION,
     )
     augment: bool = Field(False, description="Rotate by quarter turns and mirror each crop at random.")

@@ -51,10 +51,10 @@ class Config(Settings):
         train = self.train
         processes = train.devices * train.nodes  # each takes every so manyth cell of a batch
         least, most = 2 * processes, train.batch_size // train.accumulate
-        if train.loss.match > 0 and not least <= train.together <= most:
+        if train.loss.matches_means and not least <= train.together <= most:
             raise ValueError(
-                f"train.loss.match compares the mean of several cells with one target: set train.together to {least} "
-                f"or more (two for each of train.devices x train.nodes), and to at most {most}, the crops computed at "
-                f"a time; it is {train.together}"
+                f"train.loss.match and train.loss.match_shape compare the mean of several cells with one target: set "
+                f"train.together to {least} or more (two for each of train.devices x train.nodes), and to at most "
+                f"{most}, the crops computed at a time; it is {train.together}"
             )
         return self

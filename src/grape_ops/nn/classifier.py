@@ -96,15 +96,17 @@ def summaries(maps: list[Tensor]) -> Tensor:
 def centred_summaries(maps: list[Tensor]) -> Tensor:
     """The same, and both once more with the middle of the crop, where the cell is, weighing most: -> (B, 4V)."""
     around_the_middle = [
-        value for found in maps for value in _spread_and_mean(found, middle_weights(found.shape[-1]).to(found.device))
+        value
+        for found in maps
+        for value in _spread_and_mean(found, middle_weights(found.shape[-1], _MIDDLE).to(found.device))
     ]
     return torch.cat([summaries(maps), *around_the_middle], dim=1)
 
 
-def middle_weights(side: int) -> Tensor:
-    """A Gaussian window over a crop, with a standard deviation of a fifth of it and a sum of 1: (h, h)."""
+def middle_weights(side: int, width: float) -> Tensor:
+    """A Gaussian window over a crop, its standard deviation a share of the crop and its sum 1: -> (h, h)."""
     place = (torch.arange(side) + 0.5) / side - 0.5
-    along = torch.exp(-(place**2) / (2 * _MIDDLE**2))
+    along = torch.exp(-(place**2) / (2 * width**2))
     window = along[:, None] * along
     return window / window.sum()
 

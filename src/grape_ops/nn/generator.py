@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from grape_ops.config import GeneratorSettings
 from grape_ops.nn.blocks import ResBlock, StyledResBlock, doubling_widths
 from grape_ops.nn.normalization import AdaINLeaky, InstanceNormLeaky, full_precision
+from grape_ops.nn.shape import long_axes
 
 _FLOW_BLOCK = 4  # px: movements are averaged over blocks of this size, and change smoothly between them
 
@@ -52,7 +53,8 @@ class Generator(nn.Module):
     ):
         super().__init__()
         self.checkpointing = checkpointing
-        self.paints, self.gain, self.warp = settings.paints, settings.gain, settings.warp
+        self.paints, self.gain = settings.paints, settings.gain
+        self.warp, self.long_axis = settings.warp, settings.long_axis
         width, middle = settings.width, range(settings.middle_blocks)
         widths = doubling_widths(width, settings.max_width, settings.down_blocks)
         low, smooth = widths[-1], settings.upsampling == "bilinear"
@@ -70,7 +72,7 @@ class Generator(nn.Module):
         changes = settings.paints == "change"
         self.norm = AdaINLeaky(style_dim, width, fused) if changes else InstanceNormLeaky(width, fused)
         self.to_image = nn.Conv2d(width, 3 * channels if settings.gain else channels, 1)
-        self.to_flow = nn.Conv2d(width, 6, 1) if settings.warp else None
+        self.to_flow = nn.Conv2d(width, 6 + channels * settings.long_axis, 1) if settings.warp else None
 
     @torch.no_grad()
     def initialize_as_identity(self) -> None:
@@ -102,7 +104,8 @@ class Generator(nn.Module):
             return made
         images = content.images
         if self.to_flow is not None:
-            images = warped(images, self.warp * torch.tanh(flow_of(self.to_flow(h).float()))).to(images.dtype)
+            axes = long_axes(images) if self.long_axis else None
+            images = warped(images, self.warp * torch.tanh(flow_of(self.to_flow(h).float(), axes))).to(images.dtype)
         if not self.gain:
             return images + made
         added, of_light, of_detail = made.chunk(3, dim=1)
@@ -114,17 +117,22 @@ class Generator(nn.Module):
         return block(*inputs)
 
 
-def flow_of(drawn: Tensor) -> Tensor:
-    """Movements, smooth between blocks of pixels and zero at the rim: (B, 6, H, W) -> (B, 2, H, W).
+def flow_of(drawn: Tensor, axes: Tensor | None = None) -> Tensor:
+    """Movements, smooth between blocks of pixels and zero at the rim: (B, 6 or 6 + C, H, W) -> (B, 2, H, W).
 
-    The first two maps are movements of their own; the mean of the other four is a linear map of the place in the
-    crop, which stretches or shrinks the cell in the middle as a whole.
+    The first two maps are movements of their own; the mean of the next four is a linear map of the place in the
+    crop, which stretches or shrinks the cell in the middle as a whole. Those of C more stretch it along the long axis
+    of each channel's light, wherever that points, given as ``axes`` (B, C, 2, 2).
     """
     local = functional.interpolate(
         functional.avg_pool2d(drawn[:, :2], _FLOW_BLOCK), scale_factor=_FLOW_BLOCK, mode="bilinear", align_corners=False
     )
     place = places(drawn)
-    stretch = torch.einsum("bij,jhw->bihw", drawn[:, 2:].mean(dim=(2, 3)).unflatten(1, (2, 2)), place)
+    linear, amounts = drawn[:, 2:].mean(dim=(2, 3)).tensor_split([4], dim=1)
+    linear = linear.unflatten(1, (2, 2))
+    if axes is not None:
+        linear = linear + torch.einsum("bc,bcij->bij", amounts, axes.to(amounts))
+    stretch = torch.einsum("bij,jhw->bihw", linear, place)
     return (local + stretch) * (1 - place.square()).prod(dim=0)
 
 

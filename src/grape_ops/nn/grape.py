@@ -25,6 +25,7 @@ class Grape(nn.Module):
     style_encoder (E).
     classifier, effects : a frozen network that has learnt to classify phenotypes, and what genes change in its
         layers; None where neither D nor a loss looks through it.
+    shape_effects : what genes change of the shape of cells (``nn/shape.py``); None where no loss asks for it.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Grape(nn.Module):
         style_encoder: StyleEncoder,
         classifier: CellClassifier | None = None,
         effects: GeneEffects | None = None,
+        shape_effects: GeneEffects | None = None,
     ):
         super().__init__()
         self.embedding = embedding
@@ -47,6 +49,7 @@ class Grape(nn.Module):
         self.style_encoder = style_encoder
         self.classifier = classifier
         self.effects = effects
+        self.shape_effects = shape_effects
 
     def logits(self, images: Tensor, labels: Tensor) -> Tensor:
         """D's logits of crops at the heads of the labelled perturbations: (B, C, H, H), (B,) -> (B,).
@@ -91,6 +94,7 @@ def build_grape(
     image_size: int,
     rng: torch.Generator,
     classifier: ClassifierSettings | None = None,
+    shapes: bool = False,
     mapping: MappingNetwork | None = None,
     checkpointing: bool = False,
 ) -> Grape:
@@ -102,6 +106,7 @@ def build_grape(
     n_perturbations, channels, image_size : of the cells.
     rng : of the weights.
     classifier : the frozen network beside them, if D or a loss looks through one: it is to be loaded.
+    shapes : keep what genes change of the shape of cells, for a loss that asks for it: it is to be loaded.
     mapping : F, where a method has another than GRAPE's.
     checkpointing : trade the generator's memory for time.
 
@@ -136,6 +141,8 @@ def build_grape(
     if seen is not None:
         nets.classifier = seen.eval().requires_grad_(False)
         nets.effects = GeneEffects(n_perturbations, 4 * sum(seen.map_widths))
+    if shapes:
+        nets.shape_effects = GeneEffects(n_perturbations, 2 * channels)
     return nets
 
 

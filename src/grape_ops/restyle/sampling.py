@@ -70,14 +70,14 @@ def draw_matching(store: CropStore, row: int, cells: np.ndarray, seed: int) -> n
 def unseen_cells(run: Run, store: CropStore, row: int) -> np.ndarray:
     """Cells of a perturbation that training has not seen, in random order: (m,).
 
-    Where a run held out none, they are all its cells; but none if it was taught their mean (``train.loss.match``).
+    Where a run held out none, they are all its cells; but none if a loss taught it their mean.
     """
     train = run.config.train
     own = store.labels == row
     if train.holdout:
         labels, here = store.run_cells
         own &= hold_out(labels, train.holdout, run.config.seed)[here]
-    elif train.loss.match:
+    elif train.loss.matches_means:
         own[:] = False
     return generator(run.config.seed, RestylingStream.UNSEEN, row).permutation(np.flatnonzero(own))
 

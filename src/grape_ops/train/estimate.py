@@ -102,6 +102,7 @@ def multiply_adds(config: Config, n_perturbations: int, channels: int, image_siz
         image_size=image_size,
         rng=torch.Generator(),
         classifier=config.seen_through,
+        shapes=config.train.loss.match_shape > 0,
     ).to("meta")
     crop = torch.zeros(1, channels, image_size, image_size, device="meta")
     style = torch.zeros(1, settings.style_dim, device="meta")

@@ -6,6 +6,7 @@ space without changing any angle, initialise M, and adversarial training has to 
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from grape_ops.config import Config
 from grape_ops.cosine import floored_unit_rows
 from grape_ops.nn.classifier import CellClassifier
 from grape_ops.nn.grape import Grape
+from grape_ops.nn.shape import shape_features
 from grape_ops.progress import note, progress
 from grape_ops.randomness import InitializationStream, generator
 from grape_ops.schema import INIT_FILE
@@ -28,6 +30,18 @@ from grape_ops.train.fit_classifier import features_of, train_classifier
 from grape_ops.train.run_folder import Run
 
 INITIALISATION = "GRAPE initialisation"  # name of the map that M is initialised with
+
+
+class MatchedEffects(NamedTuple):
+    """What a matching loss asks restyling to change: whitening (V, V) and effects (P, V) of ``GeneEffects``."""
+
+    whitening: Tensor
+    targets: Tensor
+
+    @classmethod
+    def of(cls, cells: CellSums) -> "MatchedEffects":
+        """Fit them to the cells' features."""
+        return cls(*(torch.from_numpy(part).float() for part in shrunken_effects(cells)))
 
 
 @dataclass
@@ -38,23 +52,26 @@ class Initialization:
     ----------
     rows : (P, V) of M; None where it is initialised with noise.
     classifier : that D or a loss looks through, if one does.
-    whitening, effects : what genes change in its layers (``nn/classifier.py``).
+    layers : what genes change in its layers.
+    shape : what genes change of the shape of cells, where a loss asks for it.
     """
 
     rows: Tensor | None = None
     classifier: CellClassifier | None = None
-    whitening: Tensor | None = None
-    effects: Tensor | None = None
+    layers: MatchedEffects | None = None
+    shape: MatchedEffects | None = None
 
     def initialize(self, nets: Grape) -> None:
         """Put it into freshly built networks."""
         if self.rows is not None:
             nets.embedding.initialize(self.rows)
         if nets.classifier is not None:
-            assert self.classifier is not None and self.whitening is not None and self.effects is not None
+            assert self.classifier is not None
             nets.classifier.load_state_dict(self.classifier.state_dict())
-            assert nets.effects is not None
-            nets.effects.initialize(self.whitening, self.effects)
+        for effects, found in ((nets.effects, self.layers), (nets.shape_effects, self.shape)):
+            if effects is not None:
+                assert found is not None
+                effects.initialize(*found)
 
 
 def find_initialization(run: Run, store: CropStore) -> Initialization:
@@ -63,6 +80,8 @@ def find_initialization(run: Run, store: CropStore) -> Initialization:
     Rows of M are written to the run folder as gene vectors too, so that what training adds to them can be evaluated.
     """
     config, found = run.config, Initialization()
+    if config.train.loss.match_shape:
+        found.shape = MatchedEffects.of(sum_shapes(store, training_cells(store, config)))
     count = classifiers_to_train(config, store.labels)
     if not count:
         return found
@@ -77,10 +96,9 @@ def find_initialization(run: Run, store: CropStore) -> Initialization:
         found.rows = rows_of_embedding(of_layers, config)
         write_gene_vectors(gene_anndata(found.rows.numpy(), gene_table(store), INITIALISATION), run.path / INIT_FILE)
     if of_centred is not None:
-        whitening, effects = shrunken_effects(of_centred)
-        found.whitening, found.effects = torch.from_numpy(whitening).float(), torch.from_numpy(effects).float()
+        found.layers = MatchedEffects.of(of_centred)
         found.classifier = networks[0].cpu()
-        if config.train.loss.match and not effects.any():
+        if config.train.loss.match and not found.layers.targets.any():
             note(
                 "No gene's cells differ from the others' by more than chance in the classifier's layers: "
                 "train.loss.match asks restyling to change nothing. More cells per gene may show more."
@@ -128,7 +146,7 @@ def classifier_gene_effects(store: CropStore, config: Config) -> np.ndarray:
 def init_classifiers(store: CropStore, config: Config, count: int) -> tuple[list[CellClassifier], np.ndarray]:
     """Train so many classifiers, each from a seed of its own, and return which cells training sees: (n,)."""
     train = config.train
-    cells = np.flatnonzero(~hold_out(store.labels, train.holdout, config.seed))
+    cells = training_cells(store, config)
     apart = count > 1 and train.init.cells_per_network > 0
     parts = cells_of_each(store.labels, cells, count, config.seed) if apart else [cells] * count
     device = torch.device("cpu") if train.accelerator == "cpu" else None
@@ -138,6 +156,11 @@ def init_classifiers(store: CropStore, config: Config, count: int) -> tuple[list
         for seed, part in zip(seeds, parts, strict=True)
     ]
     return networks, cells
+
+
+def training_cells(store: CropStore, config: Config) -> np.ndarray:
+    """The cells that training sees: (n,)."""
+    return np.flatnonzero(~hold_out(store.labels, config.train.holdout, config.seed))
 
 
 def cells_of_each(labels: np.ndarray, cells: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
@@ -182,6 +205,17 @@ def sum_layers(
                     into.add(features.take(part, axis=1), store.labels[rows], store.batch_codes[rows])
             advance(len(rows))
     return sums[0], sums[1]
+
+
+def sum_shapes(store: CropStore, cells: np.ndarray) -> CellSums:
+    """Sum the shape features of cells (n,)."""
+    sums = CellSums.zeros(len(store.perturbations), len(store.batches), 2 * len(store.channels))
+    with progress("Shapes of cells", len(cells), "crop") as advance:
+        for rows in blocks(cells):
+            features = shape_features(torch.from_numpy(store.standardized(rows))).numpy()
+            sums.add(features, store.labels[rows], store.batch_codes[rows])
+            advance(len(rows))
+    return sums
 
 
 def turned_into(rows: np.ndarray, length: int, rng: torch.Generator) -> Tensor:

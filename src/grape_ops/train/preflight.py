@@ -73,6 +73,7 @@ def networks_of(store: CropStore, config: Config) -> Grape:
         image_size=store.crop_size,
         rng=torch.Generator().manual_seed(config.seed),
         classifier=config.seen_through,
+        shapes=config.train.loss.match_shape > 0,
         checkpointing=config.train.activation_checkpointing,
     )
 

@@ -94,6 +94,7 @@ class Run:
             image_size=self.record["crop_size"],
             rng=torch.Generator().manual_seed(self.config.seed),
             classifier=self.config.seen_through,
+            shapes=self.config.train.loss.match_shape > 0,
             mapping=mapping,
             checkpointing=checkpointing,
         )
@@ -197,7 +198,7 @@ def decisive_settings(config: Config) -> dict[str, Any]:
     if config.train.init.kind == "noise":  # whatever a classifier would have been, unless D or a loss looks through it
         seen = {"classifier": train["init"]["classifier"]} if config.seen_through is not None else {}
         train["init"] = {"kind": "noise"} | seen
-    if config.train.loss.match > 0:  # it compares the cells of a part of the batch
+    if config.train.loss.matches_means:  # it compares the cells of a part of the batch
         train |= {"accumulate": config.train.accumulate, _PROCESSES: config.train.devices * config.train.nodes}
     return flatten({"seed": config.seed, "model": model, "train": train})
 
@@ -214,7 +215,7 @@ def _check_unchanged(run: Run, config: Config, store: CropStore) -> None:
     changed = [key for key in now if now[key] != before.get(key)]
     if changed:
         lines = "\n".join(f"  {key}: was {before.get(key)}, is {now[key]}" for key in changed)
-        why = "train.loss.match compares the cells of one part of a batch, and these settings decide which they are.\n"
+        why = "Matching losses compare the cells of one part of a batch, and these settings decide which they are.\n"
         raise GrapeOpsError(
             f"{run.path} was begun with other settings:\n{lines}\n{why if {*changed} & {*_PARTS} else ''}"
             "Set them back, or give another --out."

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from grape_ops.cells.batches import Batch
 from grape_ops.config import LossSettings
-from grape_ops.nn.classifier import centred_summaries
+from grape_ops.nn.classifier import GeneEffects, centred_summaries
 from grape_ops.nn.grape import Grape
 from grape_ops.nn.normalization import full_precision
+from grape_ops.nn.shape import shape_features
 from grape_ops.train.losses import (
     cycle_loss,
     discriminator_adversarial_loss,
@@ -148,11 +149,23 @@ def reconstruction_objective(
 
 def matching_objective(nets: Grape, batch: Batch, restyled: Restyled, weights: LossSettings) -> tuple[Tensor, Terms]:
     """What M, F and G minimise of the change that restyling is to make in the layers of the classifier."""
-    assert nets.effects is not None, "they come with loss.match"
     change = centred_summaries(restyled.fake_maps) - centred_summaries(restyled.real_maps)
-    with full_precision(change):
-        loss = matching_loss(nets.effects.gaps(change, batch.labels, batch.targets), batch.targets)
+    loss = _unmatched(nets.effects, change, batch)
     return weights.match * loss, {"match": loss.detach()}
+
+
+def shape_matching_objective(
+    nets: Grape, batch: Batch, restyled: Restyled, weights: LossSettings
+) -> tuple[Tensor, Terms]:
+    """What M, F and G minimise of the change that restyling is to make in the shape of cells."""
+    loss = _unmatched(nets.shape_effects, shape_features(restyled.fake) - shape_features(batch.images), batch)
+    return weights.match_shape * loss, {"match_shape": loss.detach()}
+
+
+def _unmatched(effects: GeneEffects | None, change: Tensor, batch: Batch) -> Tensor:
+    assert effects is not None, "they come with the loss"
+    with full_precision(change):
+        return matching_loss(effects.gaps(change, batch.labels, batch.targets), batch.targets)
 
 
 def _encoded_styles(
@@ -197,6 +210,8 @@ class Objectives:
             self.of_generator.append(self.prepared(reconstruction_objective))
         if weights.match > 0:
             self.of_generator.append(self.prepared(matching_objective))
+        if weights.match_shape > 0:
+            self.of_generator.append(self.prepared(shape_matching_objective))
 
     def prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Let a function compute in the arithmetic, and compiled, as asked for."""

@@ -77,6 +77,12 @@ def _files(path: Path) -> Any:
     return [str(one.relative_to(path)) for one in files], _hash(*(one.read_bytes() for one in tables))
 
 
+def _tables(path: Path) -> Any:
+    """Tables of a folder of jobs, beside which lie records and what the jobs keep."""
+    names = sorted(str(one.relative_to(path)) for one in path.glob("*") if one.suffix in (".png", ".tsv", ".csv"))
+    return names, _hash(*((path / name).read_bytes() for name in names if not name.endswith(".png")))
+
+
 def _lines(path: Path) -> Any:
     return len(path.read_text().splitlines())
 
@@ -124,7 +130,7 @@ def _settings(*settings: str) -> tuple[str, ...]:
 
 # The paper's settings: those taken when none are named train a classifier first.
 _PAPER = ("--config", "paper.yaml", *_settings(*TINY))
-_STANDARD = _settings("export.images=true", "export.gene_ids=gene_ids.tsv", "export.pixel_size=0.5")
+_STANDARD = _settings("export.images=true", "export.gene_ids=gene_ids.tsv", "export.pixel_size=0.5", "export.crops=1")
 _PLAN = """screen: ../screen
 out: out
 truth: ../screen/truth.tsv
@@ -133,6 +139,13 @@ config: paper.yaml
 """
 _SIMULATE = tuple(f"simulate.{one}" for one in _SCREEN)
 _ANY_COMPLEX = ("--library", "screen/library.csv", "--stage", "covered", "--set", "curate.least_screened=2")
+_TRUTH = ("--truth", "screen/truth.tsv")
+_STATISTICS = ("--methods", "statistics", "--jobs", "1", *_PAPER)
+_ABLATION = ("--ablation", "no_cycle", "--jobs", "1", *_PAPER)
+_FEW_TREES = _settings("generate.trees=8", "generate.repeats=1", "generate.splits=2", "generate.bootstrap=9")
+_SPARSE = ("complexes=2", "genes_per_complex=2", "guides_per_gene=2", "cells_per_gene=6", "control_cells=16",
+           "effect_sizes=[2]", "cells_tried=[6]", "penetrances=[0.8]", "screens=1", "restyled_cells=8")  # fmt: skip
+_PLANTED = _settings(*(f"calibrate.{one}" for one in _SPARSE))
 # In the order in which one reads what another made.
 COMMANDS = {
     "preprocess": Command(("preprocess", "screen", *_PAPER), "store", _store, ("--resume",)),
@@ -161,6 +174,21 @@ COMMANDS = {
     "directions": Command(("directions", "run", "store", "--genes", "ANAPC1", "--cells", "6"), "directions", _files),
     "figures": Command(("figures", "run"), "figures", _files),
     "explore": Command(("explore", "run", "--static", "OUT"), "page", _files),
+    "vectors of guides": Command(("embed", "run", "--level", "guide"), "guides.zarr", _files),
+    "export of a map": Command(("export", "run", "--format", "h5ad"), "map.h5ad", _vectors),
+    "export of clusters": Command(("export", "run", "--format", "clusters"), "leiden.tsv", _files),
+    "neighbours": Command(("neighbours", "ANAPC1", "genes.h5ad"), "neighbours.tsv", _files),
+    "pictures": Command(("inspect", "screen", "--out", "OUT/screen.yaml", "--pictures", "OUT"), "pictures", _files),
+    "phenotype": Command(("phenotype", "run", "store", "--cells", "12", *_FEW_TREES), "phenotype", _files),
+    "trust": Command(("trust", "store", *_STATISTICS), "trust", _tables),
+    "trust of cells": Command(("trust", "store", "--cells", *_TRUTH, *_STATISTICS), "trust of cells", _tables),
+    "benchmark": Command(("benchmark", "store", *_TRUTH, "--seeds", "1", *_STATISTICS), "benchmark", _tables),
+    "ablate": Command(("ablate", "store", *_TRUTH, "--seeds", "1", *_ABLATION), "ablations", _tables),
+    "calibrate": Command(
+        ("calibrate", "store", "--jobs", "1", *_PLANTED, "--methods", "statistics"), "curves", _tables
+    ),
+    "calibrate restyling": Command(("calibrate", "store", "--restyle", *_PAPER, *_PLANTED), "restyling", _tables),
+    "demo": Command(("demo", *_settings(*TINY, *_SIMULATE)), "demo", _pipeline),
 }
 
 

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from grape_ops.cells.store import CropStore
 from grape_ops.config import load_config
 from grape_ops.simulate.write_screen import simulate_screen
-from hostile_inputs import TINY
+from hostile_inputs import TINY, make_store
 
 _SCREEN = ("complexes=2", "genes_per_complex=2", "guides_per_gene=2", "cells_per_gene=16", "control_cells=48",
            "control_guides=4", "plates=1", "wells_per_plate=2", "tile_size=192", "dud_guides=0")  # fmt: skip
@@ -139,13 +139,8 @@ config: paper.yaml
 """
 _SIMULATE = tuple(f"simulate.{one}" for one in _SCREEN)
 _ANY_COMPLEX = ("--library", "screen/library.csv", "--stage", "covered", "--set", "curate.least_screened=2")
-_TRUTH = ("--truth", "screen/truth.tsv")
-_STATISTICS = ("--methods", "statistics", "--jobs", "1", *_PAPER)
-_ABLATION = ("--ablation", "no_cycle", "--jobs", "1", *_PAPER)
+_STATISTICS = ("--methods", "statistics", "--seeds", "2", "--jobs", "1", *_PAPER)
 _FEW_TREES = _settings("generate.trees=8", "generate.repeats=1", "generate.splits=2", "generate.bootstrap=9")
-_SPARSE = ("complexes=2", "genes_per_complex=2", "guides_per_gene=2", "cells_per_gene=6", "control_cells=16",
-           "effect_sizes=[2]", "cells_tried=[6]", "penetrances=[0.8]", "screens=1", "restyled_cells=8")  # fmt: skip
-_PLANTED = _settings(*(f"calibrate.{one}" for one in _SPARSE))
 # In the order in which one reads what another made.
 COMMANDS = {
     "preprocess": Command(("preprocess", "screen", *_PAPER), "store", _store, ("--resume",)),
@@ -180,20 +175,16 @@ COMMANDS = {
     "neighbours": Command(("neighbours", "ANAPC1", "genes.h5ad"), "neighbours.tsv", _files),
     "pictures": Command(("inspect", "screen", "--out", "OUT/screen.yaml", "--pictures", "OUT"), "pictures", _files),
     "phenotype": Command(("phenotype", "run", "store", "--cells", "12", *_FEW_TREES), "phenotype", _files),
-    "trust": Command(("trust", "store", *_STATISTICS), "trust", _tables),
-    "trust of cells": Command(("trust", "store", "--cells", *_TRUTH, *_STATISTICS), "trust of cells", _tables),
-    "benchmark": Command(("benchmark", "store", *_TRUTH, "--seeds", "1", *_STATISTICS), "benchmark", _tables),
-    "ablate": Command(("ablate", "store", *_TRUTH, "--seeds", "1", *_ABLATION), "ablations", _tables),
-    "calibrate": Command(
-        ("calibrate", "store", "--jobs", "1", *_PLANTED, "--methods", "statistics"), "curves", _tables
-    ),
-    "calibrate restyling": Command(("calibrate", "store", "--restyle", *_PAPER, *_PLANTED), "restyling", _tables),
-    "demo": Command(("demo", *_settings(*TINY, *_SIMULATE)), "demo", _pipeline),
+    "trust": Command(("trust", "many", *_STATISTICS), "trust", _tables),
+    "trust of cells": Command(("trust", "many", "--cells", "--truth", "many.tsv", *_STATISTICS), "fewer", _tables),
+    "benchmark": Command(("benchmark", "many", "--truth", "many.tsv", *_STATISTICS), "benchmark", _tables),
 }
 
 
 def draw_screen(root: Path) -> None:
-    """Simulate the screen that the commands read, with a table of gene ids."""
+    """Simulate the screen that the commands read, with a table of gene ids, and a store of more cells."""
+    make_store(root / "many", cells=24)
+    (root / "many.tsv").write_text("gene_symbol\tcomplex\nAAAS\ta\nBUB3\ta\nCDC20\tb\nDDX5\tb\n")
     settings = load_config(overrides=[f"simulate.{one}" for one in _SCREEN]).simulate
     simulate_screen(root / "screen", settings, 1)
     genes: Sequence[str] = pd.read_csv(root / "screen" / "truth.tsv", sep="\t")["gene_symbol"].tolist()

@@ -84,8 +84,7 @@ def test_a_look_at_a_screen_takes_pixels_of_absent_chunks_neither_for_black_nor_
         image[1] = 500  # a channel that shows nothing
     write_ops_standard(tmp_path / "screen", drawn)
     for tile in range(4):
-        for channel in range(4):
-            (tmp_path / f"screen/screen_1/screen_1.zarr/A/1/{tile}/0/c/0/{channel}/0/0/1").unlink()
+        (tmp_path / f"screen/screen_1/screen_1.zarr/A/1/{tile}/0/c/0/0/0/0/1").unlink()
     screen = open_screen(tmp_path / "screen", ScreenSettings())
     assert any("constant at 500" in doubt and "2 of 2 sampled wells" in doubt for doubt in doubts_of_channels(screen))
     well = next(well for well in sample_wells(screen) if set(well.cells["well"]) == {"A1"})

@@ -80,7 +80,6 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
             ) as stretches:
                 for stretch in stretches:
                     _check_line_breaks(stretch, path)
-                    _check_whole_rows(stretch)
                     yield stretch
     except _UNREADABLE as error:
         raise _cannot_be_read(path, error) from None
@@ -104,15 +103,6 @@ def check_header(path: Path, separator: str, columns: Collection[str] | None = N
 def _first_line(path: Path) -> bytes:
     with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
         return file.readline(1 << 20)
-
-
-def _check_whole_rows(table: pd.DataFrame) -> None:
-    """Refuse a row with fewer fields than the others: a lost field moves those behind it into other columns."""
-    if table.empty or not len(table.columns):
-        return
-    lost = table.iloc[:, -1].isna().to_numpy()  # a field that is empty is a text all the same
-    if lost.any() and not lost.all():
-        raise ValueError(f"its row {table.index[lost.argmax()] + 1} has fewer fields than others")
 
 
 def _check_once(wanted: list[str]) -> None:

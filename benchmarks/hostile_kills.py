@@ -36,7 +36,7 @@ _SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM}
 _DENIED = {"full disk": errno.ENOSPC, "no permission": errno.EACCES}
 _EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
-_SECONDS = 240  # that a command may take
+_SECONDS = 600  # that a command may take
 
 
 def prepare(root: Path, names: list[str]) -> dict[str, Any]:

@@ -92,6 +92,28 @@ def test_a_folder_that_is_removed_at_the_very_end_is_told(tmp_path, monkeypatch)
         write()
 
 
+def test_an_error_in_a_folder_that_was_removed_says_that_it_was(tmp_path):
+    def read():
+        with locked(tmp_path / "out", "a crop store"):
+            shutil.rmtree(tmp_path / "out")
+            (tmp_path / "out" / "group.npz").read_bytes()
+
+    with pytest.raises(GrapeOpsError, match="out was removed meanwhile"):
+        read()
+
+
+def test_a_full_disk_is_said_though_a_library_fails_over_its_half_written_file(tmp_path):
+    def write():
+        with draft_of(tmp_path / "a.pdf"):
+            try:
+                raise OSError(errno.EFBIG, "File too large")
+            finally:
+                raise AttributeError("'Stream' object has no attribute 'pos'")
+
+    with pytest.raises(GrapeOpsError, match=r"a.pdf could not be written"):
+        write()
+
+
 def test_the_lock_of_another_process_in_a_folder_that_was_made_anew_is_left_alone(tmp_path):
     folder = tmp_path / "out"
 

@@ -142,6 +142,9 @@ def test_bad_pairs(tmp_path, text, message):
         load_pairs(tmp_path / "pairs.csv")
     with pytest.raises(GrapeOpsError, match="no list of pairs"):
         load_pairs(tmp_path / "absent.csv")
+    (tmp_path / "pairs.csv").write_text("gene1,score,gene2\nA,1,B\n")
+    with pytest.raises(GrapeOpsError, match=r"names columns \(gene1, score, gene2\), and the first two are not"):
+        load_pairs(tmp_path / "pairs.csv")
 
 
 CORUM = "complex_id\tcomplex_name\torganism\tcomment\tsubunits_gene_name\n"

@@ -74,3 +74,5 @@ def test_a_column_that_is_twice_in_a_text_table_is_refused_if_it_is_wanted(tmp_p
     with pytest.raises(GrapeOpsError, match="t.csv cannot be read: it has the column 'x' more than once"):
         list(read_stretches(tmp_path / "t.csv"))
     assert len(next(read_stretches(tmp_path / "t.csv", {"gene"}))) == 2
+    (tmp_path / "t.csv").write_bytes(b"gene,x\rA,1\rB,1\r")  # lines as old Macs end them
+    assert len(next(read_stretches(tmp_path / "t.csv"))) == 2

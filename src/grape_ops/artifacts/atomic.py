@@ -140,7 +140,7 @@ def locked(folder: Path, what: str, *, wait: bool = False, temporary: bool = Fal
     """
     if folder.exists() and not folder.is_dir():
         raise GrapeOpsError(f"{folder} is a file; name a folder for {what} with --out.")
-    made = not folder.exists()
+    made, lost = not folder.exists(), f"{folder} was removed meanwhile, and what lay in it is lost: repeat the call."
     with output_errors(folder):
         handle = _lock(folder, what, wait)
     with handle:
@@ -156,12 +156,15 @@ def locked(folder: Path, what: str, *, wait: bool = False, temporary: bool = Fal
                 for part in folder.iterdir():
                     if part.name != LOCK_FILE:
                         shutil.rmtree(part) if part.is_dir() else part.unlink()
-        except BaseException:
+        except BaseException as error:
+            there = True
             with suppress(OSError):
-                _unlock(handle, folder, remove=made)
+                there = _unlock(handle, folder, remove=made)
+            if not there and isinstance(error, Exception) and not isinstance(error, GrapeOpsError):
+                raise GrapeOpsError(lost) from error
             raise
         if not _unlock(handle, folder, remove=made):
-            raise GrapeOpsError(f"{folder} was removed meanwhile, and what lay in it is lost: repeat the call.")
+            raise GrapeOpsError(lost)
 
 
 def _lock(folder: Path, what: str, wait: bool) -> TextIO:
@@ -272,6 +275,9 @@ def _system_error(error: Exception) -> int | None:
         return None
     if _CUT_SHORT.search(str(error)):
         return errno.ENOSPC
+    before = error.__context__  # what a library met before it stumbled over its own half-written file
+    if isinstance(before, OSError) and before.errno in DISK_FULL:
+        return before.errno
     found = _NUMBER.search(str(error))
     return int(found[1]) if found else None
 

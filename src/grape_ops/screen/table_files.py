@@ -96,7 +96,11 @@ def check_header(path: Path, separator: str, columns: Collection[str] | None = N
     ------
     ValueError : it has one of them twice.
     """
-    names = next(csv.reader([_first_line(path).decode("utf-8-sig")], delimiter=separator), [])
+    first = _first_line(path).decode("utf-8-sig").split("\r")[0]
+    try:
+        names = next(csv.reader([first], delimiter=separator), [])
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
     _check_once([name for name in names if name.strip() and (columns is None or name in columns)])
 
 

@@ -19,7 +19,9 @@ Then commands are killed at events of the file system, meet a full disk, or run 
 
 import os
 
-os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # before numpy and torch are imported
+# Before numpy and torch are imported; the threads of numba's other layers do not survive a fork.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
+os.environ["NUMBA_THREADING_LAYER"] = "workqueue"
 
 import argparse
 import contextlib

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from grape_ops.cells.store import CropStore
 from grape_ops.config import load_config
 from grape_ops.simulate.write_screen import simulate_screen
-from hostile_inputs import TINY
+from hostile_inputs import TINY, make_store
 
 _SCREEN = ("complexes=2", "genes_per_complex=2", "guides_per_gene=2", "cells_per_gene=16", "control_cells=48",
            "control_guides=4", "plates=1", "wells_per_plate=2", "tile_size=192", "dud_guides=0")  # fmt: skip
@@ -77,6 +77,12 @@ def _files(path: Path) -> Any:
     return [str(one.relative_to(path)) for one in files], _hash(*(one.read_bytes() for one in tables))
 
 
+def _tables(path: Path) -> Any:
+    """Tables of a folder of jobs, beside which lie records and what the jobs keep."""
+    names = sorted(str(one.relative_to(path)) for one in path.glob("*") if one.suffix in (".png", ".tsv", ".csv"))
+    return names, _hash(*((path / name).read_bytes() for name in names if not name.endswith(".png")))
+
+
 def _lines(path: Path) -> Any:
     return len(path.read_text().splitlines())
 
@@ -124,7 +130,7 @@ def _settings(*settings: str) -> tuple[str, ...]:
 
 # The paper's settings: those taken when none are named train a classifier first.
 _PAPER = ("--config", "paper.yaml", *_settings(*TINY))
-_STANDARD = _settings("export.images=true", "export.gene_ids=gene_ids.tsv", "export.pixel_size=0.5")
+_STANDARD = _settings("export.images=true", "export.gene_ids=gene_ids.tsv", "export.pixel_size=0.5", "export.crops=1")
 _PLAN = """screen: ../screen
 out: out
 truth: ../screen/truth.tsv
@@ -133,7 +139,10 @@ config: paper.yaml
 """
 _SIMULATE = tuple(f"simulate.{one}" for one in _SCREEN)
 _ANY_COMPLEX = ("--library", "screen/library.csv", "--stage", "covered", "--set", "curate.least_screened=2")
-# In the order in which one reads what another made.
+_STATISTICS = ("--methods", "statistics", "--seeds", "2", "--jobs", "1", *_PAPER)
+_FEW_TREES = _settings("generate.trees=8", "generate.repeats=1", "generate.splits=2", "generate.bootstrap=9")
+# In the order in which one reads what another made. ablate and calibrate do jobs as benchmark and trust do, and demo
+# is simulate and run: they would take minutes each.
 COMMANDS = {
     "preprocess": Command(("preprocess", "screen", *_PAPER), "store", _store, ("--resume",)),
     "train": Command(("train", "store", *_PAPER), "run", _run, ("--resume",)),
@@ -161,11 +170,21 @@ COMMANDS = {
     "directions": Command(("directions", "run", "store", "--genes", "ANAPC1", "--cells", "6"), "directions", _files),
     "figures": Command(("figures", "run"), "figures", _files),
     "explore": Command(("explore", "run", "--static", "OUT"), "page", _files),
+    "vectors of guides": Command(("embed", "run", "--level", "guide"), "guides.zarr", _files),
+    "export of a map": Command(("export", "run", "--format", "h5ad"), "map.h5ad", _vectors),
+    "export of clusters": Command(("export", "run", "--format", "clusters"), "leiden.tsv", _files),
+    "neighbours": Command(("neighbours", "ANAPC1", "genes.h5ad"), "neighbours.tsv", _files),
+    "pictures": Command(("inspect", "screen", "--out", "OUT/screen.yaml", "--pictures", "OUT"), "pictures", _files),
+    "phenotype": Command(("phenotype", "run", "store", "--cells", "12", *_FEW_TREES), "phenotype", _files),
+    "trust": Command(("trust", "many", *_STATISTICS), "trust", _tables),
+    "benchmark": Command(("benchmark", "many", "--truth", "many.tsv", *_STATISTICS), "benchmark", _tables),
 }
 
 
 def draw_screen(root: Path) -> None:
-    """Simulate the screen that the commands read, with a table of gene ids."""
+    """Simulate the screen that the commands read, with a table of gene ids, and a store of more cells."""
+    make_store(root / "many", cells=24)
+    (root / "many.tsv").write_text("gene_symbol\tcomplex\nAAAS\ta\nBUB3\ta\nCDC20\tb\nDDX5\tb\n")
     settings = load_config(overrides=[f"simulate.{one}" for one in _SCREEN]).simulate
     simulate_screen(root / "screen", settings, 1)
     genes: Sequence[str] = pd.read_csv(root / "screen" / "truth.tsv", sep="\t")["gene_symbol"].tolist()

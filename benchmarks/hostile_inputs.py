@@ -204,11 +204,11 @@ SETTINGS = {
 # Our own store and run -----------------------------------------------------------------------------------------------
 
 
-def make_store(path: Path) -> None:
-    """Write a crop store of two wells, four genes and controls."""
+def make_store(path: Path, cells: int = 4) -> None:
+    """Write a crop store of two wells, four genes with so many cells in each, and twice as many controls."""
     shards, tables = {}, []
     for well in ("A1", "A2"):
-        genes = [CONTROL_LABEL] * 8 + [gene for gene in GENES for _ in range(4)]
+        genes = [CONTROL_LABEL] * 2 * cells + [gene for gene in GENES for _ in range(cells)]
         shards[f"P1_{well}"] = pixels(len(genes), 2, SIZE, SIZE)
         table = pd.DataFrame({GENE: genes, GUIDE: [f"{gene}_{i % 2}" for i, gene in enumerate(genes)]})
         table = table.assign(**{PLATE: "P1", WELL: well, TILE: "1", Y: 50.0, X: 50.0})

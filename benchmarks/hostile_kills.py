@@ -1,11 +1,12 @@
-"""Commands that are killed, meet a full disk, a read-only or removed folder, or run twice on one folder at once.
+"""Commands that are killed, stopped, meet a full disk, a read-only or removed folder, or run twice on one folder.
 
 A command is done in a child, which counts what it does to files (opens to write, renames, removals, new folders,
-fsync) and dies, finds the disk full or its folder gone, at one of these events. The same command then goes on, and
-must give what it gives undisturbed.
+fsync) and dies, gets SIGTERM, finds the disk full or its folder gone, at one of these events. The same command then
+goes on, and must give what it gives undisturbed.
 """
 
 import errno
+import importlib
 import multiprocessing
 import os
 import resource
@@ -15,6 +16,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -23,27 +25,24 @@ import numpy as np
 
 from grape_ops.cli import main
 from grape_ops.errors import GrapeOpsError
+from grape_ops.report.projection import projections
 from hostile_commands import COMMANDS, Command, draw_screen
 
 _FORK = multiprocessing.get_context("fork")
-# How a command is disturbed, and how often.
-MODES = {
-    "kill": 0.64,
-    "full disk": 0.1,
-    "no permission": 0.06,
-    "folder removed": 0.06,
-    "file too large": 0.08,
-    "two at once": 0.06,
-}
+# How a command is disturbed.
+MODES = ("kill", "terminate", "full disk", "no permission", "folder removed", "file too large", "two at once")
+_IMPORTED = ("umap", "igraph", "lightning_fabric", "matplotlib.backends.backend_pdf", "sklearn.ensemble")
+_SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM}
 _DENIED = {"full disk": errno.ENOSPC, "no permission": errno.EACCES}
 _EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
-_SECONDS = 240  # that a command may take
+_SECONDS = 600  # that a command may take
 
 
 def prepare(root: Path, names: list[str]) -> dict[str, Any]:
     """Make what the commands read, and what each gives undisturbed."""
     root.mkdir()
+    _warm_up()
     drawing = _FORK.Process(target=draw_screen, args=(root,))
     drawing.start()
     drawing.join()
@@ -59,11 +58,24 @@ def prepare(root: Path, names: list[str]) -> dict[str, Any]:
     return found
 
 
+def _warm_up() -> None:
+    """Import and compile once what every child would on its own."""
+    for name in _IMPORTED:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    if "umap" in sys.modules:
+        projections(np.eye(6, dtype=np.float32), seed=0, fewest=4)
+
+
 def draw_trials(number: int, seed: int) -> list[tuple[str, str, float]]:
-    """Draw commands, how each is disturbed, and when: at which share of its events, or of 20,000 bytes."""
+    """Draw how each command in turn is disturbed, and when: at which share of its events, or of 20,000 bytes.
+
+    A command meets every mode before it meets one again.
+    """
     rng = np.random.default_rng([seed, 1])
-    modes = rng.choice(list(MODES), number, p=list(MODES.values()))
-    return [(list(COMMANDS)[i % len(COMMANDS)], str(mode), float(rng.random())) for i, mode in enumerate(modes)]
+    modes = [rng.permutation(MODES).tolist() for _ in COMMANDS]
+    turns = [divmod(i, len(COMMANDS)) for i in range(number)]
+    return [(list(COMMANDS)[i], modes[i][turn % len(MODES)], float(rng.random())) for turn, i in turns]
 
 
 def try_all(root: Path, trials: list[tuple[str, str, float]], workers: int) -> dict[str, Any]:
@@ -99,6 +111,7 @@ def _try_some(
     for name, mode, share in trials:
         at = int(share * 20_000) if mode == "file too large" else 1 + int(share * events[name])
         found.append(try_one(root, name, mode, at, reference[name]))
+        sys.stderr.write(f"{name}, {mode} at {at}: {found[-1]['kind']}\n")
     answer.send(found)
 
 
@@ -114,8 +127,8 @@ def try_one(root: Path, name: str, mode: str, at: int, reference: Any) -> dict[s
 
     Parameters
     ----------
-    mode : "kill", "full disk" or "no permission" (from that event on), "folder removed" (at that event), "file too
-        large" (longer than ``at`` bytes), or "two at once".
+    mode : "kill" and "terminate" (at that event), "full disk" or "no permission" (from that event on), "folder
+        removed" (at that event), "file too large" (longer than ``at`` bytes), or "two at once".
     """
     command = COMMANDS[name]
     folder = root / f"{name} {mode} {at} {os.getpid()}-{time.monotonic_ns()}"
@@ -128,11 +141,11 @@ def try_one(root: Path, name: str, mode: str, at: int, reference: Any) -> dict[s
     else:
         ends = [_done(root, words, None, mode, at, folder / command.out if command.pipeline else folder)]
     for code, log in ends:
-        if "Traceback" in log or (code < 0 and code != -signal.SIGKILL):
+        if "Traceback" in log or (code < 0 and -code != _SIGNALS.get(mode)):
             return found | {"kind": "traceback" if code >= 0 else "signal", "words": log[-1500:]}
-        if mode != "kill" and code not in (0, 3) and "Error: " not in log:
+        if mode not in _SIGNALS and code not in (0, 3) and "Error: " not in log:
             return found | {"kind": "no words", "words": log[-1500:]}
-    if mode != "kill" and any(code == 0 for code, _ in ends):
+    if mode not in _SIGNALS and any(code == 0 for code, _ in ends):
         return found | _result(command, folder, reference, ends[-1][1])
     code, log = _done(root, (*words, *(command.way_on if (folder / command.out).exists() else ())))
     if code not in (0, 3):
@@ -218,8 +231,8 @@ def _watch(mode: str, at: int, removed: Path | None) -> list[int]:
 
     def happened(writes: bool, path: Any = None) -> None:
         seen[0] += 1
-        if mode == "kill" and seen[0] == at:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if mode in _SIGNALS and seen[0] == at:
+            os.kill(os.getpid(), _SIGNALS[mode])
         if mode == "folder removed" and seen[0] == at and removed is not None:
             shutil.rmtree(removed, ignore_errors=True)
         if mode in _DENIED and seen[0] >= at and writes:

@@ -37,11 +37,12 @@ def worker_count(asked: int) -> int:
 class Workers:
     """A pool of processes, started when there is something to do and ended with the ``with`` block.
 
-    With one worker everything happens in this process.
+    With one worker everything happens in this process. ``again`` says how the user goes on after a lost worker.
     """
 
-    def __init__(self, count: int):
+    def __init__(self, count: int, again: str = "go on with --resume and fewer workers (--set preprocess.workers=1)"):
         self.count = count
+        self.again = again
         self._pool: ProcessPoolExecutor | None = None
         self._lifeline: Connection | None = None
 
@@ -92,8 +93,7 @@ class Workers:
                     yield future.result()
         except BrokenProcessPool:
             raise GrapeOpsError(
-                "A worker process was ended from outside, often because memory ran out: go on with --resume and "
-                "fewer workers (--set preprocess.workers=1)."
+                f"A worker process was ended from outside, often because memory ran out: {self.again}."
             ) from None
 
     def _started(self) -> ProcessPoolExecutor:

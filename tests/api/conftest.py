@@ -35,7 +35,7 @@ def one_process() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("grape_ops.runner.processes._Processes._run", run)
-        patch.setattr("grape_ops.simulate.write_screen.core_count", lambda: 1)
+        patch.setattr("grape_ops.workers.core_count", lambda: 1)
         yield
 
 

@@ -51,6 +51,18 @@ def test_leftovers_of_killed_processes_go_and_drafts_of_running_ones_stay(tmp_pa
         assert own.exists() and not left.exists()
 
 
+def test_a_full_disk_is_said_though_a_library_fails_over_its_half_written_file(tmp_path):
+    def write():
+        with draft_of(tmp_path / "a.pdf"):
+            try:
+                raise OSError(errno.EFBIG, "File too large")
+            finally:
+                raise AttributeError("'Stream' object has no attribute 'pos'")
+
+    with pytest.raises(GrapeOpsError, match=r"a.pdf could not be written"):
+        write()
+
+
 @pytest.mark.parametrize(
     ("number", "words"),
     [

@@ -74,3 +74,17 @@ def test_json_of_another_shape_is_refused_by_its_name(tmp_path: Path, text: str)
         read_json(file, "a record", {"a": int})
     file.write_text(json.dumps({"a": 1}))
     assert read_json(file, "a record", {"a": int}) == {"a": 1}
+
+
+def test_hdf5_with_a_truth_value_that_is_neither_true_nor_false_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.h5"
+    with h5py.File(file, "w") as content:
+        place = content.create_dataset("is_control", data=[True, False]).id.get_offset()
+        content["scalar"], content["none"] = True, np.zeros(0, bool)
+    check_hdf5(file)
+    data = bytearray(file.read_bytes())
+    assert data[place : place + 2] == b"\x01\x00"
+    data[place + 1] = 6
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match="is_control holds a value that is neither true nor false"):
+        check_hdf5(file)

@@ -35,3 +35,43 @@ def test_a_folder_that_is_removed_while_it_is_written_is_told(tmp_path):
 
     with pytest.raises(GrapeOpsError, match="out was removed meanwhile"):
         write()
+
+
+def test_a_folder_that_is_removed_at_the_very_end_is_told(tmp_path, monkeypatch):
+    folder, unlink = tmp_path / "out", type(tmp_path).unlink
+
+    def too_late(path):
+        shutil.rmtree(folder)
+        unlink(path)
+
+    def write():
+        with locked(folder, "hits"):
+            write_json(folder / "a.json", 1)
+            monkeypatch.setattr(type(tmp_path), "unlink", too_late)
+
+    with pytest.raises(GrapeOpsError, match="out was removed meanwhile"):
+        write()
+
+
+def test_an_error_in_a_folder_that_was_removed_says_that_it_was(tmp_path):
+    def read():
+        with locked(tmp_path / "out", "a crop store"):
+            shutil.rmtree(tmp_path / "out")
+            (tmp_path / "out" / "group.npz").read_bytes()
+
+    with pytest.raises(GrapeOpsError, match="out was removed meanwhile"):
+        read()
+
+
+def test_the_lock_of_another_process_in_a_folder_that_was_made_anew_is_left_alone(tmp_path):
+    folder = tmp_path / "out"
+
+    def write():
+        with locked(folder, "hits"):
+            shutil.rmtree(folder)
+            folder.mkdir()
+            (folder / LOCK_FILE).write_text("of another one")
+
+    with pytest.raises(GrapeOpsError, match="out was removed meanwhile"):
+        write()
+    assert (folder / LOCK_FILE).read_text() == "of another one"

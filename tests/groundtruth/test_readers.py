@@ -77,7 +77,15 @@ def test_variants_of_one_name_stay_apart(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "empty"), ("a,b,c\n1,2,3\n", "none of the known truth formats"), ("gene_symbol\tcomplex\n", "no gene")],
+    [
+        ("", "empty"),
+        ("a,b,c\n1,2,3\n", "none of the known truth formats"),
+        ("gene_symbol\tcomplex\n", "no gene"),
+        (  # ComplexTAB whose header has lost its first field is no GMT
+            "Recommended name\tTaxonomy identifier\tExpanded participant list\nCPX-1\tone\t9606\tP0(1)|P1(1)\n",
+            "none of the known truth formats",
+        ),
+    ],
 )
 def test_bad_files_say_what_is_wanted(tmp_path, text, message):
     path = tmp_path / "bad.tsv"
@@ -134,6 +142,9 @@ def test_bad_pairs(tmp_path, text, message):
         load_pairs(tmp_path / "pairs.csv")
     with pytest.raises(GrapeOpsError, match="no list of pairs"):
         load_pairs(tmp_path / "absent.csv")
+    (tmp_path / "pairs.csv").write_text("gene1,score,gene2\nA,1,B\n")
+    with pytest.raises(GrapeOpsError, match=r"names columns \(gene1, score, gene2\), and the first two are not"):
+        load_pairs(tmp_path / "pairs.csv")
 
 
 CORUM = "complex_id\tcomplex_name\torganism\tcomment\tsubunits_gene_name\n"

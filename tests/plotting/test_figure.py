@@ -48,6 +48,14 @@ def test_a_figure_that_cannot_be_written_leaves_what_was_there(tmp_path: Path, m
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.pdf", "a.png"]
 
 
+def test_both_files_of_a_figure_take_their_places_once_both_are_written(tmp_path: Path, monkeypatch):
+    figure, there = line(), []
+    save = figure.savefig
+    monkeypatch.setattr(figure, "savefig", lambda *a, **k: there.append(list(tmp_path.glob("a.*"))) or save(*a, **k))
+    save_figure(figure, tmp_path / "a", simulated=False)
+    assert there == [[], []]
+
+
 def full_disk(file: Path, **_):
     file.write_bytes(b"half")
     raise OSError(28, "No space left on device")

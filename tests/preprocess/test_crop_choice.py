@@ -130,5 +130,13 @@ def test_preprocess_warns_of_crops_that_cut_nuclei(tmp_path):
     met, table = cut("cut", "preprocess.crop_size=16")
     assert any("16 px of the screen do not hold these cells" in message for message in met)
     assert "whose nucleus the edge of the crop cuts" in table
-    met, table = cut("whole", "preprocess.crop_size=32", "preprocess.shrink=2")
+    described = tmp_path / "screen" / "screen.yaml"
+    described.write_text(described.read_text().replace("DNA", "blue"))
+    met, table = cut("unknown", "preprocess.crop_size=16")
+    assert not any("nucle" in message for message in met)
+    met, table = cut("named", "preprocess.crop_size=16", "features.nucleus_channel=blue")
+    assert any("cuts the nucleus" in message for message in met)
+    met, table = cut("misnamed", "preprocess.crop_size=16", "features.nucleus_channel=DNA")
+    assert any("was not checked. There is no channel 'DNA'" in message for message in met)
+    met, table = cut("whole", "preprocess.crop_size=32", "preprocess.shrink=2", "features.nucleus_channel=blue")
     assert not any("nucleus" in message for message in met) and "nucleus" not in table

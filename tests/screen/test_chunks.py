@@ -16,7 +16,9 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.flat_field import read_fields
 from grape_ops.preprocess.illumination import estimate_field
 from grape_ops.preprocess.pipeline import preprocess
+from grape_ops.preprocess.sample import sample_wells
 from grape_ops.screen.chunks import absent_chunks, absent_in_image
+from grape_ops.screen.dead_channels import doubts_of_channels
 from grape_ops.screen.layouts import open_screen
 from grape_ops.screen.zarr_tiles import ZarrTiles
 
@@ -73,6 +75,34 @@ def test_pixels_of_absent_chunks_are_in_no_percentile_and_no_flat_field(tmp_path
         raw /= flat.at(np.arange(128), np.arange(128))
     exact = np.percentile(raw.swapaxes(0, 1)[:, there], (0.1, 99.9), axis=1)
     np.testing.assert_allclose([found["low"], found["high"]], exact, atol=0.1)
+
+
+def test_a_look_at_a_screen_takes_pixels_of_absent_chunks_neither_for_black_nor_for_cells(tmp_path: Path) -> None:
+    drawn = draw_screen()
+    for image in drawn.tiles.values():
+        image += 400
+        image[1] = 500  # a channel that shows nothing
+    write_ops_standard(tmp_path / "screen", drawn)
+    for tile in range(4):
+        (tmp_path / f"screen/screen_1/screen_1.zarr/A/1/{tile}/0/c/0/0/0/0/1").unlink()
+    screen = open_screen(tmp_path / "screen", ScreenSettings())
+    assert any("constant at 500" in doubt and "2 of 2 sampled wells" in doubt for doubt in doubts_of_channels(screen))
+    well = next(well for well in sample_wells(screen) if set(well.cells["well"]) == {"A1"})
+    there = np.ones((128, 128), bool)
+    there[:64, 64:] = False
+    np.testing.assert_array_equal(well.there, there)
+    first = np.floor(well.cells[["y", "x"]].to_numpy() + 0.5).astype(int) - CROP // 2
+    whole = ~((first[:, 0] < 64) & (first[:, 1] + CROP > 64))
+    assert not ((well.cells["y"] < 63) & (well.cells["x"] > 64)).any()
+    np.testing.assert_array_equal(well.covered(CROP), whole)
+    assert 0 < whole.sum() < len(whole) and len(well.surroundings(0, CROP)) == whole.sum()
+    raw = well.pixels.astype(float)
+    low, high = np.percentile(raw[:, there], (0.1, 99.9), axis=1)
+    place, (top, left) = np.flatnonzero(whole)[0], first[whole][0]
+    inside = slice(max(top, 0), top + CROP), slice(max(left, 0), left + CROP)
+    wanted = np.clip((raw[0][inside] - low[0]) / (high[0] - low[0]), 0, 1)
+    found = well.crops(SETTINGS)[place, 0, max(-top, 0) :, max(-left, 0) :][: wanted.shape[0], : wanted.shape[1]]
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
 
 
 def test_absent_chunks_that_no_cell_touches_do_no_harm(tmp_path: Path) -> None:

@@ -67,3 +67,12 @@ def test_lists_are_no_columns_of_cells_and_a_column_that_is_there_twice_is_refus
     pq.write_table(table.append_column("y", table["y"]), tmp_path / "t.parquet")
     with pytest.raises(GrapeOpsError, match=r"t.parquet cannot be read: it has the column 'y' more than once"):
         list(read_stretches(tmp_path / "t.parquet"))
+
+
+def test_a_column_that_is_twice_in_a_text_table_is_refused_if_it_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("gene,x,x,\nA,1,2,\nB,1,2,\n")
+    with pytest.raises(GrapeOpsError, match="t.csv cannot be read: it has the column 'x' more than once"):
+        list(read_stretches(tmp_path / "t.csv"))
+    assert len(next(read_stretches(tmp_path / "t.csv", {"gene"}))) == 2
+    (tmp_path / "t.csv").write_bytes(b"gene,x\rA,1\rB,1\r")  # lines as old Macs end them
+    assert len(next(read_stretches(tmp_path / "t.csv"))) == 2

@@ -210,7 +210,7 @@ def test_other_cells_are_refused(tiny_store, tiny_config, tmp_path):
         open_run(tmp_path / "run")
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "foreign"])
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "foreign", "no average"])
 def test_a_damaged_checkpoint_is_named(tiny_store, tiny_config, tmp_path, damage):
     run = train(tiny_store.path, tmp_path / "run", changed(tiny_config, "train.steps=1"))
     file = checkpoints(run.path)[-1] / "nets.safetensors"
@@ -222,6 +222,10 @@ def test_a_damaged_checkpoint_is_named(tiny_store, tiny_config, tmp_path, damage
         file.write_bytes(content)
     elif damage == "remove":
         file.unlink()
+    elif damage == "no average":
+        record = json.loads(file.with_name("state.json").read_text())
+        del record["files"]["average.safetensors"]
+        file.with_name("state.json").write_text(json.dumps(record))
     else:
         file.parent.joinpath("state.json").write_text("{}")
     with pytest.raises(GrapeOpsError, match="damaged|not a checkpoint"):

@@ -60,5 +60,8 @@ def _system_error(error: Exception) -> int | None:
         return None
     if _CUT_SHORT.search(str(error)):
         return errno.ENOSPC
+    before = error.__context__  # what a library met before it stumbled over its own half-written file
+    if isinstance(before, OSError) and before.errno in DISK_FULL:
+        return before.errno
     found = _NUMBER.search(str(error))
     return int(found[1]) if found else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
+import numpy as np
 
 from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.errors import GrapeOpsError
@@ -65,7 +66,7 @@ def opened_anndata(path: Path, what: str) -> Iterator[h5py.File]:
 
 
 def check_hdf5(path: Path) -> None:
-    """Stop at damage that the library would not come back from, and at arrays that announce more than they hold.
+    """Stop at damage that the library would not come back from or not see, and at arrays that announce too much.
 
     Raises
     ------
@@ -78,6 +79,8 @@ def check_hdf5(path: Path) -> None:
             return
         if node.size * node.dtype.itemsize > _MOST_PACKED * node.id.get_storage_size() + _FILLED:
             raise ValueError(f"{name} announces an array of {node.dtype} {node.shape}, which it does not hold")
+        if node.dtype == bool and node.size and np.asarray(node[()]).view(np.uint8).max() > 1:
+            raise ValueError(f"{name} holds a value that is neither true nor false")
 
     with h5py.File(path) as file:
         file.visititems(check)

@@ -34,7 +34,7 @@ def locked(folder: Path, what: str, *, wait: bool = False, temporary: bool = Fal
     """
     if folder.exists() and not folder.is_dir():
         raise GrapeOpsError(f"{folder} is a file; name a folder for {what} with --out.")
-    made = not folder.exists()
+    made, lost = not folder.exists(), f"{folder} was removed meanwhile, and what lay in it is lost: repeat the call."
     with output_errors(folder):
         handle = _lock(folder, what, wait)
     with handle:
@@ -45,18 +45,20 @@ def locked(folder: Path, what: str, *, wait: bool = False, temporary: bool = Fal
                 handle.flush()
                 clear_leftovers(folder)
             yield
-            if not _holds(handle, folder):
-                raise GrapeOpsError(f"{folder} was removed meanwhile, and what lay in it is lost: repeat the call.")
-            if temporary:
+            if temporary and _holds(handle, folder):
                 made = True
                 for part in folder.iterdir():
                     if part.name != LOCK_FILE:
                         shutil.rmtree(part) if part.is_dir() else part.unlink()
-        finally:
+        except BaseException as error:
+            there = True
             with suppress(OSError):
-                (folder / LOCK_FILE).unlink()  # while the lock is held: see _lock
-                if made:
-                    folder.rmdir()  # unless something was written
+                there = _unlock(handle, folder, remove=made)
+            if not there and isinstance(error, Exception) and not isinstance(error, GrapeOpsError):
+                raise GrapeOpsError(lost) from error
+            raise
+        if not _unlock(handle, folder, remove=made):
+            raise GrapeOpsError(lost)
 
 
 def _lock(folder: Path, what: str, wait: bool) -> TextIO:
@@ -86,6 +88,22 @@ def _lock(folder: Path, what: str, wait: bool) -> TextIO:
         if _holds(handle, folder):
             return handle
         handle.close()  # its last holder has removed it meanwhile
+
+
+def _unlock(handle: TextIO, folder: Path, *, remove: bool) -> bool:
+    """Remove the lock file while the lock is held (see ``_lock``); False if it was removed before."""
+    if not _holds(handle, folder):
+        return False
+    try:
+        (folder / LOCK_FILE).unlink()
+    except FileNotFoundError:
+        return False
+    except OSError:  # the folder may be written no more: the system gives the lock back all the same
+        return True
+    if remove:
+        with suppress(OSError):
+            folder.rmdir()  # unless something was written
+    return True
 
 
 def _holds(handle: TextIO, folder: Path) -> bool:

@@ -32,13 +32,15 @@ def inspect(
     """Recognise a screen's layout, report what it holds and what is doubtful, and write a pipeline file for it."""
     from grape_ops.api.prepare import inspect_screen
     from grape_ops.config import load_config
+    from grape_ops.preprocess.contact_sheet import kept_pictures
     from grape_ops.screen.write_pipeline import write_pipeline
 
     settings = load_config(config, overrides or ())
-    found = inspect_screen(screen, settings, pictures=pictures)
-    if not as_json:
-        say(str(found))
-    write_pipeline(found, screen, settings.screen, out, overrides or ())
+    with kept_pictures(pictures):
+        found = inspect_screen(screen, settings, pictures=pictures)
+        if not as_json:
+            say(str(found))
+        write_pipeline(found, screen, settings.screen, out, overrides or ())
     if as_json:
         return say_json(found.facts() | {"pipeline": str(out)})
     return say(f"Pipeline: {out} (grape-ops run {out})")

@@ -111,7 +111,8 @@ def recognise(path: Path, rows: Rows) -> str:
 
 def _is_header(fields: Sequence[str]) -> bool:
     """Whether a row names columns of one of the formats, and no genes."""
-    known = (*GENE_COLUMNS, *COMPLEX_COLUMNS, *SUBUNIT_COLUMNS, *CORUM_NAMES, *ORGANISM_COLUMNS)
+    of_formats = (*SUBUNIT_COLUMNS, *CORUM_NAMES, *ORGANISM_COLUMNS, COMPLEXTAB_NAME, *COMPLEXTAB_MEMBERS)
+    known = (*GENE_COLUMNS, *COMPLEX_COLUMNS, *of_formats)
     return fields[0].startswith("#") or sum(find_column([field], known) is not None for field in fields) > 1
 
 

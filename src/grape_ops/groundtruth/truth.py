@@ -133,8 +133,14 @@ def load_pairs(path: str | Path, aliases: Aliases | None = None) -> KnownPairs:
             f"{path} must hold two genes a line, separated by a tab or a comma; line {short.line} has one."
         )
     check_widths(file, rows, 2)
-    if {field.lower() for field in rows[0][:2]} in PAIR_HEADERS:
+    first = [field.lower() for field in rows[0]]
+    if set(first[:2]) in PAIR_HEADERS:
         rows = rows[1:]
+    elif set(first) & set().union(*PAIR_HEADERS):
+        raise GrapeOpsError(
+            f"{path}: the first line names columns ({', '.join(rows[0])}), and the first two are not those of a pair, "
+            "such as gene1 and gene2."
+        )
     symbol = (aliases or Aliases()).symbol
     named = {tuple(sorted(symbol.get(gene, gene) for gene in row[:2])) for row in rows}
     pairs = tuple(

@@ -17,7 +17,7 @@ from grape_ops.artifacts.hdf5 import opened_anndata
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import ROW, SHARD
 from grape_ops.screen.columns import COORDINATES
-from grape_ops.screen.table_files import plain
+from grape_ops.screen.table_files import check_header, plain
 
 ANNDATA = (".h5ad", ".zarr")
 _ROWS_AT_ONCE = 65_536
@@ -98,6 +98,7 @@ def _read_parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]
             yield plain(pyarrow.Table.from_batches([batch])).to_pandas()
         return
     separator = "\t" if ".tsv" in file.suffixes or ".txt" in file.suffixes else ","
+    check_header(file, separator, columns)
     yield from pd.read_csv(file, sep=separator, usecols=columns, chunksize=_ROWS_AT_ONCE, low_memory=False)
 
 

@@ -5,7 +5,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grape_ops.artifacts.atomic import draft_of
+from grape_ops.artifacts.atomic import drafts_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Figure
@@ -68,9 +68,9 @@ def save_figure(figure: "Figure", stem: Path, *, dpi: int = 200, simulated: bool
     if simulated:
         below = [text for text in (figure.get_supxlabel(), "simulated screen") if text]
         figure.supxlabel(" · ".join(below), fontsize=7, color="#555555")
-    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
-        for ending in FORMATS:
+    files = [stem.with_name(f"{stem.name}.{ending}") for ending in FORMATS]
+    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}), drafts_of(*files) as drafts:
+        for ending, draft in zip(FORMATS, drafts, strict=True):
             # The date would make every file of the same figure another one.
             metadata: dict[str, Any] = {"CreationDate": None} if ending == "pdf" else {}
-            with draft_of(stem.with_name(f"{stem.name}.{ending}")) as draft:
-                figure.savefig(draft, format=ending, dpi=dpi, metadata=metadata)
+            figure.savefig(draft, format=ending, dpi=dpi, metadata=metadata)

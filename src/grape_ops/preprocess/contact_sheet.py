@@ -1,10 +1,12 @@
 """The contact sheet of ``grape-ops inspect --pictures``: sample crops before anything is computed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from grape_ops.artifacts.locks import locked
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.plotting.contact_sheet import contact_sheet
@@ -34,9 +36,17 @@ def draw_sample(found: Inspection, sample: Sequence[SampledWell], settings: Prep
         raise GrapeOpsError("There are no sample crops to draw: no cell of the sampled wells could be read.")
     if found.crops is not None:
         settings = settings.model_copy(update={"crop_size": found.crops.crop_size, "shrink": found.crops.shrink})
-    crops = np.concatenate([well.crops(settings) for well in sample])
-    controls = np.concatenate([well.cells[IS_CONTROL].to_numpy(bool) for well in sample])
-    genes = np.concatenate([well.cells[GENE].astype(str).to_numpy() for well in sample])
+    covered = [well.covered(settings.cut_size) for well in sample]
+    crops, controls, genes = (
+        np.concatenate([values[own] for values, own in zip(parts, covered, strict=True)])
+        for parts in (
+            [well.crops(settings) for well in sample],
+            [well.cells[IS_CONTROL].to_numpy(bool) for well in sample],
+            [well.cells[GENE].astype(str).to_numpy() for well in sample],
+        )
+    )
+    if not len(crops):
+        raise GrapeOpsError("There are no sample crops to draw: all would hold pixels of zarr chunks that are absent.")
     kinds = [np.flatnonzero(kind) for kind in (controls, ~controls)]
     shown = np.concatenate(
         [rows[np.linspace(0, len(rows) - 1, CELLS_OF_KIND, dtype=int)] for rows in kinds if len(rows)]
@@ -48,6 +58,25 @@ def draw_sample(found: Inspection, sample: Sequence[SampledWell], settings: Prep
     title = f"Crops of {settings.cut_size} px{binned}{plain}"
     pixel_size = pixel_size_of_crops(found.screen, settings.shrink)
     figure = contact_sheet(crops[shown], found.screen.channels, labels, title, pixel_size)
-    stem = out.with_suffix("") if out.suffix.lstrip(".") in FORMATS else out / FILE
+    stem = out.with_suffix("") if _is_file(out) else out / FILE
     save_figure(figure, stem, simulated=found.screen.simulated)
     note(f"sample crops: {stem}.png, and .pdf beside it.")
+
+
+@contextmanager
+def kept_pictures(out: Path | None) -> Iterator[None]:
+    """Lock the folder of sample crops, if they get one, until all else that the block writes is written.
+
+    Raises
+    ------
+    GrapeOpsError : as for ``locked``.
+    """
+    if out is None or _is_file(out):
+        yield
+    else:
+        with locked(out, "sample crops"):
+            yield
+
+
+def _is_file(out: Path) -> bool:
+    return out.suffix.lstrip(".") in FORMATS

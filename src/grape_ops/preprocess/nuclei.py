@@ -65,7 +65,11 @@ def measure_nuclei(dna: list[np.ndarray]) -> Nuclei:
 
 
 def nuclei_of_store(
-    out: Path, records: Mapping[str, Mapping[str, Any]], parts: list[Path], channels: tuple[str, ...]
+    out: Path,
+    records: Mapping[str, Mapping[str, Any]],
+    parts: list[Path],
+    channels: tuple[str, ...],
+    nucleus: str | None = None,
 ) -> Nuclei | None:
     """Measure nuclei of some control cells of a store's finished shards; None if no channel is known to show nuclei.
 
@@ -73,10 +77,13 @@ def nuclei_of_store(
     ----------
     records : of the finished shards, by name.
     parts : the cell table of each shard, as ``write_part`` wrote it.
+    nucleus : the channel that shows nuclei; found by its name if unset.
     """
     try:
-        channel = nucleus_channel(channels)
-    except GrapeOpsError:
+        channel = nucleus_channel(channels, nucleus)
+    except GrapeOpsError as error:
+        if nucleus is not None:
+            warnings.warn(f"Whether crops cut nuclei was not checked. {error}", stacklevel=2)
         return None
     shards, dna = sorted(records)[:: -(-len(records) // SAMPLED)], []
     tables = {part.stem.removeprefix("cells-"): part for part in parts}

@@ -101,6 +101,7 @@ def preprocess(
     resume: bool = False,
     overwrite: bool = False,
     scheduler: str | None = None,
+    nucleus: str | None = None,
 ) -> PreprocessReport:
     """Cut a screen into a crop store.
 
@@ -112,6 +113,7 @@ def preprocess(
     resume : go on with a half-written store.
     overwrite : replace a store that is there, finished or not.
     scheduler : address of a Dask scheduler whose workers do the work, in place of processes of this machine.
+    nucleus : as the setting ``features.nucleus_channel``; to see whether crops cut nuclei.
 
     Raises
     ------
@@ -125,11 +127,17 @@ def preprocess(
         )
     with locked(Path(out), "a crop store"):
         cut = _cut_tiles if screen.read_crops is None else store_ready_crops
-        return PreprocessReport.of(cut(screen, Path(out), settings, resume, overwrite, scheduler))
+        return PreprocessReport.of(cut(screen, Path(out), settings, resume, overwrite, scheduler, nucleus))
 
 
 def _cut_tiles(
-    screen: Screen, folder: Path, settings: PreprocessSettings, resume: bool, overwrite: bool, scheduler: str | None
+    screen: Screen,
+    folder: Path,
+    settings: PreprocessSettings,
+    resume: bool,
+    overwrite: bool,
+    scheduler: str | None,
+    nucleus: str | None,
 ) -> dict[str, Any]:
     """Cut tiles into a store, unless it is finished already; returns the quality counts."""
     if screen.corrected and not settings.flat_field.again:
@@ -140,13 +148,19 @@ def _cut_tiles(
     if claim(folder, plan, pixel_size_of_crops(screen, settings.shrink), resume, overwrite):
         return read_json(folder / QUALITY_FILE, "what was kept and dropped")
     with task_runner(scheduler, settings.workers) as workers:
-        quality = _make(screen, tables, folder, plan, settings, workers)
+        quality = _make(screen, tables, folder, plan, settings, workers, nucleus)
     tidy(folder)
     return quality
 
 
 def _make(
-    screen: Screen, tables: Tables, folder: Path, plan: Plan, settings: PreprocessSettings, workers: TaskRunner
+    screen: Screen,
+    tables: Tables,
+    folder: Path,
+    plan: Plan,
+    settings: PreprocessSettings,
+    workers: TaskRunner,
+    nucleus: str | None,
 ) -> dict[str, Any]:
     """Run both passes and write the store; returns the quality counts."""
     problems = Problems(settings.on_problem)
@@ -171,7 +185,7 @@ def _make(
     quality |= {"tiles_in_screen": len(screen.tiles), "tiles_missing": len(tables.missing_tiles)}
     quality |= {"tiles_unreadable": len(failed), "problems": problems.listed()}
     dead = dead_channels(cutter.records, screen.channels, settings.pixel_type)
-    nuclei = nuclei_of_store(folder, cutter.records, cutter.parts, screen.channels)
+    nuclei = nuclei_of_store(folder, cutter.records, cutter.parts, screen.channels, nucleus)
     cut = warn_cut_nuclei(nuclei, settings)
     quality |= {"table": quality_records(screen, choice.dropped, problems, dead, cut)} | (
         {"dead_channels": dead} if dead else {}
@@ -250,4 +264,5 @@ def preprocess_folder(
             joined = Joined.open(roots, config.screen, Path(folder))
             return PreprocessReport.of(store_of_screens(joined, out, config, resume, overwrite, scheduler))
         screen = open_screen(roots[0], config.screen, Path(folder) / "cells")
-        return preprocess(screen, out, config.preprocess, resume, overwrite, scheduler)
+        nucleus = config.features.nucleus_channel
+        return preprocess(screen, out, config.preprocess, resume, overwrite, scheduler, nucleus)

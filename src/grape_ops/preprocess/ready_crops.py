@@ -67,6 +67,7 @@ def store_ready_crops(
     resume: bool,
     overwrite: bool,
     scheduler: str | None = None,
+    nucleus: str | None = None,
 ) -> dict[str, Any]:
     """Write a screen of ready crops as a crop store and return its quality counts; see ``preprocess``.
 
@@ -95,7 +96,7 @@ def store_ready_crops(
     quality = choice.quality() | {"problems": problems.listed()}
     quality |= {"flat_field": {"groups": 0, "applied": {}, "not_applied": []}}
     dead = dead_channels(records, screen.channels, settings.pixel_type)
-    nuclei = nuclei_of_store(out, records, wells.parts, screen.channels)
+    nuclei = nuclei_of_store(out, records, wells.parts, screen.channels, nucleus)
     cut = warn_cut_nuclei(nuclei, settings)
     quality |= {"table": quality_records(screen, choice.dropped, problems, dead, cut)} | (
         {"dead_channels": dead} if dead else {}

@@ -3,7 +3,8 @@
 Legend: N cells, C channels, S crop size.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,8 @@ from grape_ops.preprocess.flat_field import FlatField
 from grape_ops.preprocess.intensity import Rescaling
 from grape_ops.preprocess.ready_crops import wants_rescaling
 from grape_ops.schema import IS_CONTROL, X, Y
-from grape_ops.screen.screen import Screen, Window, read_window, tile_header
+from grape_ops.screen.screen import Screen
+from grape_ops.screen.surroundings import surroundings
 from grape_ops.screen.tile_pattern import TILE_KEY
 
 WELLS, PER_KIND = 4, 4  # wells looked at, and control and other cells of each; more of fewer wells
@@ -36,30 +38,44 @@ class SampledWell:
     pixels : (C, h, w), a region of a tile, or (N, C, H, W), ready crops.
     origin : first row and column of the region in its tile.
     scaling : as ``screen.crop_scaling``.
+    there : (h, w) bool of a region, false in absent chunks.
     """
 
     cells: pd.DataFrame
     pixels: np.ndarray
     origin: tuple[int, int]
     scaling: str
+    there: np.ndarray | None = None
 
     @property
     def ready(self) -> bool:
         """Whether these are ready crops."""
         return self.pixels.ndim == 4
 
+    def covered(self, side: int) -> np.ndarray:
+        """Tell which cells have no absent pixel in a square around them: (N,) bool."""
+        if self.there is None or self.there.all():
+            return np.ones(len(self.cells), bool)
+        return np.array([square.all() for square in self._squares(self.there, side)], bool)
+
     def surroundings(self, channel: int, side: int) -> list[np.ndarray]:
-        """Raw pixels of a channel around each cell: N times (side, side), or as much as was read."""
+        """Raw pixels of a channel around each covered cell: (side, side) each, or as much as was read."""
         if self.ready:
             return list(self.pixels[:, channel])
-        side = min(side, *self.pixels.shape[1:])
-        plane = np.pad(self.pixels[channel], side // 2, mode="reflect")
-        return [plane[top : top + side, left : left + side] for top, left in (self._corners(side) + side // 2)]
+        covered = self.covered(side).tolist()
+        return [
+            square for square, whole in zip(self._squares(self.pixels[channel], side), covered, strict=True) if whole
+        ]
+
+    def _squares(self, plane: np.ndarray, side: int) -> Iterator[np.ndarray]:
+        side = min(side, *plane.shape)
+        padded = np.pad(plane, side // 2, mode="reflect")
+        return (padded[top : top + side, left : left + side] for top, left in self._corners(side) + side // 2)
 
     def crops(self, settings: PreprocessSettings) -> np.ndarray:
         """Crops as preprocessing would make them, but for the flat field, and with the sample's own percentiles.
 
-        -> (N, C, S, S) in [0, 1].
+        -> (N, C, S, S) in [0, 1]; those of cells that are not covered show absent pixels as black.
         """
         shares = (settings.intensity.lower, settings.intensity.upper)
         if self.ready:
@@ -69,7 +85,8 @@ class SampledWell:
             made = to_store(crops, scale, _PIXEL_TYPE)
         else:
             region = self.pixels.astype(np.float32)
-            scaling = Rescaling.between(np.percentile(region, shares, axis=(1, 2)).T, _PIXEL_TYPE)
+            present = region.reshape(len(region), -1) if self.there is None else region[:, self.there]
+            scaling = Rescaling.between(np.percentile(present, shares, axis=1).T, _PIXEL_TYPE)
             shape, field = (region.shape[1], region.shape[2]), FlatField.none(len(region))
             made = cut(
                 region, (0, 0), shape, self._corners(settings.cut_size), settings.cut_size, "reflect", field, scaling
@@ -118,21 +135,15 @@ def _region(screen: Screen, cells: pd.DataFrame, per_kind: int) -> SampledWell |
     """Read the surroundings of a control cell, or of any where there is none, with the cells that lie in them."""
     controls = cells[cells[IS_CONTROL].to_numpy(bool)]
     first = (controls if len(controls) else cells).iloc[len(controls if len(controls) else cells) // 2]
-    listed = screen.tiles[(screen.tiles[TILE_KEY] == first[TILE_KEY].tolist()).all(axis=1)]
-    if listed.empty:
+    found = surroundings(screen, first, REGION)
+    if found is None:
         return None
-    header = tile_header(screen.read_tile, listed.iloc[0])
-    spans = []
-    for centre, length in ((first[Y], header.height), (first[X], header.width)):
-        if not 0 <= centre < length:
-            return None
-        start = min(max(int(centre) - REGION // 2, 0), max(length - REGION, 0))
-        spans.append((start, min(REGION, length - start)))
-    (top, height), (left, width) = spans
     own = cells[(cells[TILE_KEY] == first[TILE_KEY].tolist()).all(axis=1)]
+    (top, left), (height, width) = found.origin, found.there.shape
     distance = np.minimum.reduce([own[Y] - top, top + height - 1 - own[Y], own[X] - left, left + width - 1 - own[X]])
-    inside, clear = own[distance >= 0], own[distance >= CLEAR]
-    pixels = read_window(screen.read_tile, listed.iloc[0], Window(top, left, height, width))
-    return SampledWell(
-        _some(clear if len(clear) >= 2 * per_kind else inside, per_kind), pixels, (top, left), screen.crop_scaling
+    inside, clear = (
+        SampledWell(own[distance >= margin], found.pixels, found.origin, screen.crop_scaling, found.there)
+        for margin in (0, CLEAR)
     )
+    near, far = inside.cells[inside.covered(1)], clear.cells[clear.covered(2 * CLEAR)]
+    return replace(inside, cells=_some(far if len(far) >= 2 * per_kind else near, per_kind))

@@ -123,7 +123,8 @@ def store_of_screens(
         for number, (name, screen) in enumerate(joined.screens.items()):
             note(f"Screen {number + 1} of {len(joined.screens)}: {name}")
             folders[name] = out / UNFINISHED_DIR / "screens" / str(number)
-            preprocess(screen, folders[name], config.preprocess, resume=True, scheduler=scheduler)
+            nucleus = config.features.nucleus_channel
+            preprocess(screen, folders[name], config.preprocess, resume=True, scheduler=scheduler, nucleus=nucleus)
         quality = _join(joined, folders, out, plan)
         tidy(out)
     return quality

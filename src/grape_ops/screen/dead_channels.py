@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import IS_CONTROL, X, Y
-from grape_ops.screen.screen import Screen, Window, read_window, tile_header
-from grape_ops.screen.tile_pattern import TILE_KEY
+from grape_ops.schema import IS_CONTROL
+from grape_ops.screen.screen import Screen
+from grape_ops.screen.surroundings import surroundings
 
 SATURATED = 0.95  # mean of a channel, as a share of the brightest value
 _WELLS, _CROPS, _SIDE = 12, 8, 256
@@ -66,16 +66,6 @@ def _crops(screen: Screen, controls: pd.DataFrame) -> np.ndarray:
 
 
 def _window(screen: Screen, cell: pd.Series) -> np.ndarray | None:
-    """Read the surroundings of a cell: (C, h, w); None if its tile is not listed."""
-    listed = screen.tiles[(screen.tiles[TILE_KEY] == cell[TILE_KEY].tolist()).all(axis=1)]
-    if listed.empty:
-        return None
-    header = tile_header(screen.read_tile, listed.iloc[0])
-    spans = []
-    for centre, length in ((cell[Y], header.height), (cell[X], header.width)):
-        if not 0 <= centre < length:
-            return None
-        first = min(max(int(centre) - _SIDE // 2, 0), max(length - _SIDE, 0))
-        spans.append((first, min(_SIDE, length - first)))
-    (top, height), (left, width) = spans
-    return read_window(screen.read_tile, listed.iloc[0], Window(top, left, height, width))
+    """Read the pixels around a cell that are there: (C, n); None if its tile is not listed."""
+    found = surroundings(screen, cell, _SIDE)
+    return None if found is None else found.pixels[:, found.there]

@@ -13,7 +13,8 @@ LMDB store. A file of crops that tells all by itself (h5sc, LMDB, npz with array
 one table, needs no ``screen.yaml``, and neither does a folder of crops whose names say whose they are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,24 +85,33 @@ def read_table_layout(root: Path, settings: ScreenSettings, table_folder: Path |
 def _read_tiles(description: Description, settings: ScreenSettings, table_folder: Path | None) -> Screen:
     root, present = description.root, tuple(description.get("channels"))
     named = {**(description.get("columns") or {}), **settings.columns}
-    try:
+    with _as_described(root):
         pattern = TilePattern(description.get("tiles"))
-    except GrapeOpsError as error:
-        raise GrapeOpsError(f"{root / SCREEN_FILE}: {error}") from None
+        planes = planes_of_pattern(pattern, present)
     table = TableReader([root / description.get("cells")], settings, named, needs=pattern.fields).read(table_folder)
     channels = chosen_channels(present, settings)
-    planes = planes_of_pattern(pattern, present)
+    with _as_described(root):
+        tiles = list_tiles(root, pattern, table)
     return Screen(
         root=root,
         channels=channels,
         cells=table,
-        tiles=list_tiles(root, pattern, table),
+        tiles=tiles,
         read_tile=TiffTiles(
             root,
             tuple(plane for name in channels for plane in planes if plane.channel == name),
             stacked=bool(description.get("z_stack")),
         ),
     )
+
+
+@contextmanager
+def _as_described(root: Path) -> Iterator[None]:
+    """Name the file in errors of what ``screen.yaml`` says."""
+    try:
+        yield
+    except GrapeOpsError as error:
+        raise GrapeOpsError(f"{root / SCREEN_FILE}: {error}") from None
 
 
 def _read_crops(description: Description, settings: ScreenSettings, table_folder: Path | None) -> Screen:

@@ -1,6 +1,7 @@
 """Tables on disk, read one stretch of rows at a time: csv, tsv, parquet files and folders, h5ad."""
 
 import codecs
+import csv
 import gzip
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -66,6 +67,7 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
             table = _obs(path)
             yield table if columns is None else table[[name for name in table if name in columns]]
         else:
+            check_header(path, _SEPARATORS[ending], columns)
             # All text at first: a tile "007" is no 7, and "NA" may be somebody's gene.
             with pd.read_csv(
                 path,
@@ -81,6 +83,30 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
                     yield stretch
     except _UNREADABLE as error:
         raise _cannot_be_read(path, error) from None
+
+
+def check_header(path: Path, separator: str, columns: Collection[str] | None = None) -> None:
+    """Refuse a text table that has a column twice, which pandas would call by another name.
+
+    Parameters
+    ----------
+    columns : those that are wanted; all if None.
+
+    Raises
+    ------
+    ValueError : it has one of them twice.
+    """
+    first = _first_line(path).decode("utf-8-sig").split("\r")[0]
+    try:
+        names = next(csv.reader([first], delimiter=separator), [])
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+    _check_once([name for name in names if name.strip() and (columns is None or name in columns)])
+
+
+def _first_line(path: Path) -> bytes:
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        return file.readline(1 << 20)
 
 
 def _check_once(wanted: list[str]) -> None:
@@ -154,8 +180,7 @@ def _obs(path: Path) -> pd.DataFrame:
 
 def _check_text(path: Path, separator: str) -> None:
     """Refuse text that is encoded or separated otherwise, which shows in its first line."""
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-        first = file.readline(1 << 20)
+    first = _first_line(path)
     if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise GrapeOpsError(f"The table {path} is encoded in UTF-16; save it in UTF-8.")
     for other, name in ((b";", "semicolons"), (b"\t", "tabs"), (b",", "commas")):

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from grape_ops.artifacts.atomic import write_text
+from grape_ops.artifacts.disk_errors import output_errors
 from grape_ops.artifacts.ownership import check_file
 from grape_ops.config import ScreenSettings, lay_over
 from grape_ops.progress import note
@@ -69,8 +71,9 @@ def write_pipeline(
         lines.append(f"# {why}")
     if out.exists():  # it may hold the user's own changes
         earlier = out.with_name(f"{out.name}.old")
-        out.replace(earlier)
-        note(f"the earlier {out} is kept as {earlier}.")
+        with output_errors(out), suppress(FileNotFoundError):  # another process was as far as here
+            out.replace(earlier)
+            note(f"the earlier {out} is kept as {earlier}.")
     write_text(out, "\n".join(lines) + "\n" + yaml.safe_dump(plan, sort_keys=False))
 
 

@@ -4,9 +4,8 @@
 tile has its own random stream, so the number of worker processes changes nothing.
 """
 
-import multiprocessing
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from grape_ops.artifacts.atomic import draft_folder_of
 from grape_ops.artifacts.spreadsheet import spreadsheet_safe
 from grape_ops.config import SimulateSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.machine import core_count
 from grape_ops.progress import progress
 from grape_ops.randomness import SimulationStream
 from grape_ops.schema import (
@@ -39,9 +37,10 @@ from grape_ops.simulate.drawing import CHANNELS
 from grape_ops.simulate.population import draw_library, draw_population, lone_gene_names, planted_complexes, truth_table
 from grape_ops.simulate.scene import Camera, draw_camera, draw_light_centres, draw_scene, most_cells, photograph
 from grape_ops.simulate.simulated_phenotype import gene_shifts
-from grape_ops.stopping import follow_parent, interrupt_held_back
+from grape_ops.workers import Workers, worker_count
 
 HELA_DIAMETER = 20.0  # micrometres
+_AGAIN = "give the command again, with smaller tiles (--set simulate.tile_size=256) if it did"
 TILE_PATTERN = "tiles/{plate}/{well}_{tile}.tif"
 
 
@@ -210,23 +209,16 @@ def make_tile(job: TileJob) -> np.ndarray:
 
 
 def _make_tiles(jobs: list[TileJob], workers: int) -> list[np.ndarray]:
-    workers = min(workers or core_count(), len(jobs))
-    with progress("simulating tiles", len(jobs), "tile") as advance:
-        positions = []
-        for found in _map(jobs, workers):
-            positions.append(found)
+    positions: dict[int, np.ndarray] = {}
+    with (
+        progress("simulating tiles", len(jobs), "tile") as advance,
+        Workers(min(worker_count(workers), len(jobs)), _AGAIN) as pool,
+    ):
+        for number, found in pool.run(deque((_numbered, (number, job)) for number, job in enumerate(jobs))):
+            positions[number] = found
             advance()
-    return positions
+    return [positions[number] for number in range(len(jobs))]
 
 
-def _map(jobs: list[TileJob], workers: int) -> Iterator[np.ndarray]:
-    if workers < 2:
-        yield from map(make_tile, jobs)
-        return
-    # Spawned, not forked: the caller may hold threads of torch, which a forked child would deadlock on.
-    context = multiprocessing.get_context("spawn")
-    lifeline, held = context.Pipe(duplex=False)  # workers end with this process even if it is killed outright
-    with held, ProcessPoolExecutor(workers, context, follow_parent, (lifeline,)) as pool:
-        with interrupt_held_back():  # submitting starts processes
-            tiles = pool.map(make_tile, jobs)
-        yield from tiles
+def _numbered(number: int, job: TileJob) -> tuple[int, np.ndarray]:
+    return number, make_tile(job)

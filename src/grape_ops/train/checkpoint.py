@@ -134,7 +134,7 @@ def _read_record(path: Path) -> dict[str, Any]:
             )
         case {"format": int(), "step": int(), "average_updates": int() | None, "files": dict(files)} if all(
             isinstance(facts, dict) and {"bytes", "sha256"} <= set(facts) for facts in files.values()
-        ) and {_NETS, _OPTIMIZERS} <= set(files):
+        ) and {_NETS, _OPTIMIZERS, *([_AVERAGE] if record["average_updates"] is not None else [])} <= set(files):
             return dict(record)
         case _:
             raise GrapeOpsError(f"{path} is not a checkpoint of grape-ops: its {_STATE} is missing or damaged.")

@@ -204,8 +204,8 @@ def _heed_ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def _write_hits(folder: Path, store: str, is_hit: dict[str, bool], discordant: str = "") -> Path:
-    """A folder as `grape-ops hits` writes it; genes have two guides each, one of ``discordant`` contradicts."""
+def _write_hits(folder: Path, store: str, is_hit: dict[str, bool], discordant: str = "", inactive: str = "") -> Path:
+    """A folder as `grape-ops hits` writes it: two guides per gene, one of ``discordant`` or ``inactive`` is that."""
     folder.mkdir(parents=True)
     genes = list(is_hit)
     table = pd.DataFrame({"gene_symbol": genes, "n_cells": 10, "n_guides": 2, "n_batches": 2})
@@ -219,10 +219,11 @@ def _write_hits(folder: Path, store: str, is_hit: dict[str, bool], discordant: s
     for gene in genes:
         for number in range(2):
             out = gene == discordant and number == 1
-            p_value = 0.001 if is_hit[gene] else 0.5
-            agreement = -0.5 if out else 0.75
-            rows.append([f"{gene}-GUIDE-{number}", gene, 5, 1.0, p_value, p_value, agreement, out])
-    columns = ["guide", "gene_symbol", "n_cells", "effect", "p_value", "q_value", "agreement", "outlier"]
+            idle = gene == inactive and number == 1
+            p_value = 0.001 if is_hit[gene] and not idle else 0.5
+            agreement = -0.5 if out else 0.0 if idle else 0.75
+            rows.append([f"{gene}-GUIDE-{number}", gene, 5, 1.0, p_value, p_value, agreement, out, idle])
+    columns = ["guide", "gene_symbol", "n_cells", "effect", "p_value", "q_value", "agreement", "outlier", "inactive"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / HITS_GUIDES, sep="\t", index=False)
     summary = {
         "store": store,

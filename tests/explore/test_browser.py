@@ -96,8 +96,13 @@ def test_the_card_says_whether_there_is_a_phenotype_and_whom_to_distrust(tested_
     wait(tested_page, "document.getElementById('panel-gene').dataset.gene === 'CCC'")
     card = text(tested_page, "#panel-gene")
     assert "Phenotype: effect 1.50, q 1e-5; 1 of 2 guides agree" in card
-    assert "Guide that contradicts the others: CCC-GUIDE-1" in card
+    assert "1 of 2 guides contradicts the others: CCC-GUIDE-1" in card and "do nothing" not in card
     assert "by itself" in text(tested_page, ".guides th:last-child")
+    look_up(tested_page, "aaa")
+    wait(tested_page, "document.getElementById('panel-gene').dataset.gene === 'AAA'")
+    card = text(tested_page, "#panel-gene")
+    assert "1 of 2 guides seems to do nothing: AAA-GUIDE-1" in card and "contradicts" not in card
+    assert "inactive" in text(tested_page, ".guides tbody")
     look_up(tested_page, "bbb")
     wait(tested_page, "document.getElementById('panel-gene').dataset.gene === 'BBB'")
     card = text(tested_page, "#panel-gene")
@@ -105,13 +110,16 @@ def test_the_card_says_whether_there_is_a_phenotype_and_whom_to_distrust(tested_
     assert "no evidence of a phenotype of BBB: these neighbours mean little" in card
 
 
-def test_the_screen_has_plate_maps_cells_per_gene_and_discordant_guides(tested_page):
+def test_the_screen_has_plate_maps_cells_per_gene_and_guides_to_distrust(tested_page):
     tested_page.find_element(By.ID, "tab-screen").click()
     wait(tested_page, "document.getElementById('panel-screen').dataset.ready === 'true'")
     maps = tested_page.find_elements(By.CSS_SELECTOR, ".platemap")
     assert [part.get_attribute("data-measure") for part in maps] == ["cells", "control", "effect"]
     assert maps[0].find_element(By.CSS_SELECTOR, "td[title]").get_attribute("title").startswith("plate ")
     assert text(tested_page, "#discordant") == "CCC CCC-GUIDE-1"
+    assert text(tested_page, "#inactive") == "AAA AAA-GUIDE-1"
+    panel = text(tested_page, "#panel-screen")
+    assert "contradict the other guides of their gene: 1 of 6" in panel and "seem to do nothing: 1 of 6" in panel
     assert text(tested_page, "#smallest").startswith("Fewest: ")
     assert tested_page.find_elements(By.CSS_SELECTOR, ".histogram i")
 

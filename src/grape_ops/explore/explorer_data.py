@@ -23,7 +23,7 @@ from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs
 from grape_ops.report.generation import trust_of
 from grape_ops.report.html import page_title
 from grape_ops.report.inputs import gather
-from grape_ops.report.plates import plate_maps, smallest, well_table
+from grape_ops.report.plates import plate_maps, smallest, wells_of
 from grape_ops.report.scores import own_entry
 from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
 
@@ -52,6 +52,7 @@ class ExplorerData:
         self.map_views, self.left_out = open_map_views(self.inputs, request, aliases)
         renamed = aliases.rename(self.inputs.genes)
         row = {gene: place for place, gene in enumerate(self.inputs.run.genes.index)}
+        self._own_symbol = {new: old for old, new in renamed.items()}
         self._rows = {renamed[gene]: row[gene] for gene in self.inputs.genes}
         self.genes = sorted(set(self._rows).union(*(view.genes for view in self.map_views)))
         self.number = {gene: number for number, gene in enumerate(self.genes)}
@@ -161,6 +162,7 @@ class ExplorerData:
                 "neighbours": view.neighbours(gene, self.settings.neighbours, self.truth, self.pairs),
                 "warnings": batch_warnings(view, gene, self.request.evaluate),
                 "words": view.neighbours_in_words,
+                "place": self._place(view.name, gene),
             }
             if gene in view.genes
             else None
@@ -191,9 +193,10 @@ class ExplorerData:
     @cached_property
     def screen(self) -> dict[str, Any]:
         """The screen as a whole: well and plate maps (None without a store), cells of each gene, those with fewest."""
-        cells, store = self.inputs.run.genes.loc[self.inputs.genes, OBS_N_CELLS], self.inputs.store
+        run, store = self.inputs.run, self.inputs.store
+        cells = run.genes.loc[self.inputs.genes, OBS_N_CELLS]
         with self._lock:
-            plates = plate_maps(well_table(store, self.seed)) if store is not None else None
+            plates = plate_maps(wells_of(run, store)) if store is not None else None
         return {"plates": plates, "cells": [int(n) for n in cells], "smallest": smallest(cells)}
 
     def row(self, number: int) -> int:
@@ -278,6 +281,11 @@ class ExplorerData:
         if not 0 <= number < len(self.genes):
             raise GrapeOpsError(f"There is no gene of number {number}; there are {len(self.genes)}.")
         return self.genes[number]
+
+    def _place(self, map_name: str, gene: str) -> dict[str, Any] | None:
+        """Whether a gene's place in a map repeats between halves of the cells; None where that was not compared."""
+        found = self.inputs.places.place(map_name, self._own_symbol.get(gene, gene)) if self.inputs.places else None
+        return vars(found) if found is not None else None
 
     def _sheet(self, number: int) -> MapView:
         if not 0 <= number < len(self.map_views):

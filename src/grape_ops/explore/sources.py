@@ -52,7 +52,9 @@ def open_map_views(inputs: ReportInputs, request: Request, aliases: Aliases) -> 
             return
         label = f"{name} ({place})" if name in {view.name for view in map_views} else name
         several = runs if isinstance(runs, list) else [runs]
-        map_views.append(MapView(label, several, aliases, inputs.run.config.seed, is_own=runs is own))
+        seed, compared = inputs.run.config.seed, inputs.places is not None and inputs.places.holds(label)
+        kept = {"keep": inputs.run.path, "compared": compared}
+        map_views.append(MapView(label, several, aliases, seed, is_own=runs is own, **kept))
 
     if own is not None:
         add(str(own.uns[UNS_METHOD]), own, "")

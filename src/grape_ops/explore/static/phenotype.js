@@ -4,7 +4,12 @@ import * as explorer from "./explorer.js";
 import { count, el, number, plural, probability } from "./dom.js";
 import { geneButton } from "./gene.js";
 
-/** Whether the gene has a phenotype, and which guides contradict the others. */
+const distrusted = (guides, all, one, several) =>
+  guides.length
+    ? el("p", { class: "discordant", text: `${guides.length} of ${plural(all, "guide")} ${guides.length === 1 ? one : several}: ${guides.join(", ")}` })
+    : null;
+
+/** Whether the gene has a phenotype, and which guides contradict the others or do nothing. */
 export function phenotype(card) {
   const { findings } = explorer.overview,
     found = card.phenotype;
@@ -20,9 +25,8 @@ export function phenotype(card) {
       el("b", { text: found.is_hit ? "Phenotype" : "No evidence of a phenotype" }),
       `: ${numbers}${found.is_hit && found.channel ? `; most significant: ${found.channel}` : ""}`,
     ),
-    found.discordant.length
-      ? el("p", { class: "discordant", text: `${found.discordant.length === 1 ? "Guide that contradicts" : "Guides that contradict"} the others: ${found.discordant.join(", ")}` })
-      : null,
+    distrusted(found.discordant, found.guides, "contradicts the others", "contradict the others"),
+    distrusted(found.inactive, found.guides, "seems to do nothing", "seem to do nothing"),
   );
 }
 

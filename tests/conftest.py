@@ -33,6 +33,9 @@ from grape_ops.schema import (
     ROW,
     SHARD,
     TILE,
+    TRUST_GENES,
+    TRUST_JSON,
+    TRUST_MAPS,
     WELL,
     X,
     Y,
@@ -243,6 +246,24 @@ def _write_hits(folder: Path, store: str, is_hit: dict[str, bool], discordant: s
 @pytest.fixture(name="write_hits_folder", scope="session")
 def _write_hits_folder() -> Callable[..., Path]:
     return _write_hits
+
+
+def _write_trust(folder: Path, store: str, repeats: dict[str, bool], method: str = "GRAPE M") -> Path:
+    """A folder as `grape-ops trust` writes it: genes whose place repeats between halves of the cells, or does not."""
+    folder.mkdir(parents=True)
+    genes = pd.DataFrame({"method": method, "gene_symbol": list(repeats), "n_cells": 12})
+    for name, yes, no in (("correlation", 0.9, -0.1), ("neighbours", 1.0, 0.0), ("q_value", 0.01, 0.6)):
+        genes[name] = [yes if repeat else no for repeat in repeats.values()]
+    genes.assign(p_value=genes["q_value"]).to_csv(folder / TRUST_GENES, sep="\t", index=False)
+    whole = {"correlation": 0.8, "p_value": 0.001, "neighbours_chance": 0.5, "n_neighbours": 2, "different_genes": 0.7}
+    pd.DataFrame([{"method": method, **whole}]).to_csv(folder / TRUST_MAPS, sep="\t", index=False)
+    (folder / TRUST_JSON).write_text(json.dumps({"methods": ["grape"], "store": store}))
+    return folder
+
+
+@pytest.fixture(name="write_trust_folder", scope="session")
+def _write_trust_folder() -> Callable[..., Path]:
+    return _write_trust
 
 
 @pytest.fixture(scope="session")

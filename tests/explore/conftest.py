@@ -106,6 +106,14 @@ def request_with_hits(
     return replace(request_, hits=write_hits_folder(folder, store, is_hit, discordant="CCC", inactive="AAA"))
 
 
+@pytest.fixture
+def compared(copied: Request, write_trust_folder: Callable[..., Path]) -> Request:
+    """The run beside halves of its cells: the place of AAA repeats, that of BBB does not."""
+    store = open_run(copied.run).record["store_fingerprint"]
+    write_trust_folder(copied.run.parent / "trust", store, {"AAA": True, "BBB": False})
+    return copied
+
+
 @pytest.fixture(scope="session")
 def explorer(request_: Request) -> ExplorerData:
     return ExplorerData(request_)

@@ -288,6 +288,20 @@ def test_a_gene_that_nobody_checked_is_marked_so(page, site):
         assert "not checked" in trust and "grape-ops phenotype RUN STORE --out phenotype" in trust
 
 
+def test_the_card_says_whether_the_place_repeats_between_halves(browser, serve, compared):
+    site = serve(compared)
+    visit(browser, site.address + "#gene=AAA")
+    wait(browser, "document.querySelector('#panel-gene .place.significant')")
+    assert "AAA: its place repeats between maps of two halves" in text(browser, "#panel-gene .place")
+    visit(browser, site.address + "#gene=BBB")
+    wait(browser, "document.querySelector('#panel-gene .place.not-significant')")
+    assert "no evidence that its place repeats" in text(browser, "#panel-gene .place")
+    visit(browser, site.address + "#gene=CCC")
+    wait(browser, "document.getElementById('panel-gene').dataset.gene === 'CCC'")
+    assert not browser.find_elements(By.CSS_SELECTOR, "#panel-gene .place")
+    assert browser.get_log("browser") == []
+
+
 def test_a_restyling_that_is_not_significant_is_marked_beside_its_pictures(browser, serve, copied):
     write_check(copied.run, {"AAA": True, "BBB": False})
     site = serve(copied)
@@ -471,14 +485,17 @@ const names = () => [...document.querySelectorAll('.plot .textpoint text')].filt
 const boxes = names().map((text) => text.getBoundingClientRect());
 const clash = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 4 && b.top < a.bottom - 4;
 const clashes = boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) => clash(a, b))).length;
+const dots = [...document.querySelector('.plot .scatterlayer .trace').querySelectorAll('.point')];
+const round = dots.map((dot) => dot.getBoundingClientRect());
+const touching = boxes.filter((a) => round.some((dot) => clash(a, dot))).length;
 const before = names().map((text) => text.textContent);
 await Plotly.relayout(plot.place, { 'xaxis.range': [-0.1, 0.5], 'yaxis.range': [-0.02, 0.1] });
-return [before, clashes, names().map((text) => text.textContent)];
+return [before, clashes + touching, names().map((text) => text.textContent)];
 """
 
 
 @pytest.mark.parametrize("width", [1366, 390])
-def test_names_that_would_overlap_are_moved_or_left_out(page, site, width):
+def test_names_that_would_overlap_a_name_or_a_dot_are_moved_or_left_out(page, site, width):
     visit(page, site.address, width=width)
     before, clashes, after = page.execute_script(CLOSE_TOGETHER)
     assert clashes == 0

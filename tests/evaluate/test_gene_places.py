@@ -32,9 +32,7 @@ def test_a_place_that_repeats_is_told_with_its_null(folder):
 
 
 def test_what_does_not_fit_is_refused_with_the_command(folder, tmp_path):
-    with pytest.raises(
-        GrapeOpsError, match="not checked: `grape-ops trust STORE --config RUN/config.yaml"
-    ):
+    with pytest.raises(GrapeOpsError, match="not checked: `grape-ops trust STORE --config RUN/config.yaml"):
         read_gene_places(tmp_path / "elsewhere", "mine")
     with pytest.raises(GrapeOpsError, match="another crop store"):
         read_gene_places(folder, "another")

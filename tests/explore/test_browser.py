@@ -74,6 +74,9 @@ def test_the_page_opens_with_findings_and_genes_without_a_phenotype_are_grey(tes
     start = text(tested_page, "#panel-gene")
     assert "2 of 3 genes at q < 0.05" in start and "4.0% of 150 pseudo-genes" in start
     assert start.index("Genes with a phenotype") < start.index("Pick a gene")
+    guides = text(tested_page, "#distrust")
+    assert "1 contradict the other guides of their gene: CCC" in guides and "1 seem to do nothing: AAA" in guides
+    assert "not checked: grape-ops trust STORE" in start
     names = [chip.text.split("\n")[0] for chip in tested_page.find_elements(By.CSS_SELECTOR, "#legend .chip")]
     assert names == ["first complex", "second", "no evidence of a phenotype"]
     symbols = tested_page.execute_script("return document.querySelector('.plot').data[0].marker.symbol")
@@ -299,6 +302,10 @@ def test_the_card_says_whether_the_place_repeats_between_halves(browser, serve, 
     visit(browser, site.address + "#gene=CCC")
     wait(browser, "document.getElementById('panel-gene').dataset.gene === 'CCC'")
     assert not browser.find_elements(By.CSS_SELECTOR, "#panel-gene .place")
+    Select(browser.find_element(By.ID, "colour")).select_by_visible_text("place in halves")
+    wait(browser, "document.getElementById('legend').textContent.includes('no evidence that it repeats')")
+    visit(browser, site.address)
+    assert "The place of 1 of 2 genes repeats between maps of two halves" in text(browser, "#panel-gene")
     assert browser.get_log("browser") == []
 
 

@@ -48,6 +48,14 @@ class GenePlaces:
         q_values = self.genes.loc[method, "q_value"]
         return int((q_values < LEVEL).sum()), len(q_values)
 
+    def in_words(self, method: str) -> str:
+        """For how many genes of a map the place repeats, in a sentence."""
+        repeating, compared = self.repeating(method)
+        return (
+            f"The place of {repeating:,} of {compared:,} genes repeats between maps of two halves of the cells "
+            f"(q < {LEVEL:g}); of the others there is no evidence that it does, and their neighbours may be chance."
+        )
+
     def place(self, method: str, gene: str) -> Place | None:
         """Whether a gene's place in a map repeats; None where that was not compared."""
         if (method, gene) not in self.genes.index:

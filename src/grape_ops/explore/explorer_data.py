@@ -17,6 +17,7 @@ from grape_ops.explore.card import Reference, batch_warnings, cell_warnings, gui
 from grape_ops.explore.findings import Findings
 from grape_ops.explore.map_view import MapView
 from grape_ops.explore.montage import Montage
+from grape_ops.explore.places import Places
 from grape_ops.explore.sources import Request, open_live_restyler, open_map_views
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs
@@ -36,6 +37,7 @@ class ExplorerData:
     map_views, left_out : maps, the run's own first; sentences about files beside the run that are no maps.
     genes, number : all symbols of the run and the maps, sorted, and their numbers.
     findings : which genes have a phenotype; None where nobody has tested.
+    places : which genes have the same place in maps of two halves of the cells.
     trust : for each gene of the run, how far its restyled cells may be trusted.
     montage, no_montage : pictures of cells, or why there are none.
     no_restyler : why cells cannot be restyled; empty if they can.
@@ -52,7 +54,6 @@ class ExplorerData:
         self.map_views, self.left_out = open_map_views(self.inputs, request, aliases)
         renamed = aliases.rename(self.inputs.genes)
         row = {gene: place for place, gene in enumerate(self.inputs.run.genes.index)}
-        self._own_symbol = {new: old for old, new in renamed.items()}
         self._rows = {renamed[gene]: row[gene] for gene in self.inputs.genes}
         self.genes = sorted(set(self._rows).union(*(view.genes for view in self.map_views)))
         self.number = {gene: number for number, gene in enumerate(self.genes)}
@@ -60,6 +61,7 @@ class ExplorerData:
         self.trust = {renamed[gene]: trusts[gene] for gene in self.inputs.genes}
         found = self.inputs.phenotypes
         self.findings = Findings(found, renamed) if found is not None else None
+        self.places = Places(self.inputs.places, self.inputs.missing.get("places", ""), renamed)
         self.truth = _renamed(self.inputs.truth, aliases)
         self.aliases = {alias: symbol for alias, symbol in aliases.symbol.items() if symbol in self.number}
         self.aliases |= {old: new for old, new in renamed.items() if old != new}
@@ -100,6 +102,7 @@ class ExplorerData:
             },
             "simulated": self.inputs.run.simulated,
             "findings": self.findings.overview() if self.findings else None,
+            "places": self.places.in_words(self.map_views[0].name) if self.map_views else "",
             "quiet": [self.number[gene] for gene in self.genes if self.findings and self.findings.quiet(gene)],
             "n_cells": int(self.inputs.run.genes[OBS_N_CELLS].sum()),
             "batches": self.inputs.batches,
@@ -131,7 +134,7 @@ class ExplorerData:
                 }
                 for i, name in enumerate(view.controls)
             ],
-            "columns": view.columns(self.truth, self.findings),
+            "columns": [*view.columns(self.truth, self.findings), *self.places.columns(view.name, view.genes)],
             "clusterings": self.clusterings(number),
         }
 
@@ -162,7 +165,7 @@ class ExplorerData:
                 "neighbours": view.neighbours(gene, self.settings.neighbours, self.truth, self.pairs),
                 "warnings": batch_warnings(view, gene, self.request.evaluate),
                 "words": view.neighbours_in_words,
-                "place": self._place(view.name, gene),
+                "place": self.places.card(view.name, gene),
             }
             if gene in view.genes
             else None
@@ -281,11 +284,6 @@ class ExplorerData:
         if not 0 <= number < len(self.genes):
             raise GrapeOpsError(f"There is no gene of number {number}; there are {len(self.genes)}.")
         return self.genes[number]
-
-    def _place(self, map_name: str, gene: str) -> dict[str, Any] | None:
-        """Whether a gene's place in a map repeats between halves of the cells; None where that was not compared."""
-        found = self.inputs.places.place(map_name, self._own_symbol.get(gene, gene)) if self.inputs.places else None
-        return vars(found) if found is not None else None
 
     def _sheet(self, number: int) -> MapView:
         if not 0 <= number < len(self.map_views):

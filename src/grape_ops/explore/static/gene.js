@@ -315,6 +315,7 @@ function guide() {
       "Trust",
       "A flat map keeps only part of the distances: the table of nearest genes is computed on the full vectors.",
     ),
+    o.places ? entry("Neighbours", o.places) : [],
     o.left_out.map((text) => entry("Left out", text)),
   );
 }

@@ -30,7 +30,17 @@ export function phenotype(card) {
   );
 }
 
-const STRONGEST = 40; // genes listed at the start
+/** How many guides of a kind there are, and the genes they are of. */
+const doubtful = (pairs, what) =>
+  el(
+    "p",
+    {},
+    `${count(pairs.reduce((sum, [, guides]) => sum + guides.length, 0))} ${what}${pairs.length ? ": " : "."}`,
+    pairs.slice(0, STRONGEST).map(([gene]) => [geneButton(explorer.find(gene), gene), " "]),
+    pairs.length > STRONGEST ? "… (all in Screen)" : null,
+  );
+
+const STRONGEST = 40; // genes listed at the start of each kind
 
 export function findings({ findings: found, missing }) {
   const title = el("dt", { text: "Genes with a phenotype" });
@@ -54,6 +64,13 @@ export function findings({ findings: found, missing }) {
           .map((gene) => geneButton(gene)),
       ),
       el("p", { class: "quiet", text: `Calibration: ${calibration}` }),
+    ),
+    el("dt", { text: "Guides to distrust" }),
+    el(
+      "dd",
+      { id: "distrust" },
+      doubtful(found.discordant, "contradict the other guides of their gene"),
+      doubtful(found.inactive, "seem to do nothing"),
     ),
   ];
 }

@@ -235,6 +235,15 @@ def test_nothing_sticks_out(browser, page, width):
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
+def test_a_table_that_is_too_wide_says_that_it_scrolls(browser, page):
+    open_page(browser, page, width=390)
+    hint = "getComputedStyle(document.querySelector('.scroll:has(.scores)'), '::before').content"
+    browser.execute_script("document.querySelector('.scores').style.minWidth = '900px'")
+    wait(browser, f"return {hint}.includes('Swipe sideways')")
+    browser.execute_script("document.querySelector('.scores').style.display = 'none'")
+    wait(browser, f"return {hint} === 'none'")
+
+
 def test_names_stay_text(browser, hostile_run, tmp_path):
     write_report(hostile_run.path, tmp_path / "report.html")
     open_page(browser, tmp_path / "report.html")

@@ -7,6 +7,10 @@ const SIDES = [
   ["bottom center", 0, 1],
   ["middle right", 1, 0],
   ["middle left", -1, 0],
+  ["top right", 1, -1],
+  ["top left", -1, -1],
+  ["bottom right", 1, 1],
+  ["bottom left", -1, 1],
 ];
 const pen = document.createElement("canvas").getContext("2d");
 

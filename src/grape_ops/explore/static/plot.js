@@ -93,7 +93,7 @@ export function makePlot(box, on) {
         ),
       },
     };
-    labels = { named, focus, clear, must: new Set(first) };
+    labels = { named, focus, clear, must: new Set([...focus, ...chosen]) };
     Object.assign(names, written());
     const controls = {
       type: "scatter",

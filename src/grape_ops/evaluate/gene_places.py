@@ -45,8 +45,8 @@ class GenePlaces:
 
     def repeating(self, method: str) -> tuple[int, int]:
         """How many genes of a map have a place that repeats, and how many were compared."""
-        q_values = self.genes.loc[method, "q_value"]
-        return int((q_values < LEVEL).sum()), len(q_values)
+        own = np.asarray(self.genes.index.get_level_values("method") == method)
+        return int((self.genes["q_value"].to_numpy(float)[own] < LEVEL).sum()), int(own.sum())
 
     def in_words(self, method: str) -> str:
         """For how many genes of a map the place repeats, in a sentence."""
@@ -60,14 +60,16 @@ class GenePlaces:
         """Whether a gene's place in a map repeats; None where that was not compared."""
         if (method, gene) not in self.genes.index:
             return None
-        correlation, neighbours, _, q_value = (float(self.genes.loc[(method, gene), name]) for name in _OF_GENES)
-        _, _, chance, n, different = (float(self.maps.loc[method, name]) for name in _OF_MAPS)
+        line = self.genes.loc[[(method, gene)]].to_dict("records")[0]
+        of_map = self.maps.loc[[method]].to_dict("records")[0]
+        correlation, q_value, n = float(line["correlation"]), float(line["q_value"]), float(of_map["n_neighbours"])
         significant = q_value < LEVEL
         repeats = "its place repeats" if significant else "no evidence that its place repeats"
         words = (
             f"{repeats} between maps of two halves of the cells (q = {q_value:.2g}): its cosines to all genes "
-            f"correlate {minus(correlation)} (those of two different genes below {minus(different)} in 95% of pairs), "
-            f"and {round(neighbours * n)} of its {n:.0f} nearest genes are the same ({chance * n:.1f} by chance)"
+            f"correlate {minus(correlation)} (those of two different genes below {minus(of_map['different_genes'])} in "
+            f"95% of pairs), and {round(line['neighbours'] * n)} of its {n:.0f} nearest genes are the same "
+            f"({of_map['neighbours_chance'] * n:.1f} by chance)"
         )
         return Place("significant" if significant else "not significant", correlation, words)
 

@@ -44,7 +44,7 @@ class Montage:
         brightest = np.percentile(some, BRIGHTEST, axis=(2, 3)).max(axis=0)
         self.channels = channel_views(store.channels, some)
         self.ranges = [
-            replace(view, high=float(np.clip(most, view.high, view.low + WIDEST * (view.high - view.low))))
+            replace(view, high=float(np.clip(float(most), view.high, view.low + WIDEST * (view.high - view.low))))
             for view, most in zip(self.channels, brightest, strict=True)
         ]
 

@@ -84,7 +84,7 @@ function distrusted(id, pairs, all, what, meaning) {
     "section",
     {},
     el("h3", { text: `Guides that ${what}: ${count(n)} of ${count(all)}` }),
-    n ? el("p", { class: "quiet", text: meaning }) : null,
+    el("p", { class: "quiet", text: meaning }),
     el(
       "ul",
       { id, class: "distrusted" },
@@ -108,7 +108,7 @@ const guidesToDistrust = (found) =>
           found.inactive,
           found.n_guides,
           "seem to do nothing",
-          "In a gene with a phenotype, they look like non-targeting guides; they dilute its effect.",
+          "In a gene with a phenotype, they look like non-targeting guides; they dilute its effect. Where no guide of a gene is significant by itself, as with few cells, none can be told to do nothing.",
         ),
       ]
     : [];

@@ -240,9 +240,11 @@ def _signed(value: float) -> str:
 def _from_data(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
     cells = inputs.run.genes.loc[inputs.genes, OBS_N_CELLS].to_numpy()
     few = int((cells < FEW_CELLS).sum())
-    each = (
-        f"{int(cells.min()):,} to {int(cells.max()):,} cells each, median {np.median(cells):,.0f}" if len(cells) else ""
-    )
+    each = ""
+    if len(cells):
+        least, most = int(cells.min()), int(cells.max())
+        same = f"{least:,} cell{_s(least)} each"
+        each = same if least == most else f"{least:,} to {most:,} cells each, median {np.median(cells):,.0f}"
     if few:
         cannot.append(
             f"{few:,} of {len(cells):,} genes {'has' if few == 1 else 'have'} fewer than {FEW_CELLS} cells ({each}); "

@@ -154,7 +154,7 @@ def test_the_table_of_phenotypes_is_searched_and_genes_without_one_are_grey(open
 
 def test_projection_changes_the_positions(browser, full_run, tmp_path, monkeypatch):
     planes = {"first": np.zeros((5, 2)), "second": np.arange(10.0).reshape(5, 2)}
-    monkeypatch.setattr("grape_ops.report.html.projections", lambda vectors, seed: planes)
+    monkeypatch.setattr("grape_ops.report.html.projections", lambda *_, **__: planes)
     write_report(full_run.path, tmp_path / "report.html")
     open_page(browser, tmp_path / "report.html")
     shown = "return document.getElementById('fig-gene-map').data.map(t => t.x).flat().sort()"

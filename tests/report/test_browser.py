@@ -100,7 +100,7 @@ def test_search_highlights_and_lists_neighbours(opened):
     caption = opened.find_element(By.CSS_SELECTOR, "#table-genes caption").text
     assert (
         "too few genes to say which cosine is unusual" in caption
-        and "grape-ops trust STORE says for which genes they do" in caption
+        and "--out trust says for which genes they do" in caption
     )
     sizes = opened.execute_script("return document.getElementById('fig-gene-map').data.map(t => t.marker.size).flat()")
     assert len(set(sizes)) >= 2

@@ -33,6 +33,9 @@ from grape_ops.schema import (
     ROW,
     SHARD,
     TILE,
+    TRUST_GENES,
+    TRUST_JSON,
+    TRUST_MAPS,
     WELL,
     X,
     Y,
@@ -204,8 +207,8 @@ def _heed_ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def _write_hits(folder: Path, store: str, is_hit: dict[str, bool], discordant: str = "") -> Path:
-    """A folder as `grape-ops hits` writes it; genes have two guides each, one of ``discordant`` contradicts."""
+def _write_hits(folder: Path, store: str, is_hit: dict[str, bool], discordant: str = "", inactive: str = "") -> Path:
+    """A folder as `grape-ops hits` writes it: two guides per gene, one of ``discordant`` or ``inactive`` is that."""
     folder.mkdir(parents=True)
     genes = list(is_hit)
     table = pd.DataFrame({"gene_symbol": genes, "n_cells": 10, "n_guides": 2, "n_batches": 2})
@@ -219,10 +222,11 @@ def _write_hits(folder: Path, store: str, is_hit: dict[str, bool], discordant: s
     for gene in genes:
         for number in range(2):
             out = gene == discordant and number == 1
-            p_value = 0.001 if is_hit[gene] else 0.5
-            agreement = -0.5 if out else 0.75
-            rows.append([f"{gene}-GUIDE-{number}", gene, 5, 1.0, p_value, p_value, agreement, out])
-    columns = ["guide", "gene_symbol", "n_cells", "effect", "p_value", "q_value", "agreement", "outlier"]
+            idle = gene == inactive and number == 1
+            p_value = 0.001 if is_hit[gene] and not idle else 0.5
+            agreement = -0.5 if out else 0.0 if idle else 0.75
+            rows.append([f"{gene}-GUIDE-{number}", gene, 5, 1.0, p_value, p_value, agreement, out, idle])
+    columns = ["guide", "gene_symbol", "n_cells", "effect", "p_value", "q_value", "agreement", "outlier", "inactive"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / HITS_GUIDES, sep="\t", index=False)
     summary = {
         "store": store,
@@ -242,6 +246,24 @@ def _write_hits(folder: Path, store: str, is_hit: dict[str, bool], discordant: s
 @pytest.fixture(name="write_hits_folder", scope="session")
 def _write_hits_folder() -> Callable[..., Path]:
     return _write_hits
+
+
+def _write_trust(folder: Path, store: str, repeats: dict[str, bool], method: str = "GRAPE M") -> Path:
+    """A folder as `grape-ops trust` writes it: genes whose place repeats between halves of the cells, or does not."""
+    folder.mkdir(parents=True)
+    genes = pd.DataFrame({"method": method, "gene_symbol": list(repeats), "n_cells": 12})
+    for name, yes, no in (("correlation", 0.9, -0.1), ("neighbours", 1.0, 0.0), ("q_value", 0.01, 0.6)):
+        genes[name] = [yes if repeat else no for repeat in repeats.values()]
+    genes.assign(p_value=genes["q_value"]).to_csv(folder / TRUST_GENES, sep="\t", index=False)
+    whole = {"correlation": 0.8, "p_value": 0.001, "neighbours_chance": 0.5, "n_neighbours": 2, "different_genes": 0.7}
+    pd.DataFrame([{"method": method, **whole}]).to_csv(folder / TRUST_MAPS, sep="\t", index=False)
+    (folder / TRUST_JSON).write_text(json.dumps({"methods": ["grape"], "store": store}))
+    return folder
+
+
+@pytest.fixture(name="write_trust_folder", scope="session")
+def _write_trust_folder() -> Callable[..., Path]:
+    return _write_trust
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,12 @@ from grape_ops.artifacts.steps import Step
 from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError, NothingToTest
 from grape_ops.progress import note
-from grape_ops.schema import HITS_DIR, HITS_JSON, SCORES_CSV, SCORES_JSON, SCREEN_FILE, VECTORS_FILE
+from grape_ops.schema import HITS_DIR, HITS_JSON, SCORES_CSV, SCORES_JSON, SCREEN_FILE, TRUST_DIR, VECTORS_FILE
 
 if TYPE_CHECKING:
     from grape_ops.pipeline import PipelineFile
 
 DETAILS_DIR = "evaluation"  # beside scores.json
-TRUST_DIR = "trust"
 
 
 def pipeline_steps(plan: "PipelineFile", config: Config, base: Path) -> Iterable[Step]:

@@ -81,5 +81,11 @@ HITS_GUIDES = "guides.tsv"
 HITS_CHANNELS = "channels.tsv"
 HITS_JSON = "hits.json"
 
+# Files of `grape-ops trust`, and the folder a pipeline writes them to.
+TRUST_DIR = "trust"
+TRUST_MAPS = "reproducibility.tsv"
+TRUST_GENES = "genes.tsv"
+TRUST_JSON = "trust.json"
+
 # Folder of a pipeline: the stamps of its steps.
 STAMPS_DIR = ".grape-ops"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from grape_ops.evaluate.reproducibility import map_agreement
+from grape_ops.evaluate.reproducibility import different_genes, map_agreement
 
 
 def agreement(first: np.ndarray, second: np.ndarray, n: int = 5) -> tuple[dict, dict]:
@@ -50,3 +50,24 @@ def test_the_gene_that_differs_is_named() -> None:
     _, genes = agreement(first, second)
     assert genes["correlation"].argmin() == 7
     assert genes["neighbours"].argmin() == 7
+
+
+def test_different_genes_are_the_null_of_a_genes_own_correlation() -> None:
+    rng = np.random.default_rng(4)
+    first = rng.standard_normal((30, 12))
+    second = first + 0.3 * rng.standard_normal((30, 12))
+    noise = np.arange(15, 30)
+    second[noise] = rng.standard_normal((15, 12))
+    _, genes = agreement(first, second)
+    null = different_genes(first, second, rng)
+    assert len(null) == 30 * 29
+    high = np.quantile(null, 0.95)
+    assert (genes["correlation"][:15] > high).mean() > 0.8
+    assert (genes["correlation"][noise] > high).mean() < 0.2
+    others = np.arange(2, 30)
+    cosines = [unit @ unit.T for unit in (m / np.linalg.norm(m, axis=1, keepdims=True) for m in (first, second))]
+    assert null[0] == pytest.approx(spearmanr(cosines[0][0, others], cosines[1][1, others]).statistic)
+
+
+def test_genes_that_are_all_alike_correlate_with_nothing() -> None:
+    assert (different_genes(np.ones((5, 3)), np.ones((5, 3)), np.random.default_rng(0)) == 0).all()

@@ -96,11 +96,22 @@ def request_(tiny_store: CropStore, tiny_config: Config, tmp_path_factory: pytes
 def request_with_hits(
     request_: Request, write_hits_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Request:
-    """The same run, with hits: BBB has no phenotype, DDD was not tested, and a guide of CCC contradicts the other."""
+    """The same run, with hits.
+
+    BBB has no phenotype, DDD was not tested, a guide of CCC contradicts the other, one of AAA does nothing.
+    """
     folder = tmp_path_factory.mktemp("hits") / "hits"
     store = open_run(request_.run).record["store_fingerprint"]
     is_hit = {"AAA": True, "BBB": False, "CCC": True}
-    return replace(request_, hits=write_hits_folder(folder, store, is_hit, discordant="CCC"))
+    return replace(request_, hits=write_hits_folder(folder, store, is_hit, discordant="CCC", inactive="AAA"))
+
+
+@pytest.fixture
+def compared(copied: Request, write_trust_folder: Callable[..., Path]) -> Request:
+    """The run beside halves of its cells: the place of AAA repeats, that of BBB does not."""
+    store = open_run(copied.run).record["store_fingerprint"]
+    write_trust_folder(copied.run.parent / "trust", store, {"AAA": True, "BBB": False})
+    return copied
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,9 @@ def test_the_page_opens_with_findings_and_genes_without_a_phenotype_are_grey(tes
     start = text(tested_page, "#panel-gene")
     assert "2 of 3 genes at q < 0.05" in start and "4.0% of 150 pseudo-genes" in start
     assert start.index("Genes with a phenotype") < start.index("Pick a gene")
+    guides = text(tested_page, "#distrust")
+    assert "1 contradict the other guides of their gene: CCC" in guides and "1 seem to do nothing: AAA" in guides
+    assert "not checked: grape-ops trust STORE" in start
     names = [chip.text.split("\n")[0] for chip in tested_page.find_elements(By.CSS_SELECTOR, "#legend .chip")]
     assert names == ["first complex", "second", "no evidence of a phenotype"]
     symbols = tested_page.execute_script("return document.querySelector('.plot').data[0].marker.symbol")
@@ -96,8 +99,12 @@ def test_the_card_says_whether_there_is_a_phenotype_and_whom_to_distrust(tested_
     wait(tested_page, "document.getElementById('panel-gene').dataset.gene === 'CCC'")
     card = text(tested_page, "#panel-gene")
     assert "Phenotype: effect 1.50, q 1e-5; 1 of 2 guides agree" in card
-    assert "Guide that contradicts the others: CCC-GUIDE-1" in card
+    assert "1 of 2 guides contradicts the others: CCC-GUIDE-1" in card and "do nothing" not in card
     assert "by itself" in text(tested_page, ".guides th:last-child")
+    look_up(tested_page, "aaa")
+    wait(tested_page, "document.getElementById('panel-gene').dataset.gene === 'AAA'")
+    card = text(tested_page, "#panel-gene")
+    assert "1 of 2 guides seems to do nothing: AAA-GUIDE-1" in card and "contradicts" not in card
     look_up(tested_page, "bbb")
     wait(tested_page, "document.getElementById('panel-gene').dataset.gene === 'BBB'")
     card = text(tested_page, "#panel-gene")
@@ -105,13 +112,16 @@ def test_the_card_says_whether_there_is_a_phenotype_and_whom_to_distrust(tested_
     assert "no evidence of a phenotype of BBB: these neighbours mean little" in card
 
 
-def test_the_screen_has_plate_maps_cells_per_gene_and_discordant_guides(tested_page):
+def test_the_screen_has_plate_maps_cells_per_gene_and_guides_to_distrust(tested_page):
     tested_page.find_element(By.ID, "tab-screen").click()
     wait(tested_page, "document.getElementById('panel-screen').dataset.ready === 'true'")
     maps = tested_page.find_elements(By.CSS_SELECTOR, ".platemap")
     assert [part.get_attribute("data-measure") for part in maps] == ["cells", "control", "effect"]
     assert maps[0].find_element(By.CSS_SELECTOR, "td[title]").get_attribute("title").startswith("plate ")
     assert text(tested_page, "#discordant") == "CCC CCC-GUIDE-1"
+    assert text(tested_page, "#inactive") == "AAA AAA-GUIDE-1"
+    panel = text(tested_page, "#panel-screen")
+    assert "contradict the other guides of their gene: 1 of 6" in panel and "seem to do nothing: 1 of 6" in panel
     assert text(tested_page, "#smallest").startswith("Fewest: ")
     assert tested_page.find_elements(By.CSS_SELECTOR, ".histogram i")
 
@@ -278,6 +288,24 @@ def test_a_gene_that_nobody_checked_is_marked_so(page, site):
         wait(page, f"document.querySelector('#panel-{tab} .trust.not-checked')")
         trust = text(page, f"#panel-{tab} .trust")
         assert "not checked" in trust and "grape-ops phenotype RUN STORE --out phenotype" in trust
+
+
+def test_the_card_says_whether_the_place_repeats_between_halves(browser, serve, compared):
+    site = serve(compared)
+    visit(browser, site.address + "#gene=AAA")
+    wait(browser, "document.querySelector('#panel-gene .place.significant')")
+    assert "AAA: its place repeats between maps of two halves" in text(browser, "#panel-gene .place")
+    visit(browser, site.address + "#gene=BBB")
+    wait(browser, "document.querySelector('#panel-gene .place.not-significant')")
+    assert "no evidence that its place repeats" in text(browser, "#panel-gene .place")
+    visit(browser, site.address + "#gene=CCC")
+    wait(browser, "document.getElementById('panel-gene').dataset.gene === 'CCC'")
+    assert not browser.find_elements(By.CSS_SELECTOR, "#panel-gene .place")
+    Select(browser.find_element(By.ID, "colour")).select_by_visible_text("place in halves")
+    wait(browser, "document.getElementById('legend').textContent.includes('no evidence that it repeats')")
+    visit(browser, site.address)
+    assert "The place of 1 of 2 genes repeats between maps of two halves" in text(browser, "#panel-gene")
+    assert browser.get_log("browser") == []
 
 
 def test_a_restyling_that_is_not_significant_is_marked_beside_its_pictures(browser, serve, copied):
@@ -463,14 +491,17 @@ const names = () => [...document.querySelectorAll('.plot .textpoint text')].filt
 const boxes = names().map((text) => text.getBoundingClientRect());
 const clash = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 4 && b.top < a.bottom - 4;
 const clashes = boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) => clash(a, b))).length;
+const dots = [...document.querySelector('.plot .scatterlayer .trace').querySelectorAll('.point')];
+const round = dots.map((dot) => dot.getBoundingClientRect());
+const touching = boxes.filter((a) => round.some((dot) => clash(a, dot))).length;
 const before = names().map((text) => text.textContent);
 await Plotly.relayout(plot.place, { 'xaxis.range': [-0.1, 0.5], 'yaxis.range': [-0.02, 0.1] });
-return [before, clashes, names().map((text) => text.textContent)];
+return [before, clashes + touching, names().map((text) => text.textContent)];
 """
 
 
 @pytest.mark.parametrize("width", [1366, 390])
-def test_names_that_would_overlap_are_moved_or_left_out(page, site, width):
+def test_names_that_would_overlap_a_name_or_a_dot_are_moved_or_left_out(page, site, width):
     visit(page, site.address, width=width)
     before, clashes, after = page.execute_script(CLOSE_TOGETHER)
     assert clashes == 0

@@ -16,6 +16,7 @@ from grape_ops.explore.card import Reference, batch_warnings, cell_warnings, gui
 from grape_ops.explore.explorer_data import ExplorerData
 from grape_ops.explore.map_view import MapView
 from grape_ops.groundtruth.aliases import Aliases
+from grape_ops.report.projection import projections
 from grape_ops.schema import GENE
 
 
@@ -58,9 +59,37 @@ def test_genes_are_coloured_by_what_hits_found_of_them(tested):
 def test_the_card_tells_effect_guides_and_those_that_contradict(tested):
     card = tested.card(2)["phenotype"]
     assert (card["is_hit"], card["effect"], card["agree"], card["guides"]) == (True, 1.5, 1, 2)
-    assert card["discordant"] == ["CCC-GUIDE-1"]
+    assert card["discordant"] == ["CCC-GUIDE-1"] and card["inactive"] == []
+    assert card["by_guide"] == {"CCC-GUIDE-0": "agrees", "CCC-GUIDE-1": "contradicts"}
+    assert tested.card(0)["phenotype"]["by_guide"]["AAA-GUIDE-1"] == "inactive"
     assert tested.card(1)["phenotype"]["is_hit"] is False and tested.card(3)["phenotype"] is None
     assert all(near["cosine"] >= 0 for near in tested.card(0)["maps"][0]["neighbours"])
+
+
+def test_the_card_says_whether_a_place_repeats_between_halves_of_the_cells(explorer, compared):
+    own, other = explorer.card(0)["maps"]
+    assert own["place"] is None and "trust STORE --config RUN/config.yaml --out trust says" in own["words"]
+    found = ExplorerData(compared)
+    own, other = found.card(0)["maps"]
+    assert own["place"]["status"] == "significant" and "one training run" not in own["words"]
+    assert other["place"] is None  # only the run's own method was compared
+    assert found.card(1)["maps"][0]["place"]["status"] == "not significant"
+    assert found.card(2)["maps"][0]["place"] is None
+
+
+def test_report_and_explorer_draw_one_umap(request_, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("grape_ops.report.projection.umap", lambda vectors, seed: drawn.append(seed) or vectors[:, :2])
+    vectors = np.random.default_rng(0).normal(size=(14, 3))
+    names = [f"G{i}" for i in range(13, 0, -1)] + ["nontargeting"]
+    adata = anndata.AnnData(vectors.astype(np.float32), pd.DataFrame(index=names))
+    in_file_order = np.asarray(adata.X, np.float64)
+    report = projections(in_file_order, 0, "mine", keep=tmp_path)["UMAP"]
+    view = MapView("mine", [adata], Aliases(), 0, keep=tmp_path)
+    explorer = view.planes["UMAP"]
+    assert len(drawn) == 1
+    at = dict(zip([*view.genes, *view.controls], explorer.tolist(), strict=True))
+    assert [at[name] for name in names] == report.tolist()
 
 
 def test_a_column_of_a_map_that_lacks_values_can_be_shown(request_, tmp_path):
@@ -165,15 +194,15 @@ def test_k_means_stands_in_where_k_is_set(request_):
     assert set(explorer.details(0, 0)["cluster"]) == {1, 2}
 
 
-def test_the_default_contrast_is_that_of_control_cells_and_pictures_hold_more(explorer):
+def test_the_default_contrast_clips_few_cells_and_pictures_hold_more(explorer):
     montage = explorer.pictures()
     store = montage.store
-    controls = store.standardized(np.flatnonzero(store.labels == store.control_label))
+    cells = store.standardized(np.arange(len(store)))
     for band, (view, span, told) in enumerate(
         zip(montage.channels, montage.ranges, explorer.overview("live")["channels"], strict=True)
     ):
-        brightest = np.percentile(controls[:, band], 99.8, axis=(1, 2))
-        assert (brightest > view.high).mean() < 0.1 and span.high >= view.high
+        brightest = np.percentile(cells[:, band], 99.8, axis=(1, 2))
+        assert (brightest > view.high + 1e-5).mean() < 0.02 and span.high >= view.high
         assert told["white"] == pytest.approx((view.high - view.low) / (span.high - span.low)) and told["white"] <= 1
 
 

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.cli import app
 from grape_ops.config import CalibrateSettings
+from grape_ops.evaluate.gene_places import read_gene_places
 from grape_ops.power.planted_store import Source, write_planted_store
 from grape_ops.power.split_half import draw_halves, write_half
 
@@ -47,6 +48,8 @@ def test_strong_effects_are_reproduced_and_noise_is_not(planted: CropStore, tmp_
     assert table.loc["random", "correlation"] < 0.45
     genes = pd.read_csv(tmp_path / "trust" / "genes.tsv", sep="\t")
     assert len(genes) == 12 and (genes["n_cells"] == 25).all()
+    places = read_gene_places(tmp_path / "trust", store_fingerprint(planted))  # as report and explorer do
+    assert places.holds("statistics") and places.repeating("random") == (0, 6)
     assert (tmp_path / "trust" / "similarities.png").stat().st_size > 5_000
     made = {file: file.stat().st_mtime_ns for file in (tmp_path / "trust").glob("work/*/maps/*.h5ad")}
     assert len(made) == 4 and not list((tmp_path / "trust").glob("halves/*/store"))

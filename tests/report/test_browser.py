@@ -100,7 +100,7 @@ def test_search_highlights_and_lists_neighbours(opened):
     caption = opened.find_element(By.CSS_SELECTOR, "#table-genes caption").text
     assert (
         "too few genes to say which cosine is unusual" in caption
-        and "grape-ops trust STORE says for which genes they do" in caption
+        and "--out trust says for which genes they do" in caption
     )
     sizes = opened.execute_script("return document.getElementById('fig-gene-map').data.map(t => t.marker.size).flat()")
     assert len(set(sizes)) >= 2
@@ -154,7 +154,7 @@ def test_the_table_of_phenotypes_is_searched_and_genes_without_one_are_grey(open
 
 def test_projection_changes_the_positions(browser, full_run, tmp_path, monkeypatch):
     planes = {"first": np.zeros((5, 2)), "second": np.arange(10.0).reshape(5, 2)}
-    monkeypatch.setattr("grape_ops.report.html.projections", lambda vectors, seed: planes)
+    monkeypatch.setattr("grape_ops.report.html.projections", lambda *_, **__: planes)
     write_report(full_run.path, tmp_path / "report.html")
     open_page(browser, tmp_path / "report.html")
     shown = "return document.getElementById('fig-gene-map').data.map(t => t.x).flat().sort()"
@@ -233,6 +233,15 @@ def test_nothing_sticks_out(browser, page, width):
     # The page of a real run has longer names than this one.
     browser.execute_script("document.querySelector('#gene option').textContent += ' · a complex of a long name'")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_a_table_that_is_too_wide_says_that_it_scrolls(browser, page):
+    open_page(browser, page, width=390)
+    hint = "getComputedStyle(document.querySelector('.scroll:has(.scores)'), '::before').content"
+    browser.execute_script("document.querySelector('.scores').style.minWidth = '900px'")
+    wait(browser, f"return {hint}.includes('Swipe sideways')")
+    browser.execute_script("document.querySelector('.scores').style.display = 'none'")
+    wait(browser, f"return {hint} === 'none'")
 
 
 def test_names_stay_text(browser, hostile_run, tmp_path):

@@ -330,9 +330,7 @@ def section(page: Path, name: str) -> str:
 def test_the_page_opens_with_the_genes_that_have_a_phenotype(full_run, write_hits_folder, tmp_path):
     is_hit = {"AAA": True, "BBB": True, "CCC": False}
     store = full_run.record["store_fingerprint"]
-    hits = write_hits_folder(tmp_path / "found", store, is_hit, discordant="BBB")
-    guides = (hits / "guides.tsv").read_text()
-    (hits / "guides.tsv").write_text(guides.replace("AAA-GUIDE-1\tAAA\t5\t1.0\t0.001", "AAA-GUIDE-1\tAAA\t5\t1.0\t0.3"))
+    hits = write_hits_folder(tmp_path / "found", store, is_hit, discordant="BBB", inactive="AAA")
     write_report(full_run.path, tmp_path / "report.html", hits=hits)
     raw = (tmp_path / "report.html").read_text(encoding="utf-8")
     places = [raw.index(f'<section id="{name}">') for name in ("summary", "findings", "map", "genes", "scores")]
@@ -341,9 +339,9 @@ def test_the_page_opens_with_the_genes_that_have_a_phenotype(full_run, write_hit
     text = " ".join(Tags(findings).text.split())
     assert "2 of 3 genes have a phenotype at q < 0.05" in text and "1 more was not tested" in text
     assert "4.0% of 150 pseudo-genes" in text
-    assert "No guide contradicts" not in text
-    assert "BBB: BBB-GUIDE-1" in text and findings.count(">1 of 2<") == 2
-    assert "<code>BBB-GUIDE-1</code> contradicts<" in findings and "<code>AAA-GUIDE-1</code> no evidence<" in findings
+    assert "contradict the other guides of their gene: 1 of 6" in text and "seem to do nothing: 1 of 6" in text
+    assert "BBB: BBB-GUIDE-1" in text and "AAA: AAA-GUIDE-1" in text and findings.count(">1 of 2<") == 2
+    assert "<code>BBB-GUIDE-1</code> contradicts<" in findings and "<code>AAA-GUIDE-1</code> inactive<" in findings
     assert "CCC-GUIDE" not in findings  # without a phenotype, guides without an effect are as they should be
     assert (
         'class="quiet" title="no evidence of a phenotype"><th scope="row"><a href="#map" data-gene="CCC">' in findings
@@ -363,6 +361,23 @@ def test_without_hits_the_page_names_the_command(page, full_run, write_hits_fold
         write_report(full_run.path, tmp_path / "report.html", hits=other)
     write_report(full_run.path, tmp_path / "report.html")
     assert "another crop store" in section(tmp_path / "report.html", "findings")
+
+
+def test_the_page_says_which_places_repeat_between_halves_of_the_cells(page, full_run, write_trust_folder, tmp_path):
+    assert "grape-ops trust STORE --config RUN/config.yaml" in section(page, "conclusions")
+    repeats = {"AAA": True, "BBB": False, "CCC": True}
+    write_trust_folder(tmp_path / "trust", full_run.record["store_fingerprint"], repeats)
+    write_report(full_run.path, tmp_path / "report.html")
+    said = " ".join(Tags(section(tmp_path / "report.html", "conclusions")).text.split())
+    assert "The place of 2 of 3 genes repeats between maps of two halves" in said
+    assert "no evidence that the place of 1 of 3 genes repeats" in said and "One training run says" not in said
+    rows = re.findall(r"<tr.*?</tr>", section(tmp_path / "report.html", "genes"), re.S)
+    of = {name: next(row for row in rows if f'data-gene="{name}"' in row) for name in ("AAA", "BBB", "DDD")}
+    assert ">0.90<" in of["AAA"] and ">no evidence<" in of["BBB"] and ">not compared<" in of["DDD"]
+    assert "different genes below 0.70" in of["AAA"]
+    write_trust_folder(tmp_path / "other" / "trust", "0" * 64, repeats)
+    write_report(full_run.path, tmp_path / "other" / "report.html")
+    assert "another crop store" in section(tmp_path / "other" / "report.html", "conclusions")
 
 
 def test_a_simulated_screen_is_called_so(page, full_run, tmp_path):

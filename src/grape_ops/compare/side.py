@@ -14,13 +14,11 @@ from grape_ops.evaluate.evaluate_files import read_map
 from grape_ops.evaluate.maps import GeneMap, gene_map
 from grape_ops.power.split_half import finished_halves
 from grape_ops.report.inputs import gather
-from grape_ops.schema import OBS_IS_HIT, OBS_N_CELLS, RUN_FILE, UNS_SIMULATED
+from grape_ops.schema import OBS_IS_HIT, OBS_N_CELLS, RUN_FILE, TRUST_DIR, UNS_SIMULATED
 from grape_ops.train.run_folder import Run
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-TRUST_DIR = "trust"  # beside a run
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ JOINED = {
     "guides_agree": OBS_GUIDES_AGREE,
 }
 
+GUIDE_COLUMNS = ("guide", GENE, "n_cells", "p_value", "q_value", "agreement", "outlier", "inactive")
 ALONE = 0.05  # p-value below which a guide has an effect by itself
 _SMALLEST = 1e-300  # q-value that has a logarithm
 _WORDS = {"true": True, "1": True, "1.0": True, "yes": True, "false": False, "0": False, "0.0": False, "no": False}
@@ -85,29 +86,37 @@ class Phenotypes:
         """Guides that are significant by themselves and point away from the gene's other guides."""
         return self._of_guides[2].get(gene, [])
 
-    def by_guide(self, gene: str) -> dict[str, str]:
-        """What each tested guide of a gene shows by itself: agrees, contradicts, no evidence, or unclear.
+    def inactive(self, gene: str) -> list[str]:
+        """Guides that seem to do nothing, in a gene with a phenotype whose other guides do."""
+        return self._of_guides[3].get(gene, [])
 
-        Unclear is a significant guide that neither agrees with the other guides nor is discordant.
+    def by_guide(self, gene: str) -> dict[str, str]:
+        """What each tested guide of a gene shows by itself: agrees, contradicts, inactive, no evidence, or unclear.
+
+        Inactive is no evidence where the gene's other guides work. Unclear is a significant guide that neither agrees
+        with the other guides nor is discordant.
         """
         own = self.guides[(self.guides[GENE] == gene) & self.guides["p_value"].notna()]
         words = np.select(
-            [own["outlier"].astype(bool), own["p_value"] >= ALONE, own["agreement"] > 0],
-            ["contradicts", "no evidence", "agrees"],
+            [own["outlier"].astype(bool), own["inactive"].astype(bool), own["p_value"] >= ALONE, own["agreement"] > 0],
+            ["contradicts", "inactive", "no evidence", "agrees"],
             "unclear",
         )
         return dict(zip(own["guide"].astype(str), words.tolist(), strict=True))
 
     @cached_property
-    def _of_guides(self) -> tuple[dict[str, int], dict[str, int], dict[str, list[str]]]:
-        """By gene: guides that agree, guides tested, and discordant guides."""
+    def _of_guides(self) -> tuple[dict[str, int], dict[str, int], dict[str, list[str]], dict[str, list[str]]]:
+        """By gene: guides that agree, guides tested, discordant guides, and inactive ones."""
         tested = self.guides[self.guides["p_value"].notna()]
         agree = tested.loc[(tested["agreement"] > 0) & (tested["p_value"] < ALONE), GENE].value_counts()
-        outliers = tested[tested["outlier"]].groupby(GENE)["guide"].agg(list)
         agreeing, all_tested = (
             {str(gene): int(n) for gene, n in part.items()} for part in (agree, tested[GENE].value_counts())
         )
-        return agreeing, all_tested, {str(gene): list(guides) for gene, guides in outliers.items()}
+        outliers, inactive = (
+            {str(gene): list(guides) for gene, guides in tested[tested[name]].groupby(GENE)["guide"]}
+            for name in ("outlier", "inactive")
+        )
+        return agreeing, all_tested, outliers, inactive
 
 
 def read_phenotypes(folder: Path, store_fingerprint: str) -> Phenotypes:
@@ -124,7 +133,7 @@ def read_phenotypes(folder: Path, store_fingerprint: str) -> Phenotypes:
     with damage_in_words(record, " as a record of hits"):
         float(summary["settings"]["q_value"]), str(summary["calibration"]["in_words"])
     genes = _table(folder / HITS_GENES, (GENE, *JOINED)).set_index(GENE)
-    guides = _table(folder / HITS_GUIDES, ("guide", GENE, "n_cells", "p_value", "q_value", "agreement", "outlier"))
+    guides = _table(folder / HITS_GUIDES, GUIDE_COLUMNS)
     if summary["store"] != store_fingerprint:
         raise GrapeOpsError(
             f"The hits in {folder} are those of another crop store than the run's; `grape-ops hits STORE` with the "

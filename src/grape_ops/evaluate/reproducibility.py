@@ -16,6 +16,8 @@ from grape_ops.cosine import unit_rows
 from grape_ops.evaluate.retrieval import nearest, neighbour_count
 from grape_ops.evaluate.significance import add_one_p
 
+MOST_PAIRS = 2_000  # of different genes, whose correlations are the null of a gene's own
+
 
 def map_agreement(
     first: np.ndarray, second: np.ndarray, n: int, permutations: int, rng: np.random.Generator
@@ -56,6 +58,26 @@ def map_agreement(
         "n_genes": genes,
     }
     return figures, {"correlation": _row_correlation(a, b), "neighbours": shared}
+
+
+def different_genes(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Null of a gene's own correlation: those of two different genes, one from each map: (N, d), (N, e) -> (pairs,).
+
+    Genes of one complex have places alike, so that this asks more of a gene than independent random vectors would.
+    """
+    genes = len(first)
+    a, b = (rows @ rows.T for rows in map(unit_rows, (first, second)))
+    one, other = np.nonzero(~np.eye(genes, dtype=bool))
+    if len(one) > MOST_PAIRS:
+        drawn = rng.choice(len(one), MOST_PAIRS, replace=False)
+        one, other = one[drawn], other[drawn]
+    null = np.empty(len(one))
+    for pair, (row, column) in enumerate(zip(one, other, strict=True)):
+        others = np.delete(np.arange(genes), [row, column])
+        ranks = [rankdata(values) - (genes - 1) / 2 for values in (a[row, others], b[column, others])]
+        scale = float(np.prod([np.linalg.norm(part) for part in ranks]))
+        null[pair] = ranks[0] @ ranks[1] / scale if scale > 0 else 0
+    return null
 
 
 def _ranked(similarity: np.ndarray, upper: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

@@ -17,13 +17,14 @@ from grape_ops.explore.card import Reference, batch_warnings, cell_warnings, gui
 from grape_ops.explore.findings import Findings
 from grape_ops.explore.map_view import MapView
 from grape_ops.explore.montage import Montage
+from grape_ops.explore.places import Places
 from grape_ops.explore.sources import Request, open_live_restyler, open_map_views
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.truth import KnownPairs, load_pairs
 from grape_ops.report.generation import trust_of
 from grape_ops.report.html import page_title
 from grape_ops.report.inputs import gather
-from grape_ops.report.plates import plate_maps, smallest, well_table
+from grape_ops.report.plates import plate_maps, smallest, wells_of
 from grape_ops.report.scores import own_entry
 from grape_ops.schema import OBS_N_CELLS, OBS_N_GUIDES
 
@@ -36,6 +37,7 @@ class ExplorerData:
     map_views, left_out : maps, the run's own first; sentences about files beside the run that are no maps.
     genes, number : all symbols of the run and the maps, sorted, and their numbers.
     findings : which genes have a phenotype; None where nobody has tested.
+    places : which genes have the same place in maps of two halves of the cells.
     trust : for each gene of the run, how far its restyled cells may be trusted.
     montage, no_montage : pictures of cells, or why there are none.
     no_restyler : why cells cannot be restyled; empty if they can.
@@ -59,6 +61,7 @@ class ExplorerData:
         self.trust = {renamed[gene]: trusts[gene] for gene in self.inputs.genes}
         found = self.inputs.phenotypes
         self.findings = Findings(found, renamed) if found is not None else None
+        self.places = Places(self.inputs.places, self.inputs.missing.get("places", ""), renamed)
         self.truth = self.inputs.truth and self.inputs.truth.renamed(aliases)
         self.aliases = {alias: symbol for alias, symbol in aliases.symbol.items() if symbol in self.number}
         self.aliases |= {old: new for old, new in renamed.items() if old != new}
@@ -99,6 +102,7 @@ class ExplorerData:
             },
             "simulated": self.inputs.run.simulated,
             "findings": self.findings.overview() if self.findings else None,
+            "places": self.places.in_words(self.map_views[0].name) if self.map_views else "",
             "quiet": [self.number[gene] for gene in self.genes if self.findings and self.findings.quiet(gene)],
             "n_cells": int(self.inputs.run.genes[OBS_N_CELLS].sum()),
             "batches": self.inputs.batches,
@@ -130,7 +134,7 @@ class ExplorerData:
                 }
                 for i, name in enumerate(view.controls)
             ],
-            "columns": view.columns(self.truth, self.findings),
+            "columns": [*view.columns(self.truth, self.findings), *self.places.columns(view.name, view.genes)],
             "clusterings": self.clusterings(number),
         }
 
@@ -161,6 +165,7 @@ class ExplorerData:
                 "neighbours": view.neighbours(gene, self.settings.neighbours, self.truth, self.pairs),
                 "warnings": batch_warnings(view, gene, self.request.evaluate),
                 "words": view.neighbours_in_words,
+                "place": self.places.card(view.name, gene),
             }
             if gene in view.genes
             else None
@@ -191,9 +196,10 @@ class ExplorerData:
     @cached_property
     def screen(self) -> dict[str, Any]:
         """The screen as a whole: well and plate maps (None without a store), cells of each gene, those with fewest."""
-        cells, store = self.inputs.run.genes.loc[self.inputs.genes, OBS_N_CELLS], self.inputs.store
+        run, store = self.inputs.run, self.inputs.store
+        cells = run.genes.loc[self.inputs.genes, OBS_N_CELLS]
         with self._lock:
-            plates = plate_maps(well_table(store, self.seed)) if store is not None else None
+            plates = plate_maps(wells_of(run, store)) if store is not None else None
         return {"plates": plates, "cells": [int(n) for n in cells], "smallest": smallest(cells)}
 
     def row(self, number: int) -> int:

@@ -1,6 +1,6 @@
 """What `grape-ops hits` found, as the page shows it: columns to colour genes by, and the lines of a gene's card."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,17 +25,22 @@ class Findings:
         self.is_hit = dict(zip(self.symbol, found.genes["is_hit"].astype(bool).tolist(), strict=True))
 
     def overview(self) -> dict[str, Any]:
-        """How many genes have a phenotype, how the test is calibrated, the strongest genes first, discordant guides."""
+        """How many genes have a phenotype, how the test is calibrated, the strongest first, guides to distrust."""
         hits = [gene for gene, hit in self.is_hit.items() if hit]
         level, calibration = self.found.level, self.found.calibration
-        discordant = [(gene, guides) for gene, name in self.symbol.items() if (guides := self.found.discordant(name))]
         return {
             "n_genes": len(self.is_hit),
             "hits": hits,
             "level": level,
             "calibration": calibration,
-            "discordant": discordant,
+            "n_guides": sum(self.found.counts(name)[1] for name in self.symbol.values()),
+            "discordant": self._guides(self.found.discordant),
+            "inactive": self._guides(self.found.inactive),
         }
+
+    def _guides(self, kind: Callable[[str], list[str]]) -> list[tuple[str, list[str]]]:
+        """Genes with guides of a kind, and these guides."""
+        return [(gene, guides) for gene, name in self.symbol.items() if (guides := kind(name))]
 
     def quiet(self, gene: str) -> bool:
         """Whether a gene was tested, and there is no evidence of a phenotype."""
@@ -66,6 +71,7 @@ class Findings:
             "agree": agree,
             "guides": guides,
             "discordant": self.found.discordant(name),
+            "inactive": self.found.inactive(name),
             "by_guide": self.found.by_guide(name),
             "channel": str(line["top_channel"]) if "top_channel" in line else None,
         }

@@ -47,23 +47,39 @@ class MapView:
     table : the first run's AnnData, rows in the order of ``genes``, renamed by the aliases.
     controls : names of the control rows of the first run.
     is_own : whether these are the vectors of the run that is explored.
+    keep : the run folder, which keeps what the report draws too.
+    compared : whether maps of halves of the cells were compared gene by gene.
     """
 
-    def __init__(self, name: str, maps: "Sequence[AnnData]", aliases: Aliases, seed: int, *, is_own: bool = False):
+    def __init__(
+        self,
+        name: str,
+        maps: "Sequence[AnnData]",
+        aliases: Aliases,
+        seed: int,
+        *,
+        is_own: bool = False,
+        keep: Path | None = None,
+        compared: bool = False,
+    ):
         self.name = name
         self.is_own = is_own
+        self.keep = keep
+        self.compared = compared
         self.seed = seed
         self.runs = [gene_map(adata, name, aliases) for adata in maps]
         self.genes, vectors = common_vectors(self.runs)
         self.vectors = vectors[0]
         first = maps[0]
         control = control_rows(first, name)
-        self.table = first[np.flatnonzero(~control)[self.runs[0].rows(self.genes)]].copy()
+        of_genes = np.flatnonzero(~control)[self.runs[0].rows(self.genes)]
+        self._rows = np.concatenate([of_genes, np.flatnonzero(control)])
+        self.table = first[of_genes].copy()
         self.table.obs_names = pd.Index(self.genes, name=GENE)
         controls = first[np.flatnonzero(control)]
         self.controls = [str(gene) for gene in controls.obs_names]
         self._control_vectors = np.asarray(controls.X.toarray() if hasattr(controls.X, "toarray") else controls.X)
-        self._given = _given_planes(first, np.flatnonzero(~control)[self.runs[0].rows(self.genes)], control)
+        self._given = _given_planes(first, self._rows)
         self._lock = RLock()
         self._details: dict[int, dict[str, Any]] = {}
         self._near: dict[int, np.ndarray] = {}
@@ -73,14 +89,17 @@ class MapView:
         """Name -> (N + controls, 2); a UMAP that the file brings is taken as it is."""
         vectors = np.concatenate([self.vectors, self._control_vectors.reshape(-1, self.vectors.shape[1])])
         if not self._given:
-            return projections(vectors, self.seed, self.name)
+            # In the order of the file, as the report draws them: UMAP depends on it.
+            order = np.argsort(self._rows)
+            drawn = projections(vectors[order], self.seed, self.name, keep=self.keep)
+            return {name: plane[np.argsort(order)] for name, plane in drawn.items()}
         plane, share = principal_components(vectors)
         return self._given | {f"PCA ({share:.0%} of the variance)": plane}
 
     @cached_property
     def neighbours_in_words(self) -> str:
         """From which cosine on neighbours are unusual, and what one run does not tell."""
-        return neighbours_in_words(self.vectors, len(self.runs)).replace("`", "")
+        return neighbours_in_words(self.vectors, len(self.runs), compared=self.compared).replace("`", "")
 
     def near(self, settings: EvaluateSettings) -> np.ndarray:
         """Nearest genes of each gene in the first run: (N, n)."""
@@ -208,15 +227,14 @@ class MapView:
             return file.read_bytes()
 
 
-def _given_planes(adata: "AnnData", kept: np.ndarray, control: np.ndarray) -> dict[str, np.ndarray]:
+def _given_planes(adata: "AnnData", rows: np.ndarray) -> dict[str, np.ndarray]:
     plane = adata.obsm.get("X_umap")
     if plane is None:
         return {}
     values = np.asarray(plane, dtype=np.float64)[:, :2]
-    order = [*kept, *np.flatnonzero(control)]
-    if values.shape[1] != 2 or not np.isfinite(values[order]).all():
+    if values.shape[1] != 2 or not np.isfinite(values[rows]).all():
         raise GrapeOpsError('obsm["X_umap"] must hold two finite numbers per gene; remove it, and it is computed.')
-    return {"UMAP": values[order]}
+    return {"UMAP": values[rows]}
 
 
 def _column(name: str, values: pd.Series) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from grape_ops.restyle.sampling import draw_cells, match_batches
 from grape_ops.schema import GUIDE, PLATE, TILE, WELL, X, Y
 
 WIDEST = 4  # times the default contrast; beyond, too few of the 256 levels would be left for what is shown
-LIMIT_CELLS = 400  # cells behind the black and white points
+LIMIT_CELLS = 400  # cells behind the black and white points: of controls, and of all cells
 
 
 class Montage:
@@ -39,11 +39,12 @@ class Montage:
         self.control_row = store.control_label
         rng = generator(seed, ExploreStream.LIMITS)
         controls = rng.permutation(np.flatnonzero(store.labels == store.control_label))[:LIMIT_CELLS]
-        some = store.standardized(np.sort(rng.permutation(len(store))[:LIMIT_CELLS]))
+        drawn = np.concatenate([controls, rng.permutation(len(store))[:LIMIT_CELLS]])
+        some = store.standardized(np.unique(drawn))
         brightest = np.percentile(some, BRIGHTEST, axis=(2, 3)).max(axis=0)
-        self.channels = channel_views(store.channels, store.standardized(np.sort(controls)) if len(controls) else some)
+        self.channels = channel_views(store.channels, some)
         self.ranges = [
-            replace(view, high=float(np.clip(most, view.high, view.low + WIDEST * (view.high - view.low))))
+            replace(view, high=float(np.clip(float(most), view.high, view.low + WIDEST * (view.high - view.low))))
             for view, most in zip(self.channels, brightest, strict=True)
         ]
 

@@ -52,7 +52,10 @@ def open_map_views(inputs: ReportInputs, request: Request, aliases: Aliases) -> 
             return
         label = f"{name} ({place})" if name in {view.name for view in map_views} else name
         several = runs if isinstance(runs, list) else [runs]
-        map_views.append(MapView(label, several, aliases, inputs.run.config.seed, is_own=runs is own))
+        run, compared = inputs.run, inputs.places is not None and inputs.places.holds(label)
+        map_views.append(
+            MapView(label, several, aliases, run.config.seed, is_own=runs is own, keep=run.path, compared=compared)
+        )
 
     if own is not None:
         add(str(own.uns[UNS_METHOD]), own, "")

@@ -10,11 +10,13 @@ import numpy as np
 
 from grape_ops.screen.screen import shows_nuclei
 
-# Black and white points: these percentiles of each cell, such that these shares of the cells are not clipped. Over all
-# pixels at once, a few bright dying cells would leave the others dark; with more of them clipped, dividing cells would
-# be white.
+# Black and white points: these percentiles of each cell. The black point clips no more than a fifth of the cells. The
+# white point is that of the brightest cell, so that dividing and dying cells keep their structure; but no brighter than
+# HEADROOM times what nearly all cells stay below, or a single wild cell would leave the others dark.
 DARKEST, BRIGHTEST = 0.5, 99.8
-NOT_BLACK, NOT_WHITE = 0.8, 0.95
+NOT_BLACK, NEARLY_ALL, HEADROOM = 0.8, 0.95, 1.5
+MIDDLE = 1.25  # power that darkens middle tones
+KNEE = 0.6  # of a composite's brightest colour, from which on light is compressed instead of clipped
 DNA_COLOUR = "#4d6bff"
 OTHER_COLOURS = ("#3ddc5b", "#ff3fd0", "#ffc21a", "#23d9e8", "#ff6b3d", "#b0b0b0", "#a77bff")
 
@@ -32,7 +34,8 @@ class ChannelView:
 def channel_views(names: Sequence[str], real: np.ndarray) -> list[ChannelView]:
     """Limits from real cells (n, C, H, H), colours by the dye where the name tells it."""
     darkest, brightest = np.percentile(real, (DARKEST, BRIGHTEST), axis=(2, 3))
-    low, high = np.quantile(darkest, 1 - NOT_BLACK, axis=0), np.quantile(brightest, NOT_WHITE, axis=0)
+    low, usual = np.quantile(darkest, 1 - NOT_BLACK, axis=0), np.quantile(brightest, NEARLY_ALL, axis=0)
+    high = np.minimum(brightest.max(axis=0), low + HEADROOM * (usual - low))
     return [
         ChannelView(name, shade, float(a), float(max(b, a + 1e-6)))
         for name, shade, a, b in zip(names, composite_colours(names), low, high, strict=True)
@@ -56,14 +59,16 @@ def composite(crops: np.ndarray, views: Sequence[ChannelView]) -> np.ndarray:
     """All channels in colours: (n, C, H, H) -> (n, H, H, 3) in [0, 1].
 
     Four stains over one nucleus add up to white: middle tones are darkened, there is less light the more channels
-    there are, and too bright a pixel is dimmed as a whole, which keeps its hue.
+    there are, and bright pixels are dimmed as a whole, the more the brighter, which keeps hue and structure.
     """
     light = min(1.0, 2.4 / len(views))
     mixed = np.zeros((*crops.shape[:1], *crops.shape[2:], 3))
     for index, view in enumerate(views):
         colour = np.array([int(view.colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-        mixed += light * grey(crops[:, index], view)[..., None] ** 1.5 * colour
-    return mixed / np.maximum(mixed.max(axis=-1, keepdims=True), 1)
+        mixed += light * grey(crops[:, index], view)[..., None] ** MIDDLE * colour
+    most = mixed.max(axis=-1, keepdims=True)
+    dimmed = KNEE + (1 - KNEE) * (1 - np.exp(-np.maximum(most - KNEE, 0) / (1 - KNEE)))
+    return mixed * np.where(most > KNEE, dimmed / np.maximum(most, KNEE), 1)
 
 
 def in_colour(crops: np.ndarray, views: Sequence[ChannelView]) -> np.ndarray:

@@ -4,7 +4,7 @@ out/
   reproducibility.tsv    one row per map
   genes.tsv              one row per map and gene: which genes to believe
   similarities.png, .pdf every pair of genes in both maps
-  trust.json             the methods that calls have compared
+  trust.json             the methods that calls have compared, and the store's fingerprint
   work/                  the methods' jobs on each half (``runner/jobs.py``)
   halves/                the cells of each half, while they are needed, and features measured on them
 """
@@ -32,7 +32,8 @@ from grape_ops.config import Config
 from grape_ops.cosine import unit_rows
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.maps import gene_map
-from grape_ops.evaluate.reproducibility import map_agreement
+from grape_ops.evaluate.reproducibility import different_genes, map_agreement
+from grape_ops.evaluate.significance import add_one_p, benjamini_hochberg
 from grape_ops.methods import METHODS, Method, check_methods, find_methods
 from grape_ops.methods.cell_matching import SOURCE
 from grape_ops.plotting.calibration_figures import similarities_figure
@@ -40,7 +41,7 @@ from grape_ops.plotting.figure import save_figure
 from grape_ops.progress import progress
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs
-from grape_ops.schema import GENE, OBS_N_CELLS, ROW, SHARD
+from grape_ops.schema import GENE, OBS_N_CELLS, ROW, SHARD, TRUST_GENES, TRUST_JSON, TRUST_MAPS
 from grape_ops.train.preflight import announce_trainings
 from grape_ops.words import counted
 
@@ -48,8 +49,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 HALVES = ("half1", "half2")
-RECORD_FILE = "trust.json"
-OURS = ("reproducibility.tsv", "genes.tsv", "similarities.png", "similarities.pdf", RECORD_FILE, "work", "halves")
+OURS = (TRUST_MAPS, TRUST_GENES, "similarities.png", "similarities.pdf", TRUST_JSON, "work", "halves")
 PERMUTATIONS = 1000
 _AT_ONCE = 1024
 
@@ -95,7 +95,8 @@ def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Conf
                 shutil.rmtree(half.store)
         where = {"where": store.where} if store.where else {}
         jobs = _compared_before(out, halves, found.values()) | jobs
-        write_json(out / RECORD_FILE, {"methods": list(dict.fromkeys([*_methods_before(out), *found])), **where})
+        record = {"methods": list(dict.fromkeys([*_methods_before(out), *found])), "store": store_fingerprint(store)}
+        write_json(out / TRUST_JSON, record | where)
         return _compare(jobs, out, config, store.simulated)
 
 
@@ -154,7 +155,7 @@ def _compared_before(out: Path, halves: Sequence[_Half], methods: Iterable[Metho
 def _methods_before(out: Path) -> list[str]:
     """Methods that earlier calls have compared, with whatever settings."""
     try:
-        return [str(spec) for spec in json.loads((out / RECORD_FILE).read_text())["methods"]]
+        return [str(spec) for spec in json.loads((out / TRUST_JSON).read_text())["methods"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -170,7 +171,7 @@ def _compare(jobs: Mapping[str, Sequence[Job]], out: Path, config: Config, simul
             gene_tables.append(of_genes.assign(method=name))
             pairs[name] = cosines
     table = pd.DataFrame(rows).round(4)
-    for name, content in (("reproducibility.tsv", table), ("genes.tsv", pd.concat(gene_tables).round(4))):
+    for name, content in ((TRUST_MAPS, table), (TRUST_GENES, pd.concat(gene_tables).round(4))):
         with draft_of(out / name) as draft:
             spreadsheet_safe(content).to_csv(draft, sep="\t", index=False)
     save_figure(similarities_figure(pairs, table), out / "similarities", simulated=simulated)
@@ -224,6 +225,10 @@ def compare_halves(
     vectors = [part.vectors[part.rows(genes)] for part in maps]
     rng = np.random.default_rng(config.seed)
     figures, of_genes = map_agreement(vectors[0], vectors[1], config.evaluate.neighbours, PERMUTATIONS, rng)
+    null = different_genes(vectors[0], vectors[1], rng)
+    figures["different_genes"] = float(np.quantile(null, 0.95))
+    p_values = add_one_p([np.count_nonzero(null >= value) for value in of_genes["correlation"]], len(null))
+    of_genes |= {"p_value": p_values, "q_value": benjamini_hochberg(p_values)}
     cells = sum(adata.obs[OBS_N_CELLS].loc[genes].to_numpy() for adata in (first, second))
     table = pd.DataFrame({"method": "", GENE: genes, OBS_N_CELLS: cells, **of_genes})
     unit = [unit_rows(part) for part in vectors]

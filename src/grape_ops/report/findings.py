@@ -17,10 +17,9 @@ def findings(inputs: ReportInputs) -> dict[str, Any] | None:
 
     Returns
     -------
-    ``level``, ``n_genes``, ``n_hits``, ``features``, ``calibration``; ``n_untested`` genes of the run; ``rows``: name,
-    is_hit, effect, q, cells, guides that agree, all guides, discordant ones, top channel (one row per gene, the most
-    significant first), and of genes with a phenotype the guides without evidence of an effect by themselves;
-    ``discordant``: (gene, its discordant guides).
+    ``level``, ``n_genes``, ``n_guides``, ``n_hits``, ``features``, ``calibration``; ``n_untested`` genes of the run;
+    ``rows``: name, is_hit, effect, q, cells, guides that agree, all guides, discordant ones, inactive ones, top channel
+    (one row per gene, the most significant first); ``discordant`` and ``inactive``: (gene, its guides of that kind).
     """
     found = inputs.phenotypes
     if found is None:
@@ -36,7 +35,8 @@ def findings(inputs: ReportInputs) -> dict[str, Any] | None:
         "calibration": found.calibration,
         "rows": rows,
         "channels": "top_channel" in found.genes,
-        "discordant": [(row["name"], row["discordant"]) for row in rows if row["discordant"]],
+        "n_guides": sum(row["guides"] for row in rows),
+        **{kind: [(row["name"], row[kind]) for row in rows if row[kind]] for kind in ("discordant", "inactive")},
     }
 
 
@@ -51,7 +51,7 @@ def _row(gene: str, line: dict[Any, Any], found: Phenotypes) -> dict[str, Any]:
         "agree": agree,
         "guides": tested,
         "discordant": found.discordant(gene),
-        "silent": [guide for guide, shows in found.by_guide(gene).items() if shows == "no evidence" and line["is_hit"]],
+        "inactive": found.inactive(gene),
         "channel": str(line.get("top_channel", "")),
     }
 

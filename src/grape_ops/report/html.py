@@ -27,7 +27,7 @@ from grape_ops.report.findings import findings, volcano
 from grape_ops.report.gene_tables import gene_tables
 from grape_ops.report.generation import content_rows, gene_cells, recognised_rows, top_features
 from grape_ops.report.inputs import ReportInputs, gather
-from grape_ops.report.plates import plate_maps, smallest, well_table
+from grape_ops.report.plates import plate_maps, smallest, wells_of
 from grape_ops.report.profiles import profiles
 from grape_ops.report.projection import nearest_genes, neighbours_in_words, projections
 from grape_ops.report.provenance import changed_settings, cost_rows, network_rows, provenance_rows
@@ -38,7 +38,7 @@ from grape_ops.schema import OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES, UNS_METH
 
 NEIGHBOURS = 8
 GENERATOR = '<meta name="generator" content="grape-ops'  # by it we know a report of ours
-PIECES = ("vectors", "store", "truth", "scores", "check", "hits")
+PIECES = ("vectors", "store", "truth", "scores", "check", "hits", "places")
 
 
 def write_report(
@@ -136,7 +136,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "flat_field": flat_field_text(inputs.quality),
         "counts": count_rows(inputs),
         "smallest": smallest(inputs.run.genes.loc[inputs.genes, OBS_N_CELLS]),
-        "plates": plate_maps(well_table(inputs.store, run.config.seed)) if inputs.store else None,
+        "plates": plate_maps(wells_of(run, inputs.store)) if inputs.store else None,
         "changed": changed_settings(run.config),
         "config": dump_config(run.config),
         "provenance": provenance_rows(inputs),
@@ -239,7 +239,8 @@ def _gene_map(inputs: ReportInputs) -> dict[str, Any] | None:
     table = inputs.run.genes
     names = table.index.tolist()
     vectors = np.asarray(inputs.vectors.X, dtype=np.float64)
-    planes = projections(vectors, inputs.run.config.seed)
+    method = str(inputs.vectors.uns[UNS_METHOD])
+    planes = projections(vectors, inputs.run.config.seed, method, keep=inputs.run.path)
     control = np.flatnonzero(table[OBS_IS_CONTROL].to_numpy(bool)).tolist()
     groups: dict[str, list[int]] = {name: [] for name in inputs.truth.complexes} if inputs.truth else {}
     groups[""] = []
@@ -251,14 +252,16 @@ def _gene_map(inputs: ReportInputs) -> dict[str, Any] | None:
     genes = np.flatnonzero(~table[OBS_IS_CONTROL].to_numpy(bool))
     near, cosine = nearest_genes(vectors[genes], NEIGHBOURS)
     quiet = [row for row, gene in enumerate(names) if inputs.is_hit(gene) is False]
+    places = {gene: vars(place) for gene in inputs.genes if (place := inputs.place_of(gene)) is not None}
     return {
         "figure": report_figures.gene_map(next(iter(planes.values())), groups, control, hover, quiet),
         "planes": {name: plane.tolist() for name, plane in planes.items()},
-        "method": str(inputs.vectors.uns[UNS_METHOD]),
+        "method": method,
         "averaged": inputs.averaged,
         "names": names,
         "complexes": [inputs.complexes_of(gene) for gene in names],
-        "near_words": neighbours_in_words(vectors[genes]),
+        "near_words": neighbours_in_words(vectors[genes], compared=bool(places)),
+        "places": places,
         "near": {
             # A gene that points away is no neighbour.
             names[row]: [

@@ -16,6 +16,7 @@ from grape_ops.cells.genes import BATCH_PREFIX
 from grape_ops.cells.store import CropStore
 from grape_ops.embed import embed, read_embedding, run_store
 from grape_ops.errors import GrapeOpsError
+from grape_ops.evaluate.gene_places import GenePlaces, Place, read_gene_places
 from grape_ops.evaluate.hits_results import Phenotypes, read_phenotypes
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import read_scores
@@ -27,6 +28,7 @@ from grape_ops.schema import (
     OBS_IS_CONTROL,
     QUALITY_FILE,
     SCORES_JSON,
+    TRUST_DIR,
     UNS_METHOD,
     VECTORS_FILE,
 )
@@ -55,7 +57,8 @@ class ReportInputs:
     scores : the records of a scores.json.
     check : what `grape-ops phenotype` found.
     phenotypes : what `grape-ops hits` found.
-    missing : for each of "vectors", "store", "truth", "scores", "check" and "hits" that is None, a sentence why.
+    places : what `grape-ops trust` found.
+    missing : for each of "vectors", "store", "truth", "scores", "check", "hits" and "places" that is None, why.
     """
 
     run: Run
@@ -70,6 +73,7 @@ class ReportInputs:
     scores: list[MethodScores] | None
     check: PhenotypeCheck | None = None
     phenotypes: Phenotypes | None = None
+    places: GenePlaces | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -92,6 +96,12 @@ class ReportInputs:
         if self.phenotypes is None or gene not in self.phenotypes.genes.index:
             return None
         return bool(self.phenotypes.genes.loc[gene, "is_hit"])
+
+    def place_of(self, gene: str) -> Place | None:
+        """Whether the gene's place in the run's own map repeats between halves of the cells; None if not compared."""
+        if self.places is None or self.vectors is None:
+            return None
+        return self.places.place(str(self.vectors.uns[UNS_METHOD]), gene)
 
     def complexes_of(self, gene: str) -> list[str]:
         """Names of the complexes a gene belongs to; none without a truth."""
@@ -155,6 +165,7 @@ def gather(
         scores=look("scores", asked, lambda: _scores(scores_file, known, asked=asked, others=others)),
         check=look("check", phenotype is not None, lambda: _check(phenotype, out, run)),
         phenotypes=look("hits", hits is not None, lambda: _phenotypes(hits, out, run)),
+        places=look("places", False, lambda: _places(out, run)),
         missing=missing,
     )
 
@@ -207,6 +218,12 @@ def _check(asked: Path | None, out: Path, run: Run) -> PhenotypeCheck:
 def _phenotypes(asked: Path | None, out: Path, run: Run) -> Phenotypes:
     folder = _folder(asked, HITS_DIR, f"`grape-ops hits STORE --out {HITS_DIR}` makes it, and `--hits`", out, run)
     return read_phenotypes(folder, run.record["store_fingerprint"])
+
+
+def _places(out: Path, run: Run) -> GenePlaces:
+    places = [folder / TRUST_DIR for folder in (out.parent, run.path.parent, run.path)]
+    folder = next((place for place in places if place.is_dir()), places[0])
+    return read_gene_places(folder, run.record["store_fingerprint"])
 
 
 def _folder(asked: Path | None, name: str, who: str, out: Path, run: Run) -> Path:

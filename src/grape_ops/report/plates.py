@@ -12,7 +12,9 @@ import pandas as pd
 from grape_ops.cells.store import CropStore
 from grape_ops.methods.statistics import crop_statistics
 from grape_ops.randomness import ReportStream, generator
+from grape_ops.report.kept import kept
 from grape_ops.schema import IS_CONTROL, PLATE, WELL
+from grape_ops.train.run_folder import Run
 
 MOST_CROPS = 8_000  # read for the effects of all wells together
 MOST_OF_A_WELL = 400  # knock-out cells, and as many control cells of its batch
@@ -26,6 +28,17 @@ MEASURES = {
         "in simple image statistics of cells drawn at random: 1 is like control.",
     ),
 }
+
+
+def wells_of(run: Run, store: CropStore) -> pd.DataFrame:
+    """``well_table`` of a run's store, which report and explorer share (``kept``)."""
+
+    def compute() -> dict[str, list[Any]]:
+        table = well_table(store, run.config.seed).astype({"effect": object})
+        return {str(name): values.where(values.notna(), None).tolist() for name, values in table.items()}
+
+    facts = [run.record["store_fingerprint"], run.config.seed]
+    return pd.DataFrame(kept(run.path, "wells", facts, compute)).astype({"effect": float})
 
 
 def well_table(store: CropStore, seed: int) -> pd.DataFrame:

@@ -1,13 +1,19 @@
 """Gene vectors on paper: two numbers per gene. Letters: P perturbations, V length of a vector."""
 
 import warnings
+from hashlib import sha256
+from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
+from grape_ops.artifacts.identity import identity_of
 from grape_ops.cosine import unit_rows
+from grape_ops.evaluate.gene_places import TRUST_COMMAND
 from grape_ops.evaluate.retrieval import nearest
 from grape_ops.progress import waiting
+from grape_ops.report.kept import kept
 
 # With fewer points a neighbour graph says nothing that principal components do not say better.
 FEWEST_FOR_UMAP = 12
@@ -15,18 +21,28 @@ NEIGHBOURS = 10
 
 
 def projections(
-    vectors: np.ndarray, seed: int, name: str = "gene map", fewest: int = FEWEST_FOR_UMAP
+    vectors: np.ndarray,
+    seed: int,
+    name: str = "gene map",
+    fewest: int = FEWEST_FOR_UMAP,
+    keep: Path | None = None,
 ) -> dict[str, np.ndarray]:
     """Project vectors (P, V) to the plane: name -> (P, 2), the preferred one first.
 
     UMAP (cosine, as the scores) if ``umap-learn`` is installed and there are points enough; principal components
     always. Names say what the axes are, with the explained share of the variance; ``name`` is the map's, for whoever
-    waits; ``fewest`` are the points that UMAP is drawn of.
+    waits; ``fewest`` are the points that UMAP is drawn of; ``keep`` is the run folder that keeps the UMAP of its pages.
     """
     found = {}
     if len(vectors) >= fewest and find_spec("umap") is not None:
-        with waiting(f"{name}: UMAP"):
-            found["UMAP"] = umap(vectors, seed)
+
+        def drawn() -> list[list[float]]:
+            with waiting(f"{name}: UMAP"):
+                return umap(vectors, seed).tolist()
+
+        facts = [sha256(np.ascontiguousarray(vectors, np.float64).tobytes()).hexdigest(), seed, version("umap-learn")]
+        file = f"umap-{identity_of(name)[:10]}"
+        found["UMAP"] = np.array(drawn() if keep is None else kept(keep, file, facts, drawn))
     plane, share = principal_components(vectors)
     found[f"PCA ({share:.0%} of the variance)"] = plane
     return found
@@ -76,8 +92,11 @@ def nearest_genes(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarr
     return near, np.stack([(unit * unit[column]).sum(axis=1) for column in near.T], axis=1)
 
 
-def neighbours_in_words(vectors: np.ndarray, runs: int = 1) -> str:
-    """Say from which cosine on a pair of genes is unusual in a map, and what one run does not tell: (N, V)."""
+def neighbours_in_words(vectors: np.ndarray, runs: int = 1, *, compared: bool = False) -> str:
+    """Say from which cosine on a pair of genes is unusual in a map, and what one run does not tell: (N, V).
+
+    ``compared`` says that maps of halves of the cells, trained with two seeds, were compared gene by gene.
+    """
     unit, rng = unit_rows(vectors), np.random.default_rng(0)
     first, second = rng.integers(0, len(unit), (2, _PAIRS)) if len(unit) > _ALL_PAIRS else np.triu_indices(len(unit), 1)
     others = first != second
@@ -87,4 +106,4 @@ def neighbours_in_words(vectors: np.ndarray, runs: int = 1) -> str:
         high = np.quantile((unit[first[others]] * unit[second[others]]).sum(axis=1), 0.95)
         words = f"Of all pairs of genes in this map, 5% have a cosine above {high:.2f}."
     once = "This is one training run: whether another seed, or other cells, give these neighbours again is not known"
-    return words if runs > 1 else f"{words} {once}; `grape-ops trust STORE` says for which genes they do."
+    return words if runs > 1 or compared else f"{words} {once}; {TRUST_COMMAND} says for which genes they do."

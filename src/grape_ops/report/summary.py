@@ -3,13 +3,14 @@
 import numpy as np
 
 from grape_ops.evaluate.confounding import in_words
+from grape_ops.evaluate.gene_places import LEVEL
 from grape_ops.evaluate.print_scores import p_in_words
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.report.data_quality import FEW_CELLS
 from grape_ops.report.generation import PhenotypeCheck
 from grape_ops.report.inputs import ReportInputs
 from grape_ops.report.scores import map_from_vectors, number, own_entry
-from grape_ops.schema import INIT_FILE, OBS_N_CELLS, OBS_N_GUIDES
+from grape_ops.schema import INIT_FILE, OBS_N_CELLS, OBS_N_GUIDES, TRUST_DIR, UNS_METHOD
 
 SIGNIFICANT = 0.01
 MEMORY_GAP = 0.5  # of logits; D then finds seen cells e^0.5 = 1.6 times as likely to be real
@@ -127,7 +128,26 @@ def _from_training(inputs: ReportInputs, can: list[str], cannot: list[str]) -> N
             f"M was initialised from a {start}, and this page does not separate its share from that of training: "
             f"`grape-ops evaluate` on the run's {INIT_FILE} does."
         )
-    cannot.append("One training run says nothing about how much another seed would change the map.")
+    _from_halves(inputs, can, cannot)
+
+
+def _from_halves(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
+    """For which genes other cells, and another seed, give the same place in the map."""
+    method = "" if inputs.vectors is None else str(inputs.vectors.uns[UNS_METHOD])
+    if inputs.places is None or not inputs.places.holds(method):
+        others = f"The folder {TRUST_DIR} compares halves of the cells by other methods than {method}."
+        why = inputs.missing.get("places", others)
+        cannot.append(f"One training run says nothing about how much another seed would change the map. {why}")
+        return
+    repeating, compared = inputs.places.repeating(method)
+    how = f"maps of two halves of the cells (q < {LEVEL:g}, `grape-ops trust`)"
+    if repeating:
+        can.append(f"The place of {repeating:,} of {compared:,} genes repeats between {how}.")
+    if repeating < compared:
+        cannot.append(
+            f"There is no evidence that the place of {compared - repeating:,} of {compared:,} genes repeats between "
+            f"{how}: their neighbours may be chance."
+        )
 
 
 def _from_memory(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
@@ -220,9 +240,11 @@ def _signed(value: float) -> str:
 def _from_data(inputs: ReportInputs, can: list[str], cannot: list[str]) -> None:
     cells = inputs.run.genes.loc[inputs.genes, OBS_N_CELLS].to_numpy()
     few = int((cells < FEW_CELLS).sum())
-    each = (
-        f"{int(cells.min()):,} to {int(cells.max()):,} cells each, median {np.median(cells):,.0f}" if len(cells) else ""
-    )
+    each = ""
+    if len(cells):
+        least, most = int(cells.min()), int(cells.max())
+        same = f"{least:,} cell{_s(least)} each"
+        each = same if least == most else f"{least:,} to {most:,} cells each, median {np.median(cells):,.0f}"
     if few:
         cannot.append(
             f"{few:,} of {len(cells):,} genes {'has' if few == 1 else 'have'} fewer than {FEW_CELLS} cells ({each}); "

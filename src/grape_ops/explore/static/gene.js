@@ -16,7 +16,7 @@ const LINKS = {
   STRING: (s) => `https://string-db.org/network/9606/${s}`,
 };
 const BY_ITSELF =
-  "By grape-ops hits: agrees (p < 0.05 by itself, and cells change the way of the other guides), contradicts, no evidence of an effect (p at least 0.05), or unclear";
+  "By grape-ops hits: agrees (p < 0.05 by itself, and cells change the way of the other guides), contradicts, inactive (seems to do nothing while the gene's other guides work), no evidence of an effect (p at least 0.05), or unclear";
 const WAIT = 200; // milliseconds before the panel says that it waits
 let round = 0;
 
@@ -139,6 +139,9 @@ function neighbourhood(card, s) {
         ? warning(`There is no evidence of a phenotype of ${card.symbol}: these neighbours mean little.`)
         : null,
       found.warnings.map(warning),
+      found.place
+        ? el("p", { class: `trust place ${found.place.status.replace(" ", "-")}`, text: `${card.symbol}: ${found.place.words}.` })
+        : null,
       found.neighbours.length
         ? neighbourTable(found, shared, runs, shown.length === 2)
         : el("p", { class: "quiet", text: "No gene lies in its direction (all cosines are negative)." }),
@@ -312,6 +315,7 @@ function guide() {
       "Trust",
       "A flat map keeps only part of the distances: the table of nearest genes is computed on the full vectors.",
     ),
+    o.places ? entry("Neighbours", o.places) : [],
     o.left_out.map((text) => entry("Left out", text)),
   );
 }

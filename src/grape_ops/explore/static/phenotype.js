@@ -4,7 +4,12 @@ import * as explorer from "./explorer.js";
 import { count, el, number, plural, probability } from "./dom.js";
 import { geneButton } from "./gene.js";
 
-/** Whether the gene has a phenotype, and which guides contradict the others. */
+const distrusted = (guides, all, one, several) =>
+  guides.length
+    ? el("p", { class: "discordant", text: `${guides.length} of ${plural(all, "guide")} ${guides.length === 1 ? one : several}: ${guides.join(", ")}` })
+    : null;
+
+/** Whether the gene has a phenotype, and which guides contradict the others or do nothing. */
 export function phenotype(card) {
   const { findings } = explorer.overview,
     found = card.phenotype;
@@ -20,13 +25,22 @@ export function phenotype(card) {
       el("b", { text: found.is_hit ? "Phenotype" : "No evidence of a phenotype" }),
       `: ${numbers}${found.is_hit && found.channel ? `; most significant: ${found.channel}` : ""}`,
     ),
-    found.discordant.length
-      ? el("p", { class: "discordant", text: `${found.discordant.length === 1 ? "Guide that contradicts" : "Guides that contradict"} the others: ${found.discordant.join(", ")}` })
-      : null,
+    distrusted(found.discordant, found.guides, "contradicts the others", "contradict the others"),
+    distrusted(found.inactive, found.guides, "seems to do nothing", "seem to do nothing"),
   );
 }
 
-const STRONGEST = 40; // genes listed at the start
+/** How many guides of a kind there are, and the genes they are of. */
+const doubtful = (pairs, what) =>
+  el(
+    "p",
+    {},
+    `${count(pairs.reduce((sum, [, guides]) => sum + guides.length, 0))} ${what}${pairs.length ? ": " : "."}`,
+    pairs.slice(0, STRONGEST).map(([gene]) => [geneButton(explorer.find(gene), gene), " "]),
+    pairs.length > STRONGEST ? "… (all in Screen)" : null,
+  );
+
+const STRONGEST = 40; // genes listed at the start of each kind
 
 export function findings({ findings: found, missing }) {
   const title = el("dt", { text: "Genes with a phenotype" });
@@ -50,6 +64,13 @@ export function findings({ findings: found, missing }) {
           .map((gene) => geneButton(gene)),
       ),
       el("p", { class: "quiet", text: `Calibration: ${calibration}` }),
+    ),
+    el("dt", { text: "Guides to distrust" }),
+    el(
+      "dd",
+      { id: "distrust" },
+      doubtful(found.discordant, "contradict the other guides of their gene"),
+      doubtful(found.inactive, "seem to do nothing"),
     ),
   ];
 }

@@ -17,6 +17,11 @@ export const contrast = () =>
 
 const colourOf = (channel) => [1, 3, 5].map((i) => parseInt(channel.colour.slice(i, i + 2), 16) / 255);
 
+const KNEE = 0.6 * 255; // from here on light is compressed instead of clipped
+/** What a pixel of this brightest colour is dimmed by as a whole, which keeps hue and structure. */
+const dimmed = (most) =>
+  most > KNEE ? (KNEE + (255 - KNEE) * (1 - Math.exp((KNEE - most) / (255 - KNEE)))) / most : 1;
+
 /** Paint columns of a view's row on a canvas; a single channel is grey unless `tinted`. */
 export function paint(canvas, view, row, first, n, on) {
   const { channels, crop_size: size } = explorer.overview;
@@ -30,7 +35,7 @@ export function paint(canvas, view, row, first, n, on) {
     const [black, white] = ends[c];
     return Float32Array.from({ length: 256 }, (_, grey) => {
       const level = Math.max(0, Math.min(1, (grey / 2.55 - black) / (white - black)));
-      return 255 * (active.length === 1 ? level : light * level ** 1.5);
+      return 255 * (active.length === 1 ? level : light * level ** 1.25);
     });
   });
   const colours = active.map((c) => (active.length === 1 ? [1, 1, 1] : colourOf(channels[c])));
@@ -45,7 +50,7 @@ export function paint(canvas, view, row, first, n, on) {
         g += value * colours[i][1];
         b += value * colours[i][2];
       });
-      const dim = Math.min(1, 255 / Math.max(r, g, b, 1)); // too bright a pixel is dimmed as a whole, which keeps its hue
+      const dim = active.length === 1 ? 1 : dimmed(Math.max(r, g, b));
       mixed.data.set([r * dim, g * dim, b * dim, 255], 4 * (y * width + x));
     }
   canvas.width = width;

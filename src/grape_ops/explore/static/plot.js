@@ -25,7 +25,7 @@ export function makePlot(box, on) {
   let shown = null;
   let ready = false;
   let drawnAt = "";
-  let labels = { named: [], focus: [], gap: 0 };
+  let labels = { named: [], focus: [], clear: () => 0, must: new Set() };
 
   /** Draw: { genes, x, y, controls, marker, hover, names, focus, near, selection, dim, drag, view }. */
   function draw(what) {
@@ -74,13 +74,14 @@ export function makePlot(box, on) {
     const first = [...focus, ...(focus.length ? near.slice(0, 10) : []), ...chosen.slice(0, NAMED)];
     const all = what.genes.length <= LABELLED ? what.genes.map((_, i) => i).sort((a, b) => strength(b) - strength(a)) : [];
     const named = [...new Set([...first, ...all])].slice(0, Math.max(NAMED, all.length));
+    const clear = (i) => size + (focus.includes(i) ? 14 : near.includes(i) ? 10 : 3);
     const names = {
       type: "scatter",
       mode: "markers+text",
       hoverinfo: "skip",
       textposition: "top center",
       cliponaxis: true,
-      marker: { size: size + 3, color: "rgba(0,0,0,0)" }, // keeps the text clear of the dot
+      marker: { size: named.map(clear), color: "rgba(0,0,0,0)" }, // keeps the text clear of dot and ring
       x: named.map((i) => what.x[i]),
       y: named.map((i) => what.y[i]),
       textfont: {
@@ -92,7 +93,7 @@ export function makePlot(box, on) {
         ),
       },
     };
-    labels = { named, focus, gap: (size + 3) / 1.6 + 1 };
+    labels = { named, focus, clear, must: new Set([...focus, ...chosen]) };
     Object.assign(names, written());
     const controls = {
       type: "scatter",
@@ -141,7 +142,7 @@ export function makePlot(box, on) {
 
   /** Text and side of each name in the view as it is; on top of the dots before the first drawing. */
   function written() {
-    const { named, focus } = labels;
+    const { named, focus, clear, must } = labels;
     const axes = place._fullLayout?.xaxis && place._fullLayout;
     const text = (i) => (focus.includes(i) ? `<b>${plain(shown.names[i])}</b>` : plain(shown.names[i]));
     if (!axes || !named.length) return { text: named.map(text), textposition: named.map(() => "top center") };
@@ -149,10 +150,12 @@ export function makePlot(box, on) {
     const at = (i) => [xaxis.l2p(shown.x[i]), yaxis.l2p(shown.y[i])];
     const names = named.map((i) => {
       const [x, y] = at(i);
-      return { x, y, text: shown.names[i], bold: focus.includes(i) };
+      // Plotly writes a name this far from the centre of its dot.
+      return { x, y, text: shown.names[i], bold: focus.includes(i), must: must.has(i), gap: clear(i) / 1.6 + 1 };
     });
     const box = { width: xaxis._length, height: yaxis._length };
-    const sides = placed(names, shown.genes.map((_, i) => at(i)), labels.gap, box);
+    const crosses = shown.controls.map(({ x, y }) => [xaxis.l2p(x), yaxis.l2p(y), 7]);
+    const sides = placed(names, [...shown.genes.map((_, i) => [...at(i), clear(i) / 2]), ...crosses], box);
     return {
       text: named.map((i, k) => (sides[k] ? text(i) : "")),
       textposition: sides.map((side) => side || "top center"),

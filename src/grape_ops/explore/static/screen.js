@@ -1,4 +1,4 @@
-// The screen as a whole: well and plate maps, how many cells genes have, and guides that contradict their gene.
+// The screen as a whole: well and plate maps, how many cells genes have, and guides to distrust.
 
 import * as explorer from "./explorer.js";
 import { json } from "./data.js";
@@ -77,19 +77,41 @@ function cellsPerGene({ cells, smallest }) {
   );
 }
 
-function discordant(pairs) {
-  if (!pairs.length) return el("p", { class: "quiet", text: "No guide contradicts the other guides of its gene." });
+/** Guides to distrust of one kind, by gene: of all guides tested, and what they do. */
+function distrusted(id, pairs, all, what, meaning) {
+  const n = pairs.reduce((sum, [, guides]) => sum + guides.length, 0);
   return el(
     "section",
     {},
-    el("h3", { text: "Guides that contradict the other guides of their gene" }),
+    el("h3", { text: `Guides that ${what}: ${count(n)} of ${count(all)}` }),
+    el("p", { class: "quiet", text: meaning }),
     el(
       "ul",
-      { id: "discordant" },
+      { id, class: "distrusted" },
       pairs.map(([gene, guides]) => el("li", {}, geneButton(explorer.find(gene), gene), ` ${guides.join(", ")}`)),
     ),
   );
 }
+
+const guidesToDistrust = (found) =>
+  found
+    ? [
+        distrusted(
+          "discordant",
+          found.discordant,
+          found.n_guides,
+          "contradict the other guides of their gene",
+          "They change cells significantly, away from what the gene's other guides do.",
+        ),
+        distrusted(
+          "inactive",
+          found.inactive,
+          found.n_guides,
+          "seem to do nothing",
+          "In a gene with a phenotype, they look like non-targeting guides; they dilute its effect. Where no guide of a gene is significant by itself, as with few cells, none can be told to do nothing.",
+        ),
+      ]
+    : [];
 
 export async function draw() {
   const panel = $("panel-screen"),
@@ -102,7 +124,7 @@ export async function draw() {
     const { findings } = explorer.overview;
     panel.replaceChildren(
       ...[
-        findings ? discordant(findings.discordant) : null,
+        ...guidesToDistrust(findings),
         ...(screen.plates ? screen.plates.map(plateMap) : [el("p", { class: "quiet", text: explorer.overview.missing.cells })]),
         screen.cells.length ? cellsPerGene(screen) : null,
       ].filter(Boolean),

@@ -109,6 +109,8 @@
       if (quiet.has(name)) found.append(" · no evidence of a phenotype: its neighbours mean little");
       if (near.length) found.append(" · nearest by cosine: ");
       near.forEach(([other, cosine], i) => found.append(i ? ", " : "", link(other), " " + cosine.toFixed(2)));
+      const repeats = map.places[name];
+      if (repeats) found.append(" · ", element("span", { className: repeats.status === "significant" ? "" : "doubt", textContent: repeats.words }));
     };
     const label = (trace, k) => ({
       x: trace.x[k], y: trace.y[k], yshift: 20, showarrow: false, bgcolor: "var(--surface)", borderpad: 1,
@@ -193,11 +195,12 @@
     };
     // Four stains over one nucleus add up to white: darker middle tones, and less light the more channels there are.
     const light = () => Math.min(1, 2.4 / shownIn.filter(Boolean).length);
+    const knee = 0.6 * 255;
     const mix = (canvas, images) => {
       const { naturalWidth: width, naturalHeight: height } = images[0];
       const scratch = element("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
       const sum = new Float32Array(width * height * 3);
-      const tone = Float32Array.from({ length: 256 }, (_, grey) => 255 * light() * (grey / 255) ** 1.5);
+      const tone = Float32Array.from({ length: 256 }, (_, grey) => 255 * light() * (grey / 255) ** 1.25);
       images.forEach((image, c) => {
         if (!shownIn[c]) return;
         const colour = [1, 3, 5].map((i) => parseInt(cells.channels[c].colour.slice(i, i + 2), 16) / 255);
@@ -209,8 +212,9 @@
       canvas.height = height;
       const mixed = new ImageData(width, height);
       for (let p = 0; p < width * height; p++) {
-        // Too bright a pixel is dimmed as a whole, which keeps its hue.
-        const dim = Math.min(1, 255 / Math.max(sum[3 * p], sum[3 * p + 1], sum[3 * p + 2], 1));
+        // Bright pixels are dimmed as a whole, the more the brighter, which keeps hue and structure.
+        const most = Math.max(sum[3 * p], sum[3 * p + 1], sum[3 * p + 2]);
+        const dim = most > knee ? (knee + (255 - knee) * (1 - Math.exp((knee - most) / (255 - knee)))) / most : 1;
         for (let k = 0; k < 3; k++) mixed.data[4 * p + k] = dim * sum[3 * p + k];
         mixed.data[4 * p + 3] = 255;
       }

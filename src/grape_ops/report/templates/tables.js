@@ -51,6 +51,11 @@
     filter();
   };
 
+  // A table that is too wide for the screen says that it scrolls.
+  document.querySelectorAll(".scroll, .listing").forEach((box) => {
+    new ResizeObserver(() => box.classList.toggle("sideways", box.scrollWidth > box.clientWidth + 1)).observe(box);
+  });
+
   const clusters = [...(document.getElementById("table-clusters")?.tBodies[0].rows || [])];
   setUp(
     "genes",

@@ -117,7 +117,11 @@ HitsOnly = Annotated[
 ]
 HitsFolder = Annotated[
     Path | None,
-    typer.Option("--hits", help="Folder made by `hits`. Report and explorer take one beside the run if not set."),
+    typer.Option(
+        "--hits",
+        help="Folder made by `hits`: says of each gene what was found. `report` and `explore` take one beside the run "
+        "if not set.",
+    ),
 ]
 PhenotypeFolder = Annotated[Path | None, typer.Option("--phenotype", help="Folder made by `phenotype`.")]
 ScoresFile = Annotated[Path | None, typer.Option("--scores", help="scores.json made by `evaluate`.")]

@@ -16,7 +16,7 @@ from grape_ops.cells.writer import write_store
 from grape_ops.compare.side import open_side
 from grape_ops.config import load_config
 from grape_ops.embed import write_embedding
-from grape_ops.evaluate.evaluate_files import evaluate_files, read_map
+from grape_ops.evaluate.evaluate_files import named_maps, read_map, score_maps
 from grape_ops.evaluate.maps import gene_map
 from grape_ops.evaluate.scores import read_scores, score_table
 from grape_ops.groundtruth.aliases import load_aliases
@@ -135,7 +135,8 @@ def _scores(folder: Path) -> Files:
     _map(folder / "map.h5ad")
     (folder / "truth.tsv").write_text(_TABLE)
     settings = load_config(overrides=["evaluate={bootstrap: 20, permutations: 20}"]).evaluate
-    evaluate_files([folder / "map.h5ad"], str(folder / "truth.tsv"), folder / "scores", settings, seed=0)
+    maps, truth = named_maps([folder / "map.h5ad"]), load_truth(folder / "truth.tsv")
+    score_maps(maps, truth, settings, 0, out=folder / "scores")
     return ["scores/scores.json"]
 
 

@@ -174,12 +174,12 @@ def write_embedding(
     store_path: Path | None = None,
     checkpoint: Path | None = None,
     hits: Path | None = None,
-) -> None:
-    """Write a run's gene vectors as an ``.h5ad``; see ``embed_run``."""
+) -> "AnnData":
+    """Write a run's gene vectors as an ``.h5ad``, and give them; see ``embed_run``."""
     check_vectors_place(out)
-    write_gene_vectors(
-        embed_run(run_path, position=position, ema=ema, store_path=store_path, checkpoint=checkpoint, hits=hits), out
-    )
+    adata = embed_run(run_path, position=position, ema=ema, store_path=store_path, checkpoint=checkpoint, hits=hits)
+    write_gene_vectors(adata, out)
+    return adata
 
 
 def read_embedding(run: Run, file: Path) -> "AnnData | None":

@@ -177,9 +177,11 @@ def _preprocess(screen: Path | Sequence[Path], store: Path, config: Config, resu
 
 
 def _evaluate(files: list[Path], truth: str, out: Path, config: Config) -> None:
-    from grape_ops.evaluate.evaluate_files import evaluate_files
+    from grape_ops.evaluate.evaluate_files import named_maps, score_maps
+    from grape_ops.groundtruth import load_truth
 
-    evaluate_files(files, truth, out, config.evaluate, config.seed, details=out / DETAILS_DIR)
+    known = load_truth(truth)
+    score_maps(named_maps(files), known, config.evaluate, config.seed, out=out, details=out / DETAILS_DIR)
 
 
 def _report(run: Path, page: Path, scores: Path | None, truth: str | None) -> None:
@@ -191,7 +193,7 @@ def _report(run: Path, page: Path, scores: Path | None, truth: str | None) -> No
 def _trust(store: Path, out: Path, methods: list[str], config: Config) -> None:
     from grape_ops.power.split_half import split_half
 
-    typer.echo(split_half(store, out, methods, config))
+    typer.echo(split_half(store, out, methods, config).to_string(index=False))
 
 
 def _listing(screen: Path) -> Any:

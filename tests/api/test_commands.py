@@ -16,7 +16,8 @@ import grape_ops as go
 from grape_ops import installation
 from grape_ops.artifacts.atomic import write_text
 from grape_ops.cli import app
-from grape_ops.cli.app import GROUPS, listed, listed_files, listed_names, rows_of
+from grape_ops.cli.app import GROUPS, rows_of
+from grape_ops.cli.options import listed, listed_files, listed_names
 from grape_ops.config import dump_config
 from grape_ops.errors import GrapeOpsError, Interrupted
 from grape_ops.installation import EXTRAS, Package, examine

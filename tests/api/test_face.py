@@ -72,6 +72,22 @@ def test_maps_may_be_in_memory_and_named(folder):
     assert "mine" in scores._repr_html_()
 
 
+def test_out_writes_what_the_command_writes(folder):
+    vectors = go.embed_genes("run", out="again.h5ad", position=1)
+    assert np.array_equal(anndata.read_h5ad("again.h5ad").X, vectors.X)
+    scores = go.evaluate_maps(["again.h5ad"], "truth.tsv", "tiny.yaml", out="judged")
+    assert pd.read_csv("judged/scores.csv")["value"].tolist() == pytest.approx(
+        scores.table["value"].tolist(), nan_ok=True
+    )
+    near = go.nearest_genes("AAA", vectors, out="near.tsv")
+    assert pd.read_csv("near.tsv", sep="\t")["gene_symbol"].tolist() == near["gene_symbol"].tolist()
+    two = go.load_config(overrides=["evaluate.k=2"])
+    go.cluster_genes(vectors, two, truth="truth.tsv", out="two.tsv")
+    assert len(pd.read_csv("two.tsv", sep="\t")) == 4 and (folder / "two.enrichment.tsv").is_file()
+    with pytest.raises(go.GrapeOpsError, match="--truth needs --out"):
+        go.cluster_genes(vectors, two, truth="truth.tsv")
+
+
 def test_restyled_cells_are_those_of_the_command(folder):
     made = go.restyle_cells("run", ["aaa", "BBB"], cells=4)
     again = go.restyle_cells("run", "AAA", cells=4, store="store")

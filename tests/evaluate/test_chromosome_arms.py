@@ -12,10 +12,11 @@ from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate import evaluate_files as files
 from grape_ops.evaluate.chromosome_arms import corrected_maps, in_blocks, without_arms
-from grape_ops.evaluate.evaluate_files import evaluate_files
+from grape_ops.evaluate.evaluate_files import named_maps, score_maps
 from grape_ops.evaluate.evaluate_maps import evaluate_maps
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.chromosome_arms import arm_of, load_arms
+from grape_ops.groundtruth.truth import load_truth
 
 QUICK = EvaluateSettings(
     permutations=20, kmeans_runs=2, sweep_max=0, bootstrap=50, leiden_runs=1, shuffles=99, leiden_resolutions=(1.0,)
@@ -113,9 +114,9 @@ def test_corrected_maps_are_written_and_replace_their_own(tmp_path, capsys, monk
     (tmp_path / "truth.tsv").write_text("gene_symbol\tcomplex\n" + "\n".join(lines) + "\n")
     table = tmp_path / "arms.tsv"
     table.write_text("gene\tarm\n" + "\n".join(f"{gene}\t{arm}" for gene, arm in list(arms.items())[5:]) + "\n")
-    maps, known, out = [tmp_path / "m.h5ad"], str(tmp_path / "truth.tsv"), tmp_path / "out"
+    maps, known, out = [tmp_path / "m.h5ad"], load_truth(tmp_path / "truth.tsv"), tmp_path / "out"
     for _ in range(2):
-        evaluate_files(maps, known, out, QUICK, 0, arms=table, correct_arms=True)
+        score_maps(named_maps(maps), known, QUICK, 0, out=out, arms=load_arms(table), correct_arms=True)
     assert "5 of 200 genes have no arm in the table and stay as they are" in capsys.readouterr().err
     corrected = anndata.read_h5ad(out / "m_arms_corrected.h5ad")
     same = (corrected.X == adata.X).all(axis=1)
@@ -126,7 +127,7 @@ def test_corrected_maps_are_written_and_replace_their_own(tmp_path, capsys, monk
     told = pd.read_csv(out / "scores.csv").set_index(["method", "score"])["definition"]
     assert "chromosome arm" in told["m", "arm R squared"]
     with pytest.raises(GrapeOpsError, match="--correct-arms needs --arms TABLE"):
-        evaluate_files(maps, known, out, QUICK, 0, correct_arms=True)
+        score_maps(named_maps(maps), known, QUICK, 0, out=out, correct_arms=True)
     table.write_text("gene\tarm\nOTHER\t1q\n")
     with pytest.raises(GrapeOpsError, match="0 have an arm in the table of chromosome arms"):
-        evaluate_files(maps, known, tmp_path / "o", QUICK, 0, arms=table)
+        score_maps(named_maps(maps), known, QUICK, 0, out=tmp_path / "o", arms=load_arms(table))

@@ -12,8 +12,9 @@ from planted_maps import as_map, planted, symbols
 from grape_ops import cli
 from grape_ops.config import EvaluateSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.evaluate_files import evaluate_files, named_maps, write_clusters, write_neighbours
+from grape_ops.evaluate.evaluate_files import as_tsv, find_clusters, find_neighbours, named_maps, score_maps
 from grape_ops.groundtruth import load_truth, membership
+from grape_ops.groundtruth.truth import load_pairs
 from grape_ops.plotting.score_figures import complexes_figure, differences_figure, scores_figure, sweep_figure
 
 QUICK = ("permutations=50", "kmeans_runs=5", "sweep_max=6", "bootstrap=50", "leiden_runs=1", "shuffles=5")
@@ -32,6 +33,10 @@ def folder(tmp_path):
     return tmp_path
 
 
+def evaluated(maps, truth, out, groups=(), **more):
+    return score_maps(named_maps(maps, groups), load_truth(truth), settings(), 0, out=out, **more)
+
+
 def settings() -> EvaluateSettings:
     return EvaluateSettings(**{key: int(value) for key, value in (part.split("=") for part in QUICK)})
 
@@ -39,7 +44,7 @@ def settings() -> EvaluateSettings:
 def test_the_folder_holds_scores_tables_and_figures(folder):
     maps = [folder / "run0.h5ad"]
     group = f"runs={folder / 'run1.h5ad'}, {folder / 'run2.h5ad'}"
-    scores = evaluate_files(maps, str(folder / "truth.tsv"), folder / "out", settings(), 0, [group])
+    scores = evaluated(maps, folder / "truth.tsv", folder / "out", [group])
     assert [entry.method for entry in scores] == ["ours", "runs"] and scores[1].n_runs == 2
     written = json.loads((folder / "out" / "scores.json").read_text())
     assert written[0]["truth_sha256"] == load_truth(folder / "truth.tsv").sha256
@@ -80,16 +85,16 @@ def test_names_of_maps(folder):
 
 def test_neighbours_and_clusters_as_tsv(folder):
     runs = [folder / f"run{i}.h5ad" for i in range(3)]
-    text = write_neighbours("G000", runs, folder / "n" / "near.tsv", 5, truth=str(folder / "truth.tsv"))
+    found = find_neighbours("G000", runs, 5, truth=str(folder / "truth.tsv"), out=folder / "n" / "near.tsv")
     table = pd.read_csv(folder / "n" / "near.tsv", sep="\t")
-    assert text.startswith("gene_symbol\trank\tcosine") and set(table["gene_symbol"]) == set(GENES[1:6])
+    assert as_tsv(found).startswith("gene_symbol\trank\tcosine") and set(table["gene_symbol"]) == set(GENES[1:6])
     assert (table["relation"] == "C0").all() and table["support"].between(0, 1).all()
     kmeans = settings().model_copy(update={"k": 5, "kmeans_runs": 30})
-    write_clusters(runs, folder / "c.tsv", kmeans, 0, truth=str(folder / "truth.tsv"))
+    find_clusters(runs, kmeans, 0, truth=str(folder / "truth.tsv"), out=folder / "c.tsv")
     assert list(pd.read_csv(folder / "c.tsv", sep="\t")) == ["gene_symbol", "cluster", "support"]
     assert pd.read_csv(folder / "c.enrichment.tsv", sep="\t")["q_value"].min() < 0.01
     with pytest.raises(GrapeOpsError, match="--truth needs --out"):
-        write_clusters(runs, None, kmeans, 0, truth=str(folder / "truth.tsv"))
+        find_clusters(runs, kmeans, 0, truth=str(folder / "truth.tsv"))
 
 
 @pytest.fixture
@@ -102,36 +107,36 @@ def marked(folder):
 
 
 def test_genes_without_a_phenotype_are_named_as_such(marked, folder, capsys):
-    write_neighbours("G020", [marked], folder / "near.tsv", 5)
+    find_neighbours("G020", [marked], 5, out=folder / "near.tsv")
     assert "No evidence that G020 has a phenotype" in capsys.readouterr().err
     assert not pd.read_csv(folder / "near.tsv", sep="\t")["is_hit"].any()
-    write_clusters([marked], folder / "c.tsv", settings().model_copy(update={"k": 5}), 0)
+    find_clusters([marked], settings().model_copy(update={"k": 5}), 0, out=folder / "c.tsv")
     column = pd.read_csv(folder / "c.tsv", sep="\t").set_index("gene_symbol")["is_hit"]
     assert column["G000"] and not column["G020"] and pd.isna(column["G029"])
 
 
 def test_a_map_is_restricted_to_genes_with_a_phenotype(marked, folder, capsys):
     truth, other = str(folder / "truth.tsv"), folder / "run1.h5ad"
-    text = write_neighbours("G000", [marked], None, 30, hits_only=True)
-    assert len(text.splitlines()) - 1 <= 11 and "G012" not in text
+    near = find_neighbours("G000", [marked], 30, hits_only=True)
+    assert len(near) <= 11 and "G012" not in set(near["gene_symbol"])
     assert "Only genes with a phenotype are in the map: 12 of 29 tested." in capsys.readouterr().err
     kmeans = settings().model_copy(update={"k": 2})
-    assert len(write_clusters([marked], None, kmeans, 0, hits_only=True).splitlines()) == 13
+    assert len(find_clusters([marked], kmeans, 0, hits_only=True)) == 12
     # A map that does not say borrows from one that does.
-    scores = evaluate_files([other, marked], truth, folder / "only", settings(), 0, hits_only=True)
+    scores = evaluated([other, marked], truth, folder / "only", hits_only=True)
     assert [entry.n_genes for entry in scores] == [12, 12]
     assert "12 of 29 tested" in scores[0].definitions["hits_only"]
     with pytest.raises(GrapeOpsError, match='--hits-only: no map has a column "is_hit"'):
-        evaluate_files([other], truth, folder / "none", settings(), 0, hits_only=True)
+        evaluated([other], truth, folder / "none", hits_only=True)
     with pytest.raises(GrapeOpsError, match="G020 is no gene with a phenotype"):
-        write_neighbours("G020", [marked], None, hits_only=True)
+        find_neighbours("G020", [marked], hits_only=True)
 
 
 def test_a_list_of_pairs_that_names_no_gene_of_the_maps_is_refused(folder):
     (folder / "pairs.tsv").write_text("X1\tX2\nX1\tX3\n")
     maps = [folder / "run0.h5ad"]
     with pytest.raises(GrapeOpsError, match="None of the 2 pairs of pairs.tsv, such as X1 and X2"):
-        evaluate_files(maps, str(folder / "truth.tsv"), folder / "o", settings(), 0, pairs=[folder / "pairs.tsv"])
+        evaluated(maps, folder / "truth.tsv", folder / "o", pairs=[load_pairs(folder / "pairs.tsv")])
 
 
 def run_cli(monkeypatch, *words: object) -> None:
@@ -171,14 +176,14 @@ def test_errors_come_without_a_traceback(folder, monkeypatch, capsys):
 
 
 def test_an_earlier_evaluation_is_replaced_and_said_and_a_foreign_folder_refused(folder, capsys):
-    arguments = ([folder / "run0.h5ad"], str(folder / "truth.tsv"), folder / "out", settings(), 0)
-    evaluate_files(*arguments)
-    evaluate_files(*arguments)
+    arguments = ([folder / "run0.h5ad"], folder / "truth.tsv", folder / "out")
+    evaluated(*arguments)
+    evaluated(*arguments)
     assert "was replaced" in capsys.readouterr().err
     (folder / "out" / "scores.json").unlink()
     before = {path.name for path in (folder / "out").iterdir()}
     with pytest.raises(GrapeOpsError, match="holds other things than an evaluation"):
-        evaluate_files(*arguments)
+        evaluated(*arguments)
     assert {path.name for path in (folder / "out").iterdir()} == before
 
 
@@ -186,7 +191,7 @@ def test_a_folder_in_place_of_vectors_says_what_it_is(folder):
     (folder / "run").mkdir()
     (folder / "run" / "run.json").write_text("{}")
     with pytest.raises(GrapeOpsError, match="there is a run folder"):
-        evaluate_files([folder / "run"], str(folder / "truth.tsv"), folder / "out", settings(), 0)
+        evaluated([folder / "run"], folder / "truth.tsv", folder / "out")
 
 
 def test_tables_of_others_are_not_replaced_and_ours_are_with_a_word(folder, tmp_path, capsys):
@@ -194,8 +199,8 @@ def test_tables_of_others_are_not_replaced_and_ours_are_with_a_word(folder, tmp_
     mine.write_text("gene_symbol,sgRNA\nG000,a\n")
     maps = [folder / "run0.h5ad"]
     for write in (
-        lambda out: write_neighbours("G000", maps, out, 5),
-        lambda out: write_clusters(maps, out, EvaluateSettings(k=3, kmeans_runs=10), 0),
+        lambda out: as_tsv(find_neighbours("G000", maps, 5, out=out)),
+        lambda out: as_tsv(find_clusters(maps, EvaluateSettings(k=3, kmeans_runs=10), 0, out=out)),
     ):
         with pytest.raises(GrapeOpsError, match="exists and is not a table of gene_symbol"):
             write(mine)

@@ -80,7 +80,7 @@ def test_pure_noise_is_not_reproduced_by_trust(store, tmp_path):
     config = task(store, tmp_path, table_of(store)).config
     said = split_half(store.path, tmp_path / "trust", ["profiles"], config, at_a_time=1)
     figures = pd.read_csv(tmp_path / "trust" / "reproducibility.tsv", sep="\t").iloc[0]
-    assert "profiles" in said and figures["method"] == "profiles"
+    assert said["method"].tolist() == ["profiles"] == [figures["method"]]
     assert abs(figures["correlation"]) < 0.35 and figures["p_value"] > 0.01
 
 

@@ -10,7 +10,8 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.embed import write_embedding
 from grape_ops.errors import GrapeOpsError
-from grape_ops.evaluate.evaluate_files import evaluate_files
+from grape_ops.evaluate.evaluate_files import named_maps, score_maps
+from grape_ops.groundtruth import load_truth
 from grape_ops.train.loop import train
 
 
@@ -31,9 +32,9 @@ def test_a_run_by_guide_has_one_row_per_guide_and_the_truth_to_evaluate_it_with(
     assert dict(zip(groups["gene_symbol"], groups["complex"], strict=True)) == dict(
         tiny_store.cells.loc[~tiny_store.cells["is_control"], ["sgRNA", "gene_symbol"]].to_numpy().tolist()
     )
-    truth = str(tmp_path / "run" / "guides.tsv")
+    truth = load_truth(tmp_path / "run" / "guides.tsv")
     evaluation = config.evaluate.model_copy(update={"permutations": 20, "kmeans_runs": 2, "sweep_max": 0})
-    (scores,) = evaluate_files([tmp_path / "guides.h5ad"], truth, tmp_path / "scores", evaluation, 0)
+    (scores,) = score_maps(named_maps([tmp_path / "guides.h5ad"]), truth, evaluation, 0)
     assert scores.map.n_queries == len(guides)
 
 

@@ -136,5 +136,5 @@ def compare_halves(
     >>> table["method"].tolist()
     ['statistics']
     """
-    split_half(path_of(store), Path(out), names_of(methods), settings_to_train(config, store), at_a_time=jobs)
-    return pd.read_csv(Path(out) / "reproducibility.tsv", sep="\t")
+    settings = settings_to_train(config, store)
+    return split_half(path_of(store), Path(out), names_of(methods), settings, at_a_time=jobs)

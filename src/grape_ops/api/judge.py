@@ -20,8 +20,13 @@ from grape_ops.api.inputs import (
     store_of,
     truth_of,
 )
-from grape_ops.evaluate import evaluate_maps as scoring
-from grape_ops.evaluate.evaluate_files import find_clusters, find_neighbours, is_simulated, write_details
+from grape_ops.evaluate.evaluate_files import (
+    find_clusters,
+    find_neighbours,
+    is_simulated,
+    score_maps,
+    write_details,
+)
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import score_table, tables, write_scores
 from grape_ops.groundtruth.aliases import load_aliases
@@ -114,6 +119,8 @@ def evaluate_maps(
     aliases: FileOrFolder | None = None,
     hits_only: bool = False,
     arms: FileOrFolder | None = None,
+    correct_arms: bool = False,
+    out: FileOrFolder | None = None,
 ) -> Scores:
     """Score gene vectors by known complexes.
 
@@ -133,12 +140,16 @@ def evaluate_maps(
         Keep only the genes with a phenotype, which the ``is_hit`` of a map names.
     arms : str or Path, optional
         Table of genes and their chromosome arms, or locations such as 17q21.31: scored as a nuisance.
+    correct_arms : bool
+        Score each map without the means of its arms as well; these maps are written to ``out``.
+    out : str or Path, optional
+        Folder for the scores, tables and figures that ``grape-ops evaluate`` writes.
 
     Returns
     -------
     Scores
-        ``table``: a DataFrame with one row per method; ``tables``: those of genes, complexes, differences and more;
-        ``write(folder)`` writes what the command writes.
+        ``table``: a DataFrame with one row per method and score; ``tables``: those of genes, complexes, differences
+        and more; ``write(folder)`` writes what the command writes.
 
     Raises
     ------
@@ -156,9 +167,19 @@ def evaluate_maps(
     settings, names = settings_of(config), load_aliases(Path(aliases)) if aliases is not None else None
     lists = [load_pairs(file, names) for file in paths_of(pairs)]
     known, named = truth_of(truth), maps_of(maps)
-    more = {"pairs": lists, "aliases": names, "hits_only": hits_only}
-    of_genes, run = load_arms(arms, names) if arms is not None else None, (settings.evaluate, settings.seed)
-    records = scoring.evaluate_maps(named, known, *run, arms=of_genes, **more)  # type: ignore[arg-type]
+    of_genes = load_arms(arms, names) if arms is not None else None
+    records = score_maps(
+        named,
+        known,
+        settings.evaluate,
+        settings.seed,
+        out=path_or_none(out),
+        pairs=lists,
+        aliases=names,
+        hits_only=hits_only,
+        arms=of_genes,
+        correct_arms=correct_arms,
+    )
     return Scores(records, is_simulated(run for runs in named.values() for run in runs))
 
 
@@ -171,6 +192,7 @@ def nearest_genes(
     pairs: FileOrFolder | Iterable[FileOrFolder] = (),
     aliases: FileOrFolder | None = None,
     hits_only: bool = False,
+    out: FileOrFolder | None = None,
 ) -> pd.DataFrame:
     """List the nearest genes of a gene.
 
@@ -186,6 +208,8 @@ def nearest_genes(
         Known complexes and pairs, which name relations, and other names of genes.
     hits_only : bool
         Keep only the genes with a phenotype, which the map's ``is_hit`` names.
+    out : str or Path, optional
+        File (.tsv) to write as well.
 
     Returns
     -------
@@ -205,7 +229,8 @@ def nearest_genes(
     ['gene_symbol', 'rank', 'cosine']
     """
     known, lists, names = str(truth) if truth is not None else None, paths_of(pairs), path_or_none(aliases)
-    return find_neighbours(gene, runs_of(maps), n, truth=known, pairs=lists, aliases=names, hits_only=hits_only)
+    more = {"aliases": names, "hits_only": hits_only, "out": path_or_none(out)}
+    return find_neighbours(gene, runs_of(maps), n, truth=known, pairs=lists, **more)  # type: ignore[arg-type]
 
 
 def cluster_genes(
@@ -213,8 +238,10 @@ def cluster_genes(
     config: Settings = None,
     *,
     resolution: float = 1.0,
+    truth: FileOrFolder | None = None,
     aliases: FileOrFolder | None = None,
     hits_only: bool = False,
+    out: FileOrFolder | None = None,
 ) -> pd.DataFrame:
     """Cluster all genes of a map.
 
@@ -226,10 +253,14 @@ def cluster_genes(
         Settings; with ``evaluate.k`` k-means is used in place of Leiden.
     resolution : float
         Of Leiden; larger gives more clusters.
+    truth : str or Path, optional
+        Known complexes; what the clusters are enriched for is then written beside ``out``.
     aliases : str or Path, optional
         Table of other names of genes.
     hits_only : bool
         Keep only the genes with a phenotype, which the map's ``is_hit`` names.
+    out : str or Path, optional
+        File (.tsv) to write as well.
 
     Returns
     -------
@@ -239,7 +270,7 @@ def cluster_genes(
     Raises
     ------
     GrapeOpsError
-        igraph is not installed, and ``evaluate.k`` is not set.
+        igraph is not installed, and ``evaluate.k`` is not set; or there is a truth and no ``out``.
 
     Examples
     --------
@@ -247,6 +278,7 @@ def cluster_genes(
     >>> sorted(clusters["cluster"].unique().tolist())
     [1, 2]
     """
-    settings, names = settings_of(config), path_or_none(aliases)
-    asked = {"resolution": resolution, "aliases": names, "hits_only": hits_only}
+    settings, known = settings_of(config), str(truth) if truth is not None else None
+    asked = {"resolution": resolution, "truth": known, "aliases": path_or_none(aliases), "hits_only": hits_only}
+    asked["out"] = path_or_none(out)
     return find_clusters(runs_of(maps), settings.evaluate, settings.seed, **asked)  # type: ignore[arg-type]

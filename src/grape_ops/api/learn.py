@@ -13,7 +13,7 @@ from grape_ops.api.inputs import (
     settings_of,
     settings_to_train,
 )
-from grape_ops.embed import embed_run
+from grape_ops.embed import embed_run, write_embedding
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.evaluate_files import read_map
 from grape_ops.methods import METHODS, find_method, reads_all_channels, write_baseline
@@ -72,6 +72,7 @@ def train_model(
 def embed_genes(
     run: FileOrFolder,
     *,
+    out: FileOrFolder | None = None,
     position: int | None = None,
     ema: bool | None = None,
     store: FileOrFolder | None = None,
@@ -84,6 +85,8 @@ def embed_genes(
     ----------
     run : str or Path
         Folder of the run.
+    out : str or Path, optional
+        File (.h5ad) to write as well.
     position : {1, 2, 3}, optional
         1: rows of M; 2: style codes F(M); 3: codes that E reads from restyled cells. If None, as the run says.
     ema : bool, optional
@@ -115,7 +118,8 @@ def embed_genes(
     ['AAA', 'BBB', 'CCC', 'DDD', 'nontargeting']
     """
     place, at, found = path_or_none(store), path_or_none(checkpoint), path_or_none(hits)
-    return embed_run(Path(run), position=position, ema=ema, store_path=place, checkpoint=at, hits=found)
+    asked = {"position": position, "ema": ema, "store_path": place, "checkpoint": at, "hits": found}
+    return embed_run(Path(run), **asked) if out is None else write_embedding(Path(run), Path(out), **asked)  # type: ignore[arg-type]
 
 
 def run_method(

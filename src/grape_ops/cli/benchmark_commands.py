@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import (
+from grape_ops.cli.app import app, say
+from grape_ops.cli.options import (
     AliasTable,
     Channels,
     ConfigFile,
@@ -15,19 +16,15 @@ from grape_ops.cli.app import (
     Out,
     Overrides,
     Pairs,
+    StoreFolder,
     Truth,
     Where,
-    app,
-    channels_setting,
-    files_setting,
+    changes,
     listed,
     listed_files,
     listed_names,
-    say,
-    where_setting,
 )
 
-Store = Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Runs of each method that uses random numbers.")]
 Work = Annotated[
     Path | None, typer.Option(help="Folder of the jobs, OUT/work if unset; commands that share it share trainings.")
@@ -41,7 +38,7 @@ _SIDE = (
 
 @app.command()
 def benchmark(
-    store: Store,
+    store: StoreFolder,
     truth: Truth = "complexes-14x106",
     out: Out = Path("benchmark"),
     methods: Methods = None,
@@ -71,8 +68,8 @@ def benchmark(
     from grape_ops.train.preset import training_settings
 
     known, given, lists = truth or "complexes-14x106", named_files(maps or ()), pairs or ()
-    more = [*(overrides or ()), *where_setting(where), *files_setting(features), *channels_setting(channels)]
-    tree, runs = training_settings(store, config, more), {"seeds": seeds, "jobs": jobs}
+    changed = changes(overrides, where=where, files=features, channels=channels)
+    tree, runs = training_settings(store, config, changed), {"seeds": seeds, "jobs": jobs}
     compare_methods(
         store, known, out, tree, methods=methods or (), maps=given, work=work, pairs=lists, aliases=aliases, **runs
     )
@@ -82,7 +79,7 @@ def benchmark(
 
 @app.command()
 def ablate(
-    store: Store,
+    store: StoreFolder,
     truth: Truth = "complexes-14x106",
     out: Out = Path("ablations"),
     ablation: Annotated[
@@ -102,8 +99,8 @@ def ablate(
     from grape_ops.benchmark.ablations import run_ablations
     from grape_ops.train.preset import training_settings
 
-    known, changes = truth or "complexes-14x106", [*(overrides or ()), *where_setting(where)]
-    tree = training_settings(store, config, changes)
+    tree = training_settings(store, config, changes(overrides, where=where))
+    known = truth or "complexes-14x106"
     say(run_ablations(store, known, out, tree, ablations=ablation or (), seeds=seeds, at_a_time=jobs, work=work))
     say(f"Scores: {out}")
 

@@ -6,36 +6,29 @@ from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import (
+from grape_ops.cli.app import app, rows_of, say, say_json, show
+from grape_ops.cli.options import (
     AliasTable,
     AsJson,
     Channels,
     ConfigFile,
     Features,
+    Groups,
+    HitsOnly,
     Jobs,
+    MapFiles,
     Methods,
     Out,
     Overrides,
     Pairs,
     Scheduler,
+    StoreFolder,
     TableOut,
     Truth,
     Where,
-    app,
-    channels_setting,
+    changes,
     check_scheduler,
-    features_setting,
-    rows_of,
-    say,
-    say_json,
-    scheduler_setting,
-    show,
-    where_setting,
 )
-
-HitsOnly = Annotated[
-    bool, typer.Option("--hits-only", help="Only genes with a phenotype, by is_hit in a map's obs (embed --hits).")
-]
 
 truth_app = typer.Typer(name="truth", help="Known complexes.", no_args_is_help=True)
 app.add_typer(truth_app)
@@ -46,10 +39,7 @@ def evaluate(
     maps: Annotated[list[Path] | None, typer.Argument(help="Gene vectors (.h5ad), one file per method.")] = None,
     truth: Truth = "complexes-14x106",
     out: Out = Path("evaluation"),
-    group: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=A,B", help="Maps of several runs of one method as one entry; repeatable."),
-    ] = None,
+    group: Groups = None,
     pairs: Pairs = None,
     aliases: AliasTable = None,
     hits_only: HitsOnly = False,
@@ -65,25 +55,24 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score gene vectors by known complexes: scores with nulls and intervals, tables and figures."""
+    from grape_ops.api.judge import evaluate_maps
     from grape_ops.config import load_config
-    from grape_ops.evaluate.evaluate_files import evaluate_files
+    from grape_ops.evaluate.evaluate_files import named_maps
     from grape_ops.evaluate.print_scores import print_scores
 
-    tree, known = load_config(config, overrides or ()), truth or "complexes-14x106"
-    runs = (tree.evaluate, tree.seed, group or ())
-    more = {"pairs": pairs or (), "aliases": aliases, "hits_only": hits_only}
-    more |= {"arms": arms, "correct_arms": correct_arms}
-    scores = evaluate_files(maps or [], known, out, *runs, **more)  # type: ignore[arg-type]
+    tree, known, named = load_config(config, overrides or ()), truth or "complexes-14x106", named_maps(maps, group)
+    more = {"hits_only": hits_only, "correct_arms": correct_arms}
+    scores = evaluate_maps(named, known, tree, out=out, pairs=pairs or (), aliases=aliases, arms=arms, **more)
     if as_json:
-        return say_json(scores)
-    print_scores(scores)
+        return say_json(scores.records)
+    print_scores(scores.records)
     return say(f"Scores: {out}")
 
 
 @app.command()
 def neighbours(
     gene: Annotated[str, typer.Argument(help="Gene symbol.")],
-    maps: Annotated[list[Path], typer.Argument(help="Gene vectors (.h5ad); several runs of a method give support.")],
+    maps: MapFiles,
     n: Annotated[int, typer.Option("--n", min=1, help="How many neighbours.")] = 20,
     truth: Truth = None,
     pairs: Pairs = None,
@@ -93,15 +82,15 @@ def neighbours(
     as_json: AsJson = False,
 ) -> None:
     """List the nearest genes of a gene, as TSV."""
-    from grape_ops.evaluate.evaluate_files import write_neighbours
+    from grape_ops.api.judge import nearest_genes
 
-    known = {"truth": truth, "pairs": pairs or (), "aliases": aliases, "hits_only": hits_only}
-    show(write_neighbours(gene, maps, out, n, **known), out, as_json)  # type: ignore[arg-type]
+    known, lists = {"truth": truth, "aliases": aliases, "out": out}, pairs or ()
+    show(nearest_genes(gene, maps, n=n, pairs=lists, hits_only=hits_only, **known), out, as_json)
 
 
 @app.command()
 def clusters(
-    maps: Annotated[list[Path], typer.Argument(help="Gene vectors (.h5ad); several runs of a method give support.")],
+    maps: MapFiles,
     resolution: Annotated[float, typer.Option(min=0, help="Of Leiden; larger gives more clusters.")] = 1.0,
     truth: Truth = None,
     aliases: AliasTable = None,
@@ -112,13 +101,11 @@ def clusters(
     as_json: AsJson = False,
 ) -> None:
     """Cluster all genes, as TSV: by Leiden, or by k-means with --set evaluate.k=N."""
+    from grape_ops.api.judge import cluster_genes
     from grape_ops.config import load_config
-    from grape_ops.evaluate.evaluate_files import write_clusters
 
-    tree = load_config(config, overrides or ())
-    known = {"resolution": resolution, "truth": truth, "aliases": aliases, "hits_only": hits_only}
-    table = write_clusters(maps, out, tree.evaluate, tree.seed, **known)  # type: ignore[arg-type]
-    show(table, out, as_json)
+    tree, known = load_config(config, overrides or ()), {"truth": truth, "aliases": aliases, "out": out}
+    show(cluster_genes(maps, tree, resolution=resolution, hits_only=hits_only, **known), out, as_json)
     if truth and out and not as_json:
         say(f"Enrichment: {out.with_suffix('.enrichment.tsv')}")
 
@@ -144,7 +131,7 @@ def curate(
 
 @app.command()
 def hits(
-    store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
+    store: StoreFolder,
     out: Out = Path("hits"),
     features: Features = None,
     channels: Channels = None,
@@ -159,8 +146,8 @@ def hits(
     from grape_ops.config import load_config
     from grape_ops.schema import HITS_GENES, HITS_JSON
 
-    more = [*where_setting(where), *features_setting(features), *channels_setting(channels)]
-    settings = load_config(config, [*(overrides or ()), *more, *scheduler_setting(scheduler)])
+    changed = changes(overrides, where=where, features=features, channels=channels, scheduler=scheduler)
+    settings = load_config(config, changed)
     check_scheduler(scheduler, settings.hits.features)
     found = find_hits(store, settings, out=out)
     if as_json:
@@ -189,7 +176,7 @@ def calibrate(
     from grape_ops.power.calibrate_restyling import calibrate_restyling
     from grape_ops.train.preset import training_settings
 
-    settings = training_settings(store, config, [*(overrides or ()), *where_setting(where)])
+    settings = training_settings(store, config, changes(overrides, where=where))
     if restyle:
         say(calibrate_restyling(store, out, settings))
     else:
@@ -200,7 +187,7 @@ def calibrate(
 
 @app.command()
 def trust(
-    store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
+    store: StoreFolder,
     out: Out = Path("trust"),
     methods: Methods = None,
     cells: Annotated[
@@ -217,10 +204,10 @@ def trust(
 
     The method is grape if none is named; with --cells, which makes many maps, statistics and gene_effects.
     """
-    from grape_ops.power.split_half import split_half
+    from grape_ops.api.comparing import compare_halves
     from grape_ops.train.preset import training_settings
 
-    settings = training_settings(store, config, [*(overrides or ()), *where_setting(where)])
+    settings = training_settings(store, config, changes(overrides, where=where))
     if cells:
         from grape_ops.groundtruth.truth import load_truth
         from grape_ops.power.cells_per_gene import trust_cells
@@ -228,5 +215,5 @@ def trust(
         known, chosen = load_truth(truth or "complexes-14x106"), methods or ["statistics", "gene_effects"]
         say(trust_cells(store, out, chosen, known, settings, seeds, at_a_time=jobs))
         return say(f"Tables: {out / 'cells.tsv'}, {out / 'needed.tsv'}; figure: {out / 'cells_per_gene.png'}")
-    say(split_half(store, out, methods or ["grape"], settings, at_a_time=jobs))
+    say(compare_halves(store, out, settings, methods=methods or "grape", jobs=jobs).to_string(index=False))
     return say(f"Genes to believe: {out / 'genes.tsv'}; figure: {out / 'similarities.png'}")

@@ -1,33 +1,31 @@
 """Commands that restyle cells and measure the restyled cells."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import ConfigFile, Genes, Out, Overrides, Where, app, listed, say, where_setting
+from grape_ops.cli.app import app, say
+from grape_ops.cli.options import (
+    ConfigFile,
+    Genes,
+    NeededGenes,
+    Out,
+    Overrides,
+    RunFolder,
+    TrainedStore,
+    Where,
+    changes,
+)
 
-if TYPE_CHECKING:
-    from grape_ops.config import Config
-
-RunFolder = Annotated[Path, typer.Argument(help="Run folder made by `train`.")]
-StoreFolder = Annotated[Path, typer.Argument(help="The crop store the run was trained on.")]
 Source = Annotated[str, typer.Option("--from", help="Whose cells are restyled: a gene, or `control`.")]
 Cells = Annotated[int | None, typer.Option(min=1, help="Cells to restyle; generate.cells if not set.")]
-
-
-def settings_of(config: str | None, overrides: list[str] | None, cells: int | None, where: str | None) -> "Config":
-    """Read the settings, with those given as options."""
-    from grape_ops.config import load_config
-
-    more = [*([f"generate.cells={cells}"] if cells else []), *where_setting(where)]
-    return load_config(config, [*(overrides or ()), *more])
 
 
 @app.command()
 def transfer(
     run: RunFolder,
-    store: StoreFolder,
+    store: TrainedStore,
     out: Out,
     source: Source = "control",
     genes: Genes = None,
@@ -37,10 +35,11 @@ def transfer(
     overrides: Overrides = None,
 ) -> None:
     """Restyle the same cells to genes; write a crop store, and figures beside real knock-out cells."""
+    from grape_ops.config import load_config
     from grape_ops.restyle.transfer import write_transfer
     from grape_ops.words import counted
 
-    tree = settings_of(config, overrides, cells, where)
+    tree = load_config(config, changes(overrides, where=where, cells=cells))
     made = write_transfer(
         run, store, out, tree.generate, source=source, genes=genes or (), where=tree.where, seed=tree.seed
     )
@@ -51,7 +50,7 @@ def transfer(
 @app.command()
 def phenotype(
     run: RunFolder,
-    store: StoreFolder,
+    store: TrainedStore,
     out: Out = Path("phenotype"),
     genes: Genes = None,
     cells: Cells = None,
@@ -61,8 +60,10 @@ def phenotype(
 ) -> None:
     """Test whether restyled control cells show the phenotypes of real knock-outs; write tables and figures."""
     from grape_ops.api.restyling import check_phenotypes
+    from grape_ops.config import load_config
 
-    table = check_phenotypes(run, store, out, settings_of(config, overrides, cells, where), genes=genes or ())
+    tree = load_config(config, changes(overrides, where=where, cells=cells))
+    table = check_phenotypes(run, store, out, tree, genes=genes or ())
     separable = f"{int(table['separable'].sum())} of {len(table)} genes differ significantly from control"
     say(f"{separable}; restyling is significant for {int(table['restyling_significant'].sum())}: {out}")
 
@@ -70,11 +71,8 @@ def phenotype(
 @app.command()
 def directions(
     run: RunFolder,
-    store: StoreFolder,
-    genes: Annotated[
-        list[str],
-        typer.Option("--genes", "--gene", metavar="A,B", callback=listed, help="Genes; repeatable, or with commas."),
-    ],
+    store: TrainedStore,
+    genes: NeededGenes,
     out: Out = Path("directions"),
     source: Source = "control",
     cells: Cells = None,
@@ -83,15 +81,16 @@ def directions(
     overrides: Overrides = None,
 ) -> None:
     """Draw cells on the way from control to genes, and say which channels and radii change most."""
+    from grape_ops.config import load_config
     from grape_ops.restyle.directions import write_directions
 
-    tree = settings_of(config, overrides, cells, where)
+    tree = load_config(config, changes(overrides, where=where, cells=cells))
     table = write_directions(
-        run, store, out, tree.generate, source=source, genes=genes or (), where=tree.where, seed=tree.seed
+        run, store, out, tree.generate, source=source, genes=genes, where=tree.where, seed=tree.seed
     )
     for gene, part in table.groupby("gene_symbol", sort=False):
         top = part.iloc[0]
-        where = f"{top['channel']}, {top['radius_from']:.3g} to {top['radius_to']:.3g} px"
+        place = f"{top['channel']}, {top['radius_from']:.3g} to {top['radius_to']:.3g} px"
         doubt = "; restyling goes the other way" if top["opposite"] else ""
         sizes = f"{top['knockout']:+.2f} sd; restyled {top['restyled']:+.2f}{doubt}"
-        say(f"{gene}: knock-outs change most in {where} ({sizes})")
+        say(f"{gene}: knock-outs change most in {place} ({sizes})")

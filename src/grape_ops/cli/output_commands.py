@@ -5,30 +5,35 @@ from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import (
+from grape_ops.cli.app import app, say
+from grape_ops.cli.options import (
     AliasTable,
     ConfigFile,
     Genes,
+    Groups,
+    HitsFolder,
+    MovedStore,
     Out,
     Overrides,
     Pairs,
+    PhenotypeFolder,
+    RunFolder,
+    ScoresFile,
     Truth,
     Where,
-    app,
+    changes,
     listed_files,
-    say,
-    where_setting,
 )
 
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
+    run: RunFolder,
     out: Out = Path("report.html"),
-    store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
-    scores: Annotated[Path | None, typer.Option(help="scores.json made by `evaluate`.")] = None,
-    phenotype: Annotated[Path | None, typer.Option(help="Folder made by `phenotype`.")] = None,
-    hits: Annotated[Path | None, typer.Option(help="Folder made by `hits`.")] = None,
+    store: MovedStore = None,
+    scores: ScoresFile = None,
+    phenotype: PhenotypeFolder = None,
+    hits: HitsFolder = None,
     truth: Truth = None,
 ) -> None:
     """Write one self-contained page: scores, gene map, clusters, restyled cells, training, data quality."""
@@ -40,14 +45,14 @@ def report(
 
 @app.command()
 def figures(
-    run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
+    run: RunFolder,
     maps: Annotated[
         list[Path] | None, typer.Argument(help="Gene vectors (.h5ad) to show side by side; the run's own if none.")
     ] = None,
     out: Out = Path("figures"),
-    store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
-    scores: Annotated[Path | None, typer.Option(help="scores.json made by `evaluate`.")] = None,
-    phenotype: Annotated[Path | None, typer.Option(help="Folder made by `phenotype`.")] = None,
+    store: MovedStore = None,
+    scores: ScoresFile = None,
+    phenotype: PhenotypeFolder = None,
     genes: Genes = None,
     truth: Truth = None,
 ) -> None:
@@ -61,7 +66,7 @@ def figures(
 
 @app.command()
 def explore(
-    run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
+    run: RunFolder,
     static: Annotated[Path | None, typer.Option(help="Write the page as files here; serve nothing.")] = None,
     maps: Annotated[
         list[Path] | None,
@@ -72,15 +77,12 @@ def explore(
             help="Other maps to compare; repeatable, or with commas. Else those beside the run.",
         ),
     ] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=A,B", help="Maps of several runs of one method as one map; repeatable."),
-    ] = None,
-    store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
+    group: Groups = None,
+    store: MovedStore = None,
     truth: Truth = None,
     pairs: Pairs = None,
     aliases: AliasTable = None,
-    hits: Annotated[Path | None, typer.Option(help="Folder made by `hits`; else one beside the run.")] = None,
+    hits: HitsFolder = None,
     host: Annotated[str, typer.Option(help="Address to serve at; the default is reached from this machine only.")] = (
         "127.0.0.1"
     ),
@@ -99,7 +101,7 @@ def explore(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder made by `train`.")],
+    run: RunFolder,
     out: Out,
     form: Annotated[str, typer.Option("--format", help="h5ad, ops-standard, clusters, or h5sc.")] = "h5ad",
     where: Where = None,
@@ -110,5 +112,5 @@ def export(
     from grape_ops.api.share import export_run
     from grape_ops.config import load_config
 
-    export_run(run, out, form, load_config(config, [*(overrides or ()), *where_setting(where)]))
+    export_run(run, out, form, load_config(config, changes(overrides, where=where)))
     say(f"Exported: {out}")

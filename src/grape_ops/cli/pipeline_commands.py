@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import AsJson, Out, Overrides, app, say, say_json
+from grape_ops.cli.app import app, say, say_json
+from grape_ops.cli.options import AsJson, Out, Overrides
 
 
 @app.command()

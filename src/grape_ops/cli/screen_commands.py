@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import AsJson, ConfigFile, Out, Overrides, Resume, Scheduler, app, say, say_json
+from grape_ops.cli.app import app, say, say_json
+from grape_ops.cli.options import AsJson, ConfigFile, Out, Overrides, Resume, Scheduler
 
 
 @app.command()

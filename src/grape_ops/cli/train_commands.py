@@ -5,25 +5,23 @@ from typing import Annotated
 
 import typer
 
-from grape_ops.cli.app import (
+from grape_ops.cli.app import app, say
+from grape_ops.cli.options import (
     Channels,
     ConfigFile,
     FeatureFiles,
+    HitsFolder,
+    MovedStore,
     Out,
     Overrides,
     Resume,
     Scheduler,
+    StoreFolder,
     Truth,
     Where,
-    app,
-    channels_setting,
+    changes,
     check_scheduler,
-    features_setting,
-    files_setting,
     listed,
-    say,
-    scheduler_setting,
-    where_setting,
 )
 from grape_ops.errors import GrapeOpsError
 
@@ -41,7 +39,7 @@ VectorsOf = Annotated[
 
 @app.command()
 def train(
-    store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
+    store: StoreFolder,
     out: Out = Path("run"),
     where: Where = None,
     config: ConfigFile = None,
@@ -56,8 +54,8 @@ def train(
     """Train GRAPE on a crop store; a truth is only used to log mAP, never to learn from."""
     from grape_ops.train.preset import training_settings
 
-    changes = [*(overrides or ()), *where_setting(where), *([f"train.unit={unit}"] if unit else [])]
-    settings = training_settings(store, config, changes, resumed=out if resume else None)
+    changed = [*changes(overrides, where=where), *([f"train.unit={unit}"] if unit else [])]
+    settings = training_settings(store, config, changed, resumed=out if resume else None)
     if dry_run:
         from grape_ops.train.estimate import print_estimate
 
@@ -81,9 +79,9 @@ def embed(
     ema: Annotated[
         bool | None, typer.Option("--ema/--no-ema", help="Filtered or last weights; the run's embed.ema if not set.")
     ] = None,
-    store: Annotated[Path | None, typer.Option(help="The run's crop store, if it has moved.")] = None,
+    store: MovedStore = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Another checkpoint than the last one.")] = None,
-    hits: Annotated[Path | None, typer.Option(help="Folder made by `hits`: says of each gene what was found.")] = None,
+    hits: HitsFolder = None,
     level: Annotated[str, typer.Option(help="gene, guide or cell.")] = "gene",
     features: VectorsOf = None,
     columns: Annotated[str, typer.Option(help="Of cells and guides: own, or metadata (Metadata_Gene, …).")] = "own",
@@ -106,9 +104,9 @@ def embed(
                 "last checkpoint, with the weights that the run's embed.ema says."
             )
         own = features[0] if features in (["codes"], ["network"]) else None
-        more = [*([] if own else features_setting(features)), *channels_setting(channels)]
-        more += scheduler_setting(scheduler)
-        tree = load_config(config, [*(overrides or ()), *where_setting(where), *more])
+        measured = None if own else features
+        changed = changes(overrides, where=where, features=measured, channels=channels, scheduler=scheduler)
+        tree = load_config(config, changed)
         words = own or (tree.hits.features if features else None)
         check_scheduler(scheduler, words or ("codes" if (run / RUN_FILE).is_file() else tree.hits.features))
         notes = write_cells(run, file, tree, level=level, features=words, store_path=store, columns=columns)
@@ -123,16 +121,16 @@ def embed(
             "--features, --columns, --channels and --scheduler go with --level cell or guide; `grape-ops baseline` "
             "writes gene vectors of features."
         )
-    from grape_ops.embed import write_embedding
+    from grape_ops.api.learn import embed_genes
 
-    write_embedding(run, file, position=position, ema=ema, store_path=store, checkpoint=checkpoint, hits=hits)
+    embed_genes(run, out=file, position=position, ema=ema, store=store, checkpoint=checkpoint, hits=hits)
     return say(f"Gene vectors: {file}")
 
 
 @app.command()
 def baseline(
     method: Annotated[str, typer.Argument(help="Name of the method, or module:function; see docs/baselines.md.")],
-    store: Annotated[Path, typer.Argument(help="Crop store made by `preprocess`.")],
+    store: StoreFolder,
     out: Out,
     seed: Annotated[int | None, typer.Option(help="Seed of the baseline; the settings' if unset.")] = None,
     features: FeatureFiles = None,
@@ -147,9 +145,9 @@ def baseline(
     from grape_ops.methods import NOTES, find_method
     from grape_ops.train.preset import training_settings
 
-    changes = [*(overrides or ()), *where_setting(where), *files_setting(features), *channels_setting(channels)]
+    changed = changes(overrides, where=where, files=features, channels=channels)
     trains = find_method(method).trains
-    tree = training_settings(store, config, changes) if trains else load_config(config, changes)
+    tree = training_settings(store, config, changed) if trains else load_config(config, changed)
     for note in run_method(method, store, out=out, config=tree, seed=seed).uns.get(NOTES, []):
         say(f"{method}: {note}")
     say(f"Gene vectors: {out}")

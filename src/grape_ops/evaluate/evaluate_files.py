@@ -1,7 +1,7 @@
-"""Files in, files out: what the commands `evaluate`, `neighbours` and `clusters` do."""
+"""Maps in, tables and files out: what the commands `evaluate`, `neighbours` and `clusters` do."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,7 @@ from grape_ops.evaluate.maps import GeneMap, gene_map, known_hits, with_phenotyp
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import score_table, tables, write_scores
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
-from grape_ops.groundtruth.chromosome_arms import load_arms
-from grape_ops.groundtruth.truth import KnownPairs, load_pairs, load_truth
+from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs, load_truth
 from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.score_figures import complexes_figure, differences_figure, scores_figure, sweep_figure
 from grape_ops.progress import note
@@ -53,36 +52,34 @@ def read_map(path: Path) -> "AnnData":
         return anndata.read_h5ad(path)
 
 
-def evaluate_files(
-    maps: Sequence[Path],
-    truth: str,
-    out: Path,
+def score_maps(
+    named: "Mapping[str, AnnData | Sequence[AnnData]]",
+    truth: GroundTruth,
     settings: EvaluateSettings,
     seed: int,
-    groups: Sequence[str] = (),
     *,
-    pairs: Sequence[Path] = (),
-    aliases: Path | None = None,
+    out: Path | None = None,
     details: Path | None = None,
+    pairs: Sequence[KnownPairs] = (),
+    aliases: Aliases | None = None,
     hits_only: bool = False,
-    arms: Path | None = None,
+    arms: Mapping[str, str] | None = None,
     correct_arms: bool = False,
 ) -> list[MethodScores]:
-    """Evaluate files of gene vectors and write all tables and figures.
+    """Evaluate gene vectors; with ``out``, write all tables and figures.
 
     Parameters
     ----------
-    maps : one ``.h5ad`` per method; its name is ``uns["method"]``, else the file's.
-    truth : a built-in name or a file.
-    out : folder for ``scores.json`` and ``scores.csv``, and for tables and figures.
+    named : name of each method -> its map, or those of several runs.
+    truth : known complexes.
     settings, seed : of every number drawn.
-    groups : ``NAME=A.h5ad,B.h5ad``: several runs of one method as one entry.
-    pairs : lists of known pairs, for recall.
-    aliases : table of other names of genes.
+    out : folder for ``scores.json`` and ``scores.csv``, and for tables and figures.
     details : another folder for tables and figures.
+    pairs : lists of known pairs, for recall.
+    aliases : other names of genes.
     hits_only : only genes with a phenotype.
-    arms : table of genes and their chromosome arms, a further nuisance.
-    correct_arms : write each map without its arms' means to ``out``, and evaluate it beside the map.
+    arms : gene -> chromosome arm, a further nuisance.
+    correct_arms : evaluate each map without its arms' means beside the map, and write it to ``out``.
 
     Returns
     -------
@@ -90,20 +87,18 @@ def evaluate_files(
 
     Raises
     ------
-    GrapeOpsError : maps or truth cannot be evaluated, or ``out`` holds something that is no evaluation.
+    GrapeOpsError : maps cannot be evaluated by this truth, or ``out`` holds something that is no evaluation.
     """
-    if details is None:
+    if out is not None and details is None:
         check_folder(out, "an evaluation", marker=SCORES_JSON)
-    names = load_aliases(aliases) if aliases is not None else None
-    lists = [load_pairs(path, names) for path in pairs]
-    known, more = load_truth(truth), {"pairs": lists, "aliases": names, "hits_only": hits_only}
     if correct_arms and arms is None:
         raise GrapeOpsError("--correct-arms needs --arms TABLE, which says on which arm each gene lies.")
-    of_genes = load_arms(arms, names) if arms is not None else None
-    named = named_maps(maps, groups)
-    corrected = corrected_maps(named, of_genes, names) if of_genes is not None and correct_arms else {}
-    scores = evaluate_maps({**named, **corrected}, known, settings, seed, arms=of_genes, **more)  # type: ignore[arg-type]
-    runs = (run for entry in named.values() for run in (entry if isinstance(entry, list) else [entry]))
+    corrected = corrected_maps(named, arms, aliases) if arms is not None and correct_arms else {}
+    more = {"pairs": pairs, "aliases": aliases, "hits_only": hits_only, "arms": arms}
+    scores = evaluate_maps({**named, **corrected}, truth, settings, seed, **more)  # type: ignore[arg-type]
+    if out is None:
+        return scores
+    runs = (run for entry in named.values() for run in (entry if isinstance(entry, Sequence) else [entry]))
     with locked(details or out, "an evaluation"):
         warn_replaced(out / SCORES_JSON)
         write_corrected(corrected, out)
@@ -117,17 +112,19 @@ def is_simulated(maps: "Iterable[AnnData]") -> bool:
     return any(adata.uns.get(UNS_SIMULATED, False) for adata in maps)
 
 
-def named_maps(maps: Sequence[Path], groups: Sequence[str]) -> "dict[str, AnnData | list[AnnData]]":
+def named_maps(
+    maps: Sequence[Path] | None, groups: Sequence[str] | None = None
+) -> "dict[str, AnnData | list[AnnData]]":
     """Read maps and groups of runs under the names they will have in the tables."""
     named: dict[str, AnnData | list[AnnData]] = {}
-    for path in maps:
+    for path in maps or ():
         adata = read_map(Path(path))
         method = str(adata.uns.get(UNS_METHOD, Path(path).stem))
         if method in named:
             method = f"{method} ({Path(path).stem})"
         _check_named_once(method, named)
         named[method] = adata
-    for group in groups:
+    for group in groups or ():
         method, equals, files = group.partition("=")
         runs = [Path(file.strip()) for file in files.split(",") if file.strip()]
         if not equals or not method.strip() or not runs:
@@ -168,8 +165,12 @@ def find_neighbours(
     pairs: Sequence[Path] = (),
     aliases: Path | None = None,
     hits_only: bool = False,
+    out: Path | None = None,
 ) -> pd.DataFrame:
-    """Look up a gene's neighbours in a map, or in several runs of one method; see ``discovery.neighbours``."""
+    """Look up a gene's neighbours in a map, or in several runs of one method; see ``discovery.neighbours``.
+
+    ``out`` is a file for the table.
+    """
     names = load_aliases(aliases) if aliases is not None else Aliases()
     known = load_truth(truth).renamed(names) if truth is not None else None
     lists: list[KnownPairs] = [load_pairs(path, names) for path in pairs]
@@ -179,7 +180,10 @@ def find_neighbours(
         if hits_only:
             raise GrapeOpsError(f"{gene} is no gene with a phenotype, and --hits-only leaves such genes out.")
         note(f"No evidence that {gene} has a phenotype: its neighbours mean little.")
-    return discovery.neighbours(_only(runs, hits_only), gene, n, known, lists)
+    table = discovery.neighbours(_only(runs, hits_only), gene, n, known, lists)
+    if out is not None:
+        write_table(table, out)
+    return table
 
 
 def find_clusters(
@@ -188,57 +192,27 @@ def find_clusters(
     seed: int,
     *,
     resolution: float = 1.0,
+    truth: str | None = None,
     aliases: Path | None = None,
     hits_only: bool = False,
+    out: Path | None = None,
 ) -> pd.DataFrame:
     """Cluster the genes of a map, or of several runs of one method; see ``discovery.clusters``.
 
-    k-means takes the place of Leiden when ``settings.k`` is set.
-    """
-    names = load_aliases(aliases) if aliases is not None else Aliases()
-    runs = _only(_runs(maps, names), hits_only)
-    return discovery.clusters(runs, settings, resolution, settings.k, np.random.default_rng(seed))
-
-
-def write_neighbours(
-    gene: str,
-    maps: Sequence[Path],
-    out: Path | None,
-    n: int = 20,
-    *,
-    truth: str | None = None,
-    pairs: Sequence[Path] = (),
-    aliases: Path | None = None,
-    hits_only: bool = False,
-) -> str:
-    """Look up a gene's neighbours; a TSV as text, and in ``out``."""
-    return _tsv(find_neighbours(gene, maps, n, truth=truth, pairs=pairs, aliases=aliases, hits_only=hits_only), out)
-
-
-def write_clusters(
-    maps: Sequence[Path],
-    out: Path | None,
-    settings: EvaluateSettings,
-    seed: int,
-    *,
-    resolution: float = 1.0,
-    truth: str | None = None,
-    aliases: Path | None = None,
-    hits_only: bool = False,
-) -> str:
-    """Cluster the genes of a map, or of several runs of one method; a TSV as text, and in ``out``.
-
-    With a truth and ``out``, what each cluster is enriched for goes to ``NAME.enrichment.tsv`` beside ``out``.
+    k-means takes the place of Leiden when ``settings.k`` is set. With a truth and ``out``, what each cluster is
+    enriched for goes to ``NAME.enrichment.tsv`` beside ``out``.
     """
     if truth is not None and out is None:
         raise GrapeOpsError("--truth needs --out FILE: what the clusters are enriched for is a table beside it.")
     names = load_aliases(aliases) if aliases is not None else Aliases()
     known = load_truth(truth).renamed(names) if truth is not None else None
-    table = find_clusters(maps, settings, seed, resolution=resolution, aliases=aliases, hits_only=hits_only)
-    text = _tsv(table, out)
+    runs = _only(_runs(maps, names), hits_only)
+    table = discovery.clusters(runs, settings, resolution, settings.k, np.random.default_rng(seed))
+    if out is not None:
+        write_table(table, out)
     if known is not None and out is not None:
-        _tsv(discovery.cluster_enrichment(table, known), out.with_suffix(".enrichment.tsv"))
-    return text
+        write_table(discovery.cluster_enrichment(table, known), out.with_suffix(".enrichment.tsv"))
+    return table
 
 
 def _runs(maps: "Sequence[Path | AnnData]", aliases: Aliases) -> list[GeneMap]:
@@ -261,9 +235,12 @@ def _only(runs: list[GeneMap], hits_only: bool) -> list[GeneMap]:
     return restricted[""]
 
 
-def _tsv(table: pd.DataFrame, out: Path | None) -> str:
-    text = spreadsheet_safe(table).to_csv(sep="\t", index=False, float_format="%.6g")
-    if out is not None:
-        check_table(out, [str(name) for name in table])
-        write_text(out, text, tell=True)
-    return text
+def write_table(table: pd.DataFrame, out: Path) -> None:
+    """Write a table of genes as TSV; one of somebody else is not replaced."""
+    check_table(out, [str(name) for name in table])
+    write_text(out, as_tsv(table), tell=True)
+
+
+def as_tsv(table: pd.DataFrame) -> str:
+    """Show a table of genes as text."""
+    return spreadsheet_safe(table).to_csv(sep="\t", index=False, float_format="%.6g")

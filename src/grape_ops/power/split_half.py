@@ -54,7 +54,7 @@ PERMUTATIONS = 1000
 _AT_ONCE = 1024
 
 
-def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Config, at_a_time: int = 0) -> str:
+def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Config, at_a_time: int = 0) -> pd.DataFrame:
     """Make each method's map from both halves of a store's cells and compare the two.
 
     Parameters
@@ -68,7 +68,7 @@ def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Conf
 
     Returns
     -------
-    The table of reproducibility, to print.
+    The table of reproducibility: one row per map.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def _methods_before(out: Path) -> list[str]:
         return []
 
 
-def _compare(jobs: Mapping[str, Sequence[Job]], out: Path, config: Config, simulated: bool) -> str:
+def _compare(jobs: Mapping[str, Sequence[Job]], out: Path, config: Config, simulated: bool) -> pd.DataFrame:
     """Compare the two halves of every map, and write what comes out; -> the table."""
     rows, gene_tables, pairs = [], [], {}
     for first, second in jobs.values():
@@ -175,7 +175,7 @@ def _compare(jobs: Mapping[str, Sequence[Job]], out: Path, config: Config, simul
         with draft_of(out / name) as draft:
             spreadsheet_safe(content).to_csv(draft, sep="\t", index=False)
     save_figure(similarities_figure(pairs, table), out / "similarities", simulated=simulated)
-    return table.to_string(index=False)
+    return table
 
 
 def draw_halves(store: CropStore, seed: int) -> np.ndarray:

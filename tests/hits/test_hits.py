@@ -11,7 +11,7 @@ from grape_ops.cells.gene_effects import CellSums
 from grape_ops.config import load_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.features.channels import BETWEEN, feature_channels
-from grape_ops.hits.calibration import in_words, pseudo_gene_p_values
+from grape_ops.hits.calibration import dealt_pseudo_genes, in_words, pseudo_gene_p_values
 from grape_ops.hits.cell_features import cell_features
 from grape_ops.hits.find_hits import inactive_guides
 from grape_ops.hits.gene_test import combined, gene_metric, gene_test, gene_tests
@@ -73,10 +73,11 @@ def test_what_guides_share_is_found_and_one_strong_guide_is_no_gene():
 def test_pseudo_genes_of_control_guides_show_the_calibration():
     sums, controls, rows = screen(0, controls=192)
     profiles = GuideProfiles.of(sums, controls)
-    p_values = pseudo_gene_p_values(profiles, GUIDES, gene_metric(profiles, rows), 100, 0)
+    dealt = dealt_pseudo_genes(np.flatnonzero(controls), GUIDES, 100, 0)
+    p_values = pseudo_gene_p_values(profiles, dealt, gene_metric(profiles, rows))
     assert len(p_values) == 100 and kstest(p_values, "uniform").pvalue > 1e-4
     assert "of 100 pseudo-genes" in in_words(p_values)
-    assert not len(pseudo_gene_p_values(profiles, CONTROL_GUIDES, gene_metric(profiles, rows), 100, 0))
+    assert not dealt_pseudo_genes(np.flatnonzero(controls), CONTROL_GUIDES, 100, 0)
     assert "too few non-targeting guides" in in_words(np.empty(0))
     assert "p-values are too small" in in_words(np.full(50, 0.01))
 

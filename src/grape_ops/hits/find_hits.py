@@ -15,7 +15,7 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config
 from grape_ops.errors import NothingToTest
 from grape_ops.features.channels import feature_channels, feature_compartments
-from grape_ops.hits.calibration import in_words, pseudo_gene_p_values
+from grape_ops.hits.calibration import dealt_pseudo_genes, in_words, pseudo_gene_p_values
 from grape_ops.hits.cell_features import CellFeatures, cell_features
 from grape_ops.hits.cell_scores import cell_scores
 from grape_ops.hits.gene_test import GeneTest, Tests, combined, gene_metric, gene_tests
@@ -97,7 +97,8 @@ def find_hits(store: CropStore, config: Config) -> Hits:
     """
     guides = Guides.of(store)
     sets = cell_features(store, config)
-    parts = [_tested(store, guides, features, config) for features in sets]
+    dealt = _dealt(guides, sets, config)
+    parts = [_tested(store, guides, features, dealt, config) for features in sets]
     names = [name for name in parts[0].rows if all(name in part.rows for part in parts)]
     if not names:
         raise NothingToTest("No gene has a guide with two cells or more: there is nothing to test.")
@@ -112,7 +113,19 @@ def find_hits(store: CropStore, config: Config) -> Hits:
     return Hits(genes, of_guides, channels, pseudo, parts[0].pseudo_of_subsets, notes, level)
 
 
-def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Config) -> _Part:
+def _dealt(guides: Guides, sets: Sequence[CellFeatures], config: Config) -> list[np.ndarray]:
+    """Pseudo-genes of as many guides as genes have: the same ones for all features, all halves and all channels."""
+    counts = [np.bincount(guides.codes[features.cells], minlength=len(guides.names)) for features in sets]
+    cells = np.min(counts, axis=0)
+    of_genes = [len(rows) for rows in guides.of_genes(cells).values()]
+    controls = np.flatnonzero(guides.controls & (cells > 0))
+    median = int(np.median(of_genes)) if of_genes else 1
+    return dealt_pseudo_genes(controls, median, config.hits.pseudo_genes, config.seed)
+
+
+def _tested(
+    store: CropStore, guides: Guides, features: CellFeatures, dealt: Sequence[np.ndarray], config: Config
+) -> _Part:
     sums = features.sums(guides.codes, f"hits by {config.hits.features}")
     profiles = GuideProfiles.of(sums, guides.controls)
     rows = guides.of_genes(profiles.cells)
@@ -122,9 +135,7 @@ def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Co
     own = pd.DataFrame({"n_cells": profiles.cells.astype(int), "agreement": agreement})
     own["effect"] = pd.Series({row: _effect(test.distance) for row, test in tests.guides.items()}, dtype=float)
     own["p_value"] = pd.Series({row: test.p_value for row, test in tests.guides.items()}, dtype=float)
-    median = int(np.median([len(part) for part in rows.values()])) if rows else 1
-    dealt = (config.hits.pseudo_genes, config.seed)
-    pseudo = pseudo_gene_p_values(profiles, median, metric, *dealt)
+    pseudo = pseudo_gene_p_values(profiles, dealt, metric)
     pseudo_of: dict[str, np.ndarray] = {}
     kinds = {
         CHANNEL: feature_channels(features.names, store.channels),
@@ -135,7 +146,7 @@ def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Co
         for name, columns in found.items():
             part = GuideProfiles.of(sums.columns(columns), guides.controls)
             subsets[kind][name] = gene_tests(part, rows, config.seed).genes
-            pseudo_of[name] = pseudo_gene_p_values(part, median, gene_metric(part, rows), *dealt)
+            pseudo_of[name] = pseudo_gene_p_values(part, dealt, gene_metric(part, rows))
     return _Part(rows, tests, scores.assign(guides_agree=pd.Series(agree)), own, subsets, pseudo, pseudo_of)
 
 

@@ -106,7 +106,7 @@ def find_hits(store: CropStore, config: Config) -> Hits:
     genes = _gene_table(store, cells, parts, names, config.hits.q_value)
     channels = _channel_table(parts[0], genes["gene_symbol"])
     pseudo = combined(np.array([part.pseudo_genes for part in parts]))
-    notes = tuple(dict.fromkeys(note for features in sets for note in features.notes))
+    notes = tuple(dict.fromkeys([*guides.notes, *(note for features in sets for note in features.notes)]))
     level = config.hits.q_value
     of_guides = _guide_table(guides, parts, level)
     of_guides["inactive"] = inactive_guides(of_guides, set(genes.loc[genes["is_hit"], "gene_symbol"]), level)

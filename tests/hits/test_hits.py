@@ -84,6 +84,8 @@ def test_pseudo_genes_of_control_guides_show_the_calibration():
     assert not dealt_pseudo_genes(np.flatnonzero(controls), CONTROL_GUIDES, 100, 0)
     assert "too few non-targeting guides" in in_words(np.empty(0))
     assert "p-values are too small" in in_words(np.full(50, 0.01))
+    assert "the test is strict" in in_words(np.full(200, 0.5))
+    assert "too few to call the test strict" in in_words(np.full(20, 0.5))
 
 
 def test_the_distance_is_unbiased():
@@ -168,12 +170,14 @@ def test_pseudo_genes_are_the_same_ones_for_both_halves(tiny_store, monkeypatch)
     assert len(both.pseudo_genes) == len(find_hits.find_hits(store, config).pseudo_genes) > 0
 
 
-def test_cells_without_a_guide_are_counted(tiny_store, monkeypatch):
-    unnamed = copy.copy(tiny_store)
-    unnamed.cells = tiny_store.cells.assign(sgRNA=tiny_store.cells["sgRNA"].where(np.arange(len(tiny_store)) > 2, ""))
-    assert not Guides.of(tiny_store).notes
-    (note,) = Guides.of(unnamed).notes
-    assert note.startswith(f"3 of {len(tiny_store)} cells name no guide")
+def test_what_guides_leave_open_is_said(tiny_store):
+    config, store = load_config(overrides=["hits.pseudo_genes=5"]), copy.copy(tiny_store)
+    assert not find_hits.find_hits(store, config).notes
+    guides = tiny_store.cells["sgRNA"].where(tiny_store.cells["gene_symbol"] != tiny_store.perturbations[0], "one")
+    store.cells = tiny_store.cells.assign(sgRNA=guides.where(np.arange(len(store)) > 2, ""))
+    unnamed, alone = find_hits.find_hits(store, config).notes
+    assert unnamed.startswith(f"3 of {len(store)} cells name no guide")
+    assert alone.startswith("1 of 4 genes have one guide")
 
 
 def test_learned_features_are_read_on_cells_that_the_network_has_not_seen(tiny_store, tmp_path, monkeypatch):

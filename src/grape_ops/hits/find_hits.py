@@ -106,11 +106,25 @@ def find_hits(store: CropStore, config: Config) -> Hits:
     genes = _gene_table(store, cells, parts, names, config.hits.q_value)
     channels = _channel_table(parts[0], genes["gene_symbol"])
     pseudo = combined(np.array([part.pseudo_genes for part in parts]))
-    notes = tuple(dict.fromkeys([*guides.notes, *(note for features in sets for note in features.notes)]))
+    notes = [*_on_guides(guides, genes), *(note for features in sets for note in features.notes)]
     level = config.hits.q_value
     of_guides = _guide_table(guides, parts, level)
     of_guides["inactive"] = inactive_guides(of_guides, set(genes.loc[genes["is_hit"], "gene_symbol"]), level)
-    return Hits(genes, of_guides, channels, pseudo, parts[0].pseudo_of_subsets, notes, level)
+    return Hits(genes, of_guides, channels, pseudo, parts[0].pseudo_of_subsets, tuple(dict.fromkeys(notes)), level)
+
+
+def _on_guides(guides: Guides, genes: pd.DataFrame) -> list[str]:
+    """Sentences on guides that limit what the test can say."""
+    unnamed = np.isin(guides.codes, [row for row, name in enumerate(guides.names) if not name]).sum()
+    alone = (genes["n_guides"] == 1).sum()
+    found = []
+    if unnamed:
+        of_all = f"{unnamed} of {len(guides.codes)} cells"
+        found.append(f"{of_all} name no guide: those of a gene are tested as one guide")
+    if alone:
+        of_all = f"{alone} of {len(genes)} genes have one guide"
+        found.append(f"{of_all}: what such a gene does cannot be told from what its guide does elsewhere")
+    return found
 
 
 def _dealt(guides: Guides, sets: Sequence[CellFeatures], config: Config) -> list[np.ndarray]:

@@ -62,11 +62,3 @@ class Guides:
             if not control and cells[row] > 1:
                 found.setdefault(gene, []).append(row)
         return found
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """A sentence on cells that name no guide, if there are any."""
-        unnamed = np.isin(self.codes, [row for row, name in enumerate(self.names) if not name]).sum()
-        if not unnamed:
-            return ()
-        return (f"{unnamed} of {len(self.codes)} cells name no guide: those of a gene are tested as one guide",)

@@ -32,6 +32,7 @@ from grape_ops.config import load_config
 from grape_ops.hits.find_hits import find_hits
 from grape_ops.hits.gene_test import gene_tests
 from grape_ops.hits.guide_profiles import GuideProfiles
+from grape_ops.schema import CELLS_FILE, ROW, SHARD
 from hit_peers import PEERS
 from hit_screens import BATCHES, GENES, GUIDES, N_GUIDES, Design, Pool, Screen
 from record import write_record
@@ -178,8 +179,9 @@ def large() -> dict[str, float]:
         cell_vectors.write_random_store(store, LARGE_CELLS, LARGE_GENES)
         values = np.random.default_rng(0).normal(size=(LARGE_CELLS, LARGE_FEATURES)).astype(np.float32)
         names = [f"feature{i}_{cell_vectors.CHANNELS[i % 2]}" for i in range(LARGE_FEATURES)]
-        pd.DataFrame(values, columns=names).to_parquet(features)
-        del values
+        crops = pd.read_parquet(store / CELLS_FILE, columns=[SHARD, ROW])
+        pd.concat([crops, pd.DataFrame(values, columns=names)], axis=1).to_parquet(features)
+        del values, crops
         call = ["hits", str(store), "--features", str(features), "--out", str(Path(folder) / "hits")]
         return {"genes": LARGE_GENES, "cells": LARGE_CELLS, "features": LARGE_FEATURES} | cell_vectors.measured(call)
 

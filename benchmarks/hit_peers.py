@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from hit_screens import BATCHES, GENES, GUIDES, N_GUIDES, Screen
+from hit_screens import BATCHES, CELLS, GENES, GUIDES, N_GUIDES, Screen
 
 PERMUTATIONS, BOOTSTRAP = 200, 200
 
@@ -18,6 +18,18 @@ def adjusted(screen: Screen) -> np.ndarray:
         own = screen.batches == batch
         control = screen.values[own & screen.controls]
         found[own] = (screen.values[own] - control.mean(axis=0)) / np.maximum(control.std(axis=0), 1e-6)
+    return found
+
+
+def guide_means(screen: Screen) -> np.ndarray:
+    """Mean adjusted features of each guide's first cells, as many as guides of genes have: (U, V).
+
+    For tests that take guides to have equally many cells.
+    """
+    values, found = adjusted(screen), np.zeros((N_GUIDES, screen.values.shape[1]))
+    for guide in range(N_GUIDES):
+        cells = np.flatnonzero(screen.guides == guide)[:CELLS]
+        found[guide] = values[cells].mean(axis=0) if len(cells) else 0
     return found
 
 

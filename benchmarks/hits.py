@@ -15,6 +15,8 @@ command on a store of 5,000 genes and 500,000 cells with a file of features.
 
 import argparse
 import json
+import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -33,7 +35,7 @@ from grape_ops.hits.find_hits import find_hits
 from grape_ops.hits.gene_test import gene_tests
 from grape_ops.hits.guide_profiles import GuideProfiles
 from grape_ops.schema import CELLS_FILE, ROW, SHARD
-from hit_peers import PEERS
+from hit_peers import PEERS, guide_means
 from hit_screens import BATCHES, GENES, GUIDES, N_GUIDES, Design, Pool, Screen
 from record import write_record
 
@@ -107,12 +109,19 @@ def summary(answers: Sequence[Answers], designs: Sequence[Design], more: Sequenc
     rates, power = {}, {}
     for design in designs:
         if design.effect:
-            limit = np.quantile([own[design.null.name] for own in answers], 0.05)
-            power[design.name] = [float((np.array(own[design.name]) <= limit).mean()) for own in answers]
+            null = np.array([own[design.null.name] for own in answers])
+            power[design.name] = [found_at(0.05, null, np.array(own[design.name])) for own in answers]
         else:
             p_values = np.array([own[design.name] for own in (*answers, *more)])
             rates[design.name] = round(float((p_values < 0.05).mean()), 4)
     return {"rate_at_05": rates, "power": power}
+
+
+def found_at(rate: float, null: np.ndarray, p_values: np.ndarray) -> float:
+    """Share of genes found where this share of those without a phenotype is; of equal p-values, as many as fit."""
+    limit = np.quantile(null, rate, method="inverted_cdf")
+    share = (rate - (null < limit).mean()) / (null == limit).mean()
+    return float((p_values < limit).mean() + share * (p_values == limit).mean())
 
 
 def compared(found: dict[str, dict[str, Any]], name_of_ours: str) -> None:
@@ -138,7 +147,7 @@ def statistics_figures(pool: Pool, options: argparse.Namespace, work: Path) -> d
     for seed in options.calibration_seeds:
         path = work / "calibration" / f"{seed}.json"
         further.append(kept(path, lambda seed=seed: on_statistics(pool, ours, designs[: -len(phenotypes())], seed)))
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for number, (name, method) in enumerate(methods.items()):
         answers = []
         for seed in options.seeds:
@@ -147,8 +156,36 @@ def statistics_figures(pool: Pool, options: argparse.Namespace, work: Path) -> d
         found[name] = summary(answers, designs, further if name == OURS else ())
         found[name]["seconds"] = round(float(np.mean([own["seconds"] for own in answers])) / len(designs), 3)
         print(f"{work.name}: {name} {found[name]['seconds']} s per screen", flush=True)
+    if options.mantispy:
+        theirs = by_mantispy(pool, options.mantispy, designs, options.seeds, work / "mantispy")
+        found["mantispy"] = summary(theirs, designs)
+        found["mantispy"]["seconds"] = round(float(np.mean([own["seconds"] for own in theirs])) / len(designs), 3)
     compared(found, OURS)
     return found
+
+
+def by_mantispy(pool: Pool, python: str, designs: Sequence[Design], seeds: Sequence[int], work: Path) -> list[Any]:
+    """P-values of mantispy on one screen of each design and seed, by an interpreter that has it."""
+    work.mkdir(parents=True, exist_ok=True)
+    missing = [seed for seed in seeds if not (work / f"{seed}.json").exists()]
+    if missing:
+        profiles = {
+            f"{seed} {d.name}": guide_means(pool.screen(d, seed_of(d, seed))) for seed in missing for d in designs
+        }
+        np.savez(work / "profiles.npz", shape=(GENES, GUIDES), **profiles)
+        script = Path(__file__).parent / "hit_mantispy.py"
+        subprocess.run([python, script, work / "profiles.npz", work / "found.json"], check=True, env=bare())
+        found = json.loads((work / "found.json").read_text())
+        for seed in missing:
+            own = {d.name: found[f"{seed} {d.name}"] for d in designs}
+            seconds = sum(each["seconds"] for each in own.values())
+            write_json(work / f"{seed}.json", {d: each["p"] for d, each in own.items()} | {"seconds": seconds})
+    return [json.loads((work / f"{seed}.json").read_text()) for seed in seeds]
+
+
+def bare() -> dict[str, str]:
+    """The environment without this project's packages."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def learned_figures(pool: Pool, options: argparse.Namespace, work: Path) -> dict[str, dict[str, Any]]:
@@ -207,6 +244,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=seeds, default=list(range(10)), help="screens of all methods")
     parser.add_argument("--calibration-seeds", type=seeds, default=list(range(10, 100)), help="further nulls of ours")
     parser.add_argument("--learned-seeds", type=seeds, default=[0, 1, 2, 3], help="screens with learned features")
+    parser.add_argument("--mantispy", metavar="PYTHON", help="an interpreter that has mantispy (Python 3.12 or newer)")
     parser.add_argument("--large", action="store_true", help="measure the large screen too")
     parser.add_argument("--quick", action="store_true", help="one seed and few settings: shows that it runs")
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep pools and p-values; what is there is kept")
@@ -228,8 +266,15 @@ def main() -> None:
                 add(found.setdefault(name, {}), figures, "simulated cells, " if simulated else "")
     print_figures(found)
     chosen = {"seeds": options.seeds, "calibration_seeds": len(options.calibration_seeds)}
+    chosen |= {"mantispy": version_of(options.mantispy)} if options.mantispy else {}
     chosen |= {"learned_seeds": options.learned_seeds} | ({"large": large()} if options.large else {})
     write_record(options.out, "hits", found | chosen)
+
+
+def version_of(python: str) -> str:
+    """The version of mantispy that an interpreter has."""
+    ask = "from importlib.metadata import version; print(version('mantispy'))"
+    return subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True, env=bare()).stdout.strip()
 
 
 def add(found: dict[str, Any], figures: dict[str, Any], prefix: str) -> None:

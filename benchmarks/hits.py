@@ -16,6 +16,7 @@ command on a store of 5,000 genes and 500,000 cells with a file of features.
 import argparse
 import json
 import os
+import resource
 import subprocess
 import tempfile
 import time
@@ -220,7 +221,11 @@ def large() -> dict[str, float]:
         pd.concat([crops, pd.DataFrame(values, columns=names)], axis=1).to_parquet(features)
         del values, crops
         call = ["hits", str(store), "--features", str(features), "--out", str(Path(folder) / "hits")]
-        return {"genes": LARGE_GENES, "cells": LARGE_CELLS, "features": LARGE_FEATURES} | cell_vectors.measured(call)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        found = {"genes": LARGE_GENES, "cells": LARGE_CELLS, "features": LARGE_FEATURES} | cell_vectors.measured(call)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return found | {"cpu_seconds": round(cpu, 1)}
 
 
 def print_figures(found: dict[str, dict[str, Any]]) -> None:

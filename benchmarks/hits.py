@@ -271,7 +271,7 @@ def main() -> None:
                 add(found.setdefault(name, {}), figures, "simulated cells, " if simulated else "")
     print_figures(found)
     chosen = {"seeds": options.seeds, "calibration_seeds": len(options.calibration_seeds)}
-    chosen |= {"mantispy": version_of(options.mantispy)} if options.mantispy else {}
+    chosen |= {"mantispy_version": version_of(options.mantispy)} if options.mantispy else {}
     chosen |= {"learned_seeds": options.learned_seeds} | ({"large": large()} if options.large else {})
     write_record(options.out, "hits", found | chosen)
 

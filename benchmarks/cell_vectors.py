@@ -45,11 +45,11 @@ def main() -> None:
     write_record(arguments.out, "vectors of a million cells", figures)
 
 
-def write_random_store(path: Path, n: int) -> None:
+def write_random_store(path: Path, n: int, genes: int = GENES) -> None:
     """A store of random crops, whose guides are drawn at random."""
     rng = np.random.default_rng(0)
     shard = np.sort(np.arange(n) % SHARDS)
-    code = rng.integers(-CONTROL_GUIDES, GENES * GUIDES, n)
+    code = rng.integers(-CONTROL_GUIDES, genes * GUIDES, n)
     control = code < 0
     gene = np.where(control, "nontargeting", np.char.add("G", (code // GUIDES).astype(str)))
     cells = pd.DataFrame({"gene_symbol": gene, "sgRNA": np.char.add("guide", code.astype(str)), "plate": "P1"})

@@ -1,129 +1,51 @@
-"""Which genes have a phenotype: false hits and power of ``grape-ops hits`` and of what others do, on real cells.
+"""Which genes have a phenotype: false hits and power of ``grape-ops hits`` and of what others do.
 
-Screens are put together from untouched cells of BBBC021, measured by image statistics. A phenotype is the mean change
-that planting one on the pixels makes in these features; it is added to the share of a gene's cells that show it. Guides
-of genes and controls alike may differ by off-target shifts. ``rate_at_05`` is the share of genes without a phenotype
-that have p < 0.05, by control cells per batch, layout and off-target shift. ``power`` is the share of genes with a
-phenotype beyond the 5th percentile of the p-values of the method's own genes without one, so that all methods are
-compared at equal false positives. ``seconds`` are per screen; ``large`` is a screen of 5,000 genes and 500,000 cells
-with features at hand.
+Screens are put together from untouched cells, real ones of BBBC021 and simulated ones, measured by image statistics. A
+phenotype is the mean change that planting one on the pixels makes in these features; it is added to the share of a
+gene's cells that show it. Guides of genes and controls alike may differ by off-target shifts. With learned features,
+phenotypes and shifts are planted on the pixels, and two small classifiers are trained for each screen.
+
+``rate_at_05`` is the share of genes without a phenotype that have p < 0.05, by control cells per batch, layout and
+off-target shift: such genes are untouched control cells dealt into guides and genes. ``power`` is the share of genes
+with a phenotype beyond the 5th percentile of the p-values of the method's own genes without one, so that all methods
+are compared at equal false positives; ``more_than`` is by how much the power of ``grape-ops hits`` is larger on the
+same screens, and the standard error of that. ``seconds`` are CPU seconds per screen. ``large`` is one call of the
+command on a store of 5,000 genes and 500,000 cells with a file of features.
 """
 
 import argparse
+import json
+import os
 import resource
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
-from scipy.spatial.distance import cdist
+import pandas as pd
 
-from bbbc021 import write_pool
+import cell_vectors
+from grape_ops.artifacts.atomic import write_json
 from grape_ops.cells.gene_effects import CellSums
-from grape_ops.cells.store import CropStore
 from grape_ops.config import load_config
-from grape_ops.hits.cell_features import cell_features
+from grape_ops.hits.find_hits import find_hits
 from grape_ops.hits.gene_test import gene_tests
 from grape_ops.hits.guide_profiles import GuideProfiles
-from grape_ops.power.planted_store import read_source
-from planted_bbbc021 import write_planted
+from grape_ops.schema import CELLS_FILE, ROW, SHARD
+from hit_peers import PEERS, guide_means
+from hit_screens import BATCHES, GENES, GUIDES, N_GUIDES, Design, Pool, Screen
 from record import write_record
 
-GENES, GUIDES, CELLS, CONTROL_GUIDES, BATCHES = 30, 4, 20, 16, 4
-N_GUIDES = GENES * GUIDES + CONTROL_GUIDES
-PERMUTATIONS, BOOTSTRAP = 200, 200
-
-
-@dataclass(frozen=True)
-class Design:
-    """How a screen is put together.
-
-    Attributes
-    ----------
-    controls : control cells per batch.
-    confounded : all cells of a gene lie on one batch.
-    off_target : length of the shift of each guide, in that of a phenotype of size 1.
-    effect : size of the genes' phenotypes; 1 is as planted.
-    penetrance : share of a working guide's cells that show it.
-    working : guides that work.
-    """
-
-    controls: int = 192
-    confounded: bool = False
-    off_target: float = 0.0
-    effect: float = 0.0
-    penetrance: float = 1.0
-    working: int = GUIDES
-
-    @property
-    def null(self) -> "Design":
-        """The same without phenotypes."""
-        return replace(self, effect=0.0, penetrance=1.0, working=GUIDES)
-
-    @property
-    def name(self) -> str:
-        """For the record."""
-        if not self.effect:
-            layout = "confounded" if self.confounded else "even"
-            return f"{self.controls} controls per batch, {layout}, off-target {self.off_target:g}"
-        guides = f"{self.working} of {GUIDES} guides work, {self.penetrance:.0%} of cells"
-        return f"effect {self.effect:g}, off-target {self.off_target:g}, {guides}"
-
-
-@dataclass(frozen=True)
-class Screen:
-    """Cells (n, V) with their guides and batches; guides of genes come first, those of controls last."""
-
-    values: np.ndarray
-    guides: np.ndarray
-    batches: np.ndarray
-
-    @property
-    def controls(self) -> np.ndarray:
-        """Which cells are controls: (n,) bool."""
-        return self.guides >= GENES * GUIDES
-
-    def of_gene(self, gene: int) -> np.ndarray:
-        """The cells of a gene: (n,) bool."""
-        return self.guides // GUIDES == gene
-
-
-class Cells:
-    """Untouched cells (N, V) with their batches, and the changes (K, V) that phenotypes make in their features."""
-
-    def __init__(self, values: np.ndarray, batches: np.ndarray, changes: np.ndarray):
-        self.values, self.changes = values, changes
-        counts = np.bincount(batches)
-        self.by_batch = [np.flatnonzero(batches == batch) for batch in np.argsort(-counts)[:BATCHES]]
-
-    def screen(self, design: Design, seed: int) -> Screen:
-        """Put a screen together; no cell is used twice."""
-        rng = np.random.default_rng(seed)
-        free = [list(rng.permutation(own)) for own in self.by_batch]
-        drawn: list[tuple[int, int, int]] = []  # cell, guide, batch
-
-        def take(guide: int, wanted: np.ndarray) -> None:
-            for batch in wanted:
-                own = batch if free[batch] else int(np.argmax([len(part) for part in free]))
-                drawn.append((free[own].pop(), guide, own))
-
-        for number in range(design.controls * BATCHES):
-            take(GENES * GUIDES + int(rng.integers(CONTROL_GUIDES)), np.array([number % BATCHES]))
-        for guide in range(GENES * GUIDES):
-            home = guide // GUIDES % BATCHES
-            take(guide, np.full(CELLS, home) if design.confounded else rng.integers(0, BATCHES, CELLS))
-        rows, guides, batches = np.array(drawn).T
-        values, genes = self.values[rows].copy(), guides // GUIDES
-        kinds = self.changes[rng.integers(0, len(self.changes), GENES)]
-        shows = (genes < GENES) & (guides % GUIDES < design.working) & (rng.random(len(guides)) < design.penetrance)
-        values[shows] += design.effect * kinds[genes[shows]]
-        shifts = rng.normal(size=(N_GUIDES, len(self.changes))) / np.sqrt(len(self.changes))
-        values += design.off_target * (shifts @ self.changes)[guides]
-        return Screen(values, guides, batches)
+OURS, LEARNED = "grape-ops hits", "grape-ops hits, learned features"
+ON_PIXELS = "grape-ops hits, image statistics of the same cells"
+CLASSIFIER = "{width: 16, max_width: 64, steps: 300, batch_size: 64}"
+FIRST_SEED_OF_EFFECTS = 10_000
+LARGE_GENES, LARGE_CELLS, LARGE_FEATURES = 5000, 500_000, 95
+Answers = dict[str, list[float]]  # p-values by the name of a design
 
 
 def ours(screen: Screen, seed: int) -> np.ndarray:
@@ -131,159 +53,242 @@ def ours(screen: Screen, seed: int) -> np.ndarray:
     sums = CellSums.zeros(N_GUIDES, BATCHES, screen.values.shape[1])
     sums.add(screen.values, screen.guides, screen.batches)
     profiles = GuideProfiles.of(sums, np.arange(N_GUIDES) >= GENES * GUIDES)
-    return np.array([test.p_value for test in gene_tests(profiles, rows_of(GENES), seed).genes.values()])
+    rows = {str(gene): list(range(gene * GUIDES, (gene + 1) * GUIDES)) for gene in range(GENES)}
+    return np.array([test.p_value for test in gene_tests(profiles, rows, seed).genes.values()])
 
 
-def rows_of(genes: int) -> dict[str, list[int]]:
-    """Rows of each gene's guides."""
-    return {str(gene): list(range(gene * GUIDES, (gene + 1) * GUIDES)) for gene in range(genes)}
+def nulls(counts: Sequence[int], shifts: Sequence[float]) -> list[Design]:
+    """Screens without phenotypes."""
+    return [Design(controls=n, confounded=c, off_target=o) for n in counts for c in (False, True) for o in shifts]
 
 
-def adjusted(screen: Screen) -> np.ndarray:
-    """Features in standard deviations of each batch's controls, as the peers take them: (n, V)."""
-    found = np.empty_like(screen.values)
-    for batch in range(BATCHES):
-        own = screen.batches == batch
-        control = screen.values[own & screen.controls]
-        found[own] = (screen.values[own] - control.mean(axis=0)) / np.maximum(control.std(axis=0), 1e-6)
+def phenotypes() -> list[Design]:
+    """Screens with phenotypes: by size, working guides and penetrance."""
+    plain, shifted = Design(), Design(off_target=0.3)
+    found = [replace(base, effect=e) for base in (plain, shifted) for e in (0.25, 0.5, 1.0)]
+    found += [replace(shifted, effect=1.0, working=n) for n in (1, 2, 3)]
+    return found + [replace(shifted, effect=1.0, penetrance=share) for share in (0.2, 0.5)]
+
+
+def seed_of(design: Design, seed: int) -> int:
+    """Screens with phenotypes are other cells than those without."""
+    return seed + FIRST_SEED_OF_EFFECTS if design.effect else seed
+
+
+def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a file holds, or what is made, with its CPU seconds, and kept there."""
+    if not path.exists():
+        begun = time.process_time()
+        made = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, made | {"seconds": time.process_time() - begun})
+    return json.loads(path.read_text())
+
+
+def on_statistics(pool: Pool, method: Callable[[Screen, int], np.ndarray], designs: Sequence[Design], seed: int) -> Any:
+    """P-values of a method on one screen of each design."""
+    pool.measured  # noqa: B018 - its time is not the method's
+    return {d.name: [float(p) for p in method(pool.screen(d, seed_of(d, seed)), seed)] for d in designs}
+
+
+def on_pixels(pool: Pool, design: Design, seed: int) -> Any:
+    """P-values with learned features, and with image statistics, on one screen planted on the pixels."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        store = pool.planted(design, seed_of(design, seed), Path(folder) / "store")
+        for name, features in ((LEARNED, "learned"), (ON_PIXELS, "statistics")):
+            begun = time.process_time()
+            few = [f"hits.features={features}", f"seed={seed}", "hits.pseudo_genes=1", "train.accelerator=cpu"]
+            config = load_config(overrides=[*few, f"train.init.classifier={CLASSIFIER}"])
+            genes = find_hits(store, config).genes.sort_values("gene_symbol")
+            found[name] = {"p": genes["p_value"].tolist(), "seconds": time.process_time() - begun}
     return found
 
 
-def energy(screen: Screen, seed: int) -> np.ndarray:
-    """Energy distance of a gene's cells to control cells on 20 principal components, cells permuted (EFAAR)."""
-    rng, values = np.random.default_rng(seed), adjusted(screen)
-    centre = values[screen.controls].mean(axis=0)
-    _, _, axes = np.linalg.svd(values[screen.controls] - centre, full_matrices=False)
-    values = (values - centre) @ axes[:20].T
-    found = []
-    for gene in range(GENES):
-        chosen = np.flatnonzero(screen.of_gene(gene) | screen.controls)
-        apart = cdist(values[chosen], values[chosen])
-        own = screen.of_gene(gene)[chosen]
-        labels = np.stack([own, *(rng.permutation(own) for _ in range(PERMUTATIONS))]).astype(float)
-        m, n = own.sum(), (~own).sum()
-        to_own, to_rest = labels @ apart, (1 - labels) @ apart
-        cross, within = (to_own * (1 - labels)).sum(axis=1) / (m * n), (to_own * labels).sum(axis=1) / m**2
-        distance = 2 * cross - within - (to_rest * (1 - labels)).sum(axis=1) / n**2
-        found.append((1 + (distance[1:] >= distance[0]).sum()) / (1 + PERMUTATIONS))
-    return np.array(found)
+def summary(answers: Sequence[Answers], designs: Sequence[Design], more: Sequence[Answers] = ()) -> dict[str, Any]:
+    """Rates and power over screens; ``more`` are further screens without phenotypes, for the rates alone."""
+    rates, power = {}, {}
+    for design in designs:
+        if design.effect:
+            null = np.array([own[design.null.name] for own in answers])
+            power[design.name] = [found_at(0.05, null, np.array(own[design.name])) for own in answers]
+        else:
+            p_values = np.array([own[design.name] for own in (*answers, *more)])
+            rates[design.name] = round(float((p_values < 0.05).mean()), 4)
+    return {"rate_at_05": rates, "power": power}
 
 
-def mann_whitney(screen: Screen, seed: int) -> np.ndarray:
-    """Mann-Whitney of cells feature by feature; the gene has the smallest p-value, corrected over features."""
-    values = adjusted(screen)
-    found = []
-    for gene in range(GENES):
-        p = stats.mannwhitneyu(values[screen.of_gene(gene)], values[screen.controls], method="asymptotic").pvalue
-        found.append(stats.false_discovery_control(np.nan_to_num(p, nan=1.0)).min())
-    return np.array(found)
+def found_at(rate: float, null: np.ndarray, p_values: np.ndarray) -> float:
+    """Share of genes found where this share of those without a phenotype is; of equal p-values, as many as fit."""
+    limit = np.quantile(null, rate, method="inverted_cdf")
+    share = (rate - (null < limit).mean()) / (null == limit).mean()
+    return float((p_values < limit).mean() + share * (p_values == limit).mean())
 
 
-def bootstrap(screen: Screen, seed: int) -> np.ndarray:
-    """Each guide's median profile beside medians of as many cells of one control guide; a gene's median (brieflow)."""
-    rng, values = np.random.default_rng(seed), adjusted(screen)
-    controls = [np.flatnonzero(screen.guides == guide) for guide in range(GENES * GUIDES, N_GUIDES)]
-    controls = [own for own in controls if len(own) > 1]
-    centre = np.median(values[screen.controls], axis=0)
-    null: dict[int, np.ndarray] = {}
-    found = []
-    for gene in range(GENES):
-        own = []
-        for guide in range(gene * GUIDES, (gene + 1) * GUIDES):
-            cells = np.flatnonzero(screen.guides == guide)
-            if len(cells) not in null:
-                drawn = [rng.choice(controls[rng.integers(len(controls))], len(cells)) for _ in range(BOOTSTRAP)]
-                null[len(cells)] = np.array([np.linalg.norm(np.median(values[d], axis=0) - centre) for d in drawn])
-            size = np.linalg.norm(np.median(values[cells], axis=0) - centre)
-            own.append((1 + (null[len(cells)] >= size).sum()) / (1 + BOOTSTRAP))
-        found.append(np.median(own))
-    return np.array(found)
+def compared(found: dict[str, dict[str, Any]], name_of_ours: str) -> None:
+    """Replace power by seed with its mean, and say how much more of it ours has."""
+    own = found[name_of_ours]["power"]
+    for name, figures in found.items():
+        if name != name_of_ours:
+            gaps = {design: np.subtract(own[design], power) for design, power in figures["power"].items()}
+            figures["more_than"] = {
+                design: [round(float(gap.mean()), 4), round(float(gap.std(ddof=1) / np.sqrt(len(gap))), 4)]
+                for design, gap in gaps.items()
+                if len(gap) > 1
+            }
+    for figures in found.values():
+        figures["power"] = {design: round(float(np.mean(power)), 4) for design, power in figures["power"].items()}
 
 
-OURS = "grape-ops hits"
-METHODS: dict[str, Callable[[Screen, int], np.ndarray]] = {
-    OURS: ours,
-    "energy distance, cells permuted": energy,
-    "Mann-Whitney on cells, BH": mann_whitney,
-    "bootstrap of guides, median": bootstrap,
-}
+def statistics_figures(pool: Pool, options: argparse.Namespace, work: Path) -> dict[str, dict[str, Any]]:
+    """Figures of all methods on image statistics."""
+    designs = [*nulls(options.counts, (0.0, 0.3)), *phenotypes()]
+    methods = {OURS: ours} | PEERS
+    further = []
+    for seed in options.calibration_seeds:
+        path = work / "calibration" / f"{seed}.json"
+        further.append(kept(path, lambda seed=seed: on_statistics(pool, ours, designs[: -len(phenotypes())], seed)))
+    found: dict[str, dict[str, Any]] = {}
+    for number, (name, method) in enumerate(methods.items()):
+        answers = []
+        for seed in options.seeds:
+            path = work / f"method{number}" / f"{seed}.json"
+            answers.append(kept(path, lambda m=method, s=seed: on_statistics(pool, m, designs, s)))
+        found[name] = summary(answers, designs, further if name == OURS else ())
+        found[name]["seconds"] = round(float(np.mean([own["seconds"] for own in answers])) / len(designs), 3)
+        print(f"{work.name}: {name} {found[name]['seconds']} s per screen", flush=True)
+    if options.mantispy:
+        theirs = by_mantispy(pool, options.mantispy, designs, options.seeds, work / "mantispy")
+        found["mantispy"] = summary(theirs, designs)
+        found["mantispy"]["seconds"] = round(float(np.mean([own["seconds"] for own in theirs])) / len(designs), 3)
+    compared(found, OURS)
+    return found
 
 
-def measured(store: CropStore, folder: Path, seed: int) -> Cells:
-    """Statistics of a store's control cells, and the changes that planting phenotypes on them makes."""
-    (features,) = cell_features(store, load_config())
-    values = features.read(features.cells)
-    if not (folder / "planted").exists():
-        write_planted(read_source(store), seed, 32, None, folder / "planted")
-    planted = CropStore.open(folder / "planted")
-    (own,) = cell_features(planted, load_config())
-    at = {name: column for column, name in enumerate(own.names)}
-    kept = [column for column, name in enumerate(features.names) if name in at]
-    cells = own.read(own.cells)[:, [at[features.names[column]] for column in kept]]
-    control = cells[planted.labels == planted.control_label].mean(axis=0)
-    genes = range(planted.control_label)
-    changes = np.array([cells[planted.labels == gene].mean(axis=0) - control for gene in genes])
-    controls = store.labels == store.control_label
-    return Cells(values[controls][:, kept], store.batch_codes[controls], changes)
+def by_mantispy(pool: Pool, python: str, designs: Sequence[Design], seeds: Sequence[int], work: Path) -> list[Any]:
+    """P-values of mantispy on one screen of each design and seed, by an interpreter that has it."""
+    work.mkdir(parents=True, exist_ok=True)
+    missing = [seed for seed in seeds if not (work / f"{seed}.json").exists()]
+    if missing:
+        profiles = {
+            f"{seed} {d.name}": guide_means(pool.screen(d, seed_of(d, seed))) for seed in missing for d in designs
+        }
+        np.savez(work / "profiles.npz", shape=(GENES, GUIDES), **profiles)
+        script = Path(__file__).parent / "hit_mantispy.py"
+        subprocess.run([python, script, work / "profiles.npz", work / "found.json"], check=True, env=bare())
+        found = json.loads((work / "found.json").read_text())
+        for seed in missing:
+            own = {d.name: found[f"{seed} {d.name}"] for d in designs}
+            seconds = sum(each["seconds"] for each in own.values())
+            write_json(work / f"{seed}.json", {d: each["p"] for d, each in own.items()} | {"seconds": seconds})
+    return [json.loads((work / f"{seed}.json").read_text()) for seed in seeds]
 
 
-def large(genes: int, cells: int, width: int) -> dict[str, float]:
-    """Seconds and peak memory of a screen whose features are at hand, read in blocks."""
-    rng, begun = np.random.default_rng(0), time.perf_counter()
-    n_guides, batches = genes * GUIDES + 200, 50
-    sums = CellSums.zeros(n_guides, batches, width)
-    block = rng.normal(size=(4096, width))
-    for first in range(0, cells, len(block)):
-        n = min(len(block), cells - first)
-        sums.add(block[:n], rng.integers(0, n_guides, n), rng.integers(0, batches, n))
-    gene_tests(GuideProfiles.of(sums, np.arange(n_guides) >= genes * GUIDES), rows_of(genes), 0)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    took = round(time.perf_counter() - begun, 1)
-    return {"genes": genes, "cells": cells, "seconds": took, "peak_gib": round(peak, 2)}
+def bare() -> dict[str, str]:
+    """The environment without this project's packages."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def learned_figures(pool: Pool, options: argparse.Namespace, work: Path) -> dict[str, dict[str, Any]]:
+    """Figures with learned features, and with image statistics of the same crops."""
+    effects = [Design(off_target=0.3, effect=e) for e in (0.25, 0.5, 1.0)]
+    designs = [*nulls(options.counts, (0.3,)), *effects]
+    answers: dict[str, list[Answers]] = {LEARNED: [], ON_PIXELS: []}
+    seconds: dict[str, list[float]] = {LEARNED: [], ON_PIXELS: []}
+    for seed in options.learned_seeds:
+        made = {}
+        for number, design in enumerate(designs):
+            made[design.name] = kept(work / f"{seed}-{number}.json", lambda d=design, s=seed: on_pixels(pool, d, s))
+            print(f"{work.name}: seed {seed}, {design.name}", flush=True)
+        for name in answers:
+            answers[name].append({design: own[name]["p"] for design, own in made.items()})
+            seconds[name] += [own[name]["seconds"] for own in made.values()]
+    found = {name: summary(own, designs) for name, own in answers.items()}
+    for name, figures in found.items():
+        figures["seconds"] = round(float(np.mean(seconds[name])), 2)
+    compared(found, LEARNED)
+    return found
+
+
+def large() -> dict[str, float]:
+    """Seconds and memory of the command on a large screen whose features lie in a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        store, features = Path(folder) / "store", Path(folder) / "features.parquet"
+        cell_vectors.write_random_store(store, LARGE_CELLS, LARGE_GENES)
+        values = np.random.default_rng(0).normal(size=(LARGE_CELLS, LARGE_FEATURES)).astype(np.float32)
+        names = [f"feature{i}_{cell_vectors.CHANNELS[i % 2]}" for i in range(LARGE_FEATURES)]
+        crops = pd.read_parquet(store / CELLS_FILE, columns=[SHARD, ROW])
+        pd.concat([crops, pd.DataFrame(values, columns=names)], axis=1).to_parquet(features)
+        del values, crops
+        call = ["hits", str(store), "--features", str(features), "--out", str(Path(folder) / "hits")]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        found = {"genes": LARGE_GENES, "cells": LARGE_CELLS, "features": LARGE_FEATURES} | cell_vectors.measured(call)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return found | {"cpu_seconds": round(cpu, 1)}
+
+
+def print_figures(found: dict[str, dict[str, Any]]) -> None:
+    """Print a table of rates and one of power."""
+    for figure in ("rate_at_05", "power"):
+        print(f"\n{figure}: {'; '.join(found)}")
+        for key in dict.fromkeys(key for own in found.values() for key in own[figure]):
+            row = (f"{own[figure][key]:10.3f}" if key in own[figure] else " " * 10 for own in found.values())
+            print(f"  {key:76}" + "".join(row))
+
+
+def seeds(text: str) -> list[int]:
+    """Read ``0,1,2`` or ``0-99``; nothing is none."""
+    first, _, last = text.partition("-")
+    return list(range(int(first), int(last) + 1)) if last else [int(word) for word in text.split(",") if word]
 
 
 def main() -> None:
     """Measure, test, print, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=lambda text: [int(word) for word in text.split(",")], default=list(range(5)))
+    parser.add_argument("--seeds", type=seeds, default=list(range(10)), help="screens of all methods")
+    parser.add_argument("--calibration-seeds", type=seeds, default=list(range(10, 100)), help="further nulls of ours")
+    parser.add_argument("--learned-seeds", type=seeds, default=[0, 1, 2, 3], help="screens with learned features")
+    parser.add_argument("--mantispy", metavar="PYTHON", help="an interpreter that has mantispy (Python 3.12 or newer)")
+    parser.add_argument("--large", action="store_true", help="measure the large screen too")
     parser.add_argument("--quick", action="store_true", help="one seed and few settings: shows that it runs")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="keep the pool; what is there is kept")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="keep pools and p-values; what is there is kept")
     parser.add_argument("--out", required=True, help="JSON file to write")
     options = parser.parse_args()
-    seeds = options.seeds[:1] if options.quick else options.seeds
-    first = {} if options.quick else {"large": large(5000, 500_000, 95)}  # before anything else takes memory
+    options.counts = (24, 48, 192)
+    if options.quick:
+        options.seeds, options.calibration_seeds, options.learned_seeds = [0], [], []
+        options.counts = (192,)
     with tempfile.TemporaryDirectory() as scratch:
         work = options.work or Path(scratch)
-        work.mkdir(parents=True, exist_ok=True)
-        if not (work / "pool").exists():
-            write_pool(work / "pool")
-        cells = measured(CropStore.open(work / "pool"), work, 0)
-    counts = (24, 192) if options.quick else (24, 48, 192)
-    nulls = [Design(controls=n, confounded=c, off_target=o) for n in counts for c in (False, True) for o in (0.0, 0.3)]
-    plain, shifted = Design(), Design(off_target=0.3)
-    effects = [replace(base, effect=e) for base in (plain, shifted) for e in (0.25, 0.5, 1.0)]
-    effects += [replace(shifted, effect=1.0, working=n) for n in (1, 2, 3)]
-    effects += [replace(shifted, effect=1.0, penetrance=share) for share in (0.2, 0.5)]
-    found: dict[str, dict[str, Any]] = {}
-    for name, method in METHODS.items():
-        begun = time.perf_counter()
-        null = {design: np.array([method(cells.screen(design, seed), seed) for seed in seeds]) for design in nulls}
-        beyond = {}
-        for design in effects:
-            p_values = np.array([method(cells.screen(design, 100 + seed), seed) for seed in seeds])
-            beyond[design.name] = round(float((p_values <= np.quantile(null[design.null], 0.05)).mean()), 4)
-        found[name] = {
-            "rate_at_05": {design.name: round(float((p < 0.05).mean()), 4) for design, p in null.items()},
-            "power": beyond,
-            "seconds": round((time.perf_counter() - begun) / len(seeds) / (len(nulls) + len(effects)), 2),
-        }
-    for figure in ("rate_at_05", "power"):
-        print(f"\n{figure}: {'; '.join(METHODS)}")
-        for key in found[OURS][figure]:
-            print(f"  {key:62}" + "".join(f"{found[name][figure][key]:10.3f}" for name in METHODS))
-    rates = list(found[OURS]["rate_at_05"].values())
-    print(f"rate at 0.05 of {OURS}: {np.mean(rates):.3f} ({min(rates):.3f} to {max(rates):.3f})")
-    write_record(options.out, "hits", found | first | {"seeds": seeds})
+        found: dict[str, dict[str, Any]] = {}
+        for kind, simulated in (("real", False), ("simulated", True)):
+            pool = Pool(work / kind, simulated)
+            own = statistics_figures(pool, options, work / kind / "statistics")
+            if options.learned_seeds and not simulated:
+                own |= learned_figures(pool, options, work / kind / "learned")
+            for name, figures in own.items():
+                add(found.setdefault(name, {}), figures, "simulated cells, " if simulated else "")
+    print_figures(found)
+    chosen = {"seeds": options.seeds, "calibration_seeds": len(options.calibration_seeds)}
+    chosen |= {"mantispy_version": version_of(options.mantispy)} if options.mantispy else {}
+    chosen |= {"learned_seeds": options.learned_seeds} | ({"large": large()} if options.large else {})
+    write_record(options.out, "hits", found | chosen)
+
+
+def version_of(python: str) -> str:
+    """The version of mantispy that an interpreter has."""
+    ask = "from importlib.metadata import version; print(version('mantispy'))"
+    return subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True, env=bare()).stdout.strip()
+
+
+def add(found: dict[str, Any], figures: dict[str, Any], prefix: str) -> None:
+    """Take in figures whose designs are of a kind of cells."""
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            found.setdefault(name, {}).update({prefix + key: own for key, own in value.items()})
+        else:
+            found[prefix + name] = value
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Hits are what guides share: calibrated on guides without a target, not fooled by one strong guide or by batches."""
 
+import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,11 +13,13 @@ from grape_ops.cells.gene_effects import CellSums
 from grape_ops.config import load_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.features.channels import BETWEEN, feature_channels
-from grape_ops.hits.calibration import in_words, pseudo_gene_p_values
+from grape_ops.hits import find_hits
+from grape_ops.hits.calibration import dealt_pseudo_genes, in_words, pseudo_gene_p_values
 from grape_ops.hits.cell_features import cell_features
 from grape_ops.hits.find_hits import inactive_guides
 from grape_ops.hits.gene_test import combined, gene_metric, gene_test, gene_tests
 from grape_ops.hits.guide_profiles import GuideProfiles
+from grape_ops.hits.guides import Guides
 from grape_ops.hits.write_hits import write_hits
 from grape_ops.train import fit_classifier
 
@@ -73,12 +77,15 @@ def test_what_guides_share_is_found_and_one_strong_guide_is_no_gene():
 def test_pseudo_genes_of_control_guides_show_the_calibration():
     sums, controls, rows = screen(0, controls=192)
     profiles = GuideProfiles.of(sums, controls)
-    p_values = pseudo_gene_p_values(profiles, GUIDES, gene_metric(profiles, rows), 100, 0)
+    dealt = dealt_pseudo_genes(np.flatnonzero(controls), GUIDES, 100, 0)
+    p_values = pseudo_gene_p_values(profiles, dealt, gene_metric(profiles, rows))
     assert len(p_values) == 100 and kstest(p_values, "uniform").pvalue > 1e-4
     assert "of 100 pseudo-genes" in in_words(p_values)
-    assert not len(pseudo_gene_p_values(profiles, CONTROL_GUIDES, gene_metric(profiles, rows), 100, 0))
+    assert not dealt_pseudo_genes(np.flatnonzero(controls), CONTROL_GUIDES, 100, 0)
     assert "too few non-targeting guides" in in_words(np.empty(0))
     assert "p-values are too small" in in_words(np.full(50, 0.01))
+    assert "the test is strict" in in_words(np.full(200, 0.5))
+    assert "too few to call the test strict" in in_words(np.full(20, 0.5))
 
 
 def test_the_distance_is_unbiased():
@@ -146,6 +153,31 @@ def test_the_command_writes_tables_and_figures(tiny_store, tmp_path):
     (tmp_path / "other" / "mine.txt").write_text("mine")
     with pytest.raises(GrapeOpsError, match="other things than hits"):
         write_hits(tiny_store, tmp_path / "other", load_config())
+
+
+def test_pseudo_genes_are_the_same_ones_for_both_halves(tiny_store, monkeypatch):
+    config, store = load_config(overrides=["hits.pseudo_genes=400"]), copy.copy(tiny_store)
+    number = store.cells.groupby("gene_symbol").cumcount() % np.where(store.cells["is_control"], 6, 2)
+    store.cells = store.cells.assign(sgRNA=store.cells["gene_symbol"] + number.astype(str))
+    (features,) = cell_features(store, config)
+    guides = Guides.of(store)
+    control = np.flatnonzero(guides.controls)[0]
+    without = np.flatnonzero(guides.codes != control)  # as if this guide had a single cell, in the other half
+    halves = [features, replace(features, cells=without)]
+    monkeypatch.setattr(find_hits, "cell_features", lambda *_: halves)
+    both = find_hits.find_hits(store, config)
+    monkeypatch.setattr(find_hits, "cell_features", lambda *_: halves[1:])
+    assert len(both.pseudo_genes) == len(find_hits.find_hits(store, config).pseudo_genes) > 0
+
+
+def test_what_guides_leave_open_is_said(tiny_store):
+    config, store = load_config(overrides=["hits.pseudo_genes=5"]), copy.copy(tiny_store)
+    assert not find_hits.find_hits(store, config).notes
+    guides = tiny_store.cells["sgRNA"].where(tiny_store.cells["gene_symbol"] != tiny_store.perturbations[0], "one")
+    store.cells = tiny_store.cells.assign(sgRNA=guides.where(np.arange(len(store)) > 2, ""))
+    unnamed, alone = find_hits.find_hits(store, config).notes
+    assert unnamed.startswith(f"3 of {len(store)} cells name no guide")
+    assert alone.startswith("1 of 4 genes have one guide")
 
 
 def test_learned_features_are_read_on_cells_that_the_network_has_not_seen(tiny_store, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from grape_ops.hits.guides import Guides
 from grape_ops.randomness import HitsStream, generator
 
 _BEYOND = 0.95  # of control cells
+_AT_ONCE = 1024  # guides
 
 
 def cell_scores(
@@ -51,8 +52,10 @@ def cell_scores(
     chosen = np.flatnonzero(directions.any(axis=1))
     at_control = np.empty((len(controls), len(chosen)), np.float32)
     for first, rows in zip(range(0, len(controls), 4096), blocks(controls), strict=True):
-        values = features.read(rows) @ directions[chosen].T
-        at_control[first : first + len(rows)] = values - offsets[np.ix_(features.batches[rows], chosen)]
+        values, batches = features.read(rows) @ directions[chosen].T, features.batches[rows]
+        for start in range(0, len(chosen), _AT_ONCE):  # thousands of controls by tens of thousands of guides
+            part = slice(start, start + _AT_ONCE)
+            at_control[first : first + len(rows), part] = values[:, part] - offsets[np.ix_(batches, chosen[part])]
     at_control.sort(axis=0)
     column = np.full(len(guides.names), -1)
     column[chosen] = np.arange(len(chosen))

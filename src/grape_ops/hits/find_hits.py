@@ -16,7 +16,7 @@ from grape_ops.config import Config
 from grape_ops.cosine import floored_unit_rows
 from grape_ops.errors import NothingToTest
 from grape_ops.features.channels import feature_channels, feature_compartments
-from grape_ops.hits.calibration import in_words, pseudo_gene_p_values
+from grape_ops.hits.calibration import dealt_pseudo_genes, in_words, pseudo_gene_p_values
 from grape_ops.hits.cell_features import CellFeatures, cell_features
 from grape_ops.hits.cell_scores import cell_scores
 from grape_ops.hits.gene_test import GeneTest, Tests, combined, gene_metric, gene_tests
@@ -98,7 +98,8 @@ def find_hits(store: CropStore, config: Config) -> Hits:
     """
     guides = Guides.of(store)
     sets = cell_features(store, config)
-    parts = [_tested(store, guides, features, config) for features in sets]
+    dealt = _dealt(guides, sets, config)
+    parts = [_tested(store, guides, features, dealt, config) for features in sets]
     names = [name for name in parts[0].rows if all(name in part.rows for part in parts)]
     if not names:
         raise NothingToTest("No gene has a guide with two cells or more: there is nothing to test.")
@@ -106,14 +107,40 @@ def find_hits(store: CropStore, config: Config) -> Hits:
     genes = _gene_table(store, cells, parts, names, config.hits.q_value)
     channels = _channel_table(parts[0], genes["gene_symbol"])
     pseudo = combined(np.array([part.pseudo_genes for part in parts]))
-    notes = tuple(dict.fromkeys(note for features in sets for note in features.notes))
+    notes = [*_on_guides(guides, genes), *(note for features in sets for note in features.notes)]
     level = config.hits.q_value
     of_guides = _guide_table(guides, parts, level)
     of_guides["inactive"] = inactive_guides(of_guides, set(genes.loc[genes["is_hit"], "gene_symbol"]), level)
-    return Hits(genes, of_guides, channels, pseudo, parts[0].pseudo_of_subsets, notes, level)
+    return Hits(genes, of_guides, channels, pseudo, parts[0].pseudo_of_subsets, tuple(dict.fromkeys(notes)), level)
 
 
-def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Config) -> _Part:
+def _on_guides(guides: Guides, genes: pd.DataFrame) -> list[str]:
+    """Sentences on guides that limit what the test can say."""
+    unnamed = np.isin(guides.codes, [row for row, name in enumerate(guides.names) if not name]).sum()
+    alone = (genes["n_guides"] == 1).sum()
+    found = []
+    if unnamed:
+        of_all = f"{unnamed} of {len(guides.codes)} cells"
+        found.append(f"{of_all} name no guide: those of a gene are tested as one guide")
+    if alone:
+        of_all = f"{alone} of {len(genes)} genes have one guide"
+        found.append(f"{of_all}: what such a gene does cannot be told from what its guide does elsewhere")
+    return found
+
+
+def _dealt(guides: Guides, sets: Sequence[CellFeatures], config: Config) -> list[np.ndarray]:
+    """Pseudo-genes of as many guides as genes have: the same ones for all features, all halves and all channels."""
+    counts = [np.bincount(guides.codes[features.cells], minlength=len(guides.names)) for features in sets]
+    cells = np.min(counts, axis=0)
+    of_genes = [len(rows) for rows in guides.of_genes(cells).values()]
+    controls = np.flatnonzero(guides.controls & (cells > 0))
+    median = int(np.median(of_genes)) if of_genes else 1
+    return dealt_pseudo_genes(controls, median, config.hits.pseudo_genes, config.seed)
+
+
+def _tested(
+    store: CropStore, guides: Guides, features: CellFeatures, dealt: Sequence[np.ndarray], config: Config
+) -> _Part:
     sums = features.sums(guides.codes, f"hits by {config.hits.features}")
     profiles = GuideProfiles.of(sums, guides.controls)
     rows = guides.of_genes(profiles.cells)
@@ -123,9 +150,7 @@ def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Co
     own = pd.DataFrame({"n_cells": profiles.cells.astype(int), "agreement": agreement})
     own["effect"] = pd.Series({row: _effect(test.distance) for row, test in tests.guides.items()}, dtype=float)
     own["p_value"] = pd.Series({row: test.p_value for row, test in tests.guides.items()}, dtype=float)
-    median = int(np.median([len(part) for part in rows.values()])) if rows else 1
-    dealt = (config.hits.pseudo_genes, config.seed)
-    pseudo = pseudo_gene_p_values(profiles, median, metric, *dealt)
+    pseudo = pseudo_gene_p_values(profiles, dealt, metric)
     pseudo_of: dict[str, np.ndarray] = {}
     kinds = {
         CHANNEL: feature_channels(features.names, store.channels),
@@ -136,7 +161,7 @@ def _tested(store: CropStore, guides: Guides, features: CellFeatures, config: Co
         for name, columns in found.items():
             part = GuideProfiles.of(sums.columns(columns), guides.controls)
             subsets[kind][name] = gene_tests(part, rows, config.seed).genes
-            pseudo_of[name] = pseudo_gene_p_values(part, median, gene_metric(part, rows), *dealt)
+            pseudo_of[name] = pseudo_gene_p_values(part, dealt, gene_metric(part, rows))
     return _Part(rows, tests, scores.assign(guides_agree=pd.Series(agree)), own, subsets, pseudo, pseudo_of)
 
 

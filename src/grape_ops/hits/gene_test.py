@@ -10,6 +10,8 @@ Letters: k guides of a gene, V features.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -19,6 +21,7 @@ from grape_ops.randomness import HitsStream, generator
 
 FOLDS = 10  # of genes: the directions that count for a gene are those of other genes
 SMALLEST = 1e-300  # so that a logarithm can be taken
+_FORM_OF_PRODUCTS = "ij,iv,vw,jw"
 FLOOR = 0.05  # weight of a direction in which no gene's guides agree; 1 is the largest
 
 
@@ -51,14 +54,15 @@ def gene_tests(profiles: GuideProfiles, genes: Mapping[str, Sequence[int]], seed
 
     ``seed`` deals genes into folds.
     """
-    found: dict[str, GeneTest] = {}
-    guides: dict[int, GeneTest] = {}
+    found: dict[str | int, tuple[float, float, float]] = {}
     for names, metric in fold_metrics(profiles, genes, seed):
+        traces = _Traces.of(profiles, metric)
         for name in names:
-            rows = np.array(genes[name])
-            found[name] = gene_test(profiles, rows, metric)
-            guides |= {int(row): gene_test(profiles, np.array([row]), metric) for row in rows}
-    return Tests({name: found[name] for name in genes}, guides)
+            found[name] = _statistics(profiles, np.array(genes[name]), metric, traces)
+            found |= {int(row): _statistics(profiles, np.array([row]), metric, traces) for row in genes[name]}
+    tests = dict(zip(found, _tests(list(found.values())), strict=True))
+    guides = {row: tests[row] for row in tests if isinstance(row, int)}
+    return Tests({name: tests[name] for name in genes}, guides)
 
 
 def fold_metrics(
@@ -92,19 +96,41 @@ def combined(p_values: np.ndarray) -> np.ndarray:
 
 def gene_test(profiles: GuideProfiles, guides: np.ndarray, metric: np.ndarray) -> GeneTest:
     """Test one gene: guides (k,), metric (V, V)."""
+    return _tests([_statistics(profiles, guides, metric, _Traces.of(profiles, metric))])[0]
+
+
+def _statistics(
+    profiles: GuideProfiles, guides: np.ndarray, metric: np.ndarray, traces: "_Traces"
+) -> tuple[float, float, float]:
+    """Distance and statistic of a gene, as in ``GeneTest``, and the skewness of the statistic's null."""
     difference = np.vstack([profiles.profiles[guides], np.zeros(len(metric))])
     form = _form(len(guides))
     by_cells, by_guides = profiles.chance(guides)
-    plain, weighted = (
-        float(np.einsum("ij,iv,vw,jw", form, difference, kernel, difference, optimize=True))
-        for kernel in (np.eye(len(metric)), metric)
-    )
-    mean, variance, third = _cumulants(form, by_cells, by_guides, metric @ profiles.scatter, metric @ profiles.between)
+    plain, weighted = (_product(form, difference, kernel) for kernel in (np.eye(len(metric)), metric))
+    mean, variance, third = _cumulants(form, by_cells, by_guides, traces)
     centre = np.trace(form @ by_cells) * np.trace(profiles.scatter)
     centre += np.trace(form @ by_guides) * np.trace(profiles.between)
-    statistic = (weighted - mean) / np.sqrt(variance)
-    p_value = max(float(stats.pearson3.sf(statistic, third / variance**1.5)), SMALLEST)
-    return GeneTest(plain - centre, statistic, p_value)
+    return plain - centre, (weighted - mean) / np.sqrt(variance), third / variance**1.5
+
+
+def _product(form: np.ndarray, difference: np.ndarray, kernel: np.ndarray) -> float:
+    """Sum of form x (difference kernel difference'): (k, k), (k, V), (V, V) -> ()."""
+    path = _path(*difference.shape)
+    return float(np.einsum(_FORM_OF_PRODUCTS, form, difference, kernel, difference, optimize=path))
+
+
+@cache
+def _path(k: int, features: int) -> list[Any]:
+    """The order of these products: to look for it takes longer than to multiply."""
+    shapes = (k, k), (k, features), (features, features), (k, features)
+    return np.einsum_path(_FORM_OF_PRODUCTS, *map(np.empty, shapes), optimize=True)[0]
+
+
+def _tests(found: Sequence[tuple[float, float, float]]) -> list[GeneTest]:
+    """P-values of all at once: SciPy takes as long for one as for thousands."""
+    distances, statistics, skews = np.array(found).T
+    p_values = np.maximum(stats.pearson3.sf(statistics, skews), SMALLEST)
+    return [GeneTest(*map(float, row)) for row in zip(distances, statistics, p_values, strict=True)]
 
 
 def _direction_weights(signal: np.ndarray, profiles: GuideProfiles, genes: Mapping[str, Sequence[int]]) -> np.ndarray:
@@ -154,20 +180,43 @@ def _form(k: int) -> np.ndarray:
     return form
 
 
+@dataclass(frozen=True)
+class _Traces:
+    """Traces of products of one, two and three of metric x scatter and metric x between: (2,), (2, 2), (2, 2, 2).
+
+    They are the same for all genes with one metric, and take most of the time of a test.
+    """
+
+    one: np.ndarray
+    two: np.ndarray
+    three: np.ndarray
+
+    @classmethod
+    def of(cls, profiles: GuideProfiles, metric: np.ndarray) -> "_Traces":
+        parts = (metric @ profiles.scatter, metric @ profiles.between)
+        one = np.array([np.trace(b) for b in parts])
+        two, three = np.empty((2, 2)), np.empty((2, 2, 2))
+        for i, b in enumerate(parts):
+            for j, d in enumerate(parts):
+                product = b @ d
+                two[i, j] = np.trace(product)
+                three[i, j] = [np.trace(product @ f) for f in parts]
+        return cls(one, two, three)
+
+
 def _cumulants(
-    form: np.ndarray, by_cells: np.ndarray, by_guides: np.ndarray, scatter: np.ndarray, between: np.ndarray
+    form: np.ndarray, by_cells: np.ndarray, by_guides: np.ndarray, traces: _Traces
 ) -> tuple[float, float, float]:
     """First three cumulants of x' (form x metric) x, x ~ N(0, by_cells x scatter + by_guides x between).
 
-    ``scatter`` and ``between`` come multiplied by the metric. Traces of products of Kronecker products are products of
-    traces.
+    Traces of products of Kronecker products are products of traces.
     """
-    parts = ((form @ by_cells, scatter), (form @ by_guides, between))
-    first = sum(np.trace(a) * np.trace(b) for a, b in parts)
+    parts = (form @ by_cells, form @ by_guides)
+    first = sum(np.trace(a) * traces.one[i] for i, a in enumerate(parts))
     second = third = 0.0
-    for a, b in parts:
-        for c, d in parts:
-            ac, bd = a @ c, b @ d
-            second += np.trace(ac) * np.trace(bd)
-            third += sum(np.trace(ac @ e) * np.trace(bd @ f) for e, f in parts)
+    for i, a in enumerate(parts):
+        for j, c in enumerate(parts):
+            product = a @ c
+            second += np.trace(product) * traces.two[i, j]
+            third += sum(np.trace(product @ e) * traces.three[i, j, k] for k, e in enumerate(parts))
     return float(first), 2 * float(second), 8 * float(third)

@@ -5,6 +5,7 @@ no harm. Letters: U guides, B batches, V features.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -110,11 +111,18 @@ class GuideProfiles:
         by_cells, by_guides : (k + 1, k + 1), the controls' mean last: covariance in units of ``scatter``, from cells
             drawn and batches fitted, and in units of ``between``.
         """
+        shares, by_cells_of_controls, by_guides_of_controls = self._chance_of_controls
+        rows = np.vstack([self.shares[guides], shares])
+        by_cells = np.diag(np.append(1 / self.cells[guides], by_cells_of_controls))
+        by_cells += rows @ self.batch_error @ rows.T
+        return by_cells, np.diag(np.append(np.ones(len(guides)), by_guides_of_controls))
+
+    @cached_property
+    def _chance_of_controls(self) -> tuple[np.ndarray, float, float]:
+        """Shares (B,) of the controls' mean in batches, and what cells drawn and guides drawn do to it."""
         own = self.weights > 0
-        rows = np.vstack([self.shares[guides], self.weights @ self.shares])
-        alone = np.append(1 / self.cells[guides], (self.weights[own] ** 2 / self.cells[own]).sum())
-        by_cells = np.diag(alone) + rows @ self.batch_error @ rows.T
-        return by_cells, np.diag(np.append(np.ones(len(guides)), (self.weights**2).sum()))
+        by_cells = float((self.weights[own] ** 2 / self.cells[own]).sum())
+        return self.weights @ self.shares, by_cells, float((self.weights**2).sum())
 
 
 def _between(

@@ -71,8 +71,12 @@ def _vectors(path: Path) -> Any:
 
 
 def _files(path: Path) -> Any:
-    """Names of all files, and the content of tables; pictures and records of a folder differ by when and where."""
-    files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
+    """Names of all files, and the content of tables; pictures and records of a folder differ by when and where.
+
+    What ``inspect`` keeps of an earlier file, as it does where a call was cut short, is none of its results.
+    """
+    present = (one for one in path.rglob("*") if one.is_file() and one.suffix != ".old")
+    files = [path] if path.is_file() else sorted(present)
     tables = [one for one in files if one.suffix in (".csv", ".tsv", ".parquet")]
     return [str(one.relative_to(path)) for one in files], _hash(*(one.read_bytes() for one in tables))
 

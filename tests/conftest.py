@@ -248,7 +248,9 @@ def _write_hits_folder() -> Callable[..., Path]:
     return _write_hits
 
 
-def _write_trust(folder: Path, store: str, repeats: dict[str, bool], method: str = "GRAPE M") -> Path:
+def _write_trust(
+    folder: Path, store: str, repeats: dict[str, bool], method: str = "GRAPE M", training: str = "settings"
+) -> Path:
     """A folder as `grape-ops trust` writes it: genes whose place repeats between halves of the cells, or does not."""
     folder.mkdir(parents=True)
     genes = pd.DataFrame({"method": method, "gene_symbol": list(repeats), "n_cells": 12})
@@ -257,7 +259,7 @@ def _write_trust(folder: Path, store: str, repeats: dict[str, bool], method: str
     genes.assign(p_value=genes["q_value"]).to_csv(folder / TRUST_GENES, sep="\t", index=False)
     whole = {"correlation": 0.8, "p_value": 0.001, "neighbours_chance": 0.5, "n_neighbours": 2, "different_genes": 0.7}
     pd.DataFrame([{"method": method, **whole}]).to_csv(folder / TRUST_MAPS, sep="\t", index=False)
-    (folder / TRUST_JSON).write_text(json.dumps({"methods": ["grape"], "store": store}))
+    (folder / TRUST_JSON).write_text(json.dumps({"methods": ["grape"], "store": store, "training": training}))
     return folder
 
 

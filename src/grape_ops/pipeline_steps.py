@@ -73,16 +73,23 @@ def pipeline_steps(plan: "PipelineFile", config: Config, base: Path) -> Iterable
     if plan.phenotype:
         yield (checked := _phenotype_step(run, store, out / "phenotype", config, trained))
         inputs.append(checked.fingerprint)
+    page = out / "report.html"
+
+    def report(_: bool) -> None:
+        _report(run, page, scores, truth)
+
+    yield Step("report", inputs, (page,), report)
     if plan.trust:
         # Prior knowledge is the same for both halves of the cells.
         methods = ["grape", *(name for name in plan.baselines if find_method(name).reads != "prior knowledge")]
         decisive = [find_method(method).decisive(config) for method in methods]
-        decide = [trained.fingerprint, methods, decisive, config.embed.decisive(), config.evaluate.decisive()]
-        halves = Step("trust", decide, (out / TRUST_DIR,), lambda _: _trust(store, out / TRUST_DIR, methods, config))
-        yield halves
-        inputs.append(halves.fingerprint)
-    page = out / "report.html"
-    yield Step("report", inputs, (page,), lambda _: _report(run, page, scores, truth))
+        inputs = [trained.fingerprint, methods, decisive, config.embed.decisive(), config.evaluate.decisive()]
+
+        def compare(again: bool) -> None:
+            _trust(store, out / TRUST_DIR, methods, config)
+            report(again)  # which shows what the halves say
+
+        yield Step("trust", inputs, (out / TRUST_DIR,), compare)
 
 
 def _chosen_cells(config: Config) -> list[str]:

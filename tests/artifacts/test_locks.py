@@ -75,3 +75,18 @@ def test_the_lock_of_another_process_in_a_folder_that_was_made_anew_is_left_alon
     with pytest.raises(GrapeOpsError, match="out was removed meanwhile"):
         write()
     assert (folder / LOCK_FILE).read_text() == "of another one"
+
+
+def test_a_folder_whose_lock_file_alone_was_removed_is_not_called_lost(tmp_path):
+    with locked(tmp_path / "out", "hits"):
+        write_json(tmp_path / "out" / "a.json", 1)
+        (tmp_path / "out" / LOCK_FILE).unlink()
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["a.json"]
+
+    def fail():
+        with locked(tmp_path / "out", "hits"):
+            (tmp_path / "out" / LOCK_FILE).unlink()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()

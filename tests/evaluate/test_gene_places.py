@@ -15,7 +15,7 @@ def folder(write_trust_folder, tmp_path):
 
 
 def test_a_place_that_repeats_is_told_with_its_null(folder):
-    found = read_gene_places(folder, "mine")
+    found = read_gene_places(folder, "mine", "settings")
     assert found.holds("GRAPE M") and not found.holds("statistics")
     assert found.repeating("GRAPE M") == (2, 3)
     place = found.place("GRAPE M", "AAA")
@@ -33,16 +33,18 @@ def test_a_place_that_repeats_is_told_with_its_null(folder):
 
 def test_what_does_not_fit_is_refused_with_the_command(folder, tmp_path):
     with pytest.raises(GrapeOpsError, match="not checked: `grape-ops trust STORE --config RUN/config.yaml"):
-        read_gene_places(tmp_path / "elsewhere", "mine")
+        read_gene_places(tmp_path / "elsewhere", "mine", "settings")
     with pytest.raises(GrapeOpsError, match="another crop store"):
-        read_gene_places(folder, "another")
+        read_gene_places(folder, "another", "settings")
+    with pytest.raises(GrapeOpsError, match="other settings of training than the run's"):
+        read_gene_places(folder, "mine", "others")
     table = pd.read_csv(folder / "genes.tsv", sep="\t")
     table.drop(columns="q_value").to_csv(folder / "genes.tsv", sep="\t", index=False)
     with pytest.raises(GrapeOpsError, match="genes.tsv of trust lacks q_value"):
-        read_gene_places(folder, "mine")
+        read_gene_places(folder, "mine", "settings")
     table.assign(q_value="often").to_csv(folder / "genes.tsv", sep="\t", index=False)
     with pytest.raises(GrapeOpsError, match="cannot be read as a comparison of halves"):
-        read_gene_places(folder, "mine")
+        read_gene_places(folder, "mine", "settings")
     table.assign(method="statistics").to_csv(folder / "genes.tsv", sep="\t", index=False)
     with pytest.raises(GrapeOpsError, match="do not fit together"):
-        read_gene_places(folder, "mine")
+        read_gene_places(folder, "mine", "settings")

@@ -18,6 +18,7 @@ from grape_ops.config import Config, EvaluateSettings, ExploreSettings
 from grape_ops.embed import embed
 from grape_ops.explore.explorer_data import ExplorerData
 from grape_ops.explore.sources import Request
+from grape_ops.methods.grape import training_identity
 from grape_ops.restyle.phenotype_results import FEATURES_TSV, PHENOTYPE_JSON, PHENOTYPE_TSV
 from grape_ops.schema import GENE, UNS_METHOD
 from grape_ops.train.loop import train
@@ -109,8 +110,9 @@ def request_with_hits(
 @pytest.fixture
 def compared(copied: Request, write_trust_folder: Callable[..., Path]) -> Request:
     """The run beside halves of its cells: the place of AAA repeats, that of BBB does not."""
-    store = open_run(copied.run).record["store_fingerprint"]
-    write_trust_folder(copied.run.parent / "trust", store, {"AAA": True, "BBB": False})
+    run = open_run(copied.run)
+    store, training = run.record["store_fingerprint"], training_identity(run.config)
+    write_trust_folder(copied.run.parent / "trust", store, {"AAA": True, "BBB": False}, training=training)
     return copied
 
 

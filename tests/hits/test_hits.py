@@ -177,7 +177,7 @@ def test_what_guides_leave_open_is_said(tiny_store):
     store.cells = tiny_store.cells.assign(sgRNA=guides.where(np.arange(len(store)) > 2, ""))
     unnamed, alone = find_hits.find_hits(store, config).notes
     assert unnamed.startswith(f"3 of {len(store)} cells name no guide")
-    assert alone.startswith("1 of 4 genes have one guide")
+    assert alone.startswith("1 of 4 genes have a single guide")
 
 
 def test_learned_features_are_read_on_cells_that_the_network_has_not_seen(tiny_store, tmp_path, monkeypatch):

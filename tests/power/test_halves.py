@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,8 @@ def test_strong_effects_are_reproduced_and_noise_is_not(planted: CropStore, tmp_
     assert table.loc["random", "correlation"] < 0.45
     genes = pd.read_csv(tmp_path / "trust" / "genes.tsv", sep="\t")
     assert len(genes) == 12 and (genes["n_cells"] == 25).all()
-    places = read_gene_places(tmp_path / "trust", store_fingerprint(planted))  # as report and explorer do
+    training = json.loads((tmp_path / "trust" / "trust.json").read_text())["training"]
+    places = read_gene_places(tmp_path / "trust", store_fingerprint(planted), training)  # as report and explorer do
     assert places.holds("statistics") and places.repeating("random") == (0, 6)
     assert (tmp_path / "trust" / "similarities.png").stat().st_size > 5_000
     made = {file: file.stat().st_mtime_ns for file in (tmp_path / "trust").glob("work/*/maps/*.h5ad")}

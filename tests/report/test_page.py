@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.methods.grape import training_identity
 from grape_ops.report.html import page_title, write_report
 from grape_ops.report.terms import rich
 from grape_ops.schema import CHECKPOINTS_DIR, METRICS_FILE
@@ -366,7 +367,8 @@ def test_without_hits_the_page_names_the_command(page, full_run, write_hits_fold
 def test_the_page_says_which_places_repeat_between_halves_of_the_cells(page, full_run, write_trust_folder, tmp_path):
     assert "grape-ops trust STORE --config RUN/config.yaml" in section(page, "conclusions")
     repeats = {"AAA": True, "BBB": False, "CCC": True}
-    write_trust_folder(tmp_path / "trust", full_run.record["store_fingerprint"], repeats)
+    training = training_identity(full_run.config)
+    write_trust_folder(tmp_path / "trust", full_run.record["store_fingerprint"], repeats, training=training)
     write_report(full_run.path, tmp_path / "report.html")
     said = " ".join(Tags(section(tmp_path / "report.html", "conclusions")).text.split())
     assert "The place of 2 of 3 genes repeats between maps of two halves" in said

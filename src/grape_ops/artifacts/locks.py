@@ -37,7 +37,7 @@ def locked(folder: Path, what: str, *, wait: bool = False, temporary: bool = Fal
     made, lost = not folder.exists(), f"{folder} was removed meanwhile, and what lay in it is lost: repeat the call."
     with output_errors(folder):
         handle = _lock(folder, what, wait)
-    with handle:
+    with handle, _descriptor(folder) as opened:
         try:
             with output_errors(folder):
                 handle.truncate(0)
@@ -45,20 +45,28 @@ def locked(folder: Path, what: str, *, wait: bool = False, temporary: bool = Fal
                 handle.flush()
                 clear_leftovers(folder)
             yield
-            if temporary and _holds(handle, folder):
+            if temporary and _is(opened, folder):
                 made = True
                 for part in folder.iterdir():
                     if part.name != LOCK_FILE:
                         shutil.rmtree(part) if part.is_dir() else part.unlink()
         except BaseException as error:
-            there = True
-            with suppress(OSError):
-                there = _unlock(handle, folder, remove=made)
+            there = _unlock(handle, opened, folder, remove=made)
             if not there and isinstance(error, Exception) and not isinstance(error, GrapeOpsError):
                 raise GrapeOpsError(lost) from error
             raise
-        if not _unlock(handle, folder, remove=made):
+        if not _unlock(handle, opened, folder, remove=made):
             raise GrapeOpsError(lost)
+
+
+@contextmanager
+def _descriptor(folder: Path) -> Iterator[int]:
+    """Keep a folder open: while it is, no other folder can be mistaken for it."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        yield opened
+    finally:
+        os.close(opened)
 
 
 def _lock(folder: Path, what: str, wait: bool) -> TextIO:
@@ -90,20 +98,23 @@ def _lock(folder: Path, what: str, wait: bool) -> TextIO:
         handle.close()  # its last holder has removed it meanwhile
 
 
-def _unlock(handle: TextIO, folder: Path, *, remove: bool) -> bool:
-    """Remove the lock file while the lock is held (see ``_lock``); False if it was removed before."""
-    if not _holds(handle, folder):
-        return False
-    try:
-        (folder / LOCK_FILE).unlink()
-    except FileNotFoundError:
-        return False
-    except OSError:  # the folder may be written no more: the system gives the lock back all the same
-        return True
-    if remove:
-        with suppress(OSError):
+def _unlock(handle: TextIO, opened: int, folder: Path, *, remove: bool) -> bool:
+    """Remove the lock file while the lock is held (see ``_lock``); False if the folder was removed, or replaced."""
+    with suppress(OSError):  # if the folder may be written no more, the system gives the lock back all the same
+        if _holds(handle, folder):
+            (folder / LOCK_FILE).unlink()
+        if remove and _is(opened, folder):
             folder.rmdir()  # unless something was written
-    return True
+            return True
+    return _is(opened, folder)
+
+
+def _is(opened: int, folder: Path) -> bool:
+    """Whether the folder that was opened still lies there."""
+    try:
+        return os.path.samestat(os.fstat(opened), folder.stat())
+    except OSError:
+        return False
 
 
 def _holds(handle: TextIO, folder: Path) -> bool:

@@ -74,22 +74,34 @@ class GenePlaces:
         return Place("significant" if significant else "not significant", correlation, words)
 
 
-def read_gene_places(folder: Path, store_fingerprint: str) -> GenePlaces:
+def read_gene_places(folder: Path, store_fingerprint: str, training: str) -> GenePlaces:
     """Read a folder that ``grape-ops trust`` wrote.
+
+    Parameters
+    ----------
+    folder : with its tables.
+    store_fingerprint, training : of the run's cells, and of the settings that decide its training.
 
     Raises
     ------
-    GrapeOpsError : there is none, it is damaged, or it is of another store.
+    GrapeOpsError : there is none, it is damaged, or it is of another store, or of
+        other settings of training.
     """
     if not all((folder / name).is_file() for name in (TRUST_GENES, TRUST_MAPS, TRUST_JSON)):
         raise GrapeOpsError(
             f"Whether other cells give the same neighbours is not checked: {TRUST_COMMAND} beside the run makes the "
             "map from two halves of the cells, and says which genes have the same place in both."
         )
-    if read_json(folder / TRUST_JSON, "a record of halves", {"store": str})["store"] != store_fingerprint:
+    record = read_json(folder / TRUST_JSON, "a record of halves", {"store": str, "training": str})
+    if record["store"] != store_fingerprint:
         raise GrapeOpsError(
             f"The halves in {folder.name} are those of another crop store than the run's; {TRUST_COMMAND} with the "
             "run's own store makes the right ones."
+        )
+    if record["training"] != training:
+        raise GrapeOpsError(
+            f"The maps in {folder.name} were made with other settings of training than the run's, so that they say "
+            f"nothing about its map; {TRUST_COMMAND}, with the run's own settings, makes the right ones."
         )
     genes = _table(folder / TRUST_GENES, ("method", GENE, *_OF_GENES)).set_index(["method", GENE]).sort_index()
     maps = _table(folder / TRUST_MAPS, ("method", *_OF_MAPS)).set_index("method")

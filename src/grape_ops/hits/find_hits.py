@@ -120,11 +120,11 @@ def _on_guides(guides: Guides, genes: pd.DataFrame) -> list[str]:
     alone = (genes["n_guides"] == 1).sum()
     found = []
     if unnamed:
-        of_all = f"{unnamed} of {len(guides.codes)} cells"
-        found.append(f"{of_all} name no guide: those of a gene are tested as one guide")
+        cells = f"{unnamed:,} of {len(guides.codes):,} cells"
+        found.append(f"{cells} name no guide; those of one gene are tested as if they had the same guide")
     if alone:
-        of_all = f"{alone} of {len(genes)} genes have one guide"
-        found.append(f"{of_all}: what such a gene does cannot be told from what its guide does elsewhere")
+        few = f"{alone:,} of {len(genes):,} genes have a single guide"
+        found.append(f"{few}: a phenotype of such a gene may be an off-target effect of the guide")
     return found
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from grape_ops.errors import NothingToTest
 from grape_ops.hits.guide_profiles import GuideProfiles
 from grape_ops.randomness import HitsStream, generator
 
@@ -53,7 +54,13 @@ def gene_tests(profiles: GuideProfiles, genes: Mapping[str, Sequence[int]], seed
     """Test genes, each given by the rows of its guides that have cells, and each guide by itself.
 
     ``seed`` deals genes into folds.
+
+    Raises
+    ------
+    NothingToTest : there are no genes.
     """
+    if not genes:
+        raise NothingToTest("No gene has a guide with two cells or more: there is nothing to test.")
     found: dict[str | int, tuple[float, float, float]] = {}
     for names, metric in fold_metrics(profiles, genes, seed):
         traces = _Traces.of(profiles, metric)

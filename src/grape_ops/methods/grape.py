@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from grape_ops.artifacts.identity import identity_of
 from grape_ops.config import Config, EmbedSettings
 from grape_ops.embed import INITIALISATION, POSITIONS, embed, map_name
 from grape_ops.methods.method import Method, Task, no_files
@@ -31,6 +32,11 @@ def grape_maps(task: Task) -> "dict[str, AnnData]":
             )
     initial = run.path / INIT_FILE
     return maps | ({INITIALISATION: read_h5ad(initial)} if initial.is_file() else {})
+
+
+def training_identity(config: Config) -> str:
+    """What tells two trainings with other settings apart, whatever their seeds."""
+    return identity_of(training_settings(config))
 
 
 def training_settings(config: Config) -> dict[str, Any]:

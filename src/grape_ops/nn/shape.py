@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from grape_ops.nn.classifier import middle_weights
+from grape_ops.nn.normalization import full_precision
 
 _MIDDLE = 0.15  # of the crop: standard deviation of the window that keeps neighbours out
 _LEAST = 1e-3  # of squared half crops: the variance within a pixel, and what keeps logarithms finite
@@ -26,7 +27,11 @@ class Spread(NamedTuple):
 
 def spread_of_light(images: Tensor) -> Spread:
     """Second moments of each channel's light above its darkest pixel, around the middle: (B, C, H, H) -> (B, C)."""
-    images = images.to(torch.promote_types(images.dtype, torch.float32))
+    with full_precision(images):  # variances are differences of nearly equal numbers
+        return _spread_of_light(images.to(torch.promote_types(images.dtype, torch.float32)))
+
+
+def _spread_of_light(images: Tensor) -> Spread:
     side = images.shape[-1]
     above = images - images.detach().amin(dim=(2, 3), keepdim=True)
     light = above * middle_weights(side, _MIDDLE).to(images)

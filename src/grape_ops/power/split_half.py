@@ -36,6 +36,7 @@ from grape_ops.evaluate.reproducibility import different_genes, map_agreement
 from grape_ops.evaluate.significance import add_one_p, benjamini_hochberg
 from grape_ops.methods import METHODS, Method, check_methods, find_methods
 from grape_ops.methods.cell_matching import SOURCE
+from grape_ops.methods.grape import training_identity
 from grape_ops.plotting.calibration_figures import similarities_figure
 from grape_ops.plotting.figure import save_figure
 from grape_ops.progress import progress
@@ -95,7 +96,11 @@ def split_half(store_path: Path, out: Path, methods: Sequence[str], config: Conf
                 shutil.rmtree(half.store)
         where = {"where": store.where} if store.where else {}
         jobs = _compared_before(out, halves, found.values()) | jobs
-        record = {"methods": list(dict.fromkeys([*_methods_before(out), *found])), "store": store_fingerprint(store)}
+        record = {
+            "methods": list(dict.fromkeys([*_methods_before(out), *found])),
+            "store": store_fingerprint(store),
+            "training": training_identity(config),
+        }
         write_json(out / TRUST_JSON, record | where)
         return _compare(jobs, out, config, store.simulated)
 

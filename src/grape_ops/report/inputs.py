@@ -21,6 +21,7 @@ from grape_ops.evaluate.hits_results import Phenotypes, read_phenotypes
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import read_scores
 from grape_ops.groundtruth import GroundTruth, load_truth
+from grape_ops.methods.grape import training_identity
 from grape_ops.report.generation import PHENOTYPE_DIR, PhenotypeCheck, read_check
 from grape_ops.schema import (
     HITS_DIR,
@@ -223,7 +224,7 @@ def _phenotypes(asked: Path | None, out: Path, run: Run) -> Phenotypes:
 def _places(out: Path, run: Run) -> GenePlaces:
     places = [folder / TRUST_DIR for folder in (out.parent, run.path.parent, run.path)]
     folder = next((place for place in places if place.is_dir()), places[0])
-    return read_gene_places(folder, run.record["store_fingerprint"])
+    return read_gene_places(folder, run.record["store_fingerprint"], training_identity(run.config))
 
 
 def _folder(asked: Path | None, name: str, who: str, out: Path, run: Run) -> Path:

@@ -135,7 +135,7 @@ def _from_halves(inputs: ReportInputs, can: list[str], cannot: list[str]) -> Non
     """For which genes other cells, and another seed, give the same place in the map."""
     method = "" if inputs.vectors is None else str(inputs.vectors.uns[UNS_METHOD])
     if inputs.places is None or not inputs.places.holds(method):
-        others = f"The folder {TRUST_DIR} compares halves of the cells by other methods than {method}."
+        others = f"The folder {TRUST_DIR} compares halves of the cells by other methods than {method or 'the run'}."
         why = inputs.missing.get("places", others)
         cannot.append(f"One training run says nothing about how much another seed would change the map. {why}")
         return

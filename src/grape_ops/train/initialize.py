@@ -82,6 +82,11 @@ def find_initialization(run: Run, store: CropStore) -> Initialization:
     config, found = run.config, Initialization()
     if config.train.loss.match_shape:
         found.shape = MatchedEffects.of(sum_shapes(store, training_cells(store, config)))
+        if not found.shape.targets.any():
+            note(
+                "No gene's cells differ from the others' by more than chance in size or elongation: "
+                "train.loss.match_shape asks restyling to keep the shape of cells."
+            )
     count = classifiers_to_train(config, store.labels)
     if not count:
         return found

@@ -75,7 +75,7 @@ def serve(request: Request) -> tuple[str, dict[str, float], uvicorn.Server]:
     start, cpu = time.perf_counter(), time.process_time()
     listener = listen("127.0.0.1", 0)
     app = make_app(request)
-    app.state.shelf.explorer().warm()
+    app.state.lazy.explorer().warm()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
     threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
     while not server.started:

@@ -33,7 +33,7 @@ def locked(folder: Path, what: str, *, wait: bool = False, temporary: bool = Fal
     GrapeOpsError : another process holds the lock, the folder is a file, cannot be written, or was removed meanwhile.
     """
     if folder.exists() and not folder.is_dir():
-        raise GrapeOpsError(f"{folder} is a file; name a folder for {what} with --out.")
+        raise GrapeOpsError(f"{folder} is a file, and {what} needs a folder: name another one.")
     made, lost = not folder.exists(), f"{folder} was removed meanwhile, and what lay in it is lost: repeat the call."
     with output_errors(folder):
         handle = _lock(folder, what, wait)

@@ -12,8 +12,8 @@ from PIL import Image
 from grape_ops.config import load_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.records import NuisanceScore, NuisanceScores
-from grape_ops.explore.card import Reference, batch_warnings, cell_warnings, guide_table
 from grape_ops.explore.explorer_data import ExplorerData
+from grape_ops.explore.guides_and_doubts import Reference, batch_warnings, cell_warnings, guide_table
 from grape_ops.explore.map_view import MapView
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.report.projection import projections

@@ -13,8 +13,8 @@ import numpy as np
 from grape_ops import __version__
 from grape_ops.cells.genes import BATCH_PREFIX
 from grape_ops.errors import GrapeOpsError
-from grape_ops.explore.card import Reference, batch_warnings, cell_warnings, guide_table
 from grape_ops.explore.findings import Findings
+from grape_ops.explore.guides_and_doubts import Reference, batch_warnings, cell_warnings, guide_table
 from grape_ops.explore.map_view import MapView
 from grape_ops.explore.montage import Montage
 from grape_ops.explore.places import Places

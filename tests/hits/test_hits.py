@@ -180,6 +180,17 @@ def test_what_guides_leave_open_is_said(tiny_store):
     assert alone.startswith("1 of 4 genes have a single guide")
 
 
+def test_learned_features_of_genes_on_one_batch_are_doubted(tiny_store):
+    learned, plain = (load_config(overrides=[f"hits.features={kind}"]) for kind in ("learned", "statistics"))
+    assert not find_hits._on_batches(tiny_store, learned)
+    store = copy.copy(tiny_store)
+    genes = store.labels != store.control_label
+    store.batch_codes = np.where(genes, store.labels % len(store.batches), store.batch_codes)
+    (said,) = find_hits._on_batches(store, learned)
+    assert "a classifier can learn the batch" in said
+    assert not find_hits._on_batches(store, plain)
+
+
 def test_learned_features_are_read_on_cells_that_the_network_has_not_seen(tiny_store, tmp_path, monkeypatch):
     seen = []
     plain = fit_classifier.train_classifier

@@ -25,6 +25,7 @@ from grape_ops.hits.guides import Guides
 
 CHANNEL, COMPARTMENT = "channel", "compartment"
 INACTIVE_P = 0.2  # a guide with a larger p by itself is less than one standard deviation beyond non-targeting guides
+ONE_BATCH = 0.8  # share of its cells from which on a gene lies on one batch
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def find_hits(store: CropStore, config: Config) -> Hits:
     genes = _gene_table(store, cells, parts, names, config.hits.q_value)
     channels = _channel_table(parts[0], genes["gene_symbol"])
     pseudo = combined(np.array([part.pseudo_genes for part in parts]))
-    notes = [*_on_guides(guides, genes), *(note for features in sets for note in features.notes)]
+    notes = [*_on_guides(guides, genes), *_on_batches(store, config), *(note for part in sets for note in part.notes)]
     level = config.hits.q_value
     of_guides = _guide_table(guides, parts, level)
     of_guides["inactive"] = inactive_guides(of_guides, set(genes.loc[genes["is_hit"], "gene_symbol"]), level)
@@ -126,6 +127,22 @@ def _on_guides(guides: Guides, genes: pd.DataFrame) -> list[str]:
         few = f"{alone:,} of {len(genes):,} genes have a single guide"
         found.append(f"{few}: a phenotype of such a gene may be an off-target effect of the guide")
     return found
+
+
+def _on_batches(store: CropStore, config: Config) -> list[str]:
+    """A sentence where a network may have learnt batches in place of phenotypes."""
+    if config.hits.features != "learned" or len(store.batches) == 1:
+        return []
+    cells = np.zeros((len(store.perturbations), len(store.batches)))
+    np.add.at(cells, (store.labels, store.batch_codes), 1)
+    genes = np.delete(cells, store.control_label, axis=0)
+    largest = genes.max(axis=1) / np.maximum(genes.sum(axis=1), 1)
+    if np.median(largest) < ONE_BATCH:
+        return []
+    return [
+        f"half of the genes or more have {ONE_BATCH:.0%} of their cells in one batch: a classifier can learn the batch "
+        "for the gene, and too many genes then seem to have a phenotype; compare with --features statistics"
+    ]
 
 
 def _dealt(guides: Guides, sets: Sequence[CellFeatures], config: Config) -> list[np.ndarray]:

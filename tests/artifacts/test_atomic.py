@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 
@@ -49,6 +50,13 @@ def test_leftovers_of_killed_processes_go_and_drafts_of_running_ones_stay(tmp_pa
         assert left.exists()  # of another file
         write_json(tmp_path / "x", 1)
         assert own.exists() and not left.exists()
+
+
+def test_a_folder_that_is_removed_once_the_file_has_its_place_is_told(tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    monkeypatch.setattr("grape_ops.artifacts.atomic._remove", lambda _: shutil.rmtree(folder))
+    with pytest.raises(GrapeOpsError, match="was removed meanwhile"):
+        write_json(folder / "a.json", 1)
 
 
 def test_a_full_disk_is_said_though_a_library_fails_over_its_half_written_file(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from grape_ops.config import CurateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth import GroundTruth, load_truth
+from grape_ops.groundtruth import curation as module
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
 from grape_ops.groundtruth.curation import curate, curate_files, screened_genes, summary
 
@@ -75,14 +76,35 @@ def test_files_with_controls_aliases_and_logs(tmp_path):
     (tmp_path / "aliases.tsv").write_text("alias\tgene_symbol\nOLD1\tA1\nAMB\tX1\nAMB\tX2\n")
     assert screened_genes(tmp_path / "library.tsv") == [*genes("A", 5), "X1"]
     out = tmp_path / "deep" / "truth.tsv"
-    curation = curate_files(
+    found = curate_files(
         str(tmp_path / "source.gmt"), tmp_path / "library.tsv", out, CurateSettings(), tmp_path / "aliases.tsv"
     )
     assert load_truth(out).complexes == {"one": tuple(genes("A", 5))}
     assert "two\t\t1 gene screened" in out.with_suffix(".dropped.tsv").read_text()
     unmatched = out.with_suffix(".unmatched.tsv").read_text()
     assert "X2\tnot in" in unmatched and "AMB\talias of several genes: X1, X2" in unmatched
-    assert summary(curation).startswith("Complexes that cover the screen: 1; of these do not overlap: 1")
+    assert summary(found).startswith("Complexes that cover the screen: 1; of these do not overlap: 1")
+
+
+@pytest.mark.parametrize("written_before", [0, 1, 2])
+def test_a_call_that_ends_before_all_is_written_is_no_obstacle_to_the_next(tmp_path, monkeypatch, written_before):
+    (tmp_path / "source.gmt").write_text("one\t-\tA1\tA2\tA3\tA4\tA5\n")
+    (tmp_path / "library.txt").write_text("\n".join(genes("A", 6)) + "\n")
+    out, write, room = tmp_path / "truth.tsv", module._write, iter(range(written_before))
+
+    def full(*content):
+        if next(room, None) is None:
+            raise GrapeOpsError("The disk is full")
+        write(*content)
+
+    call = (str(tmp_path / "source.gmt"), tmp_path / "library.txt", out, CurateSettings())
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_write", full)
+        with pytest.raises(GrapeOpsError, match="disk is full"):
+            curate_files(*call)
+    assert not out.exists()
+    curate_files(*call)
+    assert load_truth(out).complexes == {"one": tuple(genes("A", 5))}
 
 
 def test_clear_refusals(tmp_path):

@@ -1,6 +1,7 @@
 """Restyled cells: the same cells for every gene, in batches or at once, as a store that reads back the same."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -93,6 +94,28 @@ def test_an_interrupted_call_is_no_obstacle_to_the_next(tiny_run, tiny_store, tm
     assert not (tmp_path / "out" / "store").exists()
     write_transfer(tiny_run.path, tiny_store.path, tmp_path / "out", SETTINGS, genes=["AAA"])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"store", "figures", "transfer.json"}
+
+
+def test_what_a_call_left_that_could_not_write_its_record_is_replaced(tiny_run, tiny_store, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise GrapeOpsError("The disk is full")
+
+    def write() -> None:
+        write_transfer(tiny_run.path, tiny_store.path, tmp_path / "out", SETTINGS, genes=["AAA"])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer, "write_json", full)
+        with pytest.raises(GrapeOpsError, match="disk is full"):
+            write()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"store", "figures"}
+    write()
+    assert (tmp_path / "out" / "transfer.json").is_file()
+    with pytest.raises(GrapeOpsError, match="holds other things"):  # a finished result is not replaced
+        write()
+    (tmp_path / "own").mkdir()
+    shutil.copytree(tiny_store.path, tmp_path / "own" / "store")
+    with pytest.raises(GrapeOpsError, match="holds other things"):  # nor a store that is not of this command
+        write_transfer(tiny_run.path, tiny_store.path, tmp_path / "own", SETTINGS, genes=["AAA"])
 
 
 def test_cells_come_in_turns_from_all_batches(tiny_store):

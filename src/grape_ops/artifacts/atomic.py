@@ -17,7 +17,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from grape_ops.artifacts.disk_errors import output_errors
+from grape_ops.artifacts.disk_errors import in_words, output_errors
+from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import note
 
 _DRAFT = re.compile(r"\.draft-(?P<host>[^-]*)-(?P<pid>\d+)-\d+-(?P<name>.+)")
@@ -55,6 +56,9 @@ def draft_of(file: Path, *, forced: bool = True, tell: bool = False) -> Iterator
                 os.replace(draft, file)
     finally:
         _remove(draft)
+    if forced and not file.exists():
+        gone = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+        raise GrapeOpsError(in_words(errno.ENOENT, file, gone))
     if replaced:
         note(f"an earlier {file} was replaced.")
 

@@ -181,7 +181,6 @@ def curate_files(
     check_file(out, "a curated truth", example="truth.tsv", is_ours=lambda _: dropped.is_file())
     out.parent.mkdir(parents=True, exist_ok=True)
     warn_replaced(out)
-    _write(out, (GENE, COMPLEX), ((gene, name) for name, genes in complexes.items() for gene in genes))
     # What later stages dropped is still in the table of an earlier one.
     logged = {"covered": ("coverage",), "distinct": ("coverage", "overlap")}.get(stage)
     lines = [line for line in curation.log if logged is None or line.stage in logged]
@@ -190,6 +189,8 @@ def curate_files(
     unmatched = [(gene, "not in the screen's library") for gene in curation.unmatched if gene not in curation.ambiguous]
     unmatched += [(gene, f"alias of several genes: {', '.join(m)}") for gene, m in curation.ambiguous.items()]
     _write(out.with_suffix(".unmatched.tsv"), ("gene", "reason"), unmatched)
+    # The truth comes last: a call that ends before it leaves nothing that the next would take for somebody else's.
+    _write(out, (GENE, COMPLEX), ((gene, name) for name, genes in complexes.items() for gene in genes))
     return curation
 
 

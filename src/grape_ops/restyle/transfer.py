@@ -14,6 +14,7 @@ import pandas as pd
 
 from grape_ops import __version__
 from grape_ops.artifacts.atomic import draft_folder_of, write_json
+from grape_ops.artifacts.damage import read_json
 from grape_ops.artifacts.locks import locked
 from grape_ops.artifacts.ownership import check_folder
 from grape_ops.cells.store import CropStore, store_fingerprint
@@ -25,12 +26,13 @@ from grape_ops.plotting.pictures import channel_views
 from grape_ops.progress import progress
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.restyle.sampling import draw_cells, draw_matching, gene_row, rows_of_genes
-from grape_ops.schema import GENE, GUIDE, IS_CONTROL, ROW, SHARD
+from grape_ops.schema import GENE, GUIDE, IS_CONTROL, ROW, SHARD, STORE_FILE
 
 STORE_DIR = "store"
 FIGURES_DIR = "figures"
 TRANSFER_FILE = "transfer.json"
 RESTYLED_GUIDE = "restyled"
+RESTYLED_BY = "restyled_by"  # in a store's provenance: the run
 SOURCE_GENE = "source_gene"  # gene of the cell before it was restyled
 SOURCE_CELL = "source_cell"  # its row in the cell table of the run's store
 MOST_FIGURES = 24  # drawn if no genes were named
@@ -67,18 +69,18 @@ def write_transfer(
     ------
     GrapeOpsError : the folder is in use, a gene is unknown, or the store is not the run's.
     """
-    check_folder(out, "restyled cells")
+    check_folder(out, "restyled cells", ours=_left_behind(out))
     restyler = Restyler.open(run_path, store_path, where=where, ema=settings.ema, batch_size=settings.batch_size)
     store, names = restyler.store, restyler.names
     origin = gene_row(names, source)
     rows = rows_of_genes(store, names, genes, source=origin)
     cells = draw_cells(store, origin, settings.cells, seed)
     shown, drawn = cells[: settings.shown], rows if genes else rows[:MOST_FIGURES]
-    # Folders get their names once they are full: what a killed call leaves is no obstacle to the next.
+    # Folders get their names once they are full, the store first: it tells what a call that ends early leaves behind.
     with (
         locked(out, "restyled cells"),
-        draft_folder_of(out / STORE_DIR) as new_store,
         draft_folder_of(out / FIGURES_DIR) as figures,
+        draft_folder_of(out / STORE_DIR) as new_store,
     ):
         seconds, clipped = _write_store(restyler, cells, rows, new_store)
         _write_figures(restyler, shown, drawn, origin, seed, figures)
@@ -101,6 +103,15 @@ def write_transfer(
     } | store.subset_of_run
     write_json(out / TRANSFER_FILE, record)
     return record
+
+
+def _left_behind(out: Path) -> tuple[str, ...]:
+    """What a call that ended before its record was written left in a folder, which the next call replaces."""
+    record = out / STORE_DIR / STORE_FILE
+    if (out / TRANSFER_FILE).exists() or not record.is_file():
+        return ()
+    provenance = read_json(record, "the record of a crop store", {"provenance": dict})["provenance"]
+    return (STORE_DIR, FIGURES_DIR) if RESTYLED_BY in provenance else ()
 
 
 def _write_store(restyler: Restyler, cells: np.ndarray, rows: list[int], folder: Path) -> tuple[float, int]:
@@ -128,7 +139,7 @@ def _write_store(restyler: Restyler, cells: np.ndarray, rows: list[int], folder:
         parts.append(table)
     scaling, quality = store.meta["scaling"], {"cells_kept": len(cells) * (len(rows) + 1)}
     provenance = {
-        "restyled_by": restyler.run.path.name,
+        RESTYLED_BY: restyler.run.path.name,
         "store_fingerprint": store_fingerprint(store),
     } | ({"simulated": True} if store.simulated else {})
     finish_store(

@@ -66,15 +66,15 @@ def different_genes(first: np.ndarray, second: np.ndarray, rng: np.random.Genera
     Genes of one complex have places alike, so that this asks more of a gene than independent random vectors would.
     """
     genes = len(first)
-    a, b = (rows @ rows.T for rows in map(unit_rows, (first, second)))
-    one, other = np.nonzero(~np.eye(genes, dtype=bool))
-    if len(one) > MOST_PAIRS:
-        drawn = rng.choice(len(one), MOST_PAIRS, replace=False)
-        one, other = one[drawn], other[drawn]
+    a, b = map(unit_rows, (first, second))
+    all_pairs = genes * (genes - 1)
+    pairs = rng.choice(all_pairs, MOST_PAIRS, replace=False) if all_pairs > MOST_PAIRS else np.arange(all_pairs)
+    one, other = np.divmod(pairs, genes - 1)
+    other += other >= one  # a gene makes no pair with itself
     null = np.empty(len(one))
     for pair, (row, column) in enumerate(zip(one, other, strict=True)):
-        others = np.delete(np.arange(genes), [row, column])
-        ranks = [rankdata(values) - (genes - 1) / 2 for values in (a[row, others], b[column, others])]
+        cosines = [np.delete(rows @ rows[gene], [row, column]) for rows, gene in ((a, row), (b, column))]
+        ranks = [rankdata(values) - (genes - 1) / 2 for values in cosines]
         scale = float(np.prod([np.linalg.norm(part) for part in ranks]))
         null[pair] = ranks[0] @ ranks[1] / scale if scale > 0 else 0
     return null

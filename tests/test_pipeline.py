@@ -167,6 +167,9 @@ def test_trust_compares_maps_of_both_halves_of_the_cells(done: Path, capsys: pyt
     run_pipeline(plan)
     said = capsys.readouterr().out
     assert "train: up to date" in said and "trust: working" in said
+    page = (done / "report.html").read_text()
+    assert "between maps of two halves of the cells" in page  # the report is written again, and shows them
+    assert "is not checked: `grape-ops trust" not in page
     table = pd.read_csv(done / "trust" / "reproducibility.tsv", sep="\t")
     assert list(table["method"]) == ["GRAPE M", "GRAPE F(M)", "GRAPE E", "random", "statistics"]
     assert table["correlation"].between(-1, 1).all() and (table["n_genes"] == 4).all()

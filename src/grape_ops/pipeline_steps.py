@@ -3,7 +3,7 @@
 ``grape_ops.artifacts.steps`` decides from that what is up to date.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,21 +80,30 @@ def pipeline_steps(plan: "PipelineFile", config: Config, base: Path) -> Iterable
 
     yield Step("report", inputs, (page,), report)
     if plan.trust:
-        # Prior knowledge is the same for both halves of the cells.
-        methods = ["grape", *(name for name in plan.baselines if find_method(name).reads != "prior knowledge")]
-        decisive = [find_method(method).decisive(config) for method in methods]
-        inputs = [trained.fingerprint, methods, decisive, config.embed.decisive(), config.evaluate.decisive()]
-
-        def compare(again: bool) -> None:
-            _trust(store, out / TRUST_DIR, methods, config)
-            report(again)  # which shows what the halves say
-
-        yield Step("trust", inputs, (out / TRUST_DIR,), compare)
+        yield _trust_step(store, out / TRUST_DIR, plan, config, trained, report)
 
 
 def _chosen_cells(config: Config) -> list[str]:
     """What chooses the cells of a subset; nothing where all are used."""
     return [config.where] if config.where else []
+
+
+def _trust_step(
+    store: Path, folder: Path, plan: "PipelineFile", config: Config, trained: Step, report: Callable[[bool], None]
+) -> Step:
+    """Compare maps of halves of the cells, and write the report again, which shows what they say."""
+    from grape_ops.methods import find_method
+
+    # Prior knowledge is the same for both halves of the cells.
+    methods = ["grape", *(name for name in plan.baselines if find_method(name).reads != "prior knowledge")]
+    decisive = [find_method(method).decisive(config) for method in methods]
+    inputs = [trained.fingerprint, methods, decisive, config.embed.decisive(), config.evaluate.decisive()]
+
+    def compare(again: bool) -> None:
+        _trust(store, folder, methods, config)
+        report(again)
+
+    return Step("trust", inputs, (folder,), compare)
 
 
 def _truth(plan: "PipelineFile", base: Path) -> tuple[str | None, str | None]:

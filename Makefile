@@ -28,6 +28,7 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks $(addprefix --disable-error-code ,arg-type call-overload func-returns-value misc)
 	$(BIN)/lint-imports
 
 # The site, in build/docs: its notebooks run, every warning is an error. DOCS_NOTEBOOKS=off leaves their results out.

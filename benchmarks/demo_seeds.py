@@ -6,6 +6,7 @@ settings. The p-value is that of mAP under permutations of the complexes' labels
 """
 
 import argparse
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,9 @@ def shuffle_labels(screen: Path, seed: int) -> None:
     rows = np.flatnonzero(cells[GENE] != CONTROL_LABEL)
     drawn = np.random.default_rng([seed, 1]).permutation(rows)
     for column in (GENE, GUIDE):
-        cells.iloc[rows, cells.columns.get_loc(column)] = cells[column].to_numpy()[drawn]
+        labels = cells[column].to_numpy(object, copy=True)
+        labels[rows] = labels[drawn]
+        cells[column] = labels
     cells.to_parquet(screen / CELLS_FILE)
 
 
@@ -82,9 +85,14 @@ def main() -> None:
     seeds = [int(seed) for seed in options.seeds.split(",")]
     if options.quick:
         seeds, options.set = seeds[:1], [*options.set, "train.steps=60"]
-    jobs = [(seed, shuffled) for seed in seeds for shuffled in (False, True)]
+    jobs = list(itertools.product(seeds, (False, True)))
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
-        runs = list(pool.map(lambda job: one_run(Path(folder) / f"{job[0]}-{job[1]}", *job, options.set, 1), jobs))
+
+        def run_job(job: tuple[int, bool]) -> dict[str, Any]:
+            seed, shuffled = job
+            return one_run(Path(folder) / f"{seed}-{shuffled}", seed, shuffled, options.set, threads=1)
+
+        runs = list(pool.map(run_job, jobs))
     print("seed  labels     position 1: mAP (chance)      p    position 2: mAP (chance)      p")
     for run in runs:
         cells = [

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -41,7 +42,7 @@ print(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 """
 
 
-def best_time(act: Callable[[], object], repeats: int) -> tuple[float, object]:
+def best_time(act: Callable[[], Any], repeats: int) -> tuple[float, Any]:
     """Shortest of several times, in seconds, and the last result."""
     times, result = [], None
     for _ in range(repeats):

@@ -1,5 +1,7 @@
 """Count what an iteration costs, forward, backward and the double backward of R1."""
 
+from typing import Any
+
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -9,7 +11,7 @@ class FlopCount(TorchDispatchMode):
 
     total = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Add one operation."""
         out = func(*args, **(kwargs or {}))
         count = flop_registry.get(func._overloadpacket)

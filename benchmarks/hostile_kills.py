@@ -247,9 +247,9 @@ def _watch(mode: str, at: int, removed: Path | None) -> list[int]:
         elif event in _EVENTS:
             happened(event == "os.mkdir", str(args[0]))
 
-    def counted(descriptor: int) -> None:
+    def counted(fd: Any) -> None:
         happened(writes=True)
-        fsync(descriptor)
+        fsync(fd)
 
     os.fsync = counted
     sys.addaudithook(audit)

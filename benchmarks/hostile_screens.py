@@ -125,7 +125,7 @@ def _zarr(version: int, **options: Any) -> Reader:
             group = zarr.open_group(image, mode="w", zarr_format=version)
             scales = [{"datasets": [{"path": "0"}], "axes": [{"name": axis} for axis in "tczyx"]}]
             omero = {"channels": [{"label": name} for name in CHANNELS]}
-            notes = {"multiscales": scales, "omero": omero}
+            notes: dict[str, Any] = {"multiscales": scales, "omero": omero}
             group.attrs.update({"ome": notes} if version == 3 else notes)
             group.create_array("0", data=pixels(1, 2, 1, 48, 64), chunks=(1, 1, 1, 48, 32), **options)
         zarr.open_group(home / "phenotyping.zarr", mode="a", zarr_format=version).attrs["plate"] = {}

@@ -37,7 +37,9 @@ def draw_map(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return centres[labels] + rng.normal(size=(len(labels), DIMENSIONS))
 
 
-def judge(vectors: np.ndarray, table: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> dict[str, tuple]:
+def judge(
+    vectors: np.ndarray, table: np.ndarray, draws: np.ndarray, rng: np.random.Generator
+) -> dict[str, tuple[float, np.ndarray]]:
     """Each score of a map and its bootstrap: name -> value, (B,)."""
     labels, complexes = table.argmax(axis=1), table.shape[1]
     precision, found = average_precision(vectors, table), kmeans(vectors, complexes, RUNS, rng)

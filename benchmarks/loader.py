@@ -9,6 +9,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def drop_pages(store: Path) -> None:
             os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def seconds_of(act, repeats: int, before=None) -> list[float]:
+def seconds_of(act: Callable[[int], object], repeats: int, before: Callable[[], object] | None = None) -> list[float]:
     """Time repeated calls of ``act(i)``."""
     times = []
     for i in range(repeats + 1):

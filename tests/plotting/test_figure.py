@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from grape_ops.errors import GrapeOpsError
-from grape_ops.plotting.figure import new_figure, save_figure
+from grape_ops.plotting.figure import name_points, new_figure, save_figure
 
 
 def line():
@@ -28,6 +28,14 @@ def test_a_figure_of_a_simulated_screen_says_so(tmp_path: Path):
     save_figure(other, tmp_path / "b", simulated=False)
     assert figure.get_supxlabel() == "simulated screen" and not other.get_supxlabel()
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
+def test_that_it_is_simulated_stands_in_a_legend_below_the_figure(tmp_path: Path):
+    figure = line()
+    figure.axes[0].lines[0].set_label("a line")
+    figure.legend(loc="outside lower center")
+    save_figure(figure, tmp_path / "a", simulated=True)
+    assert figure.legends[0].get_title().get_text() == "simulated screen" and not figure.get_supxlabel()
 
 
 def test_equal_figures_give_equal_files(tmp_path: Path):
@@ -59,3 +67,18 @@ def test_both_files_of_a_figure_take_their_places_once_both_are_written(tmp_path
 def full_disk(file: Path, **_):
     file.write_bytes(b"half")
     raise OSError(28, "No space left on device")
+
+
+def test_names_that_would_touch_are_left_out_and_the_first_stays():
+    figure = new_figure(3, 3)
+    axis = figure.subplots()
+    crowded, alone = [(0.5 + 0.001 * i, 0.5) for i in range(8)], (0.1, 0.9)
+    x, y = zip(*crowded, alone, strict=True)
+    axis.scatter(x, y, label="genes")
+    axis.legend(loc="upper right")
+    name_points(figure, [f"GENE{i}" for i in range(9)], x, y)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axis.texts]
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+    assert not any(box.overlaps(axis.get_legend().get_window_extent()) for box in boxes)
+    assert [text.get_text() for text in axis.texts] == ["GENE0", "GENE1", "GENE2", "GENE3", "GENE8"]

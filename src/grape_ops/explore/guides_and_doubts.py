@@ -18,12 +18,12 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import EvaluateSettings
 from grape_ops.cosine import cosine
 from grape_ops.explore.map_view import MapView
+from grape_ops.hits.find_hits import ONE_BATCH
 from grape_ops.methods.statistics import crop_statistics
 from grape_ops.randomness import ExploreStream, generator
 from grape_ops.report.data_quality import FEW_CELLS
 from grape_ops.schema import GUIDE
 
-ONE_BATCH = 0.8  # share of a gene's cells in one batch from which on there is a warning
 SAME_BATCHES = 3.0  # standard errors above what random genes share
 DISAGREES = 0.0
 

@@ -1,7 +1,9 @@
 """What all figures share: colours, an empty figure, and how one is written."""
 
 import sys
+from collections.abc import Iterable
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,34 @@ def new_figure(width: float, height: float, *, dense: bool = False) -> "Figure":
 
     spacing: dict[str, Any] = {"h_pad": 0.02, "w_pad": 0.03, "hspace": 0.02, "wspace": 0.02} if dense else {}
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(**spacing))
+
+
+def name_points(figure: "Figure", names: Iterable[str], x: Iterable[float], y: Iterable[float]) -> None:
+    """Write names beside points of a figure of one axis that is otherwise finished, the most important first.
+
+    A name stands at the first of a point's four corners where it touches no earlier name, nor the legend; where there
+    is none it is left out.
+    """
+    figure.draw_without_rendering()
+    axis = figure.axes[0]
+    legend = axis.get_legend()
+    taken = [] if legend is None else [legend.get_window_extent()]
+    for name, point in zip(names, zip(x, y, strict=True), strict=True):
+        for up, right in product((True, False), repeat=2):
+            label = axis.annotate(
+                name,
+                point,
+                xytext=(3 if right else -3, 3 if up else -3),
+                textcoords="offset points",
+                ha="left" if right else "right",
+                va="bottom" if up else "top",
+                fontsize=7,
+            )
+            place = label.get_window_extent()
+            if not any(place.overlaps(other) for other in taken):
+                taken.append(place)
+                break
+            label.remove()
 
 
 def for_notebooks(figure: "Figure") -> "Figure":
@@ -65,7 +95,9 @@ def save_figure(figure: "Figure", stem: Path, *, dpi: int = 200, simulated: bool
     """
     import matplotlib
 
-    if simulated:
+    if simulated and figure.legends:  # a legend below the figure takes the place of a line there
+        figure.legends[0].set_title("simulated screen", prop={"size": 7})
+    elif simulated:
         below = [text for text in (figure.get_supxlabel(), "simulated screen") if text]
         figure.supxlabel(" · ".join(below), fontsize=7, color="#555555")
     files = [stem.with_name(f"{stem.name}.{ending}") for ending in FORMATS]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from grape_ops.plotting.figure import new_figure
+from grape_ops.plotting.figure import name_points, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,20 +24,14 @@ def volcano_figure(genes: pd.DataFrame, q_value: float) -> "Figure":
     hit = genes["is_hit"].to_numpy(bool)
     axis.scatter(genes["effect"][~hit], height[~hit], s=12, color=OTHER, label=f"no phenotype shown ({(~hit).sum()})")
     axis.scatter(genes["effect"][hit], height[hit], s=14, color=HIT, label=f"hits, q < {q_value:g} ({hit.sum()})")
-    for row in range(min(NAMED, int(hit.sum()))):
-        axis.annotate(
-            genes["gene_symbol"].iloc[row],
-            (genes["effect"].iloc[row], height.iloc[row]),
-            xytext=(3, 3),
-            textcoords="offset points",
-            fontsize=7,
-        )
     # A square root leaves room for the many beside the few: p-values of strong genes are beyond all comparison.
     axis.set_yscale("function", functions=(np.sqrt, np.square))
     axis.set(xlabel="effect (standard deviations of single cells)", ylabel="-log10 p (square-root scale)")
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=7, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
+    named = np.flatnonzero(hit)[:NAMED]
+    name_points(figure, genes["gene_symbol"].iloc[named], genes["effect"].iloc[named], height.iloc[named])
     return figure
 
 

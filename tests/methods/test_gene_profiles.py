@@ -12,7 +12,7 @@ from grape_ops.cells.averages import ControlStatistics, standardize_by_controls
 from grape_ops.config import Config, EngineeredSettings, parse_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.methods import METHODS, NOTES, Task
-from grape_ops.methods.feature_files import parts
+from grape_ops.methods.feature_files import feature_names, parts
 from grape_ops.methods.gene_profiles import CellProfiles, gene_profiles, in_words
 
 ALL = EngineeredSettings(variance=1.0, clip=1e9)
@@ -201,6 +201,23 @@ def test_a_damaged_table_of_features_is_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"PAR1\x1f\x8b\xff\xfe no table")
     with pytest.raises(GrapeOpsError, match=f"{name} cannot be read as a table of features"):
         list(parts(tmp_path / name, None))
+
+
+@pytest.mark.parametrize("row", ["c2,0.5", "c2,0.5,1.5,2.5"], ids=["too few", "too many"])
+def test_a_row_that_does_not_fit_the_columns_is_refused(tmp_path, row):
+    (tmp_path / "t.csv").write_text(f"id,area,texture\nc1,0.1,0.2\n{row}\nc3,0.3,0.4\n")
+    with pytest.raises(GrapeOpsError, match="where the first line names 3 columns"):
+        list(parts(tmp_path / "t.csv", ["area", "texture"]))
+
+
+def test_text_becomes_numbers_where_all_of_a_column_are(tmp_path):
+    text = "id,whole,number,signed,word,flag\n007,1, 2.5,+1e-3,n1,True\n008,NA,nan,-inf,NA,False\n"
+    (tmp_path / "t.csv").write_text(text)
+    (part,) = parts(tmp_path / "t.csv", None)
+    assert part.id.tolist() == [7, 8] and part.signed.tolist() == [1e-3, -np.inf]
+    np.testing.assert_array_equal(part[["whole", "number"]], [[1, 2.5], [np.nan, np.nan]])
+    assert part.word.tolist() == ["n1", None] and part.flag.tolist() == ["True", "False"]
+    assert feature_names(tmp_path / "t.csv", ["id"]) == ["whole", "number", "signed"]
 
 
 def test_a_column_that_is_there_twice_is_named(tmp_path):

@@ -1,5 +1,7 @@
 """Cell tables as people bring them: missing values, ruined names, several files, links, encodings, other spellings."""
 
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,15 @@ def with_csv(root: Path, table: pd.DataFrame, name: str = "cells.csv", **options
     text = (root / "screen.yaml").read_text()
     (root / "screen.yaml").write_text(text.replace("cells.parquet", name))
     return root
+
+
+def read_text(file: Path) -> str:
+    return (gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()).decode()
+
+
+def write_text(file: Path, text: str) -> None:
+    data = text.encode("latin-1")
+    file.write_bytes(gzip.compress(data) if file.suffix == ".gz" else data)
 
 
 def count(screen: Screen, what: str) -> int:
@@ -129,6 +140,41 @@ def test_stray_quotes_do_not_fuse_rows(tmp_path: Path) -> None:
     (root / "cells.csv").write_text("\n".join(lines))
     with pytest.raises(GrapeOpsError, match=r"column 'note' of .*cells.csv goes over several lines"):
         open_screen(root, PLAIN)
+
+
+@pytest.mark.parametrize("compressed", ["", ".gz"])
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda line: line.rsplit(",", 1)[0], "row 31 .* has 7 values, where the first line names 8 columns"),
+        (lambda line: line + ",more", "row 31 .* has 9 values, where the first line names 8 columns"),
+        (lambda line: line[: len(line) // 2], "row 31 .*was the file cut off"),
+        (lambda line: line.replace("tile", "ti\xb5le"), "not encoded in UTF-8"),
+    ],
+    ids=["too few", "too many", "cut off", "another encoding"],
+)
+def test_a_row_that_does_not_fit_the_columns_is_refused(
+    tmp_path: Path, compressed: str, spoil: Callable[[str], str], why: str
+) -> None:
+    root = with_csv(tmp_path / "screen", CELLS.assign(note="tile 1"), f"cells.csv{compressed}")
+    lines = read_text(root / f"cells.csv{compressed}").splitlines()
+    lines[30] = spoil(lines[30])
+    write_text(root / f"cells.csv{compressed}", "\n".join(lines))
+    with pytest.raises(GrapeOpsError, match=why):
+        open_screen(root, PLAIN)
+
+
+def test_a_table_that_begins_with_an_empty_line_is_refused(tmp_path: Path) -> None:
+    root = with_csv(tmp_path / "screen", CELLS)
+    (root / "cells.csv").write_text("\n" + (root / "cells.csv").read_text())
+    with pytest.raises(GrapeOpsError, match="its first line, which is to name the columns, is empty"):
+        open_screen(root, PLAIN)
+
+
+def test_commas_and_quotes_within_quotes_stay_in_their_value(tmp_path: Path) -> None:
+    table = pd.DataFrame({"a": ["1, 2", 'say "3"', "007", "NA"], "b": ["", "x", "y,", " z"]})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    pd.testing.assert_frame_equal(read_whole(tmp_path / "t.csv"), table, check_dtype=False)
 
 
 def test_wells_are_found_under_another_spelling(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ read. Of an AnnData, ``X`` holds the features, and ``obs`` all other columns. Al
 
 import re
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -17,10 +17,15 @@ from grape_ops.artifacts.hdf5 import opened_anndata
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import ROW, SHARD
 from grape_ops.screen.columns import COORDINATES
-from grape_ops.screen.table_files import check_header, plain
+from grape_ops.screen.spelling import MISSING
+from grape_ops.screen.table_files import plain, text_stretches
+
+if TYPE_CHECKING:
+    import pyarrow
 
 ANNDATA = (".h5ad", ".zarr")
 _ROWS_AT_ONCE = 65_536
+_MISSING = sorted({form for word in MISSING for form in (word, word.upper(), word.capitalize(), "NaN", "NaT")})
 # Numbers that say which cell it is, where it lies, or how well it was read.
 _NO_FEATURE = re.compile(
     r"^(Metadata_.*|__index_level_\d+__|Unnamed.*|index|(image|object)_?number|parent_.*|tile|site|field|(cell_)?class.*"
@@ -98,8 +103,25 @@ def _read_parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]
             yield plain(pyarrow.Table.from_batches([batch])).to_pandas()
         return
     separator = "\t" if ".tsv" in file.suffixes or ".txt" in file.suffixes else ","
-    check_header(file, separator, columns)
-    yield from pd.read_csv(file, sep=separator, usecols=columns, chunksize=_ROWS_AT_ONCE, low_memory=False)
+    names = [str(name) for name in pd.read_csv(file, sep=separator, nrows=0).columns]
+    if absent := [name for name in columns or [] if name not in names]:
+        raise ValueError(f"it has no column {absent[0]}")
+    for part in text_stretches(file, separator, names, names if columns is None else columns):
+        yield pd.DataFrame({name: _typed(part[name]) for name in part.column_names})
+
+
+def _typed(texts: "pyarrow.ChunkedArray") -> pd.Series:
+    """Read one column of a text file as whole numbers, else as numbers, else as text."""
+    import pyarrow
+    import pyarrow.compute
+
+    trimmed = pyarrow.compute.utf8_trim_whitespace(texts)
+    absent = pyarrow.compute.is_in(trimmed, pyarrow.array(_MISSING))
+    values = pyarrow.compute.if_else(absent, pyarrow.scalar(None, pyarrow.string()), trimmed)
+    for kind in (pyarrow.int64(), pyarrow.float64()):
+        with suppress(pyarrow.ArrowInvalid):
+            return values.cast(kind).to_pandas()
+    return values.to_pandas()
 
 
 def _anndata_parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]:

@@ -96,7 +96,8 @@ def save_figure(figure: "Figure", stem: Path, *, dpi: int = 200, simulated: bool
     import matplotlib
 
     if simulated and figure.legends:  # a legend below the figure takes the place of a line there
-        figure.legends[0].set_title("simulated screen", prop={"size": 7})
+        figure.legends[0].set_title("simulated screen")
+        figure.legends[0].get_title().set_fontsize(7)
     elif simulated:
         below = [text for text in (figure.get_supxlabel(), "simulated screen") if text]
         figure.supxlabel(" · ".join(below), fontsize=7, color="#555555")

@@ -3,23 +3,28 @@
 import codecs
 import csv
 import gzip
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import h5py
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 
 from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.artifacts.hdf5 import opened_anndata
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.layout import walk
+from grape_ops.words import counted
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _PARQUET = (".parquet", ".pq")
 _H5AD = (".h5ad", ".h5sc")
 ROWS_AT_ONCE = 1 << 14
+_BYTES_AT_ONCE = 1 << 23  # of text; no row is longer
 
 _UNREADABLE = (*DAMAGE, pa.ArrowException)
 
@@ -67,26 +72,66 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
             table = _obs(path)
             yield table if columns is None else table[[name for name in table if name in columns]]
         else:
-            check_header(path, _SEPARATORS[ending], columns)
-            # All text at first: a tile "007" is no 7, and "NA" may be somebody's gene.
-            with pd.read_csv(
-                path,
-                sep=_SEPARATORS[ending],
-                dtype=str,
-                keep_default_na=False,
-                usecols=None if columns is None else lambda name: name in columns,
-                chunksize=ROWS_AT_ONCE,
-                index_col=False,
-            ) as stretches:
-                for stretch in stretches:
-                    _check_line_breaks(stretch, path)
-                    yield stretch
+            yield from _text_rows(path, columns)
     except _UNREADABLE as error:
         raise _cannot_be_read(path, error) from None
 
 
+def _text_rows(path: Path, columns: Collection[str] | None) -> Iterator[pd.DataFrame]:
+    """Read a csv or tsv as text: a tile "007" is no 7, and "NA" may be somebody's gene."""
+    names = column_names(path)
+    wanted = [name for name in names if columns is None or name in columns]
+    for stretch in text_stretches(path, _SEPARATORS[_ending(path)], names, wanted):
+        table = stretch.to_pandas()
+        _check_line_breaks(table, path)
+        yield table
+
+
+def text_stretches(path: Path, separator: str, names: Sequence[str], wanted: Sequence[str]) -> Iterator[pa.Table]:
+    """Read a csv or tsv, gzipped or not, one stretch of rows at a time; all values are text.
+
+    Parameters
+    ----------
+    names : of all its columns; its first line is skipped.
+    wanted : those to read.
+
+    Raises
+    ------
+    ValueError : a row has more or fewer values than there are columns, which would move them into other columns.
+    """
+    check_header(path, separator, wanted)
+    read = pa.csv.ReadOptions(use_threads=False, column_names=list(names), skip_rows=1, block_size=_BYTES_AT_ONCE)
+    convert = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()),
+        include_columns=list(wanted) or list(names[:1]),  # without any, all would be read
+        strings_can_be_null=False,
+    )
+    parse = pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True)
+    try:
+        with _opened(path) as file, pa.csv.open_csv(file, read, parse, convert) as stretches:
+            for batch in stretches:
+                yield pa.Table.from_batches([batch]).select(list(wanted))
+    except pa.ArrowInvalid as error:
+        raise ValueError(_uneven(str(error)) or str(error)) from None
+
+
+def _uneven(words: str) -> str | None:
+    """Say of a row with too many or too few values what is wrong with it; None of any other trouble."""
+    found = re.search(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)(?:: (.*))?", words, re.DOTALL)
+    if not found:
+        return None
+    row, columns, values, text = found.groups()
+    which = f"row {row}" if row else "a row"
+    shown = f" ({text[:80].strip()}{'...' if len(text) > 80 else ''})" if text else ""
+    return (
+        f"{which}{shown} has {counted(int(values), 'values')}, where the first line names "
+        f"{counted(int(columns), 'columns')}. Does a value hold the separator outside quotation marks, or was the "
+        "file cut off?"
+    )
+
+
 def check_header(path: Path, separator: str, columns: Collection[str] | None = None) -> None:
-    """Refuse a text table that has a column twice, which pandas would call by another name.
+    """Refuse a text table whose first line is empty, or that has a column twice: pandas would give it another name.
 
     Parameters
     ----------
@@ -94,9 +139,11 @@ def check_header(path: Path, separator: str, columns: Collection[str] | None = N
 
     Raises
     ------
-    ValueError : it has one of them twice.
+    ValueError : it has no names of columns, or one of those wanted twice.
     """
     first = _first_line(path).decode("utf-8-sig").split("\r")[0]
+    if not first.strip():
+        raise ValueError("its first line, which is to name the columns, is empty")
     try:
         names = next(csv.reader([first], delimiter=separator), [])
     except csv.Error as error:
@@ -104,8 +151,12 @@ def check_header(path: Path, separator: str, columns: Collection[str] | None = N
     _check_once([name for name in names if name.strip() and (columns is None or name in columns)])
 
 
+def _opened(path: Path) -> IO[bytes]:
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
 def _first_line(path: Path) -> bytes:
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+    with _opened(path) as file:
         return file.readline(1 << 20)
 
 

@@ -75,6 +75,7 @@ def test_every_format_gives_the_same_vectors(tmp_path, kind):
     ("content", "words"),
     [
         (b"2 3\na 1 2 3\nb 1 2", "vector 2 .b. has not 3 numbers"),
+        (b"3 2\na 1 2\nb 1 2", "announces 3 vectors of 2 numbers, but has 2: was it cut off"),
         (b"a,1,2\nb,1,x\n", "vector 2 .b. has not 2 numbers"),
         (b"2 4\nAAA " + struct.pack("<4f", *VECTORS[0]) + b"B ", "announces 2 vectors of 4 numbers, but ends after 1"),
         (b"9999999999 300\nAAA \x00\x00\x00\x00", "announces 9999999999 vectors of 300 numbers, but ends after 0"),

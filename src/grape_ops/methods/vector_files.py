@@ -81,6 +81,7 @@ def _text(path: Path, data: bytes) -> tuple[list[str], np.ndarray]:
     # A line of two numbers is word2vec's, one without numbers is a header; 0, 1, 2, …, behind "" or not, is pandas'.
     counts = len(rows[0]) == 2 and _is_vector(["", *rows[0]]) and len(rows[-1]) != 2
     numbered = rows[0] == [str(place) for place in range(len(rows[-1]) - 1)]
+    announced = rows[0] if counts else None
     if counts or numbered or rows[0][0] == "" or not any(_is_vector(["", word]) for word in rows[0][1:]):
         rows = rows[1:]
     names, vectors = [], []
@@ -91,6 +92,10 @@ def _text(path: Path, data: bytes) -> tuple[list[str], np.ndarray]:
             )
         names.append(row[0])
         vectors.append(np.array(row[1:], dtype=np.float32))
+    if announced is not None and float(announced[0]) != len(rows):
+        raise GrapeOpsError(
+            f"{path} announces {announced[0]} vectors of {announced[1]} numbers, but has {len(rows)}: was it cut off?"
+        )
     return names, np.array(vectors, dtype=np.float32).reshape(len(names), -1 if names else 0)
 
 

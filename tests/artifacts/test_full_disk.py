@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 
@@ -80,6 +81,22 @@ def test_a_folder_takes_its_place_as_a_whole(tmp_path):
     with pytest.raises(GrapeOpsError, match=FULL):
         fail()
     assert (tmp_path / "page" / "index.html").read_text() == "second" and os.listdir(tmp_path) == ["page"]
+
+
+@pytest.mark.parametrize("made_again", [False, True], ids=["stumbles", "made again"])
+def test_a_folder_removed_while_it_is_filled_is_told(tmp_path, made_again):
+    def fill():
+        with draft_folder_of(tmp_path / "out" / "cells.zarr") as draft:
+            (draft / "first").write_text("1")
+            shutil.rmtree(tmp_path / "out")
+            if not made_again:
+                raise KeyError("first")  # as zarr does
+            draft.mkdir(parents=True)
+            (draft / "second").write_text("2")
+
+    with pytest.raises(GrapeOpsError, match=r"cells\.zarr could not be written: its folder .* was removed meanwhile"):
+        fill()
+    assert not list(tmp_path.rglob("*.zarr"))
 
 
 def test_a_missing_input_is_no_error_of_the_output(tmp_path):

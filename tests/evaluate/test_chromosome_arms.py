@@ -1,6 +1,9 @@
 """Chromosome arms: found where they are planted, not where a complex lies on one arm, and taken out at little cost."""
 
+import errno
+import itertools
 import json
+import os
 
 import anndata
 import numpy as np
@@ -131,3 +134,26 @@ def test_corrected_maps_are_written_and_replace_their_own(tmp_path, capsys, monk
     table.write_text("gene\tarm\nOTHER\t1q\n")
     with pytest.raises(GrapeOpsError, match="0 have an arm in the table of chromosome arms"):
         score_maps(named_maps(maps), known, QUICK, 0, out=tmp_path / "o", arms=load_arms(table))
+
+
+def test_a_folder_that_a_full_disk_left_unfinished_is_filled_by_the_next_call(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "write_details", lambda *_, **__: None)  # figures take seconds
+    adata, truth, arms = screen(0.6)
+    scores = evaluate_maps({"m": adata, **corrected_maps({"m": adata}, arms)}, truth, QUICK, 0, arms=arms)
+    monkeypatch.setattr(files, "evaluate_maps", lambda *_, **__: scores)
+    fsync, written = os.fsync, ["m_arms_corrected.h5ad", "scores.csv", "scores.json"]
+    for room in range(len(written)):
+        out, forced = tmp_path / str(room), itertools.count()
+
+        def full_later(descriptor, room=room, forced=forced):
+            if next(forced) >= room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", full_later)
+        with pytest.raises(GrapeOpsError, match="The disk is full"):
+            score_maps({"m": adata}, truth, QUICK, 0, out=out, arms=arms, correct_arms=True)
+        assert len(list(out.glob("[!.]*"))) == room
+        monkeypatch.setattr(os, "fsync", fsync)
+        score_maps({"m": adata}, truth, QUICK, 0, out=out, arms=arms, correct_arms=True)
+        assert sorted(file.name for file in out.glob("[!.]*")) == written

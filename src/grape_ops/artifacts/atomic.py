@@ -86,10 +86,38 @@ def draft_folder_of(folder: Path) -> Iterator[Path]:
         with output_errors(folder):
             draft.mkdir(parents=True)
             clear_leftovers(folder.parent, folder.name)
-            yield draft
+            with _kept(draft):
+                yield draft
             _put_in_place(draft, folder)
     finally:
         _remove(draft)
+
+
+@contextmanager
+def _kept(draft: Path) -> Iterator[None]:
+    """Notice that a folder was removed while it is filled: libraries stumble over that, or make it again half empty.
+
+    Raises
+    ------
+    FileNotFoundError : it was removed.
+    """
+    held = os.open(draft, os.O_RDONLY)  # so that no other folder gets its number
+
+    def check(error: Exception | None = None) -> None:
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(held), draft.stat()):
+                return
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(draft)) from error
+
+    try:
+        yield
+    except Exception as error:
+        check(error)
+        raise
+    else:
+        check()
+    finally:
+        os.close(held)
 
 
 def settle(draft: Path, file: Path) -> None:

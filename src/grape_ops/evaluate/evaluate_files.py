@@ -101,8 +101,8 @@ def score_maps(
     runs = (run for entry in named.values() for run in (entry if isinstance(entry, Sequence) else [entry]))
     with locked(details or out, "an evaluation"):
         warn_replaced(out / SCORES_JSON)
+        write_scores(scores, out)  # first: it tells a later call that the rest is ours
         write_corrected(corrected, out)
-        write_scores(scores, out)
         write_details(scores, details or out, simulated=is_simulated(runs))
     return scores
 

@@ -25,7 +25,7 @@ _LIST = TypeAdapter(Annotated[list[MethodScores], Field(min_length=1)])
 
 def write_scores(scores: Sequence[MethodScores], out: Path) -> None:
     """Write ``scores.json`` (everything) and ``scores.csv`` (one row per method and score) into the folder ``out``."""
-    with drafts_of(out / SCORES_CSV, out / SCORES_JSON) as (table, records):
+    with drafts_of(out / SCORES_JSON, out / SCORES_CSV) as (records, table):
         spreadsheet_safe(score_table(scores)).to_csv(table, index=False)
         records.write_text(json.dumps(without_nan(scores), indent=1, allow_nan=False) + "\n")
 

@@ -140,7 +140,7 @@ def write_directions(
     if start in rows:
         raise GrapeOpsError(f"A way from {names[start]} to itself has no direction; name other --genes.")
     files = _stems(names[row] for row in rows)
-    check_folder(out, "gene directions", marker=DIRECTIONS_JSON, ours=_figures(files.values()))
+    check_folder(out, "gene directions", marker=DIRECTIONS_JSON, ours=(CHANGES_TSV, *_figures(files.values())))
     begin = _Beginning.draw(restyler, start, settings, seed)
     matching = {row: draw_matching(store, row, begin.cells, seed) for row in rows}
     tables = []

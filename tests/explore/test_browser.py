@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import numpy as np
+import pandas as pd
 import pytest
 
 from grape_ops.explore.explore_run import write_static
@@ -75,7 +77,7 @@ def test_the_page_opens_with_findings_and_genes_without_a_phenotype_are_grey(tes
     assert "2 of 3 genes at q < 0.05" in start and "4.0% of 150 pseudo-genes" in start
     assert start.index("Genes with a phenotype") < start.index("Pick a gene")
     guides = text(tested_page, "#distrust")
-    assert "1 contradict the other guides of their gene: CCC" in guides and "1 seem to do nothing: AAA" in guides
+    assert "1 contradicts the other guides of its gene: CCC" in guides and "1 seems to do nothing: AAA" in guides
     assert "not checked: grape-ops trust STORE" in start
     names = [chip.text.split("\n")[0] for chip in tested_page.find_elements(By.CSS_SELECTOR, "#legend .chip")]
     assert names == ["first complex", "second", "no evidence of a phenotype"]
@@ -98,7 +100,7 @@ def test_the_card_says_whether_there_is_a_phenotype_and_whom_to_distrust(tested_
     look_up(tested_page, "ccc")
     wait(tested_page, "document.getElementById('panel-gene').dataset.gene === 'CCC'")
     card = text(tested_page, "#panel-gene")
-    assert "Phenotype: effect 1.50, q 1e-5; 1 of 2 guides agree" in card
+    assert "Phenotype: effect 1.50, q 1e-05; 1 of 2 guides agrees" in card
     assert "1 of 2 guides contradicts the others: CCC-GUIDE-1" in card and "do nothing" not in card
     assert "by itself" in text(tested_page, ".guides th:last-child")
     look_up(tested_page, "aaa")
@@ -108,7 +110,7 @@ def test_the_card_says_whether_there_is_a_phenotype_and_whom_to_distrust(tested_
     look_up(tested_page, "bbb")
     wait(tested_page, "document.getElementById('panel-gene').dataset.gene === 'BBB'")
     card = text(tested_page, "#panel-gene")
-    assert "No evidence of a phenotype: effect 0.25, q 0.50" in card
+    assert "No evidence of a phenotype: effect 0.25, q 0.5" in card
     assert "no evidence of a phenotype of BBB: these neighbours mean little" in card
 
 
@@ -251,6 +253,214 @@ def test_colours_follow_the_column(page):
     wait(page, "document.querySelector('#legend .scale')")
     Select(page.find_element(By.ID, "colour")).select_by_visible_text("cluster")
     wait(page, "document.getElementById('legend').textContent.includes('cluster 1')")
+
+
+@pytest.fixture(scope="module")
+def annotated_site(serve, request_, tmp_path_factory) -> str:
+    """Beside the run, a map with columns of its own and other genes for AAA and BBB, and one with `kind` swapped."""
+    folder = tmp_path_factory.mktemp("annotated")
+    adata = anndata.read_h5ad(request_.groups[0].partition("=")[2].split(",")[0])
+    adata.obs_names = ["EEE", "FFF", "CCC", "DDD", *adata.obs_names[4:]]
+    adata.obs["titer"] = [1250.3, 1000.4, 9870.2, 1.5e-10, 0]
+    adata.obs["q"] = [2e-20, 0, np.nan, 20, 0]
+    adata.obs["n_cells"] = [100, 120, 7, 123_456, 5]
+    for name, kinds in (("annotated", "aabb"), ("swapped", "bbaa")):
+        adata.obs["kind"], adata.uns["method"] = [*kinds, "a"], name
+        adata.write_h5ad(folder / f"{name}.h5ad")
+    maps = (folder / "annotated.h5ad", folder / "swapped.h5ad")
+    return serve(replace(request_, groups=(), maps=maps, aliases=None)).address
+
+
+@pytest.fixture
+def annotated(browser, annotated_site) -> Iterator[Browser]:
+    visit(browser, annotated_site + "#map=1")
+    yield browser
+    assert browser.get_log("browser") == []
+
+
+HOVERS = "document.querySelector('.plot').data[0].hovertext.map((text) => text.split('<br>').at(-1))"
+
+
+def test_numbers_keep_their_zeros_and_exponents(annotated):
+    Select(annotated.find_element(By.ID, "colour")).select_by_value("titer")
+    wait(annotated, f"{HOVERS}[0].startsWith('titer')")
+    hovers = dict(zip(genes_drawn(annotated), annotated.execute_script("return " + HOVERS), strict=True))
+    assert hovers == {"CCC": "titer: 9870", "DDD": "titer: 1.5e-10", "EEE": "titer: 1250", "FFF": "titer: 1000"}
+    Select(annotated.find_element(By.ID, "colour")).select_by_value("q")
+    wait(annotated, f"{HOVERS}[0].startsWith('q')")
+    hovers = dict(zip(genes_drawn(annotated), annotated.execute_script("return " + HOVERS), strict=True))
+    assert hovers == {"CCC": "q: –", "DDD": "q: 20", "EEE": "q: 2e-20", "FFF": "q: 0"}
+    grey = annotated.execute_script("return getComputedStyle(document.documentElement).getPropertyValue('--dot')")
+    assert markers(annotated, 0)["color"] == [grey, 20, 2e-20, 0] and "no value" in text(annotated, "#legend")
+
+
+def test_the_exported_table_holds_numbers_as_they_are(annotated, downloads):
+    (downloads / "genes.tsv").unlink(missing_ok=True)
+    annotated.find_element(By.CSS_SELECTOR, "#export summary").click()
+    annotated.find_element(By.CSS_SELECTOR, "[data-export='tsv']").click()
+    WebDriverWait(annotated, 20, poll_frequency=0.05).until(lambda _: (downloads / "genes.tsv").is_file())
+    table = pd.read_csv(downloads / "genes.tsv", sep="\t", index_col=0, dtype=str, keep_default_na=False)
+    (downloads / "genes.tsv").unlink()
+    titers = {"CCC": "9870.2", "DDD": "1.5e-10", "EEE": "1250.3", "FFF": "1000.4"}
+    assert table["titer"].to_dict() == titers
+    assert table["q"].to_dict() == {"CCC": "", "DDD": "20", "EEE": "2e-20", "FFF": "0"}
+    assert table["n_cells"].to_dict() == {"CCC": "7", "DDD": "123456", "EEE": "100", "FFF": "120"}
+
+
+def test_selected_genes_are_listed_with_their_cells_in_the_map(annotated):
+    look_up(annotated, "AAA, CCC, DDD")
+    wait(annotated, "document.querySelectorAll('#panel-selection tbody tr').length === 3")
+    cells = [row.text for row in annotated.find_elements(By.CSS_SELECTOR, "#panel-selection td:nth-child(3)")]
+    assert cells == ["–", "7", "123,456"]
+    assert annotated.execute_script("const { count } = await import('./dom.js'); return count(null)") == "–"
+    assert "Holds 2 of the 2 genes of second, 1 of the 2 genes of first complex." in text(annotated, "#panel-selection")
+
+
+def test_names_in_the_legend_select_genes_of_the_map_that_is_shown(annotated):
+    Select(annotated.find_element(By.ID, "colour")).select_by_value("kind")
+    wait(annotated, "document.querySelector('#legend .chip')?.textContent === 'a2'")
+    drawn = annotated.execute_script("return document.documentElement.dataset.drawn")
+    Select(annotated.find_element(By.ID, "map")).select_by_visible_text("swapped")
+    wait(annotated, f"document.documentElement.dataset.drawn !== '{drawn}'")
+    annotated.find_element(By.CSS_SELECTOR, "#legend .chip").click()
+    wait(annotated, "document.querySelectorAll('#panel-selection tbody tr').length === 2")
+    names = [cell.text for cell in annotated.find_elements(By.CSS_SELECTOR, "#panel-selection td:first-child")]
+    assert names == ["CCC", "DDD"]
+
+
+def genes_drawn(browser: Browser, plot: int = 0) -> list[str]:
+    script = f"document.querySelectorAll('.plot')[{plot}].data[0].customdata"
+    numbers = browser.execute_script("return " + script)
+    return browser.execute_script(
+        "const { name } = await import('./explorer.js'); return arguments[0].map(name)", numbers
+    )
+
+
+def markers(browser: Browser, plot: int) -> Any:
+    return browser.execute_script(f"return document.querySelectorAll('.plot')[{plot}].data[0].marker")
+
+
+def test_a_colour_means_the_same_in_both_maps(annotated, annotated_site):
+    visit(annotated, annotated_site + "#map=0&compare=1")
+    colours = [
+        dict(zip(genes_drawn(annotated, plot), markers(annotated, plot)["color"], strict=True)) for plot in (0, 1)
+    ]
+    assert colours[0]["CCC"] == colours[1]["CCC"] != colours[0]["AAA"]
+    visit(annotated, annotated_site + "#map=0&compare=1&colour=n_cells")
+    ranges = [(part["cmin"], part["cmax"]) for part in (markers(annotated, 0), markers(annotated, 1))]
+    assert ranges[0] == ranges[1]
+    assert text(annotated, "#legend").split("\n")[1:] == ["7", "123,456 (log)"]
+
+
+def test_a_map_without_the_column_is_grey_and_says_so(annotated, annotated_site):
+    visit(annotated, annotated_site + "#map=0&compare=1&colour=kind")
+    titles = [title.text for title in annotated.find_elements(By.CSS_SELECTOR, ".plotname")]
+    assert titles == ["GRAPE M: has no column “kind”, drawn grey", "annotated"]
+    grey = annotated.execute_script("return getComputedStyle(document.documentElement).getPropertyValue('--dot')")
+    assert markers(annotated, 0)["color"] == grey and len(set(markers(annotated, 1)["color"])) == 2
+    assert Select(annotated.find_element(By.ID, "colour")).first_selected_option.text == "kind"
+    assert [chip.text for chip in annotated.find_elements(By.CSS_SELECTOR, "#legend .chip")] == ["a\n2", "b\n2"]
+    visit(annotated, annotated_site + "#map=0&colour=kind")
+    assert text(annotated, ".plotname") == "GRAPE M: has no column “kind”, drawn grey"
+    assert markers(annotated, 0)["color"] == grey
+
+
+MANY = """
+const { makePlot } = await import('./plot.js');
+document.getElementById('plots').replaceChildren();
+const genes = [...Array(1600).keys()], symbols = ['circle', 'star', 'circle-open'];
+const plot = makePlot(document.getElementById('plots'), { click() {}, select() {}, clear() {}, hover() {} });
+plot.draw({
+  genes, x: genes, y: genes, names: genes.map(String), hover: genes.map(String), controls: [],
+  marker: { color: genes.map(() => 'teal'), symbol: genes.map((i) => symbols[i % 3]) },
+  focus: null, near: [], selection: [], strength: genes, dim: null, drag: 'pan', view: 'test',
+});
+const { type, marker } = plot.place.data[0];
+return [type, marker.symbol.slice(0, 3), marker.line.width.slice(0, 3)];
+"""
+
+
+def test_a_large_map_shows_the_marks_of_the_legend(browser, site):
+    visit(browser, site.address)
+    kind, symbols, lines = browser.execute_script(MANY)
+    assert kind == "scattergl" and symbols == ["circle", "star", "circle-open"]
+    assert lines[0] == 0 < lines[2]  # WebGL draws an open mark by its line alone
+    browser.get("about:blank")
+    browser.get_log("browser")  # the graphics driver's
+
+
+def test_genes_without_evidence_and_genes_not_tested_look_different(tested_page):
+    Select(tested_page.find_element(By.ID, "colour")).select_by_value("phenotype")
+    wait(tested_page, "document.getElementById('legend').textContent.includes('not tested')")
+    chips = tested_page.find_elements(By.CSS_SELECTOR, "#legend .chip")
+    assert [chip.text.split("\n")[0] for chip in chips] == ["phenotype", "not tested", "no evidence of a phenotype"]
+    look = markers(tested_page, 0)
+    of = dict(zip(genes_drawn(tested_page), zip(look["color"], look["symbol"], strict=True), strict=True))
+    assert of["AAA"] == of["CCC"] and len({of["AAA"], of["BBB"], of["DDD"]}) == 3
+    assert of["BBB"][1] == "circle-open"
+
+
+KEPT = """
+const { json } = await import('./data.js');
+const asked = [], real = window.fetch;
+window.fetch = async (address) => { asked.push(address); return new Response('{}'); };
+for (let i = 0; i < 400; i++) await json('some/' + i);
+await json('some/0');
+await json('some/400');
+await json('some/0');
+window.fetch = real;
+return asked.filter((address) => address === 'some/0').length;
+"""
+
+
+def test_what_was_used_last_is_kept_longest(page):
+    assert page.execute_script(KEPT) == 1
+
+
+def test_commands_in_sentences_are_code(page):
+    assert "`" not in page.find_element(By.TAG_NAME, "main").text
+    codes = [code.text for code in page.find_elements(By.CSS_SELECTOR, "#panel-gene code")]
+    assert "grape-ops hits STORE --out hits" in codes
+    assert "grape-ops trust STORE --config RUN/config.yaml --out trust" in codes
+
+
+def press(browser: Browser, selector: str) -> None:
+    button = browser.find_element(By.CSS_SELECTOR, selector)
+    browser.execute_script("arguments[0].focus()", button)
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+
+
+def test_the_keyboard_stays_where_it_was_when_a_panel_is_made_anew(page, site):
+    focus = "document.activeElement.dataset.focus"
+    visit(page, site.address + "#gene=AAA")
+    press(page, "#panel-gene .genehead button")
+    wait(page, "document.querySelector('#panel-gene .genehead button').ariaPressed === 'true'")
+    wait(page, f"{focus} === 'select'")
+    visit(page, site.address + "#gene=AAA&tab=cells")
+    wait(page, "document.querySelectorAll('.pick').length === 4")
+    press(page, "[data-focus='pick-2']")
+    wait(page, "document.querySelectorAll('.pick')[2].ariaPressed === 'true'")
+    wait(page, f"{focus} === 'pick-2'")
+    visit(page, site.address + "#selection=AAA,BBB&tab=selection")
+    wait(page, "document.querySelectorAll('#panel-selection tbody tr').length === 2")
+    press(page, "[data-focus='out-0']")
+    wait(page, "document.querySelectorAll('#panel-selection tbody tr').length === 1")
+    wait(page, "document.activeElement.id === 'panel-selection'")
+    visit(page, site.address + "#tab=clusters")
+    wait(page, "document.querySelector('[data-focus=\"colour\"]')")
+    press(page, "[data-focus='colour']")
+    wait(page, "document.querySelector('[data-focus=\"colour\"]')?.ariaPressed === 'true'")
+    wait(page, f"{focus} === 'colour'")
+
+
+def test_screen_readers_hear_of_the_gene_and_of_the_entry_chosen(page):
+    page.find_element(By.CSS_SELECTOR, ".plot").send_keys(Keys.ARROW_RIGHT)
+    wait(page, "document.querySelector('.plotbox [aria-live]').textContent === 'AAA'")
+    box = page.find_element(By.ID, "search")
+    box.send_keys("b")
+    wait(page, "document.getElementById('search').getAttribute('aria-activedescendant') === 'found-0'")
+    box.send_keys("?")
+    wait(page, "!document.getElementById('search').hasAttribute('aria-activedescendant')")
 
 
 def test_keys(page):
@@ -413,6 +623,37 @@ def test_a_cell_is_restyled_live(page, site):
     wait(page, "document.getElementById('status').textContent.includes('NOPE is not a gene')")
 
 
+ONE_BY_ONE = """
+const real = window.fetch;
+window.asked = [];
+window.fetch = (address, options) => {
+  if (!address.includes('restyled.png')) return real(address, options);
+  window.asked.push(address);
+  return new Promise((done) => { window.release = () => done(real(address)); });
+};
+const slider = document.getElementById('mix');
+for (const mix of [0.9, 0.8, 0.7, 0.6, 0.5]) {
+  slider.value = mix;
+  slider.dispatchEvent(new Event('input'));
+}
+"""
+
+
+def test_dragging_the_slider_asks_for_one_picture_at_a_time(page, site):
+    visit(page, site.address + "#gene=BBB&tab=cells")
+    shown = "document.getElementById('restyle-made')?.dataset.shown"
+    wait(page, f"{shown} === '1/0/null/1'")
+    page.execute_script(ONE_BY_ONE)
+    mixes = "window.asked.map((address) => address.split('mix=')[1])"
+    assert page.execute_script("return " + mixes) == ["0.9"]
+    page.execute_script("window.release()")
+    wait(page, f"{mixes}.length === 2")
+    assert page.execute_script("return " + mixes) == ["0.9", "0.5"]
+    page.execute_script("window.release()")
+    wait(page, f"{shown} === '1/0/null/0.5'")
+    wait(page, "document.getElementById('restyle-words').textContent.startsWith('50 %')")
+
+
 def test_clusters_are_listed_and_select_their_genes(page, site):
     pytest.importorskip("igraph", reason="Leiden needs igraph")
     visit(page, site.address + "#tab=clusters")
@@ -569,6 +810,8 @@ def test_empty_states_say_what_brings_more(browser, serve, copied):
     assert "There are no clusters" in text(browser, "#panel-clusters")
     browser.find_element(By.ID, "tab-selection").click()
     assert "Nothing is selected" in text(browser, "#panel-selection")
+    browser.find_element(By.ID, "search").send_keys("cluster 3")
+    wait(browser, "document.getElementById('suggestions').textContent.includes('None of these is a gene')")
     assert str(copied.run) not in browser.page_source
     assert browser.get_log("browser") == []
 
@@ -619,4 +862,32 @@ def test_static_page_in_a_folder_of_any_server(browser, static_site, downloads):
         wait(browser, f"document.getElementById('panel-{tab}').children.length >= 1")
     browser.find_element(By.ID, "compare").click()
     wait(browser, "document.querySelectorAll('.plot').length === 2")
+    assert browser.get_log("browser") == []
+
+
+LATE_STRIP = """
+const real = window.fetch;
+window.fetch = (address, options) =>
+  address.endsWith('strip/1.png') ? new Promise((done) => { window.release = () => done(real(address)); })
+  : address.endsWith('strip/3.png') ? Promise.reject(new TypeError('gone'))
+  : real(address, options);
+"""
+
+
+def test_a_late_strip_of_a_static_page_does_not_replace_a_newer_picture(browser, static_site):
+    visit(browser, static_site + "#gene=AAA&tab=cells")
+    shown = "document.getElementById('restyle-made')?.dataset.shown"
+    wait(browser, f"{shown} === '0/0/null/1'")
+    browser.execute_script(LATE_STRIP)
+    browser.execute_script("location.hash = '#gene=BBB&tab=cells'")
+    wait(browser, "window.release && document.getElementById('panel-cells').dataset.gene === 'BBB'")
+    browser.execute_script("location.hash = '#gene=CCC&tab=cells'")
+    wait(browser, f"{shown} === '2/0/null/1'")
+    browser.execute_script("window.release()")
+    browser.execute_script("const { picture } = await import('./data.js'); await picture('data/strip/1.png')")
+    assert browser.execute_script("return " + shown) == "2/0/null/1"
+    browser.execute_script("location.hash = '#gene=DDD&tab=cells'")  # its strip cannot be had
+    wait(browser, "document.getElementById('status').textContent.includes('does not answer')")
+    browser.execute_script("location.hash = '#gene=CCC&tab=cells&from=AAA&mix=0.5'")
+    wait(browser, "document.getElementById('restyle-words')?.textContent === '50 % of the way from control to CCC'")
     assert browser.get_log("browser") == []

@@ -68,7 +68,7 @@ def test_the_card_tells_effect_guides_and_those_that_contradict(tested):
 
 def test_the_card_says_whether_a_place_repeats_between_halves_of_the_cells(explorer, compared):
     own, other = explorer.card(0)["maps"]
-    assert own["place"] is None and "trust STORE --config RUN/config.yaml --out trust says" in own["words"]
+    assert own["place"] is None and "trust STORE --config RUN/config.yaml --out trust` says" in own["words"]
     found = ExplorerData(compared)
     own, other = found.card(0)["maps"]
     assert own["place"]["status"] == "significant" and "one training run" not in own["words"]
@@ -95,10 +95,12 @@ def test_report_and_explorer_draw_one_umap(request_, tmp_path, monkeypatch):
 def test_a_column_of_a_map_that_lacks_values_can_be_shown(request_, tmp_path):
     adata = anndata.read_h5ad(request_.groups[0].partition("=")[2].split(",")[0])
     adata.obs["is_hit"] = pd.array([True, False, None, True, None], dtype="boolean")
+    adata.obs["n_wells"] = pd.array([123_456, 2, None, 3, None], dtype="Int64")
     adata.write_h5ad(tmp_path / "mapped.h5ad")
     explorer = ExplorerData(replace(request_, groups=(), maps=(tmp_path / "mapped.h5ad",)))
     columns = {column["key"]: column for column in explorer.view(1)["columns"]}
     assert columns["is_hit"]["codes"] == [1, 0, -1, 1]
+    assert columns["n_wells"]["values"] == [123_456, 2, None, 3]
     assert {near["is_hit"] for near in explorer.card(0)["maps"][1]["neighbours"]} <= {True, False, None}
 
 

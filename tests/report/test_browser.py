@@ -152,6 +152,45 @@ def test_the_table_of_phenotypes_is_searched_and_genes_without_one_are_grey(open
     assert "no evidence of a phenotype: its neighbours mean little" in opened.find_element(By.ID, "found").text
 
 
+def test_without_a_truth_columns_are_found_by_their_headings(browser, full_run, tmp_path):
+    pytest.importorskip("igraph", reason="Leiden needs igraph")
+    shutil.copytree(full_run.path, tmp_path / "run")
+    record = tmp_path / "run" / "run.json"
+    record.write_text(record.read_text().replace("truth.tsv", "gone.tsv"))
+    write_report(tmp_path / "run", tmp_path / "report.html")
+    open_page(browser, tmp_path / "report.html")
+    body = "[...document.querySelectorAll('#table-genes tbody tr')]"
+    headings = browser.execute_script(
+        "return [...document.querySelectorAll('#table-genes thead th')].map(h => h.textContent)"
+    )
+    assert headings[:3] == ["gene", "cluster", "cells"]
+    browser.execute_script(f"{body}.forEach((row, i) => {{ row.cells[1].textContent = [2, 10, 1, 2][i] }})")
+    shown = f"return {body}.filter(row => !row.hidden).map(row => row.cells[0].textContent)"
+    box = browser.find_element(By.ID, "table-search")
+    box.send_keys("cluster 2")
+    assert browser.execute_script(shown) == ["AAA", "DDD"]
+    box.clear()
+    box.send_keys("10")  # no name of a gene or complex
+    assert browser.execute_script(shown) == []
+    box.clear()
+    box.send_keys(" ")
+    browser.execute_script("document.querySelectorAll('#table-genes thead button')[1].click()")
+    assert browser.execute_script(shown) == ["BBB", "AAA", "DDD", "CCC"]
+    assert browser.get_log("browser") == []
+
+
+def test_the_map_is_drawn_once_after_typing(opened):
+    opened.execute_script(
+        "const real = Plotly.react; window.drawn = 0;"
+        "Plotly.react = (...what) => { window.drawn += 1; return real(...what); };"
+        "const box = document.getElementById('search');"
+        "for (const text of ['a', 'aa', 'aaa']) { box.value = text; box.dispatchEvent(new Event('input')); }"
+    )
+    assert "AAA" in opened.find_element(By.ID, "found").text
+    wait(opened, "return document.querySelectorAll('#fig-gene-map .annotation-text').length === 1")
+    assert opened.execute_script("return window.drawn") == 1
+
+
 def test_projection_changes_the_positions(browser, full_run, tmp_path, monkeypatch):
     planes = {"first": np.zeros((5, 2)), "second": np.arange(10.0).reshape(5, 2)}
     monkeypatch.setattr("grape_ops.report.html.projections", lambda *_, **__: planes)

@@ -348,7 +348,7 @@ def test_the_page_opens_with_the_genes_that_have_a_phenotype(full_run, write_hit
         'class="quiet" title="no evidence of a phenotype"><th scope="row"><a href="#map" data-gene="CCC">' in findings
     )
     genes = section(tmp_path / "report.html", "genes")
-    assert genes.count("mean little:") == 1  # DDD was not tested, which is no evidence against it
+    assert genes.count("<em>uncertain:</em>") == 1  # DDD was not tested, which is no evidence against it
     assert '"quiet": ["CCC"]' in raw
     figures = json.loads(re.search(r'id="data-figures">(.*?)</script>', raw, re.S)[1])
     quiet = next(trace for trace in figures["gene-map"]["data"] if trace["name"] == "no evidence of a phenotype")

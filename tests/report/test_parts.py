@@ -23,7 +23,7 @@ from grape_ops.report.data_quality import dropped_rows, flat_field_text, table_r
 from grape_ops.report.inputs import ReportInputs, gather
 from grape_ops.report.projection import nearest_genes, neighbours_in_words, principal_components, projections
 from grape_ops.report.provenance import cost_rows
-from grape_ops.report.report_figures import complex_scores
+from grape_ops.report.report_figures import complex_scores, phenotype_shares
 from grape_ops.report.scores import own_entry, score_table
 from grape_ops.report.summary import conclusions
 from grape_ops.report.training_figures import map_along_training
@@ -244,6 +244,12 @@ def test_complexes_that_a_method_lacks_stay_empty(inputs):
     figure = without_nan(complex_scores([replace(one, complexes=both), replace(one, complexes=single)]))
     assert figure["data"][0]["x"] == [None, 0.5] and figure["data"][1]["x"] == [None, 0.7]
     assert complex_scores([]) is None
+
+
+def test_lines_beside_a_mark_are_broken_and_their_markup_is_not():
+    part = np.array([0.5])
+    figure = phenotype_shares(["<b>"], [0.9], part, part, part, [("share < 1", "significant")], [True])
+    assert figure["data"][0]["hovertext"] == ["<b>&lt;b&gt;</b><br>share &lt; 1<br>significant"]
 
 
 def test_quality_in_words():

@@ -119,7 +119,7 @@ class ExplorerData:
 
     def view(self, number: int) -> dict[str, Any]:
         """A map: its genes, positions and columns."""
-        view = self._sheet(number)
+        view = self._map_view(number)
         n = len(view.genes)
         with self._lock:
             planes = view.planes
@@ -140,21 +140,21 @@ class ExplorerData:
 
     def clusterings(self, number: int) -> list[str]:
         """Names of a map's clusterings, by their numbers."""
-        return self._sheet(number).clusterings(self.request.evaluate)
+        return self._map_view(number).clusterings(self.request.evaluate)
 
     def details(self, number: int, choice: int) -> dict[str, Any]:
         """A map's clusters, their enrichment, and its nuisance scores."""
         offered = self.clusterings(number)
         if not 0 <= choice < len(offered):
             raise GrapeOpsError(f"There is no clustering of number {choice}; there are {len(offered)}.")
-        view = self._sheet(number)
+        view = self._map_view(number)
         # A map that was evaluated is not evaluated again: report and explorer show the same numbers.
         own = own_entry(self.inputs.scores, self.inputs) if view.is_own else None
         return view.details(self.request.evaluate, choice, self.truth, own.nuisance if own is not None else None)
 
     def export(self, number: int, genes: Sequence[int]) -> bytes:
-        """Some genes of a map as ``.h5ad``: vectors, columns, planes, the first clustering if it was looked at."""
-        return self._sheet(number).h5ad([self._gene(gene) for gene in genes], self.truth)
+        """Some genes of a map as ``.h5ad``: vectors, columns, planes, the clusterings looked at so far."""
+        return self._map_view(number).h5ad([self._gene(gene) for gene in genes], self.truth)
 
     def card(self, number: int) -> dict[str, Any]:
         """A gene: cells, guides, batches, nearest genes in every map, warnings."""
@@ -285,7 +285,7 @@ class ExplorerData:
             raise GrapeOpsError(f"There is no gene of number {number}; there are {len(self.genes)}.")
         return self.genes[number]
 
-    def _sheet(self, number: int) -> MapView:
+    def _map_view(self, number: int) -> MapView:
         if not 0 <= number < len(self.map_views):
             raise GrapeOpsError(f"There is no map of number {number}; there are {len(self.map_views)}.")
         return self.map_views[number]

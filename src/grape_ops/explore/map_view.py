@@ -99,7 +99,7 @@ class MapView:
     @cached_property
     def neighbours_in_words(self) -> str:
         """From which cosine on neighbours are unusual, and what one run does not tell."""
-        return neighbours_in_words(self.vectors, len(self.runs), compared=self.compared).replace("`", "")
+        return neighbours_in_words(self.vectors, len(self.runs), compared=self.compared)
 
     def near(self, settings: EvaluateSettings) -> np.ndarray:
         """Nearest genes of each gene in the first run: (N, n)."""
@@ -260,8 +260,10 @@ def _numbers(key: str, label: str, values: Any) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    """Five digits are more than a picture shows; JSON knows no NaN."""
-    return float(f"{value:.5g}") if np.isfinite(value) else None
+    """Five digits are more than a picture shows, but counts are told in full; JSON knows no NaN."""
+    if pd.isna(value) or not np.isfinite(value):
+        return None
+    return float(value) if value == int(value) else float(f"{value:.5g}")
 
 
 def plain(value: Any) -> Any:

@@ -3,7 +3,7 @@
 The range holds more than is shown at first, so that the page can change the contrast: each channel's default black
 point is the range's start, its default white point a share of the range.
 
-A view holds R rows of n crops; each row is C bands (channels) of H pixels, so that the picture is (R * C * H, n * H).
+A picture holds R rows of n crops; each row is C bands (channels) of H pixels, so that it is (R * C * H, n * H).
 The page takes it apart, shows channels alone or together, and never has to ask again.
 Letters: R rows, n crops in a row, C channels, H crop size.
 """
@@ -84,40 +84,40 @@ class Montage:
         return {"rows": [{"kind": "restyled", "label": "restyled", "cells": self._cells(self.controls(draw))}, *guides]}
 
     def control_picture(self, draw: int) -> bytes:
-        """MapView of the rows that ``describe_controls`` names."""
+        """PNG of the rows that ``describe_controls`` names."""
         cells = self.controls(draw)
         rows = [self.store.standardized(cells)]
         if self.restyler is not None:
             rows.append(self.restyler.restyle(cells, self.control_row, self.control_row, [1.0])[0])
-        return self._sheet(rows)
+        return self._png(rows)
 
     def picture(self, row: int, draw: int) -> bytes:
-        """MapView of a perturbation: the controls restyled to it, then one row per guide."""
+        """PNG of a perturbation: the controls restyled to it, then one row per guide."""
         rows = [self.store.standardized(cells) for _, cells in self.guides(row, draw)]
         if self.restyler is not None and row != self.control_row:
             rows.insert(0, self.restyler.restyle(self.controls(draw), row, row, [1.0])[0])
-        return self._sheet(rows)
+        return self._png(rows)
 
     def strip(self, row: int, cells: Sequence[int], first: int, mixes: Sequence[float]) -> bytes:
-        """MapView with one row per cell, restyled step by step on the way from one perturbation to another."""
+        """PNG with one row per cell, restyled step by step on the way from one perturbation to another."""
         assert self.restyler is not None, "ExplorerData asks for strips only with networks"
-        return self._sheet(list(self.restyler.restyle(np.array(cells), first, row, mixes).swapaxes(0, 1)))
+        return self._png(list(self.restyler.restyle(np.array(cells), first, row, mixes).swapaxes(0, 1)))
 
     def _cells(self, cells: np.ndarray) -> list[dict[str, Any]]:
         known = [column for column in (PLATE, WELL, TILE, Y, X) if column in self.store.cells]
         rows = self.store.cells.iloc[cells][known].to_dict("records")
         return [{"cell": int(cell), "where": _place(row)} for cell, row in zip(cells, rows, strict=True)]
 
-    def _sheet(self, rows: Sequence[np.ndarray]) -> bytes:
+    def _png(self, rows: Sequence[np.ndarray]) -> bytes:
         n, size, channels = max([1, *map(len, rows)]), self.store.crop_size, len(self.channels)
-        view = np.zeros((max(1, len(rows)) * channels * size, n * size), np.uint8)
+        picture = np.zeros((max(1, len(rows)) * channels * size, n * size), np.uint8)
         for place, crops in enumerate(rows):
             for band, channel in enumerate(self.ranges):
                 top = (place * channels + band) * size
                 levels = np.rint(grey(crops[:, band], channel) * 255).astype(np.uint8)
-                view[top : top + size, : len(crops) * size] = levels.swapaxes(0, 1).reshape(size, -1)
+                picture[top : top + size, : len(crops) * size] = levels.swapaxes(0, 1).reshape(size, -1)
         buffer = io.BytesIO()
-        Image.fromarray(view).save(buffer, "PNG", compress_level=4)
+        Image.fromarray(picture).save(buffer, "PNG", compress_level=4)
         return buffer.getvalue()
 
 

@@ -27,7 +27,7 @@ class Places:
         """For how many genes of a map the place repeats, or what would tell."""
         if self.found is not None and self.found.holds(map_name):
             return self.found.in_words(map_name)
-        return self.missing.replace("`", "")
+        return self.missing
 
     def card(self, map_name: str, gene: str) -> dict[str, Any] | None:
         """Whether a gene's place in a map repeats; None where that was not compared."""

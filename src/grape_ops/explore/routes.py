@@ -10,6 +10,7 @@ from importlib import resources
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.explore.explorer_data import ExplorerData
+from grape_ops.report.terms import rich
 
 TYPES = {
     "html": "text/html; charset=utf-8",
@@ -48,7 +49,7 @@ def error_page(title: str, message: str) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{html.escape(title)}</title>"
         '<link rel="icon" href="icon.svg"><link rel="stylesheet" href="style.css">'
-        f'<main class="trouble"><h1>{html.escape(title)}</h1><p id="message">{html.escape(message)}</p>'
+        f'<main class="trouble"><h1>{html.escape(title)}</h1><p id="message">{rich(message)}</p>'
         '<p class="quiet">Fix it and reload this page; grape-ops need not be restarted.</p></main></html>'
     )
 

@@ -30,21 +30,19 @@ def gene_tables(inputs: ReportInputs) -> dict[str, Any] | None:
     if inputs.vectors is None:
         return None
     clusters, note = _clusters(inputs)
-    place = {} if clusters is None else dict(zip(clusters[GENE], clusters.index, strict=True))
-    genes = []
-    for name in inputs.genes:
-        row = inputs.run.genes.loc[[name]].iloc[0]
-        own = clusters.loc[place[name]] if clusters is not None else None
-        genes.append(
-            {
-                "name": name,
-                "complexes": inputs.complexes_of(name),
-                "n_cells": int(row[OBS_N_CELLS]),
-                "n_guides": int(row[OBS_N_GUIDES]),
-                "cluster": int(own["cluster"]) if own is not None else None,
-                "support": round(float(own["support"]), 2) if own is not None else None,
-            }
-        )
+    own = {} if clusters is None else clusters.set_index(GENE)[["cluster", "support"]].to_dict("index")
+    counts = inputs.run.genes.loc[inputs.genes, [OBS_N_CELLS, OBS_N_GUIDES]].to_numpy(int).tolist()
+    genes = [
+        {
+            "name": name,
+            "complexes": inputs.complexes_of(name),
+            "n_cells": n_cells,
+            "n_guides": n_guides,
+            "cluster": int(own[name]["cluster"]) if own else None,
+            "support": round(float(own[name]["support"]), 2) if own else None,
+        }
+        for name, (n_cells, n_guides) in zip(inputs.genes, counts, strict=True)
+    ]
     return {"genes": genes, "clusters": _cluster_rows(clusters, inputs), "note": note}
 
 

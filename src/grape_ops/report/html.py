@@ -227,7 +227,7 @@ def _shares(inputs: ReportInputs) -> report_figures.Figure | None:
     names = scored["gene_symbol"].tolist()
     share, low, high = (scored[name].to_numpy() for name in ("share", "share_low", "share_high"))
     trusts = inputs.check.trusts()
-    words = [f"{results[gene]}<br>{trusts[gene].words}" for gene in names]
+    words = [(results[gene], trusts[gene].words) for gene in names]
     filled = [trusts[gene].status == "significant" for gene in names]
     return report_figures.phenotype_shares(names, scored["auc"].tolist(), share, low, high, words, filled)
 
@@ -248,7 +248,8 @@ def _gene_map(inputs: ReportInputs) -> dict[str, Any] | None:
         if row not in control:
             groups[next(iter(inputs.complexes_of(gene)), "")].append(row)
     groups = {name: rows for name, rows in groups.items() if rows}
-    hover = [_hover(gene, inputs) for gene in names]
+    lines = table[[OBS_IS_CONTROL, OBS_N_CELLS, OBS_N_GUIDES]].to_dict("records")
+    hover = [_hover(gene, line, inputs) for gene, line in zip(names, lines, strict=True)]
     genes = np.flatnonzero(~table[OBS_IS_CONTROL].to_numpy(bool))
     near, cosine = nearest_genes(vectors[genes], NEIGHBOURS)
     quiet = [row for row, gene in enumerate(names) if inputs.is_hit(gene) is False]
@@ -272,8 +273,7 @@ def _gene_map(inputs: ReportInputs) -> dict[str, Any] | None:
     }
 
 
-def _hover(gene: str, inputs: ReportInputs) -> str:
-    row = inputs.run.genes.loc[[gene]].iloc[0]
+def _hover(gene: str, row: dict[Any, Any], inputs: ReportInputs) -> str:
     complexes = ", ".join(inputs.complexes_of(gene)) or ("none known" if inputs.truth else "")
     lines = [f"<b>{html.escape(gene, quote=False)}</b>"]
     lines += [f"complex: {html.escape(complexes, quote=False)}"] if complexes and not row[OBS_IS_CONTROL] else []

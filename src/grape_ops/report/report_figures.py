@@ -78,7 +78,8 @@ def gene_map(
     quiet : rows of genes without evidence of a phenotype, which are grey whatever their group.
     """
     traces = []
-    groups = {name: [row for row in rows if row not in set(quiet)] for name, rows in groups.items()}
+    grey = set(quiet)
+    groups = {name: [row for row in rows if row not in grey] for name, rows in groups.items()}
     for index, (group, rows) in enumerate((name, rows) for name, rows in groups.items() if name):
         if not rows:
             continue
@@ -149,12 +150,12 @@ def phenotype_shares(
     share: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
-    words: Sequence[str],
+    words: Sequence[Sequence[str]],
     filled: Sequence[bool],
 ) -> Figure:
     """How separable each gene is from control, and how much of the way to it restyling covers (as in Fig. 2).
 
-    ``words`` stand beside a mark; ``filled`` are those of genes whose restyling is significant.
+    ``words`` are the lines beside a mark; ``filled`` are those of genes whose restyling is significant.
 
     Where the way is short any share of it is possible: what lies outside ``SHARES`` is drawn at the edge.
     """
@@ -174,7 +175,9 @@ def phenotype_shares(
             "thickness": 1.2,
             "width": 0,
         },
-        "hovertext": [f"<b>{plain(gene)}</b><br>{plain(text)}" for gene, text in zip(genes, words, strict=True)],
+        "hovertext": [
+            "<br>".join([f"<b>{plain(gene)}</b>", *map(plain, lines)]) for gene, lines in zip(genes, words, strict=True)
+        ],
         "hovertemplate": "%{hovertext}<extra></extra>",
         "marker": {
             "size": 10,

@@ -2,7 +2,7 @@
 
 import * as explorer from "./explorer.js";
 import { json, picture } from "./data.js";
-import { $, count, el, empty } from "./dom.js";
+import { $, el, empty, plural, refill } from "./dom.js";
 import { heading, trust } from "./gene.js";
 import { applyContrast, channelChips, contrastSliders, crop, enlarge, scaleBar } from "./pictures.js";
 import * as restyle from "./restyle.js";
@@ -37,6 +37,7 @@ function rowOf(row, view, place, symbol) {
       "button",
       {
         class: "cell",
+        "data-focus": `${row.kind}-${row.label}-${column}`,
         title: `${label}\n${cell.where}\nClick: full size`,
         onclick: () => enlarge(view, place, column, label[0].toUpperCase() + label.slice(1), cell.where),
       },
@@ -45,6 +46,7 @@ function rowOf(row, view, place, symbol) {
     if (row.kind !== "control") return button;
     const pick = el("button", {
       class: "pick",
+      "data-focus": `pick-${column}`,
       "aria-pressed": String(column === s.cell),
       title: "Restyle this cell below",
       text: "restyle",
@@ -72,26 +74,28 @@ export async function draw() {
     mine = ++round;
   if (s.tab !== "cells") return;
   const { missing } = explorer.overview;
-  if (missing.cells) return void panel.replaceChildren(empty("There are no pictures of cells", missing.cells));
+  if (missing.cells) return void refill(panel, empty("There are no pictures of cells", missing.cells));
   if (s.gene === null)
-    return void panel.replaceChildren(
+    return void refill(
+      panel,
       empty(
         "Pick a gene",
         "Click a dot or type a symbol: its knock-out cells appear here, beside control cells and the same cells restyled.",
       ),
     );
   if (!explorer.overview.has_cells[s.gene])
-    return void panel.replaceChildren(
+    return void refill(
+      panel,
       empty(explorer.name(s.gene), "The gene is in a map only: this run has no cells of it."),
     );
-  if (explorer.overview.pictured && !explorer.overview.pictured.includes(s.gene)) {
-    return void panel.replaceChildren(
+  if (explorer.overview.pictured && !explorer.overview.pictured.includes(s.gene))
+    return void refill(
+      panel,
       empty(
         explorer.name(s.gene),
-        `This static page has pictures of ${count(explorer.overview.pictured.length)} genes, and this is none of them. A live page (grape-ops explore RUN) has all.`,
+        `This static page has pictures of ${plural(explorer.overview.pictured.length, "gene")}. This gene is not among them. A live page (\`grape-ops explore RUN\`) shows all genes.`,
       ),
     );
-  }
   const query = s.draw && explorer.live() ? `?draw=${s.draw}` : "";
   const part = (name) => [json(`data/cells/${name}.json${query}`), picture(`data/cells/${name}.png${query}`)];
   try {
@@ -109,6 +113,7 @@ export async function draw() {
       views,
       explorer.live()
         ? el("button", {
+            "data-focus": "draw",
             text: "Other cells",
             title: "Draw other cells at random",
             onclick: () => state.set({ draw: s.draw + 1 }),
@@ -130,11 +135,11 @@ export async function draw() {
     const restyling = restyle.panel();
     const doubt = restyled ? [trust(card)] : [];
     if (card.trust) grid.dataset.trust = card.trust.status;
-    panel.replaceChildren(heading(s.gene, card), tools, ...doubt, grid, el("p", { class: "quiet", text: note }), restyling);
+    refill(panel, heading(s.gene, card), tools, ...doubt, grid, el("p", { class: "quiet", text: note }), restyling);
     panel.dataset.gene = symbol;
     restyle.draw(control.rows[0].cells, controlSheet, card.trust?.status === "not significant");
   } catch (error) {
-    if (mine === round) panel.replaceChildren(empty("The cells cannot be shown", error.message));
+    if (mine === round) refill(panel, empty("The cells cannot be shown", error.message));
   }
 }
 

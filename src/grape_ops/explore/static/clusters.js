@@ -1,7 +1,7 @@
 // Clusters of the map: their genes, how firmly they hold together, and which known complexes they hold.
 
 import * as explorer from "./explorer.js";
-import { $, el, empty, plural, probability } from "./dom.js";
+import { $, el, empty, plural, probability, refill, rich } from "./dom.js";
 import { geneButton } from "./gene.js";
 import * as state from "./state.js";
 
@@ -9,11 +9,11 @@ const GENES = 30; // symbols listed before a cluster is opened
 let round = 0;
 
 const nuisance = (scores) =>
-  Object.values(scores).map((score) => el("p", { class: score.worrying ? "warning" : "quiet", text: score.words }));
+  Object.values(scores).map((score) => el("p", { class: score.worrying ? "warning" : "quiet" }, rich(score.words)));
 
-function rowOf(cluster, genes, found) {
-  const sheetRow = new Map([...found.of.keys()].map((gene, row) => [gene, row]));
-  const support = genes.map((gene) => found.support[sheetRow.get(gene)]).filter((value) => value !== null);
+function rowOf(cluster, genes, found, view) {
+  const supportOf = (gene) => found.support[view.row.get(gene)];
+  const support = genes.map(supportOf).filter((value) => value !== null);
   const best = found.enrichment.filter((entry) => entry.cluster === cluster).sort((a, b) => a.p_value - b.p_value);
   const held = best
     .slice(0, 3)
@@ -25,9 +25,7 @@ function rowOf(cluster, genes, found) {
         el("small", { text: ` FDR ${probability(entry.q_value)}` }),
       ),
     );
-  const names = [...genes].sort(
-    (a, b) => (found.support[sheetRow.get(b)] ?? 0) - (found.support[sheetRow.get(a)] ?? 0),
-  );
+  const names = [...genes].sort((a, b) => (supportOf(b) ?? 0) - (supportOf(a) ?? 0));
   const list = el(
     "p",
     { class: "genes" },
@@ -37,8 +35,13 @@ function rowOf(cluster, genes, found) {
     list.append(
       el("button", {
         class: "more",
+        "data-focus": `more-${cluster}`,
         text: `and ${names.length - GENES} more`,
-        onclick: (event) => event.target.replaceWith(...names.slice(GENES).map((gene) => geneButton(gene))),
+        onclick: (event) => {
+          const rest = names.slice(GENES).map((gene) => geneButton(gene));
+          event.target.replaceWith(...rest);
+          rest[0].focus();
+        },
       }),
     );
   return el(
@@ -52,7 +55,11 @@ function rowOf(cluster, genes, found) {
         class: "quiet",
         text: `${plural(genes.length, "gene")}${support.length ? ` · support ${Math.round((100 * support.reduce((a, b) => a + b, 0)) / support.length)} %` : ""}`,
       }),
-      el("button", { text: "Select", onclick: () => state.set({ selection: genes, tab: "selection" }) }),
+      el("button", {
+        "data-focus": `select-${cluster}`,
+        text: "Select",
+        onclick: () => state.set({ selection: genes, tab: "selection" }),
+      }),
     ),
     held.length ? el("ul", { class: "held" }, held) : null,
     list,
@@ -65,8 +72,8 @@ export async function draw() {
     mine = ++round;
   if (s.tab !== "clusters") return;
   if (!explorer.overview.maps.length)
-    return void panel.replaceChildren(empty("There are no clusters", explorer.overview.missing.maps));
-  panel.replaceChildren(el("p", { class: "quiet", text: "Clustering…" }));
+    return void refill(panel, empty("There are no clusters", explorer.overview.missing.maps));
+  refill(panel, el("p", { class: "quiet", text: "Clustering…" }));
   try {
     const view = await explorer.view(s.map);
     const choice = explorer.choiceOf(view, s.clustering);
@@ -74,37 +81,40 @@ export async function draw() {
     if (mine !== round) return;
     const select = el(
       "select",
-      { id: "clustering", onchange: (event) => state.set({ clustering: Number(event.target.value) }) },
+      { id: "clustering", "data-focus": "clustering", onchange: (event) => state.set({ clustering: Number(event.target.value) }) },
       view.clusterings.map((name, i) => el("option", { value: i, text: name, selected: i === choice })),
     );
     const firm = new Set(found.enrichment.filter((entry) => entry.q_value < 0.05).map((entry) => entry.cluster)).size;
     const ordered = [...found.members.entries()].sort((a, b) => a[0] - b[0]);
-    panel.replaceChildren(
+    refill(
+      panel,
       el(
         "div",
         { class: "celltools" },
         el("label", {}, "Clusters ", select),
         el("button", {
+          "data-focus": "colour",
           text: "Colour the map",
           "aria-pressed": String(s.colour === "cluster"),
           onclick: () => state.set({ colour: "cluster" }),
         }),
       ),
-      el("p", {
-        class: "quiet",
-        text: explorer.overview.truth
+      el(
+        "p",
+        { class: "quiet" },
+        explorer.overview.truth
           ? `${plural(ordered.length, "cluster")}; ${firm} hold a known complex more than chance would put there (FDR < 0.05, hypergeometric, ${explorer.overview.truth}). Support: how often genes are found together over seeds and runs.`
-          : `${plural(ordered.length, "cluster")}. ${explorer.overview.missing.truth}`,
-      }),
+          : rich(`${plural(ordered.length, "cluster")}. ${explorer.overview.missing.truth}`),
+      ),
       ...nuisance(found.nuisance),
       el(
         "ul",
         { class: "clusters" },
-        ordered.map(([cluster, genes]) => rowOf(cluster, genes, found)),
+        ordered.map(([cluster, genes]) => rowOf(cluster, genes, found, view)),
       ),
     );
   } catch (error) {
-    if (mine === round) panel.replaceChildren(empty("The clusters cannot be shown", error.message));
+    if (mine === round) refill(panel, empty("The clusters cannot be shown", error.message));
   }
 }
 

@@ -3,18 +3,15 @@
 import { QUIET } from "./explorer.js";
 
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "star"];
-const VIRIDIS = ["#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725"];
-
 export const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 const GREY = -2; // code of genes without evidence of a phenotype
 
 /** Colours and marks of genes by a column, and its legend: { codes, entries | scale }. Quiet rows are grey. */
 export function colouring(column, quiet) {
-  if (!column) return { marker: { color: css("--c0"), symbol: "circle" }, label: "", codes: [], entries: [] };
+  if (!column) return { marker: { color: css("--dot"), symbol: "circle" }, label: "", codes: [], entries: [] };
   if (column.kind === "number") return shaded(column);
-  const codes = column.key === "phenotype" ? column.codes : column.codes.map((code, row) => (quiet[row] ? GREY : code));
-  return sorted({ ...column, codes });
+  return sorted({ ...column, codes: column.codes.map((code, row) => (quiet[row] ? GREY : code)) });
 }
 
 function sorted(column) {
@@ -27,7 +24,7 @@ function sorted(column) {
       name,
       code,
       n: used.get(code) || 0,
-      colour: column.key === "phenotype" && code ? faint : shades[code % 10],
+      colour: shades[code % 10],
       symbol: SYMBOLS[Math.floor(code / 10) % SYMBOLS.length],
     }))
     .filter((entry) => entry.n);
@@ -54,24 +51,31 @@ function sorted(column) {
 }
 
 function shaded(column) {
-  const known = column.values.filter((value) => value !== null);
-  if (!known.length) known.push(0, 1);
-  const low = Math.min(...known),
-    high = Math.max(...known);
+  const [low, high] = column.range;
+  const stops = css("--scale").split(" ");
   // Cell numbers and the like span orders of magnitude.
   const logarithmic = low > 0 && high / low > 20;
-  const scale = (value) => (value === null ? null : logarithmic ? Math.log10(value) : value);
+  const scale = (value) => (logarithmic ? Math.log10(value) : value);
+  const unknown = css("--dot");
   return {
     marker: {
-      color: column.values.map(scale),
+      color: column.values.map((value) => (value === null ? unknown : scale(value))),
       symbol: "circle",
       cmin: scale(low),
       cmax: high > low ? scale(high) : scale(low) + 1,
-      colorscale: VIRIDIS.map((colour, i) => [i / (VIRIDIS.length - 1), colour]),
+      colorscale: stops.map((colour, i) => [i / (stops.length - 1), colour]),
       showscale: false,
     },
     label: column.label,
-    scale: { low, high, logarithmic, gradient: `linear-gradient(to right, ${VIRIDIS.join(",")})` },
+    codes: [],
+    entries: [],
+    scale: {
+      low,
+      high,
+      logarithmic,
+      gradient: `linear-gradient(to right, ${stops.join(",")})`,
+      unknown: column.values.includes(null) ? unknown : null,
+    },
   };
 }
 

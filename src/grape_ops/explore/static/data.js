@@ -16,8 +16,7 @@ async function ask(address, options) {
   let response;
   try {
     response = await fetch(address, options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
+  } catch {
     throw new Error("The server does not answer any more. Start grape-ops explore again, then load this page anew.");
   }
   if (!response.ok) throw await problem(response);
@@ -25,13 +24,15 @@ async function ask(address, options) {
 }
 
 function keep(address, make) {
-  if (!kept.has(address)) {
-    const promise = make();
+  let promise = kept.get(address);
+  if (promise) kept.delete(address); // and to the end again: the first is the one longest unused
+  else {
+    promise = make();
     promise.catch(() => kept.delete(address)); // what failed may be asked again
-    kept.set(address, promise);
-    if (kept.size > KEPT) kept.delete(kept.keys().next().value);
   }
-  return kept.get(address);
+  kept.set(address, promise);
+  if (kept.size > KEPT) kept.delete(kept.keys().next().value);
+  return promise;
 }
 
 export const json = (address) => keep(address, async () => (await ask(address)).json());
@@ -41,10 +42,10 @@ export const post = async (address, body) =>
   ).blob();
 
 /** A picture as grey values: { width, height, grey }. */
-export const picture = (address, signal) => (signal ? decode(address, signal) : keep(address, () => decode(address)));
+export const picture = (address) => keep(address, () => decode(address));
 
-async function decode(address, signal) {
-  const blob = await (await ask(address, { signal })).blob();
+async function decode(address) {
+  const blob = await (await ask(address)).blob();
   const image = await createImageBitmap(blob);
   const { width, height } = image;
   const canvas = Object.assign(document.createElement("canvas"), { width, height });

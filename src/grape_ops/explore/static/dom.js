@@ -27,22 +27,43 @@ export function scrolling(...content) {
 export const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
 export const number = (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits));
-export const count = (value) => value.toLocaleString("en");
+export const count = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
 export const plural = (n, thing) => `${count(n)} ${thing}${n === 1 ? "" : "s"}`;
 
-/** p- and q-values as people write them. */
+/** p- and q-values as people write them: 0.021, 3e-08. */
 export function probability(value) {
   if (value === null || value === undefined) return "–";
-  if (value >= 0.001) return value.toPrecision(2);
-  const [digits, power] = value.toExponential(0).split("e");
-  return `${digits}e${Number(power)}`;
+  if (value >= 0.001) return String(Number(value.toPrecision(2)));
+  return value.toExponential(0).replace(/e([+-])(\d)$/, "e$10$2");
+}
+
+/** A sentence as nodes; what stands between backticks becomes code. */
+export function rich(text) {
+  const parts = String(text).split("`");
+  if (parts.length % 2 === 0) parts.push(parts.splice(-2).join("`")); // a lone backtick opens nothing
+  return parts.map((part, i) => (i % 2 ? el("code", { text: part }) : part));
+}
+
+/**
+ * Put new content into a panel. The keyboard's focus goes to the control with the `data-focus` of the one that had it, at
+ * once or when it comes back after a message; until then to the panel.
+ */
+export function refill(panel, ...content) {
+  const active = document.activeElement,
+    inside = panel.contains(active);
+  const key = active === panel ? panel.heldFocus : inside ? active.dataset.focus : undefined;
+  panel.replaceChildren(...content);
+  panel.heldFocus = key;
+  if (!inside) return;
+  const again = key !== undefined && panel.querySelector(`[data-focus="${CSS.escape(key)}"]`);
+  (again || panel).focus({ preventScroll: true });
 }
 
 let hide;
 /** A short message at the foot of the page. */
 export function tell(text) {
   const status = $("status");
-  status.textContent = text;
+  status.replaceChildren(...rich(text));
   status.classList.add("shown");
   clearTimeout(hide);
   hide = setTimeout(() => status.classList.remove("shown"), 4500);
@@ -64,4 +85,4 @@ export function save(content, name, type) {
 export const waiting = (text) => el("p", { class: "waiting quiet", role: "status" }, el("i"), text);
 
 /** A panel that has nothing to show says why, and what brings it. */
-export const empty = (title, text) => el("div", { class: "empty" }, el("h3", { text: title }), el("p", { text }));
+export const empty = (title, text) => el("div", { class: "empty" }, el("h3", { text: title }), el("p", {}, rich(text)));

@@ -18,7 +18,10 @@ export async function open() {
   homes = new Map();
   quietGenes = new Set(overview.quiet);
   for (const complex of overview.complexes)
-    for (const gene of complex.genes) homes.set(gene, [...(homes.get(gene) || []), complex.name]);
+    for (const gene of complex.genes) {
+      if (!homes.has(gene)) homes.set(gene, []);
+      homes.get(gene).push(complex.name);
+    }
   const folded = new Map(overview.genes.map((symbol, index) => [symbol.toUpperCase(), index]));
   const renamed = new Map(Object.entries(overview.aliases).map(([alias, symbol]) => [alias.toUpperCase(), symbol]));
   find = (word) => numbers.get(word) ?? folded.get(word.toUpperCase()) ?? numbers.get(renamed.get(word.toUpperCase()));
@@ -27,6 +30,8 @@ export async function open() {
 /** Number of a gene by symbol or alias, upper or lower case; undefined if there is none. */
 export let find = () => undefined;
 export const complexesOf = (gene) => homes.get(gene) || [];
+/** Complexes that genes of the run are coloured by: the first of each gene. */
+export const homeComplexes = () => [...new Set([...homes.values()].map(([first]) => first))].sort();
 
 /** A map, with a look-up from genes to its rows. */
 export async function view(map) {
@@ -48,27 +53,33 @@ export async function clusters(map, chosen) {
     { genes, clusterings } = whole;
   const clustering = choiceOf(whole, chosen);
   const found = await json(`data/map/${map}/clusters/${clustering}.json`);
-  found.members ??= found.cluster.reduce(
-    (all, cluster, row) => all.set(cluster, [...(all.get(cluster) || []), genes[row]]),
-    new Map(),
-  );
-  found.of ??= new Map(genes.map((gene, row) => [gene, found.cluster[row]]));
+  if (!found.members) {
+    found.members = new Map();
+    found.cluster.forEach((cluster, row) => {
+      if (!found.members.has(cluster)) found.members.set(cluster, []);
+      found.members.get(cluster).push(genes[row]);
+    });
+  }
   const levels = [...found.members.keys()].sort((a, b) => a - b);
+  const place = new Map(levels.map((cluster, code) => [cluster, code]));
   found.column ??= {
     key: "cluster",
     label: `cluster (${clusterings[clustering]})`,
     kind: "category",
     levels: levels.map((c) => `cluster ${c}`),
-    codes: found.cluster.map((c) => levels.indexOf(c)),
+    codes: found.cluster.map((c) => place.get(c)),
   };
   return found;
 }
 
 export const card = (gene) => json(`data/gene/${gene}.json`);
 
-/** A value of a column for a gene, as text. */
+/** A value of a column for a gene; null where there is none. */
 export function valueOf(column, row) {
-  if (column.kind === "category") return column.codes[row] < 0 ? "" : column.levels[column.codes[row]];
-  const value = column.values[row];
-  return value === null ? "" : Number.isInteger(value) ? String(value) : value.toPrecision(4).replace(/\.?0+$/, "");
+  if (column.kind === "category") return column.codes[row] < 0 ? null : column.levels[column.codes[row]];
+  return column.values[row];
 }
+
+/** A value as text with four digits; the whole of a whole number. */
+export const shortly = (value) =>
+  typeof value !== "number" || Number.isInteger(value) ? String(value ?? "–") : String(Number(value.toPrecision(4)));

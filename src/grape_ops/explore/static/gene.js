@@ -1,7 +1,7 @@
 // The gene card: what it is, what to doubt, its nearest genes in each map shown, its guides and batches.
 
 import * as explorer from "./explorer.js";
-import { $, count, el, empty, number, plural, scrolling, waiting } from "./dom.js";
+import { $, count, el, empty, number, plural, refill, rich, scrolling, waiting } from "./dom.js";
 import * as maps from "./maps.js";
 import { findings, phenotype } from "./phenotype.js";
 import * as state from "./state.js";
@@ -24,6 +24,7 @@ let round = 0;
 export const geneButton = (gene, text) =>
   el("button", {
     class: explorer.quiet(gene) ? "gene nophenotype" : "gene",
+    "data-focus": `gene-${gene}`,
     title: explorer.quiet(gene) ? explorer.QUIET : null,
     text: text ?? explorer.name(gene),
     onclick: () => state.set({ gene, tab: state.get().tab === "cells" ? "cells" : "gene" }),
@@ -54,6 +55,7 @@ export function heading(gene, card) {
       }),
     ),
     el("button", {
+      "data-focus": "select",
       "aria-pressed": String(selected),
       onclick: () => maps.toggleSelected(gene),
       text: selected ? "Selected" : "Select",
@@ -140,7 +142,7 @@ function neighbourhood(card, s) {
         : null,
       found.warnings.map(warning),
       found.place
-        ? el("p", { class: `trust place ${found.place.status.replace(" ", "-")}`, text: `${card.symbol}: ${found.place.words}.` })
+        ? el("p", { class: `trust place ${found.place.status.replace(" ", "-")}` }, rich(`${card.symbol}: ${found.place.words}.`))
         : null,
       found.neighbours.length
         ? neighbourTable(found, shared, runs, shown.length === 2)
@@ -148,7 +150,7 @@ function neighbourhood(card, s) {
       card.phenotype?.is_hit !== false && found.neighbours.some((n) => explorer.quiet(explorer.find(n.gene_symbol)))
         ? el("p", { class: "quiet", text: "Grey: no evidence of a phenotype; being near such a gene means little." })
         : null,
-      el("p", { class: "quiet believe", text: found.words }),
+      el("p", { class: "quiet believe" }, rich(found.words)),
     );
   });
   const k = Math.min(...shown.map(explorer.close)),
@@ -167,9 +169,10 @@ function neighbourhood(card, s) {
 }
 
 /** How far the gene's restyled cells may be trusted. */
-export const trust = (card) => el("p", { class: `trust ${card.trust.status.replace(" ", "-")}`, text: `${card.symbol}: ${card.trust.words}.` });
+export const trust = (card) =>
+  el("p", { class: `trust ${card.trust.status.replace(" ", "-")}` }, rich(`${card.symbol}: ${card.trust.words}.`));
 
-const warning = (text) => el("p", { class: "warning", text });
+const warning = (text) => el("p", { class: "warning" }, rich(text));
 
 function guideTable(card) {
   if (!card.guides) return null;
@@ -219,7 +222,7 @@ function guideTable(card) {
     ),
     el("p", {
       class: "quiet",
-      text: `By simple image statistics, which no network has learnt. Effect 1 is what chance gives${quiet === null ? "" : `; non-targeting guides stay below ${quiet}`}. Agreement is the cosine with the other guides.`,
+      text: `By simple image statistics, which no network has learnt. Effect 1 is what chance gives${quiet === null ? "" : `; 95% of non-targeting guides stay below ${quiet}`}. Agreement is the cosine with the other guides.`,
     }),
   );
 }
@@ -264,7 +267,8 @@ export async function draw() {
     panel = $("panel-gene"),
     mine = ++round;
   if (s.gene === null) {
-    panel.replaceChildren(
+    refill(
+      panel,
       guide(),
       empty("Pick a gene", "Click a dot, or type a symbol above. Its cells, guides and nearest genes appear here."),
     );
@@ -273,18 +277,19 @@ export async function draw() {
   let card;
   // A card that comes at once needs no sign that it is on its way.
   const late = setTimeout(() => {
-    if (mine === round) panel.replaceChildren(waiting(`Looking up ${explorer.name(s.gene)}…`));
+    if (mine === round) refill(panel, waiting(`Looking up ${explorer.name(s.gene)}…`));
   }, WAIT);
   try {
     card = await explorer.card(s.gene);
   } catch (error) {
-    if (mine === round) panel.replaceChildren(empty(explorer.name(s.gene), error.message));
+    if (mine === round) refill(panel, empty(explorer.name(s.gene), error.message));
     return;
   } finally {
     clearTimeout(late);
   }
   if (mine !== round) return;
-  panel.replaceChildren(
+  refill(
+    panel,
     heading(s.gene, card),
     ...[phenotype(card)].filter(Boolean),
     links(card.symbol),
@@ -298,7 +303,7 @@ export async function draw() {
 
 function guide() {
   const o = explorer.overview;
-  const entry = (term, text) => [el("dt", { text: term }), el("dd", { text })];
+  const entry = (term, text) => [el("dt", { text: term }), el("dd", {}, rich(text))];
   return el(
     "dl",
     { class: "start" },

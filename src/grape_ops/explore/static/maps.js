@@ -1,13 +1,14 @@
 // The map, or two maps side by side: what is drawn, the legend, and the bar above.
 
 import * as explorer from "./explorer.js";
-import { colouring, mark } from "./colours.js";
+import { colouring } from "./colours.js";
+import { choices, keyOf, sharedColumns } from "./columns.js";
 import { $, count, el, empty, plain, plural, tell } from "./dom.js";
+import { drawLegend } from "./legend.js";
 import { makePlot } from "./plot.js";
 import * as state from "./state.js";
 import { onTheme } from "./theme.js";
 
-const LEGEND = 40; // entries before the legend says how many more
 let plots = [];
 let drag = "pan";
 let emphasised = null; // genes of the legend entry pointed at
@@ -15,20 +16,6 @@ let round = 0;
 
 export const current = () => plots;
 export const point = (gene) => plots.forEach((plot) => plot.point(gene));
-
-/** What genes are coloured by: by phenotype where nothing else was asked for and no complexes are known. */
-const colourOf = (view, s) =>
-  s.colour === "complex" && !view.columns.some((column) => column.key === "complex") ? "phenotype" : s.colour;
-
-/** The column genes are coloured by in a map; the first of the map if it has not the one asked for. */
-export async function columnOf(map, s) {
-  const view = await explorer.view(map);
-  const found = view.columns.find((column) => column.key === colourOf(view, s));
-  if (found) return found;
-  return s.colour === "cluster" || !view.columns.length || s.colour === "complex"
-    ? (await explorer.clusters(map, s.clustering)).column
-    : view.columns[0];
-}
 
 function hover(view, column, gene) {
   const row = view.row.get(gene);
@@ -42,7 +29,7 @@ function hover(view, column, gene) {
   if (cells !== null)
     lines.push(`${count(cells)} cells observed${guides !== null ? `, ${plural(guides, "guide")}` : ""}`);
   if (column && !["complex", "n_cells", "n_guides"].includes(column.key))
-    lines.push(`${plain(column.label)}: ${plain(explorer.valueOf(column, row) || "–")}`);
+    lines.push(`${plain(column.label)}: ${plain(explorer.shortly(explorer.valueOf(column, row)))}`);
   return lines.join("<br>");
 }
 
@@ -52,12 +39,19 @@ async function neighboursIn(map, s) {
   return found ? found.neighbours.slice(0, explorer.close(map)).map((other) => explorer.find(other.gene_symbol)) : [];
 }
 
-async function drawOne(plot, map, s, mine) {
-  const [view, column, near] = await Promise.all([
-    explorer.view(map),
-    columnOf(map, s),
-    neighboursIn(map, s).catch(() => []),
-  ]);
+function hovers(view, column) {
+  const known = (view.hovers ??= new Map());
+  const key = JSON.stringify(column && [column.key, column.label]);
+  if (!known.has(key))
+    known.set(
+      key,
+      view.genes.map((gene) => hover(view, column, gene)),
+    );
+  return known.get(key);
+}
+
+async function drawOne(plot, map, view, column, s, mine) {
+  const near = await neighboursIn(map, s).catch(() => []);
   if (mine !== round) return null; // the user has gone on
   const number = Math.min(map === s.map ? s.plane : 0, view.planes.length - 1);
   const plane = view.planes[number];
@@ -66,18 +60,12 @@ async function drawOne(plot, map, s, mine) {
   const genes = take(view.genes);
   const part = column && { ...column, ...(column.codes ? { codes: take(column.codes) } : { values: take(column.values) }) };
   const look = colouring(part, genes.map(explorer.quiet));
-  const hovers = (view.hovers ??= new Map());
-  if (!hovers.has(column))
-    hovers.set(
-      column,
-      view.genes.map((gene) => hover(view, column, gene)),
-    );
   plot.draw({
     genes,
     x: take(plane.x),
     y: take(plane.y),
     marker: look.marker,
-    hover: take(hovers.get(column)),
+    hover: take(hovers(view, column)),
     names: genes.map(explorer.name),
     strength: take(view.columns.find((other) => other.key === "hit_effect")?.values ?? view.genes.map(() => null)),
     controls: view.controls.map((control) => ({ name: control.name, x: control.x[number], y: control.y[number] })),
@@ -88,7 +76,7 @@ async function drawOne(plot, map, s, mine) {
     drag,
     view: `${map}/${number}`,
   });
-  return { view, genes, look };
+  return { name: titleOf(map), genes, look };
 }
 
 export async function draw() {
@@ -97,20 +85,30 @@ export async function draw() {
   if (!explorer.overview.maps.length) return;
   const wanted = s.other === null ? [s.map] : [s.map, s.other];
   if (plots.length !== wanted.length) rebuild(wanted.length);
-  plots.forEach((plot, i) => {
-    plot.title.textContent = titleOf(wanted[i]);
-    plot.title.hidden = wanted.length === 1;
-  });
   try {
-    const [first] = await Promise.all(wanted.map((map, i) => drawOne(plots[i], map, s, mine)));
-    if (first && mine === round) {
-      legend(first);
-      bar(first.view, s);
-    }
-    if (mine === round) document.documentElement.dataset.drawn = String(mine);
+    const views = await Promise.all(wanted.map(explorer.view));
+    const columns = await sharedColumns(wanted, views, s);
+    if (mine !== round) return;
+    const key = keyOf(views, s),
+      known = new Map(choices(views, s));
+    plots.forEach((plot, i) => {
+      plot.title.textContent = titleOf(wanted[i]) + (columns[i] ? "" : `: has no column “${known.get(key)}”, drawn grey`);
+      plot.title.hidden = wanted.length === 1 && columns[i] !== null;
+    });
+    const drawn = await Promise.all(wanted.map((map, i) => drawOne(plots[i], map, views[i], columns[i], s, mine)));
+    if (mine !== round) return;
+    drawLegend(drawn, emphasise);
+    bar(views[0], [...known], key, s);
+    document.documentElement.dataset.drawn = String(mine);
   } catch (error) {
     tell(error.message);
   }
+}
+
+function emphasise(genes) {
+  if (emphasised === genes) return;
+  emphasised = genes;
+  draw();
 }
 
 const titleOf = (map) => {
@@ -149,59 +147,6 @@ export function toggleSelected(gene) {
   });
 }
 
-function legend({ genes, look }) {
-  const place = $("legend");
-  if (look.scale) {
-    place.dataset.key = "";
-    const text = (value) => (Number.isInteger(value) ? count(value) : value.toPrecision(3));
-    place.replaceChildren(
-      el(
-        "span",
-        { class: "scale" },
-        el("b", { text: look.label }),
-        el("span", { text: text(look.scale.low) }),
-        el("i", { style: { background: look.scale.gradient } }),
-        el("span", { text: text(look.scale.high) + (look.scale.logarithmic ? " (log)" : "") }),
-      ),
-    );
-    return;
-  }
-  const members = (entry) => genes.filter((_, row) => look.codes[row] === entry.code);
-  const emphasise = (those) => {
-    emphasised = those;
-    draw();
-  };
-  const chips = look.entries.slice(0, LEGEND).map((entry) =>
-    el(
-      "button",
-      {
-        class: "chip",
-        title: `Select the ${plural(entry.n, "gene")}`,
-        onclick: () => {
-          emphasised = null;
-          state.set({ selection: members(entry), tab: "selection" });
-        },
-      },
-      mark(entry.symbol, entry.colour),
-      el("span", { text: entry.name }),
-      el("small", { text: count(entry.n) }),
-    ),
-  );
-  chips.forEach((chip, i) => {
-    chip.addEventListener(
-      "pointerenter",
-      (event) => event.pointerType === "mouse" && genes.length <= 2000 && emphasise(members(look.entries[i])),
-    );
-    chip.addEventListener("pointerleave", () => emphasised && emphasise(null));
-  });
-  const more = look.entries.length - LEGEND;
-  // Replacing a legend under the pointer would end the pointing at once.
-  const key = JSON.stringify([look.label, look.entries.map((entry) => [entry.name, entry.n, entry.colour])]);
-  if (place.dataset.key === key) return;
-  place.dataset.key = key;
-  place.replaceChildren(...chips, more > 0 ? el("span", { class: "quiet", text: `and ${more} more` }) : "");
-}
-
 function options(select, entries, value) {
   const key = JSON.stringify(entries);
   if (select.dataset.key !== key) {
@@ -211,7 +156,7 @@ function options(select, entries, value) {
   select.value = String(value);
 }
 
-function bar(view, s) {
+function bar(view, columns, key, s) {
   options(
     $("map"),
     explorer.overview.maps.map((_, i) => [String(i), titleOf(i)]),
@@ -222,9 +167,7 @@ function bar(view, s) {
     view.planes.map((plane, i) => [String(i), plane.name]),
     Math.min(s.plane, view.planes.length - 1),
   );
-  const columns = [...view.columns.map((column) => [column.key, column.label]), ["cluster", "cluster"]];
-  const colour = colourOf(view, s);
-  options($("colour"), columns, columns.some(([key]) => key === colour) ? colour : "cluster");
+  options($("colour"), columns, key);
   $("only").checked = s.only;
   $("compare").checked = s.other !== null;
   const second = $("other");

@@ -1,7 +1,7 @@
 // Which genes have a phenotype: the first thing the page says, and the lines of a gene's card.
 
 import * as explorer from "./explorer.js";
-import { count, el, number, plural, probability } from "./dom.js";
+import { count, el, number, plural, probability, rich } from "./dom.js";
 import { geneButton } from "./gene.js";
 
 const distrusted = (guides, all, one, several) =>
@@ -15,7 +15,7 @@ export function phenotype(card) {
     found = card.phenotype;
   if (!findings) return null;
   if (!found) return el("p", { class: "phenotype quiet", text: "Not tested for a phenotype." });
-  const numbers = `effect ${number(found.effect)}, q ${probability(found.q_value)}; ${found.agree} of ${plural(found.guides, "guide")} agree`;
+  const numbers = `effect ${number(found.effect)}, q ${probability(found.q_value)}; ${found.agree} of ${plural(found.guides, "guide")} ${found.agree === 1 ? "agrees" : "agree"}`;
   return el(
     "div",
     { class: found.is_hit ? "phenotype" : "phenotype nophenotype" },
@@ -31,20 +31,22 @@ export function phenotype(card) {
 }
 
 /** How many guides of a kind there are, and the genes they are of. */
-const doubtful = (pairs, what) =>
-  el(
+function doubtful(pairs, one, several) {
+  const n = pairs.reduce((sum, [, guides]) => sum + guides.length, 0);
+  return el(
     "p",
     {},
-    `${count(pairs.reduce((sum, [, guides]) => sum + guides.length, 0))} ${what}${pairs.length ? ": " : "."}`,
+    `${count(n)} ${n === 1 ? one : several}${n ? ": " : "."}`,
     pairs.slice(0, STRONGEST).map(([gene]) => [geneButton(explorer.find(gene), gene), " "]),
     pairs.length > STRONGEST ? "… (all in Screen)" : null,
   );
+}
 
 const STRONGEST = 40; // genes listed at the start of each kind
 
 export function findings({ findings: found, missing }) {
   const title = el("dt", { text: "Genes with a phenotype" });
-  if (!found) return [title, el("dd", { text: missing.hits })];
+  if (!found) return [title, el("dd", {}, rich(missing.hits))];
   const { hits, n_genes: n, level, calibration } = found;
   const more = hits.length > STRONGEST ? `, the ${STRONGEST} most significant of them first` : "";
   return [
@@ -53,7 +55,7 @@ export function findings({ findings: found, missing }) {
       "dd",
       { id: "findings" },
       el("b", { text: `${count(hits.length)} of ${plural(n, "gene")} at q < ${level}` }),
-      `${more}. Of the others there is no evidence of a phenotype; they are grey.`,
+      `${more}. The other genes show no evidence of a phenotype; they are grey.`,
       el(
         "p",
         { class: "genes" },
@@ -63,14 +65,18 @@ export function findings({ findings: found, missing }) {
           .filter((gene) => gene !== undefined)
           .map((gene) => geneButton(gene)),
       ),
-      el("p", { class: "quiet", text: `Calibration: ${calibration}` }),
+      el("p", { class: "quiet" }, rich(`Calibration: ${calibration}`)),
     ),
     el("dt", { text: "Guides to distrust" }),
     el(
       "dd",
       { id: "distrust" },
-      doubtful(found.discordant, "contradict the other guides of their gene"),
-      doubtful(found.inactive, "seem to do nothing"),
+      doubtful(
+        found.discordant,
+        "contradicts the other guides of its gene",
+        "contradict the other guides of their gene",
+      ),
+      doubtful(found.inactive, "seems to do nothing", "seem to do nothing"),
     ),
   ];
 }

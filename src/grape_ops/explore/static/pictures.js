@@ -23,7 +23,7 @@ const dimmed = (most) =>
   most > KNEE ? (KNEE + (255 - KNEE) * (1 - Math.exp((KNEE - most) / (255 - KNEE)))) / most : 1;
 
 /** Paint columns of a view's row on a canvas; a single channel is grey unless `tinted`. */
-export function paint(canvas, view, row, first, n, on) {
+function paint(canvas, view, row, first, n, on) {
   const { channels, crop_size: size } = explorer.overview;
   const width = n * size;
   const active = channels.map((_, c) => c).filter((c) => on[c]);
@@ -89,6 +89,7 @@ export function channelChips() {
       "button",
       {
         class: "chip channel",
+        "data-focus": `channel-${c}`,
         "aria-pressed": String(on[c]),
         title: `${channel.name} on or off; double click shows it alone`,
         onclick: () => set(on.map((v, i) => (i === c ? !v : v))),
@@ -103,6 +104,7 @@ export function channelChips() {
     channels.length > 1
       ? channels.map((channel, c) =>
           el("button", {
+            "data-focus": `alone-${c}`,
             text: channel.name,
             "aria-pressed": String(on[c] && on.filter(Boolean).length === 1),
             onclick: () => set(on.map((_, i) => i === c)),
@@ -112,6 +114,7 @@ export function channelChips() {
   const all =
     channels.length > 1
       ? el("button", {
+          "data-focus": "composite",
           text: "Composite",
           "aria-pressed": String(on.filter(Boolean).length > 1),
           onclick: () => set(channels.map((_, i) => i < 4)),
@@ -139,6 +142,7 @@ export function contrastSliders() {
       max: 99 + end,
       value: contrast()[c][end],
       "data-end": `${c}-${end}`,
+      "data-focus": `contrast-${c}-${end}`,
       "aria-label": `${end ? "White" : "Black"} point of ${channels[c].name}`,
       oninput: (event) => {
         const next = contrast().map((ends) => [...ends]);
@@ -150,12 +154,12 @@ export function contrastSliders() {
   return el(
     "details",
     { class: "contrast", open: isOpen, ontoggle: (event) => (isOpen = event.target.open) },
-    el("summary", { text: "Contrast" }),
+    el("summary", { "data-focus": "contrast", text: "Contrast" }),
     el(
       "div",
       {},
       channels.map((channel, c) => [el("span", { text: channel.name }), slider(c, 0), slider(c, 1)]),
-      el("button", { text: "Reset", onclick: () => state.set({ contrast: null }) }),
+      el("button", { "data-focus": "reset", text: "Reset", onclick: () => state.set({ contrast: null }) }),
       el("small", { class: "quiet", text: "Black and white point of each channel, for all pictures." }),
     ),
   );

@@ -13,6 +13,9 @@ const webgl = (() => {
   return Boolean(canvas.getContext("webgl") || canvas.getContext("experimental-webgl"));
 })();
 
+/** WebGL draws open marks as wide as the line of each, and outlines no others. */
+const openLines = (symbols) => (Array.isArray(symbols) ? symbols.map((name) => (name.endsWith("-open") ? 1.5 : 0)) : 0);
+
 /** A plot in `box`; `on` has click(gene), select(genes), clear() and hover(gene or null). */
 export function makePlot(box, on) {
   const place = el("div", {
@@ -21,7 +24,8 @@ export function makePlot(box, on) {
     role: "application",
     "aria-label": "Gene map. Arrow keys move to the next gene in a direction, Enter selects it.",
   });
-  box.append(place);
+  const spoken = el("p", { class: "spoken", "aria-live": "polite" });
+  box.append(place, spoken);
   let shown = null;
   let ready = false;
   let drawnAt = "";
@@ -46,10 +50,9 @@ export function makePlot(box, on) {
       hovertemplate: "%{hovertext}<extra></extra>",
       marker: {
         ...what.marker,
-        ...(type === "scattergl" ? { symbol: "circle" } : {}), // one texture instead of one for each mark
         size,
         opacity: 1,
-        line: { width: type === "scatter" ? 0.8 : 0, color: css("--surface") },
+        line: { width: type === "scatter" ? 0.8 : openLines(what.marker.symbol), color: css("--surface") },
       },
       selectedpoints:
         chosen.length || what.dim
@@ -81,7 +84,7 @@ export function makePlot(box, on) {
       hoverinfo: "skip",
       textposition: "top center",
       cliponaxis: true,
-      marker: { size: named.map(clear), color: "rgba(0,0,0,0)" }, // keeps the text clear of dot and ring
+      marker: { size: named.map(clear), color: "rgba(0,0,0,0)", line: { width: 0 } }, // keeps the text clear of dot and ring
       x: named.map((i) => what.x[i]),
       y: named.map((i) => what.y[i]),
       textfont: {
@@ -188,7 +191,9 @@ export function makePlot(box, on) {
       if (way) {
         event.preventDefault();
         const next = towards(way);
-        if (next !== null) on.click(next, false);
+        if (next === null) return;
+        spoken.textContent = shown.names[shown.at.get(next)];
+        on.click(next, false);
       } else if (event.key === "Enter" && shown.focus !== null) on.click(shown.focus, true);
     });
   }
@@ -237,6 +242,7 @@ export function makePlot(box, on) {
   const remove = () => {
     Plotly.purge(place);
     place.remove();
+    spoken.remove();
   };
   return { draw, fit, image, point, remove, place };
 }

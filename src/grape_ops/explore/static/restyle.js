@@ -2,7 +2,7 @@
 
 import * as explorer from "./explorer.js";
 import { picture } from "./data.js";
-import { $, el, tell } from "./dom.js";
+import { $, el, rich, tell } from "./dom.js";
 import { crop, scaleBar } from "./pictures.js";
 import * as state from "./state.js";
 
@@ -10,24 +10,28 @@ const UNSEEN = 4; // of 255 grey levels
 let cells = [];
 let real = null;
 let unsure = false;
-let asking = null;
-let round = 0;
+let wishes = 0;
+let busy = false;
+
+/** What is looked at; the strips of a static page start at the control. */
+const wish = () => (explorer.live() ? state.get() : { ...state.get(), from: null });
 
 /** The panel's frame; `draw` fills it. */
 export function panel() {
   const { missing } = explorer.overview,
-    s = state.get();
+    s = wish();
   if (missing.restyler)
     return el(
       "section",
       { class: "restyle" },
       el("h3", { text: "Restyle a control cell" }),
-      el("p", { class: "quiet", text: missing.restyler }),
+      el("p", { class: "quiet" }, rich(missing.restyler)),
     );
   const symbol = explorer.name(s.gene);
   const from = explorer.live()
     ? el("input", {
         id: "from",
+        "data-focus": "from",
         list: "genes",
         value: s.from === null ? "control" : explorer.name(s.from),
         "aria-label": "Phenotype at the slider's left end",
@@ -56,6 +60,7 @@ export function panel() {
       from,
       el("input", {
         id: "mix",
+        "data-focus": "mix",
         type: "range",
         min: 0,
         max: 1,
@@ -82,8 +87,7 @@ function start(event) {
 export async function draw(row, view, notSignificant) {
   [cells, real, unsure] = [row, view, notSignificant];
   if (!$("restyle-real")) return;
-  const s = state.get();
-  const at = Math.min(s.cell, cells.length - 1);
+  const at = Math.min(state.get().cell, cells.length - 1);
   $("restyle-real").replaceChildren(crop(real, 0, at, `control cell ${at + 1}, as it is`), scaleBar() ?? "");
   await Promise.all([made(), strip()]);
 }
@@ -96,7 +100,7 @@ export async function again() {
 }
 
 const key = () => {
-  const s = state.get();
+  const s = wish();
   return [s.gene, s.cell, s.from, s.draw, JSON.stringify(s.channels)].join("/");
 };
 
@@ -117,37 +121,52 @@ const said = (s) => {
 };
 
 /** What must stand beside a picture of a phenotype that nobody has found in it. */
-const doubted = () => (unsure && state.get().mix > 0 ? " (not significant)" : "");
+const doubted = (s) => (unsure && s.mix > 0 ? " (not significant)" : "");
 
-/** The cell at the slider's place. While one picture is asked for, the newest wish waits and older ones are dropped. */
+/** The cell at the slider's place. The server is asked for one at a time; when it has come, the latest wish is met. */
 async function made() {
-  const s = state.get(),
-    mine = ++round;
-  if (!explorer.live()) return fromStrip(s);
-  asking?.abort();
-  asking = new AbortController();
+  if (!explorer.live()) return void show(wish());
+  wishes++;
+  if (busy) return;
+  busy = true;
+  let met;
+  do {
+    met = wishes;
+    await show(wish());
+  } while (met !== wishes);
+  busy = false;
+}
+
+async function show(s) {
+  const asked = key(),
+    those = cells;
+  const isGone = () => asked !== key() || those !== cells || !$("restyle-made");
+  if (s.gene === null || isGone()) return;
   try {
-    const view = await picture(address(s, s.mix), asking.signal);
-    if (mine === round && $("restyle-made")) put(crop(view, 0, 0, said(s)), s);
+    if (explorer.live()) {
+      const view = await picture(address(s, s.mix));
+      if (!isGone()) put(crop(view, 0, 0, said(s)), s);
+    } else {
+      const view = await picture(`data/strip/${s.gene}.png`);
+      if (!isGone()) fromStrip(view, s);
+    }
   } catch (error) {
-    if (error.name !== "AbortError") tell(error.message);
+    if (!isGone()) tell(error.message);
   }
-  return undefined;
 }
 
 function put(canvas, s) {
   $("restyle-made").replaceChildren(canvas, scaleBar() ?? "");
   $("restyle-made").dataset.shown = `${s.gene}/${s.cell}/${s.from}/${s.mix}`;
-  $("restyle-words").textContent = said(s) + doubted();
+  $("restyle-words").textContent = said(s) + doubted(s);
 }
 
-async function fromStrip(s) {
-  const view = await picture(`data/strip/${s.gene}.png`);
+function fromStrip(view, s) {
   const { steps, crop_size: size, channels } = explorer.overview;
   const rows = view.height / size / channels.length;
   const step = steps.reduce((best, mix, i) => (Math.abs(mix - s.mix) < Math.abs(steps[best] - s.mix) ? i : best), 0);
-  const row = Math.min(s.cell, rows - 1);
-  if ($("restyle-made")) put(crop(view, row, step, said(s)), { ...s, cell: row, mix: steps[step] });
+  const shown = { ...s, cell: Math.min(s.cell, rows - 1), mix: steps[step] };
+  put(crop(view, shown.cell, step, said(shown)), shown);
   if (s.cell >= rows)
     $("restyle-words").textContent = `This static page restyles control cells 1 to ${rows}; this is cell ${rows}.`;
 }
@@ -165,10 +184,11 @@ function differs(view, row, n) {
 
 /** Thumbnails of the way; clicking one moves the slider there. */
 async function strip() {
-  const s = state.get(),
+  const s = wish(),
     { steps, crop_size: size, channels } = explorer.overview;
-  const place = $("strip");
-  place.dataset.key = key();
+  const place = $("strip"),
+    asked = key();
+  place.dataset.key = asked;
   let view, row;
   try {
     view = explorer.live()
@@ -176,9 +196,10 @@ async function strip() {
       : await picture(`data/strip/${s.gene}.png`);
     row = explorer.live() ? 0 : Math.min(s.cell, view.height / size / channels.length - 1);
   } catch (error) {
-    return void place.replaceChildren(el("p", { class: "quiet", text: error.message }));
+    if (asked === key()) place.replaceChildren(el("p", { class: "quiet" }, rich(error.message)));
+    return;
   }
-  if (place.dataset.key !== key()) return;
+  if (asked !== key()) return;
   if (!differs(view, row, steps.length))
     return void place.replaceChildren(
       el("p", { class: "quiet", text: "The pictures on the way look the same: the generator changes this cell too little to be seen." }),
@@ -187,7 +208,7 @@ async function strip() {
     ...steps.map((mix, i) =>
       el(
         "button",
-        { class: "cell", title: `${Math.round(100 * mix)} %`, onclick: () => state.set({ mix }) },
+        { class: "cell", "data-focus": `step-${i}`, title: `${Math.round(100 * mix)} %`, onclick: () => state.set({ mix }) },
         crop(view, row, i, `${Math.round(100 * mix)} percent of the way`),
       ),
     ),

@@ -2,12 +2,12 @@
 
 import * as explorer from "./explorer.js";
 import { json } from "./data.js";
-import { $, count, el, empty, plural, scrolling, waiting } from "./dom.js";
+import { $, count, el, empty, plural, refill, rich, scrolling, waiting } from "./dom.js";
 import { geneButton } from "./gene.js";
 import * as state from "./state.js";
 
 const BARS = 20;
-const DENSE = 12; // columns of a plate from which on its wells show no numbers
+const DENSE = 12; // most columns of a plate whose wells show numbers
 let round = 0;
 
 function plateTable(plate) {
@@ -117,21 +117,22 @@ export async function draw() {
   const panel = $("panel-screen"),
     mine = ++round;
   if (state.get().tab !== "screen") return;
-  if (!panel.firstChild) panel.replaceChildren(waiting("Looking through the screen…"));
+  if (!panel.firstChild) refill(panel, waiting("Looking through the screen…"));
   try {
     const screen = await json("data/screen.json");
     if (mine !== round) return;
     const { findings } = explorer.overview;
-    panel.replaceChildren(
+    refill(
+      panel,
       ...[
         ...guidesToDistrust(findings),
-        ...(screen.plates ? screen.plates.map(plateMap) : [el("p", { class: "quiet", text: explorer.overview.missing.cells })]),
+        ...(screen.plates ? screen.plates.map(plateMap) : [el("p", { class: "quiet" }, rich(explorer.overview.missing.cells))]),
         screen.cells.length ? cellsPerGene(screen) : null,
       ].filter(Boolean),
     );
     panel.dataset.ready = "true";
   } catch (error) {
-    if (mine === round) panel.replaceChildren(empty("The screen cannot be shown", error.message));
+    if (mine === round) refill(panel, empty("The screen cannot be shown", error.message));
   }
 }
 

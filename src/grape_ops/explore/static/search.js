@@ -71,9 +71,10 @@ function groups(wanted) {
 
 async function clusters(wanted) {
   const number = /^CLUSTER\s*(\d+)$/.exec(wanted);
-  if (!number) return [];
+  if (!number || !explorer.overview.maps.length) return [];
   const { map, clustering } = state.get();
-  const genes = (await explorer.clusters(map, clustering)).members.get(Number(number[1]));
+  const found = await explorer.clusters(map, clustering).catch(() => null);
+  const genes = found?.members.get(Number(number[1]));
   return genes
     ? [
         {
@@ -103,8 +104,8 @@ function chooseAll(genes, unknown) {
 function close() {
   $("suggestions").hidden = true;
   $("search").setAttribute("aria-expanded", "false");
-  $("search").removeAttribute("aria-activedescendant");
   at = -1;
+  pointAt();
 }
 
 function show(entries) {
@@ -132,6 +133,13 @@ function show(entries) {
   list.entries = entries;
   list.hidden = !entries.length;
   $("search").setAttribute("aria-expanded", String(Boolean(entries.length)));
+  pointAt();
+}
+
+/** Tell screen readers which entry is chosen. */
+function pointAt() {
+  if (at < 0) $("search").removeAttribute("aria-activedescendant");
+  else $("search").setAttribute("aria-activedescendant", `found-${at}`);
 }
 
 function choose(entry) {
@@ -147,7 +155,7 @@ function move(step) {
   if (list.hidden) return;
   at = (at + step + list.children.length) % list.children.length;
   [...list.children].forEach((item, i) => item.setAttribute("aria-selected", String(i === at)));
-  $("search").setAttribute("aria-activedescendant", `found-${at}`);
+  pointAt();
 }
 
 export function begin() {

@@ -2,7 +2,7 @@
 
 import * as explorer from "./explorer.js";
 import { post } from "./data.js";
-import { $, count, el, empty, plural, save, scrolling, tell } from "./dom.js";
+import { $, count, el, empty, plural, refill, save, scrolling, tell } from "./dom.js";
 import { geneButton } from "./gene.js";
 import * as maps from "./maps.js";
 import * as state from "./state.js";
@@ -17,16 +17,24 @@ export async function draw() {
   $("tab-selection").textContent = s.selection.length ? `Selection (${count(s.selection.length)})` : "Selection";
   if (s.tab !== "selection") return;
   if (!s.selection.length)
-    return void panel.replaceChildren(
+    return void refill(
+      panel,
       empty(
         "Nothing is selected",
         "Draw a lasso round some dots, paste a list of genes above, or click a name in the legend. Shift-click adds one gene.",
       ),
     );
-  const view = explorer.overview.maps.length ? await explorer.view(s.map) : { columns: [], row: new Map() };
-  if (mine !== round) return;
+  try {
+    const view = explorer.overview.maps.length ? await explorer.view(s.map) : { columns: [], row: new Map() };
+    if (mine === round) refill(panel, ...content(s.selection, view));
+  } catch (error) {
+    if (mine === round) refill(panel, empty("The selection cannot be shown", error.message));
+  }
+}
+
+function rowsOf(selection, view) {
   const cells = view.columns.find((column) => column.key === "n_cells");
-  const rows = s.selection.slice(0, ROWS).map((gene) => {
+  return selection.slice(0, ROWS).map((gene) => {
     const row = view.row.get(gene);
     return el(
       "tr",
@@ -39,6 +47,7 @@ export async function draw() {
         {},
         el("button", {
           class: "icon",
+          "data-focus": `out-${gene}`,
           text: "×",
           title: `Take ${explorer.name(gene)} out`,
           "aria-label": `Take ${explorer.name(gene)} out`,
@@ -47,23 +56,34 @@ export async function draw() {
       ),
     );
   });
+}
+
+/** The complexes that most of the selected genes belong to, with how many of theirs are selected. */
+function heldComplexes(selection) {
   const held = new Map();
-  s.selection.forEach((gene) => explorer.complexesOf(gene).forEach((name) => held.set(name, (held.get(name) || 0) + 1)));
-  const most = [...held.entries()]
+  selection.forEach((gene) => explorer.complexesOf(gene).forEach((name) => held.set(name, (held.get(name) || 0) + 1)));
+  return [...held.entries()]
     .sort((a, b) => b[1] - a[1])
     .slice(0, 3)
-    .map(([name, n]) => `${n} of ${explorer.overview.complexes.find((c) => c.name === name).genes.length} of ${name}`);
-  panel.replaceChildren(
+    .map(([name, n]) => {
+      const { genes } = explorer.overview.complexes.find((complex) => complex.name === name);
+      return `${count(n)} of the ${plural(genes.length, "gene")} of ${name}`;
+    });
+}
+
+function content(selection, view) {
+  const held = heldComplexes(selection);
+  return [
     el(
       "div",
       { class: "celltools" },
-      el("b", { text: `${plural(s.selection.length, "gene")} selected` }),
-      el("button", { text: "TSV", onclick: () => exportAs("tsv") }),
-      el("button", { text: ".h5ad", onclick: () => exportAs("h5ad") }),
-      el("button", { text: "Copy symbols", onclick: copy }),
+      el("b", { text: `${plural(selection.length, "gene")} selected` }),
+      el("button", { "data-focus": "tsv", text: "TSV", onclick: () => exportAs("tsv") }),
+      el("button", { "data-focus": "h5ad", text: ".h5ad", onclick: () => exportAs("h5ad") }),
+      el("button", { "data-focus": "copy", text: "Copy symbols", onclick: copy }),
       el("button", { text: "Clear", onclick: () => state.set({ selection: [] }) }),
     ),
-    el("p", { class: "quiet", text: most.length ? `Holds ${most.join(", ")}.` : "" }),
+    el("p", { class: "quiet", text: held.length ? `Holds ${held.join(", ")}.` : "" }),
     scrolling(
       el(
         "table",
@@ -77,13 +97,13 @@ export async function draw() {
             ["gene", "complex", "cells", ""].map((h) => el("th", { text: h })),
           ),
         ),
-        el("tbody", {}, rows),
+        el("tbody", {}, rowsOf(selection, view)),
       ),
     ),
-    s.selection.length > ROWS
-      ? el("p", { class: "quiet", text: `and ${count(s.selection.length - ROWS)} more; the files hold all.` })
+    selection.length > ROWS
+      ? el("p", { class: "quiet", text: `and ${count(selection.length - ROWS)} more; the files hold all.` })
       : "",
-  );
+  ];
 }
 
 async function copy() {
@@ -105,11 +125,18 @@ function chosen(view, s) {
 async function table(s) {
   const view = await explorer.view(s.map);
   const found = await explorer.clusters(s.map, s.clustering).catch(() => null);
-  const columns = [...view.columns.filter((column) => column.key !== "complex"), ...(found ? [found.column] : [])];
+  const columns = view.columns.filter((column) => column.key !== "complex");
   const plane = view.planes[Math.min(s.plane, view.planes.length - 1)];
   const clean = (text) => String(text).replace(/[\t\r\n]+/g, " ");
   const lines = [
-    ["gene_symbol", "complex", `${plane.name} x`, `${plane.name} y`, ...columns.map((column) => column.key)]
+    [
+      "gene_symbol",
+      "complex",
+      `${plane.name} x`,
+      `${plane.name} y`,
+      ...columns.map((column) => column.key),
+      ...(found ? ["cluster"] : []),
+    ]
       .map(clean)
       .join("\t"),
   ];
@@ -121,7 +148,8 @@ async function table(s) {
         explorer.complexesOf(gene).join("; "),
         plane.x[row],
         plane.y[row],
-        ...columns.map((column) => explorer.valueOf(column, row).replace(/^cluster /, "")),
+        ...columns.map((column) => explorer.valueOf(column, row) ?? ""),
+        ...(found ? [found.cluster[row]] : []),
       ]
         .map(clean)
         .join("\t"),
@@ -139,7 +167,7 @@ async function vectors(s) {
   return response.blob();
 }
 
-export async function exportAs(kind) {
+async function exportAs(kind) {
   const s = state.get();
   $("export").open = false;
   try {

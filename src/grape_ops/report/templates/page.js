@@ -71,6 +71,8 @@
   dark.addEventListener("change", () => applyTheme());
 
   // ---------------------------------------------------------------------------------------------- gene map
+  const LISTED = 40; // names that a search lists, and labels on the map
+  const PAUSE = 150; // milliseconds without a key before the map is drawn anew
   const setUpMap = () => {
     const place = document.getElementById("fig-gene-map");
     const search = document.getElementById("search");
@@ -99,8 +101,12 @@
     const tell = (asked, rows) => {
       found.replaceChildren();
       if (!asked) return;
-      if (rows.size === 0) { found.append("No gene of this run begins so."); return; }
-      if (rows.size > 1) { found.append(rows.size + " genes: " + [...rows].slice(0, 40).map((row) => map.names[row]).join(", ")); return; }
+      if (rows.size === 0) { found.append("No gene of this run starts with that."); return; }
+      if (rows.size > 1) {
+        const more = rows.size > LISTED ? " and " + (rows.size - LISTED).toLocaleString("en") + " more" : "";
+        found.append(rows.size.toLocaleString("en") + " genes: " + [...rows].slice(0, LISTED).map((row) => map.names[row]).join(", ") + more);
+        return;
+      }
       const [row] = rows;
       const name = map.names[row];
       const near = map.near[name] || [];
@@ -131,7 +137,7 @@
         trace.marker.size = hit.map((yes) => (yes ? sizes[i] + 8 : sizes[i]));
         trace.marker.opacity = hit.map((yes) => (asked && !yes ? 0.22 : 1));
         hit.forEach((yes, k) => {
-          const made = yes && labels.length < 40 && label(trace, k);
+          const made = yes && labels.length < LISTED && label(trace, k);
           if (made && !labels.some((other) => overlap(made, other))) labels.push(made);
         });
       });
@@ -139,7 +145,13 @@
       tell(asked, rows);
       return draw("gene-map");
     };
-    search.addEventListener("input", highlight);
+    let typing;
+    search.addEventListener("input", () => {
+      const { asked, rows } = matches();
+      tell(asked, rows);
+      clearTimeout(typing);
+      typing = setTimeout(highlight, PAUSE);
+    });
     projection.addEventListener("change", () => {
       const plane = map.planes[projection.value];
       traces.forEach((trace) => {

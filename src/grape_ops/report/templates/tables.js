@@ -1,12 +1,15 @@
 (() => {
   // Search and order of the tables of genes; the rows themselves are in the page.
-  const text = (row, column) => row.cells[column].textContent.trim();
+  const text = (row, column) => row.cells[column]?.textContent.trim() ?? "";
   const number = (value) => {
     const read = parseFloat(value.replace(/,/g, "").replace("−", "-"));
     return Number.isNaN(read) ? -Infinity : read;
   };
 
-  const setUp = (name, areWords, hit, filtered = () => {}) => {
+  // Columns are found by their headings: some are there in some runs only.
+  const WORDS = ["gene", "complex", "restyling", "nearest genes", "top channel", "guides to distrust"];
+
+  const setUp = (name, hit, filtered = () => {}) => {
     const table = document.getElementById("table-" + name);
     if (!table) return;
     const search = document.getElementById(name === "genes" ? "table-search" : name + "-search");
@@ -14,20 +17,21 @@
     const body = table.tBodies[0];
     const rows = [...body.rows];
     const headings = [...table.tHead.rows[0].cells];
-    const wordsAt = (column) => areWords(column, headings);
+    const columns = headings.map((heading) => heading.textContent.trim());
+    const cell = (row, heading) => text(row, columns.indexOf(heading));
     const filter = () => {
       const wanted = search.value.toLowerCase().split(/[,;]+/).map((word) => word.trim()).filter(Boolean);
       const shown = rows.filter((row) => {
-        row.hidden = wanted.length > 0 && !wanted.some((word) => hit(row, word));
+        row.hidden = wanted.length > 0 && !wanted.some((word) => hit(word, (heading) => cell(row, heading)));
         return !row.hidden;
       });
-      filtered(wanted, shown);
+      filtered(wanted, shown.map((row) => cell(row, "cluster")));
       const total = rows.length.toLocaleString("en");
       found.textContent = wanted.length ? shown.length.toLocaleString("en") + " of " + total + " genes" : total + " genes";
     };
     search.addEventListener("input", filter);
     headings.forEach((heading, column) => {
-      const words = wordsAt(column);
+      const words = WORDS.includes(columns[column]);
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = heading.textContent;
@@ -59,20 +63,18 @@
   const clusters = [...(document.getElementById("table-clusters")?.tBodies[0].rows || [])];
   setUp(
     "genes",
-    (column, headings) => column < 2 || column === headings.length - 1,
-    (row, wanted) => {
+    (wanted, cell) => {
       const cluster = /^cluster\s*(\d+)$/.exec(wanted);
-      if (cluster) return text(row, 2) === cluster[1];
-      return text(row, 0).toLowerCase().startsWith(wanted) || text(row, 1).toLowerCase().includes(wanted);
+      if (cluster) return cell("cluster") === cluster[1];
+      return cell("gene").toLowerCase().startsWith(wanted) || cell("complex").toLowerCase().includes(wanted);
     },
     (wanted, shown) => {
-      const kept = new Set(shown.map((row) => text(row, 2)));
+      const kept = new Set(shown);
       clusters.forEach((row) => { row.hidden = wanted.length > 0 && !kept.has(text(row, 0)); });
     },
   );
   setUp(
     "hits",
-    (column, headings) => ["gene", "top channel"].includes(headings[column].textContent),
-    (row, wanted) => text(row, 0).toLowerCase().startsWith(wanted) || text(row, 1).toLowerCase() === wanted,
+    (wanted, cell) => cell("gene").toLowerCase().startsWith(wanted) || cell("top channel").toLowerCase() === wanted,
   );
 })();

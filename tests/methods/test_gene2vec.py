@@ -20,7 +20,7 @@ from grape_ops.methods.vector_files import read_vectors
 
 NAMES = ["AAA", "Bbb", "OLDC", "ELSE", "2"]
 VECTORS = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-DATA = Path(os.environ.get("GRAPE_OPS_DATA", "../shared/data"))
+DATA = Path(os.environ.get("GRAPE_OPS_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 
 
 def written(folder: Path, kind: str) -> Path:
@@ -79,6 +79,7 @@ def test_every_format_gives_the_same_vectors(tmp_path, kind):
         (b"a,1,2\nb,1,x\n", "vector 2 .b. has not 2 numbers"),
         (b"2 4\nAAA " + struct.pack("<4f", *VECTORS[0]) + b"B ", "announces 2 vectors of 4 numbers, but ends after 1"),
         (b"9999999999 300\nAAA \x00\x00\x00\x00", "announces 9999999999 vectors of 300 numbers, but ends after 0"),
+        (b"2 1\nAAA 0.5\nB\xff 0.25\n", "is not word2vec's binary format, or damaged"),
         (b"-3 4\nAAA \x00\x00\x00\x00", "announces -3 vectors"),
         (b"a 1 nan\nb 2 3", "not finite"),
         (b"", "holds no vectors"),
@@ -107,21 +108,30 @@ def test_an_array_that_announces_more_than_it_holds_is_refused_before_memory_is_
         read_vectors(tmp_path / "v.npz")
 
 
-@pytest.mark.parametrize("kind", ["word2vec.bin", "arrays.npz", "map.h5ad", "word2vec.txt.gz", "pandas.csv"])
-def test_damage_anywhere_is_told_by_the_files_name_or_does_no_harm(tmp_path, kind):
+CUT = [(kind, True) for kind in ("word2vec.bin", "arrays.npz", "map.h5ad", "word2vec.txt.gz")]
+WHOLE = [(kind, False) for kind in ("word2vec.bin", "arrays.npz", "word2vec.txt.gz", "pandas.csv")]
+
+
+@pytest.mark.parametrize(("kind", "cut"), CUT + WHOLE)
+def test_damage_anywhere_is_told_by_the_files_name_or_does_no_harm(tmp_path, kind, cut):
     whole = written(tmp_path, kind).read_bytes()
     rng = np.random.default_rng(0)
     for _ in range(60):
-        data = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+        data = bytearray(whole[: rng.integers(1, len(whole) + 1)] if cut else whole)
         for place in rng.integers(0, len(data), 3):
             data[place] = rng.integers(256)
         (tmp_path / kind).write_bytes(data)
         message = ""
         try:
-            read_vectors(tmp_path / kind)
+            names, vectors = read_vectors(tmp_path / kind)
         except GrapeOpsError as error:
             message = str(error)
-        assert not message or kind in message
+        if message:
+            assert kind in message
+        else:
+            assert len(names) == len(NAMES) and vectors.shape == VECTORS.shape
+            if kind in ("arrays.npz", "word2vec.txt.gz"):
+                assert names == NAMES and np.allclose(vectors, VECTORS, atol=1e-6)
 
 
 @pytest.mark.parametrize("where", ["uns/note", "obs/extra"])

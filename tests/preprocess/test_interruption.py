@@ -2,10 +2,12 @@
 
 import os
 import pickle
+import select
+import shutil
 import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.pipeline import preprocess
+from grape_ops.preprocess.store_folder import PLAN_FILE
+from grape_ops.schema import UNFINISHED_DIR
 from grape_ops.screen.screen import Screen
 from grape_ops.stopping import interrupt_held_back
 
@@ -63,10 +67,11 @@ def interrupted(folder: Path, workers: int, sent: signal.Signals, at_read: int, 
 def wait_until_gone(screen: Screen) -> None:
     """Wait until no process is left that ever read a tile; orphans end when they see their parent's end."""
     for process in {int(line.split()[0]) for line in reads(screen.root)} - {os.getpid()}:
-        deadline = time.monotonic() + 30
-        while Path(f"/proc/{process}").exists() and time.monotonic() < deadline:
-            pass
-        assert not Path(f"/proc/{process}").exists()
+        with suppress(ProcessLookupError):
+            handle = os.pidfd_open(process)
+            ended, _, _ = select.select([handle], [], [], 30)
+            os.close(handle)
+            assert ended, "a process lives on"
 
 
 @pytest.mark.parametrize("at_read", [2, 6, FIRST_PASS + 1, FIRST_PASS + 5])
@@ -126,6 +131,18 @@ def test_killed_between_the_last_files(finished, tmp_path, victim, monkeypatch):
     assert len(reads(screen.root)) == before
     assert not list((tmp_path / "store").rglob("*.partial"))
     assert not list((tmp_path / "store").rglob(".*"))
+
+
+def test_sums_that_lost_their_plan_are_made_afresh(finished, tmp_path):
+    screen = interrupted(tmp_path, 1, signal.SIGKILL, FIRST_PASS + 2)
+    (tmp_path / "store" / UNFINISHED_DIR / PLAN_FILE).unlink()
+    for part in [*(tmp_path / "store").iterdir()]:
+        if part.name != UNFINISHED_DIR:
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+    before = len(reads(screen.root))
+    preprocess(screen, tmp_path / "store", settings(), resume=True)
+    assert contents(tmp_path / "store") == finished[1]
+    assert len(reads(screen.root)) - before == FIRST_PASS + TILES
 
 
 def test_an_interrupted_shard_is_made_afresh(finished, tmp_path):

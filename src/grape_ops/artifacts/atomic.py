@@ -45,7 +45,8 @@ def draft_of(file: Path, *, forced: bool = True, tell: bool = False) -> Iterator
     draft, replaced = _draft_name(file), False
     try:
         with output_errors(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
+            if not file.parent.is_dir():
+                file.parent.mkdir(parents=True, exist_ok=True)
             if forced:  # what is not forced to the disk are many files, in folders that are locked
                 clear_leftovers(file.parent, file.name)
             yield draft
@@ -86,7 +87,7 @@ def draft_folder_of(folder: Path) -> Iterator[Path]:
         with output_errors(folder):
             draft.mkdir(parents=True)
             clear_leftovers(folder.parent, folder.name)
-            with _kept(draft):
+            with _kept(draft.parent):
                 yield draft
             _put_in_place(draft, folder)
     finally:
@@ -94,20 +95,20 @@ def draft_folder_of(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _kept(draft: Path) -> Iterator[None]:
-    """Notice that a folder was removed while it is filled: libraries stumble over that, or make it again half empty.
+def _kept(folder: Path) -> Iterator[None]:
+    """Notice that a folder was removed meanwhile: libraries stumble over that, or make it again with half of the files.
 
     Raises
     ------
     FileNotFoundError : it was removed.
     """
-    held = os.open(draft, os.O_RDONLY)  # so that no other folder gets its number
+    held = os.open(folder, os.O_RDONLY)  # so that no other folder gets its number
 
     def check(error: Exception | None = None) -> None:
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(held), draft.stat()):
+            if os.path.samestat(os.fstat(held), folder.stat()):
                 return
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(draft)) from error
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from error
 
     try:
         yield

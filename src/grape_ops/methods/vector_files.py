@@ -68,6 +68,11 @@ def _binary(path: Path, data: bytes) -> tuple[list[str], np.ndarray]:
         names.append(data[place:space].decode(errors="replace").lstrip("\n"))
         vectors[row] = np.frombuffer(data, "<f4", width, space + 1)
         place = space + 1 + size
+    if data[place:].strip() or not all(name.isprintable() and name and "\ufffd" not in name for name in names):
+        raise GrapeOpsError(
+            f"{path} is not word2vec's binary format, or damaged: its {count} vectors of {width} numbers leave "
+            f"{len(data) - place:,} bytes over, or have names that are none. A text with such bytes in it is damaged."
+        )
     return names, vectors
 
 
@@ -83,7 +88,9 @@ def _text(path: Path, data: bytes) -> tuple[list[str], np.ndarray]:
     numbered = rows[0] == [str(place) for place in range(len(rows[-1]) - 1)]
     announced = rows[0] if counts else None
     if counts or numbered or rows[0][0] == "" or not any(_is_vector(["", word]) for word in rows[0][1:]):
-        rows = rows[1:]
+        head, rows = rows[0], rows[1:]
+        if rows and not counts and len(rows[0]) - len(head) not in (0, 1):  # pandas' has no word for the names
+            raise GrapeOpsError(f"{path}: its first line has {len(head)} words, and the second {len(rows[0])}.")
     names, vectors = [], []
     for number, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]) or not _is_vector(row):

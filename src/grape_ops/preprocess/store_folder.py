@@ -86,6 +86,8 @@ def claim(out: Path, plan: Plan, pixel_size: float | None, resume: bool, overwri
             )
     elif set(_names(out)) - {UNFINISHED_DIR}:
         raise GrapeOpsError(f"{out} holds something that is not a crop store; give another --out.")
+    else:  # nobody knows by which plan this was computed, or how much of it is left
+        shutil.rmtree(out / UNFINISHED_DIR, ignore_errors=True)
     write_json(out / UNFINISHED_DIR / PLAN_FILE, vars(plan))
     return False
 

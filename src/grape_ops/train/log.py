@@ -42,6 +42,7 @@ class MetricsLog:
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
+            self._board.flush()
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

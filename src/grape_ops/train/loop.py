@@ -83,6 +83,7 @@ def _train(
     state = first_state(fabric, run, store, recipe, run.latest_checkpoint() if resume else None)
     loader, memory = make_loader(store, config, fabric, recipe)
     monitor = MapMonitor.of(store.perturbations, run.truth) if run.truth else None
+    run.check_there()
     log = MetricsLog(out, state.step, settings.tensorboard) if fabric.is_global_zero else None
     records = Records(fabric, run, Watch(monitor, memory), log)
     if log is not None and state.step == 0 and classifiers_to_train(config, store.labels):
@@ -144,6 +145,7 @@ class Records:
         if self.log is not None and settings.evaluate_every and (last or step % settings.evaluate_every == 0):
             self.log.write(step, self.watch.evaluate(state))
         if save and self.log is not None:
+            self.run.check_there()
             save_checkpoint(self.run.path, state, settings.keep_checkpoints, settings.keep_every)
 
 

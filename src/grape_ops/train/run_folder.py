@@ -85,6 +85,11 @@ class Run:
         beside = self.path / name if name else None
         return os.path.normpath(beside) if beside is not None and beside.is_file() else name
 
+    def check_there(self) -> None:
+        """Stop where the folder was removed meanwhile: what is written would make one that is no run."""
+        if not (self.path / RUN_FILE).is_file():
+            raise GrapeOpsError(f"{self.path} was removed meanwhile, and what lay in it is lost: repeat the call.")
+
     def build(self, *, checkpointing: bool = False, mapping: MappingNetwork | None = None) -> Grape:
         """The run's networks as they were before the first step; the parameters are those of ``build_grape``."""
         return build_grape(

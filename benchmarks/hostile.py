@@ -3,11 +3,12 @@
 For every reader of the package (``hostile_inputs.py``) a small valid input is damaged (``hostile_damage.py``,
 ``hostile_crafted.py``) and read in a process that may die. What comes out is one of:
 
+* none: the damage drawn does not apply to the file;
 * same: what was there before the damage;
 * refused: an error in words that names the file;
 * told: other values, and a note, a warning or a count that says so;
-* as written: other values that the file now holds by all its format's rules, with as many rows, columns and pixels:
-  no reader could know better;
+* as written: other values that the file now holds by all its format's rules, with as many columns and pixels, and as
+  many rows as it has lines: no reader could know better;
 * wrong: other values without a word;
 * unnamed: an error in words that does not name the file; traceback; signal; hang; memory.
 
@@ -39,7 +40,10 @@ from hostile_kills import draw_trials, try_all
 from hostile_reading import Outcome, draw_cases, run_cases
 from record import write_record
 
-GOOD, BAD = ("same", "refused", "told", "as written"), ("wrong", "unnamed", "traceback", "signal", "hang", "memory")
+GOOD, BAD = (
+    ("none", "same", "refused", "told", "as written"),
+    ("wrong", "unnamed", "traceback", "signal", "hang", "memory"),
+)
 
 
 def summarise(found: list[Outcome]) -> dict[str, Any]:

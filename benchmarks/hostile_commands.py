@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
+import yaml
 from safetensors.numpy import load_file
 
 from grape_ops.cells.store import CropStore
@@ -71,24 +72,45 @@ def _vectors(path: Path) -> Any:
 
 
 def _files(path: Path) -> Any:
-    """Names of all files, and the content of tables; pictures and records of a folder differ by when and where.
+    """What each file holds; of pictures, pages and records, which differ by when and where, that they are whole.
 
     What ``inspect`` keeps of an earlier file, as it does where a call was cut short, is none of its results.
     """
     present = (one for one in path.rglob("*") if one.is_file() and one.suffix != ".old")
     files = [path] if path.is_file() else sorted(present)
-    tables = [one for one in files if one.suffix in (".csv", ".tsv", ".parquet")]
-    return [str(one.relative_to(path)) for one in files], _hash(*(one.read_bytes() for one in tables))
+    return {str(one.relative_to(path)): content_of(one) for one in files}
+
+
+def content_of(file: Path) -> Any:
+    """What a file holds, or that it is whole; an error if it is not."""
+    end = _ENDS.get(file.suffix)
+    data = file.read_bytes()
+    if end is not None:
+        if not data.rstrip().endswith(end):
+            raise ValueError(f"{file} is cut off")
+        return "whole"
+    if file.suffix == ".json":
+        return _keys(json.loads(data))
+    if file.suffix == ".yaml":
+        return _keys(yaml.safe_load(data))
+    return _crops(file) if file.suffix in (".h5ad", ".h5sc") else _hash(data)
+
+
+# Of the kinds of files that differ by when and where: what a whole one ends with.
+_ENDS = {".png": b"IEND\xaeB`\x82", ".pdf": b"%%EOF", ".html": b"</html>"}
+
+
+def _keys(tree: Any) -> Any:
+    return {key: _keys(part) for key, part in sorted(tree.items())} if isinstance(tree, dict) else type(tree).__name__
 
 
 def _tables(path: Path) -> Any:
     """Tables of a folder of jobs, beside which lie records and what the jobs keep."""
-    names = sorted(str(one.relative_to(path)) for one in path.glob("*") if one.suffix in (".png", ".tsv", ".csv"))
-    return names, _hash(*((path / name).read_bytes() for name in names if not name.endswith(".png")))
+    return {one.name: content_of(one) for one in sorted(path.glob("*")) if one.suffix in (".png", ".tsv", ".csv")}
 
 
-def _lines(path: Path) -> Any:
-    return len(path.read_text().splitlines())
+def _text(path: Path) -> Any:
+    return path.read_text().replace(str(path.parent), "")
 
 
 def _page(path: Path) -> Any:
@@ -161,7 +183,7 @@ COMMANDS = {
     "run": Command(("run", *_settings(*TINY)), "out", _pipeline, pipeline=_PLAN),
     "simulate": Command(("simulate", *_settings(*_SIMULATE, "simulate.seed=1")), "other", _files),
     "preprocess of two": Command(("preprocess", "screen", "other", *_PAPER), "both", _store, ("--resume",)),
-    "inspect": Command(("inspect", "screen"), "screen.yaml", _lines),
+    "inspect": Command(("inspect", "screen"), "screen.yaml", _text),
     "evaluate by arms": Command(
         ("evaluate", "genes.h5ad", "--truth", "screen/truth.tsv", "--arms", "arms.tsv", "--correct-arms"),
         "evaluation of arms",

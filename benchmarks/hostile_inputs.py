@@ -9,6 +9,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import yaml
+from safetensors.numpy import load_file
 
 from grape_ops.artifacts.steps import Step, run_step
 from grape_ops.cells.store import CropStore
@@ -27,7 +28,7 @@ from grape_ops.methods.profiles import profile_vectors
 from grape_ops.methods.vector_files import read_vectors
 from grape_ops.pipeline import read_pipeline
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
-from grape_ops.train.checkpoint import checkpoints
+from grape_ops.train.checkpoint import checkpoints, read_state
 from grape_ops.train.loop import train
 from grape_ops.train.run_folder import open_run
 from hostile_screens import CHANNELS, GENES, SCREENS, Files, Reader, pixels
@@ -55,16 +56,16 @@ TINY = (
 # Gene vectors, known complexes, scores -------------------------------------------------------------------------------
 
 
-def _file(name: str, write: Callable[[Path], None], read: Callable[[Path], Any], *, whole: bool = False) -> Reader:
+def _file(name: str, write: Callable[[Path], None], read: Callable[[Path], Any], **of_reader: Any) -> Reader:
     def build(folder: Path) -> Files:
         write(folder / name)
         return [name]
 
-    return Reader(build, lambda folder: read(folder / name), whole)
+    return Reader(build, lambda folder: read(folder / name), **of_reader)
 
 
-def _text(name: str, text: str, read: Callable[[Path], Any]) -> Reader:
-    return _file(name, lambda file: file.write_text(text), read)
+def _text(name: str, text: str, read: Callable[[Path], Any], *, by_line: bool = False) -> Reader:
+    return _file(name, lambda file: file.write_text(text), read, by_line=by_line)
 
 
 def _map(file: Path) -> None:
@@ -142,29 +143,29 @@ def _scores(folder: Path) -> Files:
 
 RESULTS = {
     "map h5ad": _file("genes.h5ad", _map, _read_map),
-    "truth table": _text("truth.tsv", _TABLE, _truth),
-    "truth csv": _text("truth.csv", _TABLE.replace("\t", ","), _truth),
+    "truth table": _text("truth.tsv", _TABLE, _truth, by_line=True),
+    "truth csv": _text("truth.csv", _TABLE.replace("\t", ","), _truth, by_line=True),
     "truth CORUM": _text("truth.txt", _CORUM, _truth),
     "truth ComplexTAB": _text("truth.tsv", _COMPLEXTAB, _truth),
     "truth GMT": _text("t.gmt", "".join("\t".join([n, "-", *genes]) + "\n" for n, genes in COMPLEXES.items()), _truth),
     "truth names": _text("t.tsv", "".join(f"{n}\t{' '.join(genes)}\n" for n, genes in COMPLEXES.items()), _truth),
-    "truth gz": _file("truth.tsv.gz", lambda f: f.write_bytes(gzip.compress(_TABLE.encode())), _truth, whole=True),
-    "pairs": _text("pairs.tsv", _PAIRS, lambda file: load_pairs(file).pairs),
+    "truth gz": _file("truth.tsv.gz", lambda f: f.write_bytes(gzip.compress(_TABLE.encode())), _truth, checked=("",)),
+    "pairs": _text("pairs.tsv", _PAIRS, lambda file: load_pairs(file).pairs, by_line=True),
     "aliases": _text(
         "names.tsv", "symbol\talias_symbol\n" + "".join(f"A{i}\tX{i}|Z{i}\n" for i in range(9)),
         lambda f: sorted(load_aliases(f).symbol.items()),
     ),
     "arms": _text(
         "arms.tsv", "symbol\tlocation\n" + "".join(f"A{i}\t{i + 1}q21.{i}\n" for i in range(9)),
-        lambda f: sorted(load_arms(f).items()),
+        lambda f: sorted(load_arms(f).items()), by_line=True,
     ),
     "side of a comparison": _file("genes.h5ad", _map_with_counts, _read_side),
-    "vectors text": _text("v.txt", "\n".join(["12 5", *_LINES, ""]), _vectors),
-    "vectors csv": _text("v.csv", "\n".join([line.replace(" ", ",") for line in _LINES] + [""]), _vectors),
+    "vectors text": _text("v.txt", "\n".join(["12 5", *_LINES, ""]), _vectors, by_line=True),
+    "vectors csv": _text("v.csv", "\n".join([*_LINES, ""]).replace(" ", ","), _vectors, by_line=True),
     "vectors binary": _file("v.bin", _word2vec, _vectors),
     "vectors npz": _file(
         "v.npz", lambda f: np.savez(f, names=np.array([f"GENE{i}" for i in range(12)]), vectors=_NUMBERS), _vectors,
-        whole=True,
+        checked=("",),
     ),
     "scores.json": Reader(_scores, lambda folder: score_table(read_scores(folder / "scores/scores.json"))),
 }  # fmt: skip
@@ -235,7 +236,10 @@ def _run(folder: Path) -> Files:
     last = checkpoints(folder / "run")[-1].relative_to(folder)
     return [
         *(f"run/{name}" for name in ("run.json", "config.yaml", "genes.parquet")),
-        *(f"{last}/{name}" for name in ("nets.safetensors", "average.safetensors", "state.json")),
+        *(
+            f"{last}/{name}"
+            for name in ("nets.safetensors", "average.safetensors", "optimizers.safetensors", "state.json")
+        ),
     ]
 
 
@@ -243,7 +247,16 @@ def _read_run(folder: Path) -> Any:
     run = open_run(folder / "run")
     write_embedding(folder / "run", folder / "genes.h5ad")
     found = read_map(folder / "genes.h5ad")
-    return {"genes": list(found.obs_names), "vectors": found.X, "truth": run.truth, "store": run.store_path.name}
+    last = checkpoints(folder / "run")[-1]
+    read_state(last)
+    weights = {file.name: load_file(file) for file in sorted(last.glob("*.safetensors"))}
+    return {
+        "genes": list(found.obs_names),
+        "vectors": found.X,
+        "truth": run.truth,
+        "store": run.store_path.name,
+        "weights": {f"{file} {name}": part for file, parts in weights.items() for name, part in sorted(parts.items())},
+    }
 
 
 def _profiles(name: str, write: Callable[[pd.DataFrame, Path], None]) -> Reader:
@@ -267,8 +280,8 @@ def _profiles(name: str, write: Callable[[pd.DataFrame, Path], None]) -> Reader:
 
 
 OWN = {
-    "crop store": Reader(_store, _read_store, whole=True),
-    "run and checkpoint": Reader(_run, _read_run),
+    "crop store": Reader(_store, _read_store, checked=("",)),
+    "run and checkpoint": Reader(_run, _read_run, checked=(".safetensors",)),
     "features csv": _profiles("features.csv", lambda table, file: table.to_csv(file, index=False)),
     "features parquet": _profiles("features.parquet", lambda table, file: table.to_parquet(file)),
 }

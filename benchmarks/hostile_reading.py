@@ -5,6 +5,7 @@ import hashlib
 import io
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
@@ -28,6 +29,7 @@ from hostile_inputs import READERS
 SECONDS = 30.0  # of the processor that a reader may take; other programs may keep it waiting
 WAIT = 900.0  # seconds after which a reader that does not even answer a signal is given up
 MEMORY = 3 << 30  # bytes that a reader may ask for
+_REMOVED = 0.1  # share of the damages to one of several files
 _TEXTS = (".csv", ".tsv", ".txt", ".gmt")
 _FORK = multiprocessing.get_context("fork")  # what is imported here is there in every child
 
@@ -63,9 +65,9 @@ def read_damaged(case: Case, template: Path, folder: Path, valid: Any) -> Outcom
     """Damage a copy of a reader's valid input, read it, and say what came of it."""
     reader, rng = READERS[case.reader], np.random.default_rng(case.seed)
     shutil.copytree(template, folder)
-    damage, file, text = _damage(case, folder, rng)
-    if damage is None:
-        return Outcome(case, "none", "same")
+    damage, file, before = _damage(case, folder, rng)
+    if not damage:
+        return Outcome(case, "none", "none")
     told = io.StringIO()
     try:
         quiet = contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO())
@@ -74,8 +76,8 @@ def read_damaged(case: Case, template: Path, folder: Path, valid: Any) -> Outcom
             found = digest(reader.read(folder))
     except GrapeOpsError as error:
         # A description that names other tiles is refused by the tiles' names.
-        names = file.name, str(folder), file.parent.name, "There is no tile"
-        named = any(name in str(error) for name in names)
+        parents = ["/".join(one.parts[-2:]) for one in file.parents if one.is_relative_to(folder) and one != folder]
+        named = any(name in str(error) for name in (file.name, *parents, "There is no tile"))
         return Outcome(case, damage, "refused" if named else "unnamed", f"{file.name}: {error}")
     except MemoryError:
         return Outcome(case, damage, "memory", traceback.format_exc(limit=-4))
@@ -84,22 +86,37 @@ def read_damaged(case: Case, template: Path, folder: Path, valid: Any) -> Outcom
     except Exception:  # noqa: BLE001, that is what is looked for
         return Outcome(case, damage, "traceback", f"{file.name}: {traceback.format_exc(limit=-5)}")
     said = "Note:" in told.getvalue() or "arning" in told.getvalue() or any(_heard(one) for one in warned)
-    kind = _compared(found, valid, said, case, damage, text)
+    kind = _compared(found, valid, said, Damaged(case, damage, file, before))
     return Outcome(case, damage, kind, f"{file.name}: {found['shape']} for {valid['shape']}")
 
 
 def _heard(warning: warnings.WarningMessage) -> bool:
-    return not issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning | ResourceWarning)
+    """Whether a warning is the package's own; those of libraries name no file."""
+    own = "site-packages" not in warning.filename
+    return own and not issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning | ResourceWarning)
 
 
-def _damage(case: Case, folder: Path, rng: np.random.Generator) -> tuple[str | None, Path, bytes]:
-    """Damage one file of a folder: the damage's name, the file, and its bytes if it is text."""
+@dataclass(frozen=True)
+class Damaged:
+    """What was done to a case: the name of the damage, the file, and its bytes before."""
+
+    case: Case
+    damage: str
+    file: Path
+    before: bytes
+
+
+def _damage(case: Case, folder: Path, rng: np.random.Generator) -> tuple[str, Path, bytes]:
+    """Damage one file of a folder: the damage's name, if it is of a kind that can be damaged so, file and old bytes."""
     files = (folder / "files").read_text().splitlines()
     file = folder / files[rng.integers(len(files))]
     if case.crafted:
         CRAFTED[case.reader][case.crafted](folder)
         return case.crafted, folder / files[0], b""
     data = file.read_bytes()
+    if len(files) > 1 and rng.random() < _REMOVED:
+        file.unlink()
+        return "removed", file, data
     known: tuple[Damage, ...] = BYTES
     if file.suffix in _TEXTS:
         known = (*BYTES, *TEXT, *TEXT)
@@ -110,32 +127,50 @@ def _damage(case: Case, folder: Path, rng: np.random.Generator) -> tuple[str | N
     damage = known[rng.integers(len(known))]
     changed = damage(data, rng) if data else None
     if changed is None or changed == data:
-        return None, file, b""
+        return "", file, data
     file.write_bytes(changed)
-    return damage.__name__, file, changed if file.suffix in _TEXTS else b""
+    return damage.__name__, file, data
 
 
-def _compared(found: dict[str, Any], valid: dict[str, Any], said: bool, case: Case, damage: str, text: bytes) -> str:
+def _compared(found: dict[str, Any], valid: dict[str, Any], said: bool, done: Damaged) -> str:
+    """Judge what was read without an error."""
     if found["values"] == valid["values"]:
         return "same"
     if said or found["told"] != valid["told"]:
         return "told"
-    if READERS[case.reader].whole or case.crafted:
+    name, reader = done.case.reader, READERS[done.case.reader]
+    if done.case.crafted or done.file.name.endswith(reader.checked):
         return "wrong"
-    if text:  # a text is what it says, as long as its rows are whole; those of GMT have any length
-        return "wrong" if "GMT" not in case.reader and _is_ragged(text) else "as written"
-    written = found["shape"] == valid["shape"] and damage not in ("cut_off", "emptied")
-    return "as written" if written or case.reader in TREES else "wrong"
+    if done.file.suffix in _TEXTS:  # a text is what it says
+        after = done.file.read_bytes()
+        # GMT has rows of any length, and the first line of vectors may say how many there are.
+        ragged = "GMT" not in name and _is_ragged(_lines(after)[name == "vectors text" :])
+        fewer_lines = max(len(_lines(done.before)) - len(_lines(after)), 0)
+        lost = reader.by_line and _items(valid) - _items(found) > fewer_lines
+        return "wrong" if ragged or lost else "as written"
+    written = found["shape"] == valid["shape"] and done.damage not in ("cut_off", "emptied", "removed")
+    return "as written" if written or name in TREES else "wrong"
 
 
+# What an edited one holds is what it says; of a run that does not go for what checksums cover.
 TREES = ("config YAML", "pipeline YAML", "screen.yaml", "run and checkpoint", "scores.json")
 
 
-def _is_ragged(text: bytes) -> bool:
+def _items(read: dict[str, Any]) -> int:
+    first = read["shape"][0]
+    return int(first[0] if isinstance(first, tuple) else first)
+
+
+def _lines(text: bytes) -> list[bytes]:
+    return [line for line in re.split(rb"\r\n|\n|\r", text) if line.strip()]
+
+
+def _is_ragged(lines: list[bytes]) -> bool:
     """Whether rows have fewer or more fields than the first one."""
-    lines = [line for line in text.replace(b"\r\n", b"\n").split(b"\n") if line.strip()]
-    mark = next((mark for mark in (b"\t", b",", b";") if lines and mark in lines[0]), None)
-    return mark is not None and b'"' not in text and len({line.count(mark) for line in lines}) > 1
+    mark = next((mark for mark in (b"\t", b",", b";", b" ") if lines and mark in lines[0]), None)
+    return (
+        mark is not None and b'"' not in b"".join(lines) and len({line.strip(b" ").count(mark) for line in lines}) > 1
+    )
 
 
 def digest(read: Any) -> dict[str, Any]:
@@ -145,7 +180,8 @@ def digest(read: Any) -> dict[str, Any]:
 
     def add(value: Any) -> None:
         if isinstance(value, pd.DataFrame):
-            add([str(name) for name in value.columns])
+            shape.append(value.shape)
+            values.update(repr(list(value.columns)).encode("utf-8", "surrogatepass"))
             for place in range(value.shape[1]):
                 add(value.iloc[:, place].to_numpy())
         elif isinstance(value, Mapping):
@@ -155,9 +191,11 @@ def digest(read: Any) -> dict[str, Any]:
                     add(value[key])
         elif isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
             shape.append(value.shape)
+            values.update(repr(value.shape).encode())
             values.update(np.ascontiguousarray(value, np.float64).tobytes())
         elif isinstance(value, list | tuple | np.ndarray):
             shape.append(len(value))
+            values.update(f"{len(value)} of".encode())
             for part in value:
                 add(part)
         else:

@@ -35,12 +35,14 @@ class Reader:
     ----------
     build : fills a folder; returns the files in it that may be damaged.
     read : reads the folder: plain values, in which content that was left out with a word counts as told.
-    whole : whether checksums cover all, so that no other value may pass unnoticed.
+    checked : endings of the files that checksums cover, in which no other value may pass unnoticed; "" for all.
+    by_line : whether each line of the file, below its head, is one item of the first thing that is read.
     """
 
     build: Callable[[Path], Files]
     read: Callable[[Path], Any]
-    whole: bool = False
+    checked: tuple[str, ...] = ()
+    by_line: bool = False
 
 
 def cells_table() -> pd.DataFrame:
@@ -75,7 +77,7 @@ def _screen(table: str, write: Callable[[pd.DataFrame, Path], None]) -> Reader:
         _tiles(folder)
         return [table]
 
-    return Reader(build, lambda folder: _opened(folder, tiles=False))
+    return Reader(build, lambda folder: _opened(folder, tiles=False), by_line=True)
 
 
 def _tiles(folder: Path, **options: Any) -> None:
@@ -139,6 +141,7 @@ def _zarr(version: int, **options: Any) -> Reader:
             "channels": screen.channels,
             "pixels": [screen.read_tile(tile) for tile in tiles],
             "size": screen.pixel_size,
+            "told": [screen.read_tile.absent(tile) for tile in tiles],  # type: ignore[attr-defined]
         }
 
     return Reader(build, read)

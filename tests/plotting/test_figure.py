@@ -82,3 +82,13 @@ def test_names_that_would_touch_are_left_out_and_the_first_stays():
     assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
     assert not any(box.overlaps(axis.get_legend().get_window_extent()) for box in boxes)
     assert [text.get_text() for text in axis.texts] == ["GENE0", "GENE1", "GENE2", "GENE3", "GENE8"]
+
+
+def test_a_name_covers_no_point_where_a_corner_is_free():
+    figure = new_figure(4, 3)
+    axis = figure.subplots()
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    axis.scatter([0.5, 0.55, 0.45], [0.5, 0.53, 0.53])  # two points above the first, to its right and left
+    name_points(figure, ["GENE"], [0.5], [0.5])
+    (name,) = axis.texts
+    assert name.get_va() == "top" and name.get_ha() == "left"

@@ -7,10 +7,13 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from grape_ops.artifacts.atomic import drafts_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Figure
+    from matplotlib.transforms import BboxBase
 
 FORMATS = ("pdf", "png")
 # Okabe and Ito's colours, which most colour-blind readers can distinguish; grey is kept for chance.
@@ -37,16 +40,22 @@ def new_figure(width: float, height: float, *, dense: bool = False) -> "Figure":
 def name_points(figure: "Figure", names: Iterable[str], x: Iterable[float], y: Iterable[float]) -> None:
     """Write names beside points of a figure of one axis that is otherwise finished, the most important first.
 
-    A name stands at the first of a point's four corners where it touches no earlier name, nor the legend; where there
-    is none it is left out.
+    A name stands at that of a point's four corners where it covers the fewest points; where it would touch an earlier
+    name or the legend at all of them it is left out.
     """
     figure.draw_without_rendering()
     axis = figure.axes[0]
     legend = axis.get_legend()
     taken = [] if legend is None else [legend.get_window_extent()]
+    points = [np.asarray(drawn.get_offsets()).reshape(-1, 2) for drawn in axis.collections]
+    dots = axis.transData.transform(np.concatenate([np.empty((0, 2)), *points]))
+
+    def covered(place: "BboxBase") -> int:
+        return int(((dots > place.min) & (dots < place.max)).all(axis=1).sum())
+
     for name, point in zip(names, zip(x, y, strict=True), strict=True):
-        for up, right in product((True, False), repeat=2):
-            label = axis.annotate(
+        labels = [
+            axis.annotate(
                 name,
                 point,
                 xytext=(3 if right else -3, 3 if up else -3),
@@ -55,11 +64,15 @@ def name_points(figure: "Figure", names: Iterable[str], x: Iterable[float], y: I
                 va="bottom" if up else "top",
                 fontsize=7,
             )
-            place = label.get_window_extent()
-            if not any(place.overlaps(other) for other in taken):
-                taken.append(place)
-                break
-            label.remove()
+            for up, right in product((True, False), repeat=2)
+        ]
+        places = {label: label.get_window_extent() for label in labels}
+        free = [label for label, place in places.items() if not any(place.overlaps(other) for other in taken)]
+        chosen = min(free, key=lambda label: covered(places[label]), default=None)
+        taken += [places[chosen]] if chosen is not None else []
+        for label in labels:
+            if label is not chosen:
+                label.remove()
 
 
 def for_notebooks(figure: "Figure") -> "Figure":

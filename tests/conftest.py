@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
-from grape_ops.cells.store import CropStore
+from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.cells.writer import write_store
 from grape_ops.config import Config, load_config
 from grape_ops.errors import GrapeOpsError
@@ -174,8 +174,17 @@ def _count_memory_once() -> Iterator[None]:
     preflight.memory_needed = count
 
 
-@pytest.fixture
-def jobs_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def _job_of(method: str, config: Config, store: CropStore, work: Path) -> Job:
+    return Job.of(method, 0, config, store.path, store_fingerprint(store), work)
+
+
+@pytest.fixture(name="job_of")
+def _the_job_of() -> Callable[[str, Config, CropStore, Path], Job]:
+    return _job_of
+
+
+@contextmanager
+def _jobs_here() -> Iterator[None]:
     """Do the jobs of a command here, one after the other: starting a process for each takes seconds.
 
     That jobs run in processes of their own is tested in tests/runner and tests/benchmark.
@@ -190,8 +199,21 @@ def jobs_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
             return str(error)
         return ""
 
-    monkeypatch.setattr(processes, "core_count", lambda: 1)
-    monkeypatch.setattr(processes._Processes, "_run", run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "core_count", lambda: 1)
+        patch.setattr(processes._Processes, "_run", run)
+        yield
+
+
+@pytest.fixture(name="jobs_here", scope="session")
+def _the_jobs_here() -> Callable[[], AbstractContextManager[None]]:
+    return _jobs_here
+
+
+@pytest.fixture
+def jobs_in_this_process() -> Iterator[None]:
+    with _jobs_here():
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -69,6 +69,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def copied(done: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(done, tmp_path / "pipeline")
+
+
 def test_one_file_leads_from_tiles_to_a_report(done: Path):
     for name in ("screen/truth.tsv", "store/store.json", "run/run.json", "genes.h5ad", "scores.json", "report.html"):
         assert (done / name).is_file(), name
@@ -89,41 +94,42 @@ def test_a_second_call_does_nothing(done: Path, capsys: pytest.CaptureFixture[st
     assert {p: p.stat().st_mtime_ns for p in done.rglob("*") if p.is_file()} == times
 
 
-def test_another_folder_or_truth_trains_nothing_anew(done: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.chdir(done)
+def test_another_folder_or_truth_trains_nothing_anew(copied: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(copied)
     run_pipeline(Path("pipeline.yaml"))
     assert capsys.readouterr().out.count("up to date") == 10
-    truth = (done / "screen" / "truth.tsv").read_text().splitlines()
-    (done / "other.tsv").write_text("\n".join([truth[0], *(f"{line} by another name" for line in truth[1:])]) + "\n")
-    run_pipeline(write_plan(done, truth="other.tsv"))
+    truth = (copied / "screen" / "truth.tsv").read_text().splitlines()
+    (copied / "other.tsv").write_text("\n".join([truth[0], *(f"{line} by another name" for line in truth[1:])]) + "\n")
+    run_pipeline(write_plan(copied, truth="other.tsv"))
     said = capsys.readouterr().out
     assert "train: up to date" in said
     assert "evaluate: working" in said
-    run_pipeline(write_plan(done))
 
 
-def test_changed_settings_redo_what_depends_on_them_and_lose_nothing(done: Path, capsys: pytest.CaptureFixture[str]):
-    before = (done / "run" / "run.json").read_text()
-    run_pipeline(write_plan(done, settings=SETTINGS | {"seed": 1}))
+def test_changed_settings_redo_what_depends_on_them_and_lose_nothing(copied: Path, capsys: pytest.CaptureFixture[str]):
+    before = (copied / "run" / "run.json").read_text()
+    run_pipeline(write_plan(copied, settings=SETTINGS | {"seed": 1}))
     said = capsys.readouterr().out
     assert "simulate: up to date" in said
     assert "preprocess: up to date" in said
     assert "train: working" in said
-    (aside,) = (done / "outdated").glob("train-*")
+    (aside,) = (copied / "outdated").glob("train-*")
     assert (aside / "run" / "run.json").read_text() == before
-    for scores in (done / "outdated").glob("evaluate-*"):
+    evaluated = list((copied / "outdated").glob("evaluate-*"))
+    assert evaluated
+    for scores in evaluated:
         assert {p.name for p in scores.iterdir()} == {"scores.json", "scores.csv", "evaluation", "stamp.json"}
         assert list((scores / "evaluation").glob("*.png"))
 
-    run_pipeline(write_plan(done))  # back to the first seed: nothing is computed again, and nothing piles up
+    run_pipeline(write_plan(copied))  # back to the first seed: nothing is computed again, and nothing piles up
     said = capsys.readouterr().out
     assert "brought back" in said
     assert "working" not in said and "going on" not in said
-    assert (done / "run" / "run.json").read_text() == before
-    run_pipeline(write_plan(done, settings=SETTINGS | {"seed": 1}))
-    run_pipeline(write_plan(done))
+    assert (copied / "run" / "run.json").read_text() == before
+    run_pipeline(write_plan(copied, settings=SETTINGS | {"seed": 1}))
+    run_pipeline(write_plan(copied))
     assert "working" not in capsys.readouterr().out
-    assert len(list((done / "outdated").glob("train-*"))) == 1
+    assert len(list((copied / "outdated").glob("train-*"))) == 1
 
 
 def test_genes_with_a_phenotype_are_told_and_joined_to_the_vectors(done: Path):
@@ -142,56 +148,53 @@ def test_a_simulated_screen_stays_one_from_store_to_report(done: Path):
     assert 0 < page.index('<section id="findings">') < page.index('<section id="map">')
 
 
-def test_hits_are_made_only_where_they_are_asked_for(done: Path, capsys: pytest.CaptureFixture[str]):
-    run_pipeline(write_plan(done, hits=False))
+def test_hits_are_made_only_where_they_are_asked_for(copied: Path, capsys: pytest.CaptureFixture[str]):
+    run_pipeline(write_plan(copied, hits=False))
     assert "hits:" not in capsys.readouterr().out
-    run_pipeline(write_plan(done))
 
 
-def test_cells_that_cannot_be_tested_stop_no_pipeline(done: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
+def test_cells_that_cannot_be_tested_stop_no_pipeline(copied: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
     def refuse(*_: object) -> None:
         raise NothingToTest("The cells name no guides.")
 
     monkeypatch.setattr("grape_ops.hits.write_hits.write_hits", refuse)
-    run_pipeline(write_plan(done, settings=SETTINGS | {"hits": {"pseudo_genes": 7}}))
+    run_pipeline(write_plan(copied, settings=SETTINGS | {"hits": {"pseudo_genes": 7}}))
     heard = capsys.readouterr()
     assert "Hits are left out: The cells name no guides." in heard.err + heard.out
     assert "train: up to date" in heard.out and "evaluate: up to date" in heard.out
-    assert "is_hit" not in anndata.read_h5ad(done / "genes.h5ad").obs
-    run_pipeline(write_plan(done))
+    assert "is_hit" not in anndata.read_h5ad(copied / "genes.h5ad").obs
 
 
 @pytest.mark.usefixtures("jobs_in_this_process")
-def test_trust_compares_maps_of_both_halves_of_the_cells(done: Path, capsys: pytest.CaptureFixture[str]):
-    plan = write_plan(done, trust=True)
+def test_trust_compares_maps_of_both_halves_of_the_cells(copied: Path, capsys: pytest.CaptureFixture[str]):
+    plan = write_plan(copied, trust=True)
     run_pipeline(plan)
     said = capsys.readouterr().out
     assert "train: up to date" in said and "trust: working" in said
-    page = (done / "report.html").read_text()
+    page = (copied / "report.html").read_text()
     assert "between maps of two halves of the cells" in page  # the report is written again, and shows them
     assert "is not checked: `grape-ops trust" not in page
-    table = pd.read_csv(done / "trust" / "reproducibility.tsv", sep="\t")
+    table = pd.read_csv(copied / "trust" / "reproducibility.tsv", sep="\t")
     assert list(table["method"]) == ["GRAPE M", "GRAPE F(M)", "GRAPE E", "random", "statistics"]
     assert table["correlation"].between(-1, 1).all() and (table["n_genes"] == 4).all()
     run_pipeline(plan)
     assert "trust: up to date" in capsys.readouterr().out
-    write_plan(done)
 
 
-def test_fewer_steps_train_anew_and_keep_the_longer_run(done: Path, capsys: pytest.CaptureFixture[str]):
+def test_fewer_steps_train_anew_and_keep_the_longer_run(copied: Path, capsys: pytest.CaptureFixture[str]):
     fewer = SETTINGS | {"train": SHORT_TRAINING | {"steps": 3}}
-    run_pipeline(write_plan(done, settings=fewer))
+    run_pipeline(write_plan(copied, settings=fewer))
     said = capsys.readouterr().out
     assert "set aside" in said and "train: working" in said
-    assert [p.name for p in (done / "run" / "checkpoints").iterdir()] == ["step_00000003"]
-    run_pipeline(write_plan(done))
+    assert [p.name for p in (copied / "run" / "checkpoints").iterdir()] == ["step_00000003"]
+    run_pipeline(write_plan(copied))
     said = capsys.readouterr().out
     assert "train: up to date" in said
-    assert (done / "run" / "checkpoints" / "step_00000006").is_dir()
+    assert (copied / "run" / "checkpoints" / "step_00000006").is_dir()
     more = SETTINGS | {"train": SHORT_TRAINING | {"steps": 8}}
-    run_pipeline(write_plan(done, settings=more))
+    run_pipeline(write_plan(copied, settings=more))
     assert "train: going on" in capsys.readouterr().out
-    assert (done / "run" / "checkpoints" / "step_00000008").is_dir()
+    assert (copied / "run" / "checkpoints" / "step_00000008").is_dir()
 
 
 def test_the_demo_keeps_an_edited_pipeline_file_and_refuses_foreign_folders(tmp_path: Path, monkeypatch, capsys):

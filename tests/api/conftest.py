@@ -10,8 +10,6 @@ import yaml
 
 import grape_ops as go
 from grape_ops.cells.genes import write_gene_vectors
-from grape_ops.runner.jobs import Job
-from grape_ops.runner.worker import work
 
 SMALL_SCREEN = {
     "complexes": 2,
@@ -26,15 +24,9 @@ QUICK = {"permutations": 50, "kmeans_runs": 5, "bootstrap": 20, "sweep_max": 4, 
 
 
 @pytest.fixture(scope="package")
-def one_process() -> Iterator[None]:
+def one_process(jobs_here) -> Iterator[None]:
     """Do in this process what takes others: starting one costs more than all examples together."""
-
-    def run(self: object, job: Job, gpu: dict[str, str]) -> str:
-        work(job.folder)
-        return ""
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("grape_ops.runner.processes._Processes._run", run)
+    with jobs_here(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("grape_ops.workers.core_count", lambda: 1)
         yield
 

@@ -14,6 +14,7 @@ def test_the_snippets_run_one_after_the_other(made, one_process, tmp_path, monke
     monkeypatch.setattr("grape_ops.report.projection.FEWEST_FOR_UMAP", 1000)  # importing umap takes many seconds
     monkeypatch.setattr("grape_ops.export.gene_map._FEWEST", 1000)
     snippets = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert len(snippets) == PAGE.count("```py") > 5
     code = "\n".join(snippets).replace('"recommended.yaml"', '"tiny.yaml"')
     names: dict[str, object] = {}
     exec(compile(code, "docs/api.md", "exec"), names)

@@ -8,13 +8,17 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from grape_ops.artifacts.atomic import draft_folder_of, drafts_of, write_text
 from grape_ops.artifacts.hdf5 import new_hdf5
 from grape_ops.artifacts.ownership import check_file, check_folder
 from grape_ops.cells.genes import gene_anndata, gene_table, write_gene_vectors
 from grape_ops.errors import GrapeOpsError
+from grape_ops.nn.grape import build_grape
+from grape_ops.train.checkpoint import TrainingState, restore, save_checkpoint
 from grape_ops.train.loop import train
+from grape_ops.train.optimizers import make_optimizers
 
 FULL = "The disk is full"
 
@@ -114,7 +118,26 @@ def test_gene_vectors_and_runs_say_it(tiny_store, tiny_config, tmp_path):
     assert not list(tmp_path.rglob("*.*"))
 
 
-def test_a_full_disk_leaves_the_last_checkpoint(tiny_store, tiny_config, small_disk):
+def test_a_full_disk_leaves_the_last_checkpoint(tiny_config, tmp_path, request):
+    rng = torch.Generator().manual_seed(0)
+    nets = build_grape(tiny_config.model, n_perturbations=5, channels=2, image_size=32, rng=rng)
+    state = TrainingState(nets, None, make_optimizers(nets, tiny_config.train.optimizer), step=1)
+    first = save_checkpoint(tmp_path, state, keep=1)
+    weights = {name: weight.clone() for name, weight in nets.state_dict().items()}
+    with torch.no_grad():
+        for weight in nets.parameters():
+            weight += 1
+    state.step = 2
+    request.getfixturevalue("full")
+    with pytest.raises(GrapeOpsError, match=rf"{FULL}: .*step_00000002"):
+        save_checkpoint(tmp_path, state, keep=1)
+    assert os.listdir(first.parent) == ["step_00000001"]
+    restore(first, state)
+    assert state.step == 1
+    torch.testing.assert_close(nets.state_dict(), weights, rtol=0, atol=0)
+
+
+def test_a_training_on_a_full_disk_leaves_no_half_written_checkpoint(tiny_store, tiny_config, small_disk):
     with pytest.raises(GrapeOpsError, match=rf"{FULL}: .*step_00000004"):
         train(tiny_store.path, small_disk / "run", tiny_config)
     assert not list((small_disk / "run" / "checkpoints").iterdir())

@@ -3,23 +3,25 @@
 import json
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from grape_ops.benchmark import ablation_names, run_ablations, run_benchmark
 from grape_ops.benchmark.ablations import read_ablation
 from grape_ops.benchmark.run_benchmark import chosen_methods, named_files
 from grape_ops.benchmark.tables import WIDTH
-from grape_ops.cells.store import store_fingerprint
-from grape_ops.cli import main
+from grape_ops.cli import app, main
 from grape_ops.config import Config, FeatureSettings, dump_config, flatten, load_config, parse_config
 from grape_ops.errors import GrapeOpsError, Interrupted
 from grape_ops.methods import METHODS, check_methods
-from grape_ops.runner.jobs import Job, mean_cost, total_cost
+from grape_ops.runner import processes
+from grape_ops.runner.jobs import mean_cost, total_cost
 from grape_ops.runner.processes import do_jobs, one_gpu
 from grape_ops.runner.worker import work
 
@@ -39,15 +41,11 @@ def truth(tmp_path_factory) -> str:
     return str(file)
 
 
-def job_of(method: str, config: Config, store, work: Path) -> Job:
-    return Job.of(method, 0, config, store.path, store_fingerprint(store), work)
-
-
 def widest(table: str) -> int:
     return max(len(line) for line in table.splitlines())
 
 
-def test_a_benchmark_is_run_evaluated_and_gone_on_with(tiny_store, config, truth, tmp_path):
+def test_a_benchmark_is_run_evaluated_and_gone_on_with(tiny_store, config, truth, tmp_path, job_of):
     own = anndata.AnnData(np.eye(3, dtype=np.float32), obs=pd.DataFrame(index=["AAA", "BBB", "CCC"]))
     own.write_h5ad(tmp_path / "own.h5ad")
     out, maps = tmp_path / "out", {"my model": tmp_path / "own.h5ad"}
@@ -101,7 +99,53 @@ def test_ablations_share_the_references_training(tiny_store, config, truth, tmp_
         run_ablations(tiny_store.path, truth, out, config, ablations=["no_ema", "no_ema"])
 
 
-def test_stopped_ablations_go_on(tiny_store, config, truth, tmp_path, monkeypatch, capsys, signal_when):
+@pytest.mark.parametrize("number", [1, 3])
+def test_as_many_jobs_are_done_beside_each_other_as_the_option_says(
+    tiny_store, config, truth, tmp_path, monkeypatch, number
+):
+    running, counts, one_at_work, all_there = [], [], threading.Lock(), threading.Barrier(number, timeout=60)
+
+    def run(_, job, __):
+        running.append(job)
+        all_there.wait()
+        counts.append(len(running))
+        all_there.wait()
+        running.remove(job)
+        with one_at_work:
+            work(job.folder)
+        return ""
+
+    monkeypatch.setattr(processes, "room", lambda: 2)
+    monkeypatch.setattr(processes._Processes, "_run", run)
+    (tmp_path / "c.yaml").write_text(dump_config(config))
+    call = ["benchmark", str(tiny_store.path), "--truth", truth, "--out", str(tmp_path / "out"), "--methods", "random"]
+    call += ["--seeds", "3", "--jobs", str(number), "--config", str(tmp_path / "c.yaml")]
+    answer = CliRunner().invoke(app, call)
+    assert answer.exit_code == 0, answer.exception
+    assert counts == [number] * 3
+
+
+@pytest.mark.parametrize(
+    ("call", "module"),
+    [
+        (("ablate", "--ablation", "no_cycle"), "benchmark.ablations"),
+        (("trust", "--methods", "random"), "power.split_half"),
+        (("trust", "--cells", "--methods", "random"), "power.cells_per_gene"),
+    ],
+)
+def test_the_option_jobs_reaches_what_does_the_jobs(two_phenotypes, tmp_path, monkeypatch, call, module):
+    def do_jobs(jobs, label, at_a_time=0):
+        raise GrapeOpsError(f"{at_a_time} at a time")
+
+    monkeypatch.setattr(f"grape_ops.{module}.do_jobs", do_jobs)
+    truth = tmp_path / "truth.tsv"
+    truth.write_text("gene_symbol\tcomplex\nSPOT1\tspot\nSPOT2\tspot\nSTRIPE1\tstripe\nSTRIPE2\tstripe\n")
+    where = [str(two_phenotypes.path), "--truth", str(truth), "--out", str(tmp_path / "out")]
+    answer = CliRunner().invoke(app, [*call, *where, "--jobs", "3"])
+    assert str(answer.exception) == "3 at a time", answer.output
+
+
+def test_stopped_ablations_go_on(tiny_store, config, truth, tmp_path, monkeypatch, capsys, signal_when, job_of):
     endless = config.model_copy(update={"train": config.train.model_copy(update={"steps": 100_000})})
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text(dump_config(endless))
@@ -143,7 +187,7 @@ def test_somebody_elses_folder_is_left_alone(tiny_store, config, truth, tmp_path
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_job_that_fails_says_why_and_the_others_stay(tiny_store, config, tmp_path):
+def test_a_job_that_fails_says_why_and_the_others_stay(tiny_store, config, tmp_path, job_of):
     jobs = [job_of(method, config, tiny_store, tmp_path) for method in ("gene2vec", "random")]
     with pytest.raises(GrapeOpsError, match="1 of 2 jobs failed; the others are done.*\n.*gene2vec.vectors=FILE"):
         do_jobs(jobs, "test", 1)

@@ -24,8 +24,15 @@ def readers_folder(tiny_store, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-# api.md goes from a screen to a trained map: tests/api runs it, with a tiny screen and tiny settings.
-PAGES = [page for page in sorted(DOCS.glob("*.md")) if snippets(page) and page.name != "api.md"]
+# tests/api runs api.md, from a screen to a trained map, and tests/hits runs own-features.md, with its commands.
+ELSEWHERE = ("api.md", "own-features.md")
+PAGES = [page for page in sorted(DOCS.glob("*.md")) if snippets(page) and page.name not in ELSEWHERE]
+
+
+def test_no_snippet_is_passed_over():
+    assert {"baselines.md", "evaluation.md", "preprocessing.md"} <= {page.name for page in PAGES}
+    for page in DOCS.glob("*.md"):
+        assert len(SNIPPET.findall(page.read_text())) == page.read_text().count("```py"), page.name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -69,17 +69,17 @@ def test_scores_do_not_depend_on_names(seed):
 
 
 @pytest.mark.parametrize(("d", "signal", "k"), [(64, 0.6, 14), (3, 1.0, 20)])
-def test_batched_kmeans_scores_as_scikit_learn_does_over_2000_runs(d, signal, k):
+def test_batched_kmeans_scores_as_scikit_learn_does_over_300_runs(d, signal, k):
     vectors, membership = planted([5, 6, 7, 8, 9, 10, 7], d, signal, seed=0)
     truth = membership.argmax(axis=1)
-    runs = 2000
+    runs = 300
     ours = kmeans_scores(vectors, truth, k, runs, np.random.default_rng(1))
     fits = [KMeans(k, init="random", n_init=1, random_state=seed).fit(vectors) for seed in range(runs)]
     theirs = agreement(np.stack([fit.labels_ for fit in fits]), truth)
     for name in SCORES:
         error = np.sqrt((ours[name].var() + theirs[name].var()) / runs)
         assert abs(ours[name].mean() - theirs[name].mean()) < 4 * error, name
-        assert ours[name].std() == pytest.approx(theirs[name].std(), rel=0.12), name
+        assert ours[name].std() == pytest.approx(theirs[name].std(), rel=0.3), name
 
 
 def test_batched_kmeans_follows_scikit_learn_step_by_step_from_the_same_starts():

@@ -69,6 +69,20 @@ def test_the_folder_holds_scores_tables_and_figures(folder):
     assert scores_figure(scores) and differences_figure(tables["differences"])
 
 
+def test_the_option_aliases_finds_genes_of_the_truth_under_their_other_names(folder, capsys, monkeypatch):
+    (folder / "aliases.tsv").write_text("alias\tsymbol\nOLD\tG003\n")
+    truth = folder / "truth.tsv"
+    truth.write_text(truth.read_text().replace("G003", "OLD"))
+    call = ["grape-ops", "neighbours", "G000", str(folder / "run0.h5ad"), "--truth", str(truth), "--n", "5"]
+    for more, relation in (([], ""), (["--aliases", str(folder / "aliases.tsv")], "C0")):
+        monkeypatch.setattr(sys, "argv", [*call, *more])
+        with pytest.raises(SystemExit):
+            cli.main()
+        lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        told = {line[0]: line[lines[0].index("relation")] for line in lines[1:]}
+        assert set(told) == {f"G00{number}" for number in range(1, 6)} and told["G003"] == relation
+
+
 def test_names_of_maps(folder):
     named = named_maps([folder / "run0.h5ad", folder / "run1.h5ad"], [])
     assert list(named) == ["ours", "ours (run1)"]

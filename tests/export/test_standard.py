@@ -71,7 +71,8 @@ def test_files_lie_where_the_standard_says(submission):
     template = yaml.safe_load((submission / "metadata/experimental_metadata.yaml").read_text())
     assert {"experiment", "cellular", "library", "phenotype", "microscope", "pipeline"} == set(template)
     assert template["experiment"]["title"] == "My screen: \u00b5" and template["pipeline"]["version"] == 1.0
-    assert not list(submission.parent.parent.glob(".*partial*"))
+    assert {path.name for path in submission.parent.parent.iterdir()} == {"hgnc.tsv", "submission"}
+    assert not list(submission.parent.rglob(".draft-*"))
 
 
 def test_library_rows(library):

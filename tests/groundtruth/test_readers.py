@@ -6,6 +6,9 @@ import pytest
 
 from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth import load_truth, membership
+from grape_ops.groundtruth.aliases import load_aliases
+from grape_ops.groundtruth.chromosome_arms import load_arms
+from grape_ops.groundtruth.curation import screened_genes
 from grape_ops.groundtruth.readers import read_complexes
 from grape_ops.groundtruth.truth import load_pairs
 
@@ -237,3 +240,79 @@ def test_pieces_packed_one_after_the_other_are_one_file(tmp_path):
     text = FILES["names.tsv"].encode()
     (tmp_path / "t.tsv.gz").write_bytes(gzip.compress(text[:20]) + gzip.compress(text[20:]))
     assert read_complexes(tmp_path / "t.tsv.gz") == EXPECTED
+
+
+def test_what_nobody_sees_in_a_name_makes_no_other_gene(tmp_path, capsys):
+    (tmp_path / "names.tsv").write_text("Alpha complex\tAAA1\u200b AAA2\u00a0AAA3\nBeta complex\tBBB1 \ufeffAAA1\n")
+    assert read_complexes(tmp_path / "names.tsv") == EXPECTED
+    said = capsys.readouterr().err
+    assert "names.tsv: 2 names held invisible characters" in said and "AAA1\\u200b AAA2" in said
+    (tmp_path / "pairs.tsv").write_text("gen\u00e9\tB\u200b\ngene\u0301\tB\n")
+    assert load_pairs(tmp_path / "pairs.tsv").pairs == (("B", "gen\u00e9"),)
+    (tmp_path / "aliases.tsv").write_text("alias\tsymbol\nOLD\u200b\tNEW\u200d\n")
+    assert load_aliases(tmp_path / "aliases.tsv").symbol == {"OLD": "NEW"}
+    (tmp_path / "arms.tsv").write_text("gene\tarm\nA\u00ad\t17q\n")
+    assert load_arms(tmp_path / "arms.tsv") == {"A": "17q"}
+    (tmp_path / "library.csv").write_text("gene\nAAA1\u2060\n\u200bnontargeting\n")
+    assert screened_genes(tmp_path / "library.csv") == ["AAA1"]
+
+
+def test_genes_that_differ_by_case_alone_are_told(tmp_path, capsys):
+    (tmp_path / "t.tsv").write_text("C1\tPSMA1 PSMB2\nC2\tpsma1 KRAS\n")
+    read_complexes(tmp_path / "t.tsv")
+    assert "PSMA1 and psma1 differ by case alone, and count as different genes" in capsys.readouterr().err
+
+
+def test_a_gmt_without_descriptions_is_refused_where_its_genes_show_it(tmp_path):
+    (tmp_path / "t.gmt").write_text("C1\tPSMA1\tPSMB2\tKRAS\nC2\tKRAS\tPSMA1\tTP53\nC3\tTP53\tPSMA1\n")
+    with pytest.raises(
+        GrapeOpsError, match=r"second fields, such as PSMA1, KRAS, TP53, are genes of other lines \(3 of 3\)"
+    ):
+        read_complexes(tmp_path / "t.gmt")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (("PSMA1", "KRAS"), True),
+        (("Psma1", "C1orf43"), True),
+        (("HLA-A", "TP53"), True),
+        (("na", "na"), False),
+        (("-", "-"), False),
+        (("http://x", "http://y"), False),
+        (("the first", "the second"), False),
+        (("R-HSA-12", "R-HSA-3"), False),
+        (("CPX-1", "CPX-2"), False),
+        (("KEGG", "KEGG"), False),
+        (("C1", "C2"), False),  # their names once more
+        (("PSMA1", "20S core"), False),
+    ],
+)
+def test_a_gmt_whose_descriptions_may_be_genes_says_so(tmp_path, capsys, seconds, told):
+    (tmp_path / "t.gmt").write_text(f"C1\t{seconds[0]}\tAAA1\tAAA2\nC2\t{seconds[1]}\tBBB1\tBBB2\n")
+    assert read_complexes(tmp_path / "t.gmt") == {"C1": ["AAA1", "AAA2"], "C2": ["BBB1", "BBB2"]}
+    assert ("look like genes, and are left out as descriptions" in capsys.readouterr().err) == told
+
+
+COMMENT = "# complexes of our lab\n#\n"
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "complexes.gmt"])
+def test_comments_and_empty_columns_behind_are_left_out(tmp_path, name):
+    end = "," if name.endswith("csv") else "\t"
+    lines = FILES[name].splitlines()
+    (tmp_path / name).write_text(COMMENT + "\n".join([lines[0] + end, "#not\tyet", *lines[1:]]) + end + "\n")
+    assert read_complexes(tmp_path / name) == EXPECTED
+
+
+def test_a_header_may_begin_with_a_hash(tmp_path):
+    (tmp_path / "t.tsv").write_text("#gene\tcomplex\nA\tC1\nB\tC1\n")
+    assert read_complexes(tmp_path / "t.tsv") == {"C1": ["A", "B"]}
+    (tmp_path / "9606.tsv").write_text(COMPLEXTAB_HEADER + "\nCPX-1\tAlpha\t-\t9606\tP84022(1)\tP84022(1)|Q15796(2)\n")
+    assert read_complexes(tmp_path / "9606.tsv") == {"Alpha": ["P84022", "Q15796"]}
+
+
+def test_the_line_that_fits_no_format_is_named(tmp_path):
+    (tmp_path / "t.tsv").write_text("C1\tA B\nC2\tC D\nC3\tE F\tG\n")
+    with pytest.raises(GrapeOpsError, match=r"Line 3 has 3 fields, where 2 of 3 lines have 2\."):
+        read_complexes(tmp_path / "t.tsv")

@@ -18,6 +18,7 @@ from grape_ops.config import load_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.evaluate.significance import benjamini_hochberg
 from grape_ops.features.channels import columns_of_channels, feature_compartments
+from grape_ops.hits.cell_features import cell_features
 from grape_ops.hits.feature_sources import feature_sources
 from grape_ops.hits.find_hits import find_hits
 from grape_ops.hits.write_hits import write_hits
@@ -76,6 +77,18 @@ def test_an_anndata_of_some_cells_is_read_and_what_it_lacks_is_counted(tiny_stor
     assert found.notes[0] == f"4 of {len(tiny_store)} cells are not in {file.name}"
     assert "1 of 39 features are too often undefined (NaN)" in found.notes[1]
     assert found.notes[0] in METHODS["profiles"].run(Task(tiny_store, settings(file), 0, tmp_path)).uns[NOTES]
+
+
+def test_features_undefined_in_more_controls_than_allowed_are_left_out(tiny_store, vectors, tmp_path):
+    controls = np.flatnonzero(tiny_store.cells["is_control"])
+    assert len(controls) == 16
+    holes = vectors.assign(**tiny_store.cells[["shard", "row"]])
+    holes.loc[controls[::8], "z0"] = np.nan  # 2 of 16
+    holes.loc[controls[::4], "z1"] = np.nan  # 4 of 16
+    holes.to_parquet(tmp_path / "t.parquet")
+    for most, left_out in ((0.12, {"z0", "z1"}), (0.125, {"z1"}), (0.25, set())):
+        (features,) = cell_features(tiny_store, settings(tmp_path / "t.parquet", **{"hits.most_undefined": most}))
+        assert {"z0", "z1"} - set(features.names) == left_out
 
 
 def test_files_that_are_not_of_these_cells_are_refused(tiny_store, vectors, tmp_path):
@@ -163,6 +176,23 @@ def test_channels_count_in_the_identity_of_what_they_restrict(tiny_store, tmp_pa
     assert "grape read all channels" in capsys.readouterr().err
     with pytest.raises(GrapeOpsError, match="untrained reads all channels .*What can be: statistics, "):
         go.run_method("untrained", tiny_store, config=part)
+
+
+def test_the_option_channels_restricts_what_a_baseline_is_made_of(tiny_store, tmp_path):
+    call = ["baseline", "statistics", str(tiny_store.path), "--out", str(tmp_path / "s.h5ad"), "--channels", "actin"]
+    assert CliRunner().invoke(app, call).exit_code == 0
+    names = anndata.read_h5ad(tmp_path / "s.h5ad").var_names
+    assert len(names) == 19 and all(name.endswith("_actin") for name in names)
+
+
+def test_the_option_scheduler_is_for_engineered_features_and_reaches_them(tiny_store, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    pytest.importorskip("cp_measure")
+    monkeypatch.setattr("grape_ops.workers.WAIT_SECONDS", 1)
+    call = ["hits", str(tiny_store.path), "--out", str(tmp_path / "hits"), "--scheduler", "tcp://127.0.0.1:9"]
+    for features, words in (("statistics", "--scheduler is for"), ("engineered", "answers at tcp://127.0.0.1:9")):
+        answer = CliRunner().invoke(app, [*call, "--features", features])
+        assert isinstance(answer.exception, GrapeOpsError) and words in str(answer.exception)
 
 
 def test_names_tell_channels_and_compartments():

@@ -11,6 +11,7 @@ from grape_ops.cells.averages import standardize_by_controls
 from grape_ops.cells.batches import Sampler, StandardizedCrops
 from grape_ops.cells.store import CropStore
 from grape_ops.config import ClassifierSettings, parse_config
+from grape_ops.cosine import unit_rows
 from grape_ops.errors import GrapeOpsError
 from grape_ops.methods import METHODS, Task
 from grape_ops.methods.classifier import classifier_means, classifier_vectors
@@ -52,6 +53,7 @@ def test_it_computes_as_training_does(store, tmp_path):
     ]
     full, half = (classifier_vectors(Task(store, tree, 0, tmp_path)).X for tree in trees)
     assert np.isfinite(half).all() and not np.array_equal(full, half)
+    assert (unit_rows(full[:4]) * unit_rows(half[:4])).sum(axis=1).min() > 0.9  # controls are the origin
     assert METHODS["classifier"].decisive(trees[0]) != METHODS["classifier"].decisive(trees[1])
 
 

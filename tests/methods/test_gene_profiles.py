@@ -1,5 +1,7 @@
 """From features of cells to profiles of genes: against the plain way, and what is left out."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pyarrow
@@ -12,7 +14,7 @@ from grape_ops.cells.averages import ControlStatistics, standardize_by_controls
 from grape_ops.config import Config, EngineeredSettings, parse_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.methods import METHODS, NOTES, Task
-from grape_ops.methods.feature_files import feature_names, parts
+from grape_ops.methods.feature_files import feature_columns, feature_names, parts, values_of
 from grape_ops.methods.gene_profiles import CellProfiles, gene_profiles, in_words
 
 ALL = EngineeredSettings(variance=1.0, clip=1e9)
@@ -211,13 +213,13 @@ def test_a_row_that_does_not_fit_the_columns_is_refused(tmp_path, row):
 
 
 def test_text_becomes_numbers_where_all_of_a_column_are(tmp_path):
-    text = "id,whole,number,signed,word,flag\n007,1, 2.5,+1e-3,n1,True\n008,NA,nan,-inf,NA,False\n"
+    text = "id,whole,part,signed,word,flag\n007,1, 2.5,+1e-3,n1,True\n008,NA,nan,-inf,NA,False\n"
     (tmp_path / "t.csv").write_text(text)
     (part,) = parts(tmp_path / "t.csv", None)
     assert part.id.tolist() == [7, 8] and part.signed.tolist() == [1e-3, -np.inf]
-    np.testing.assert_array_equal(part[["whole", "number"]], [[1, 2.5], [np.nan, np.nan]])
+    np.testing.assert_array_equal(part[["whole", "part"]], [[1, 2.5], [np.nan, np.nan]])
     assert part.word.tolist() == ["n1", None] and part.flag.tolist() == ["True", "False"]
-    assert feature_names(tmp_path / "t.csv", ["id"]) == ["whole", "number", "signed"]
+    assert feature_names(tmp_path / "t.csv", ["id"]) == ["whole", "part", "signed"]
 
 
 def test_a_column_that_is_there_twice_is_named(tmp_path):
@@ -225,3 +227,65 @@ def test_a_column_that_is_there_twice_is_named(tmp_path):
     pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
     with pytest.raises(GrapeOpsError, match="the column area more than once"):
         list(parts(tmp_path / "t.parquet", None))
+
+
+def test_numbers_held_as_decimals_or_texts_are_features(tmp_path):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=20).round(3)
+    table = pd.DataFrame({"gene_symbol": "A", "plate": ["007"] * 20, "decimal": [Decimal(f"{v:.3f}") for v in values]})
+    table = table.assign(text=[str(v) for v in values], chosen=pd.Categorical([str(v) for v in values]), word="x")
+    table.to_parquet(tmp_path / "t.parquet")
+    found = feature_columns(tmp_path / "t.parquet", [])
+    assert found.names == ("decimal", "text", "chosen")
+    assert found.notes == ("1 column of t.parquet without numbers left out: word",)
+    (part,) = values_of(tmp_path / "t.parquet", found.names)
+    np.testing.assert_allclose(part, np.tile(values[:, None], 3), rtol=1e-6)
+    commas = table[["gene_symbol", "text"]].assign(text=table.text.str.replace(".", ","), either="1,234")
+    commas.to_csv(tmp_path / "t.tsv", sep="\t", index=False)
+    found = feature_columns(tmp_path / "t.tsv", [])
+    assert found.names == ("text",) and "left out: either" in found.notes[0]
+    np.testing.assert_allclose(next(values_of(tmp_path / "t.tsv", ["text"]))[:, 0], values, rtol=1e-6)
+
+
+IDS_OF_CELLS = (
+    "id object_id nucleus_id cell_index cell_id label number index uid cell_uid object nucleus row_id fov field_id "
+    "image_id plate_number batch_index orig_index global_id ObjectNumber Metadata_x"
+)
+
+
+@pytest.mark.parametrize("name", IDS_OF_CELLS.split())
+def test_ids_are_no_features(tmp_path, name):
+    pd.DataFrame({name: np.arange(9)[::-1], "area": 0.5}).to_csv(tmp_path / "t.csv", index=False)
+    assert feature_columns(tmp_path / "t.csv", []).names == ("area",)
+
+
+@pytest.mark.parametrize("name", ["nucleus_area", "shape_index", "solidity", "mean_fluid", "row_mean", "mitotic_index"])
+def test_measurements_with_names_like_ids_are_features(tmp_path, name):
+    pd.DataFrame({name: [3, 1, 2]}).to_csv(tmp_path / "t.csv", index=False)
+    assert feature_columns(tmp_path / "t.csv", []).names == (name,)
+
+
+def test_a_column_that_only_counts_upwards_is_told(tmp_path):
+    table = pd.DataFrame({"order": np.arange(9) * 3.0, "area": [0.5] * 8 + [1], "whole": [1, 2, 3, 4, 5, 6, 7, 8, 8]})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    found = feature_columns(tmp_path / "t.csv", [])
+    assert found.names == ("order", "area", "whole") and len(found.notes) == 1
+    assert found.notes[0] == (
+        "1 column of t.csv only counting upwards from row to row, taken as features: order; if they are ids, "
+        "--set baselines.profiles.drop=[order]"
+    )
+
+
+def test_a_feature_that_goes_on_with_words_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("grape_ops.methods.feature_files._ROWS_AT_ONCE", 4)
+    pd.DataFrame({"area": ["1.5"] * 4 + ["large"] * 4}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(GrapeOpsError, match="The feature area of .* begins with numbers, and then holds 'large'"):
+        list(values_of(tmp_path / "t.parquet", feature_columns(tmp_path / "t.parquet", []).names))
+
+
+def test_blanks_around_the_names_of_features_are_none(tmp_path):
+    table = pd.DataFrame({" area ": [1.0, 2.0], "gene_symbol ": ["A", "B"]})
+    for name in ("t.csv", "t.parquet"):
+        table.to_csv(tmp_path / name, index=False) if name == "t.csv" else table.to_parquet(tmp_path / name)
+        assert feature_columns(tmp_path / name, []).names == ("area",)
+        assert next(parts(tmp_path / name, ["gene_symbol"])).gene_symbol.tolist() == ["A", "B"]

@@ -121,3 +121,33 @@ def test_rows_that_count_by_gene_are_said_to_and_make_no_halves(store, tmp_path)
     with pytest.raises(GrapeOpsError, match="both halves of the cells would be the same table"):
         split_half(store.path, tmp_path / "trust", ["profiles"], by_gene.config)
     assert not (tmp_path / "trust" / "work").exists()
+
+
+def test_tiles_and_plates_padded_with_zeros_are_found(store, tmp_path):
+    table = table_of(store)
+    padded = table.drop(columns="cell_id").assign(tile="003", plate="0001", well=table["well"] + "\u200b")
+    made = profiles.run(task(store, tmp_path, padded))
+    plain = profiles.run(task(store, tmp_path, table.drop(columns="cell_id")))
+    np.testing.assert_allclose(made.X, plain.X)
+    both = padded.drop(columns=["y", "x"]).assign(cell_id=table["cell_id"], tile=np.arange(len(table)) % 2)
+    other = both.assign(tile=both["tile"].map({0: "T03", 1: "T3"}))
+    with pytest.raises(
+        GrapeOpsError, match=r"0 of the store's 560 cells are found \(the table begins with 0*1 .* T0?3 "
+    ):
+        profiles.check_inputs(store, task(store, tmp_path, other).config)
+
+
+def test_genes_with_what_nobody_sees_are_the_stores(store, tmp_path):
+    table = table_of(store)
+    for match in ("cells", "genes"):
+        written = table.assign(gene_symbol=table["gene_symbol"] + "\u200b")
+        made = profiles.run(task(store, tmp_path, written, match=match))
+        assert not any("another gene" in said or "not in the table" in said for said in made.uns[NOTES])
+
+
+def test_ids_that_the_store_lacks_are_no_features_and_what_is_left_out_is_said(store, tmp_path):
+    table = table_of(store)
+    more = table.assign(object_id=np.arange(len(table)), operator="Ann", nucleus_id=7)
+    made = profiles.run(task(store, tmp_path, more))
+    assert made.uns["features"]["features"] == 6
+    assert "1 column of t.csv without numbers left out: operator" in made.uns[NOTES]

@@ -52,9 +52,24 @@ def test_the_command_writes_curves_and_limits_and_goes_on(controls: CropStore, t
     assert not list(out.glob("screens/*/store"))
     made = {file: file.stat().st_mtime_ns for file in out.glob("screens/*/work/*/maps/*.h5ad")}
     assert len(made) == 3 * 2 * 2  # the settings' own point is on every curve, and planted once
-    more = words(["calibrate.effect_sizes=[0, 2, 4]"])
+    more = words(["calibrate.effect_sizes=[0, 2, 4]", "calibrate.detected=0.2"])
     assert CliRunner().invoke(app, [*call, *more, "--methods", "statistics"]).exit_code == 0
+    table = pd.read_csv(out / "recovery.tsv", sep="\t").query("varied == 'effect_size'")
+    limit = pd.read_csv(out / "detection_limit.tsv", sep="\t").query("varied == 'effect_size'").iloc[0]
+    (usual, _), (expected, sense) = (crossing([0, 2, 4], table["recovered"].tolist(), x, "linear") for x in (0.5, 0.2))
+    assert (limit["detected"], limit["sense"]) == (0.2, sense)
+    assert limit["limit"] == pytest.approx(expected, abs=0.002) and expected < usual - 0.01
     assert all(file.stat().st_mtime_ns == time for file, time in made.items())
+
+
+def test_the_option_jobs_reaches_what_does_the_jobs(controls: CropStore, tmp_path: Path, monkeypatch) -> None:
+    def do_jobs(jobs: object, label: str, at_a_time: int = 0) -> None:
+        raise GrapeOpsError(f"{at_a_time} at a time")
+
+    monkeypatch.setattr("grape_ops.power.calibrate.do_jobs", do_jobs)
+    call = ["calibrate", str(controls.path), "--out", str(tmp_path / "out"), "--methods", "random", "--jobs", "1"]
+    answer = CliRunner().invoke(app, [*call, *words(SMALL)])
+    assert str(answer.exception) == "1 at a time", answer.output
 
 
 @pytest.mark.usefixtures("jobs_in_this_process")

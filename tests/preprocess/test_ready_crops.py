@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_screen import contents
+from tiny_screen import contents, settings
 
 from grape_ops.cells.store import CropStore
-from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.crop_wells import fitting
 from grape_ops.preprocess.pipeline import preprocess
@@ -75,10 +74,6 @@ def ready(root: Path, in_files: bool, scaling: str = "auto", **crops: Any) -> Sc
         read_crops=Crops(root, **crops),
         crop_scaling=scaling,
     )
-
-
-def settings(**changes: object) -> PreprocessSettings:
-    return PreprocessSettings.model_validate({"crop_size": 32, "workers": 1} | changes)
 
 
 def test_a_table_in_files_gives_the_same_store_and_no_read_takes_more_than_a_well(tmp_path):

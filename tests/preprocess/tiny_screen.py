@@ -8,9 +8,15 @@ import numpy as np
 import pandas as pd
 import tifffile
 
+from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.cell_table import collect_cells
 from grape_ops.screen.screen import Screen
+
+
+def settings(**changes: object) -> PreprocessSettings:
+    """Settings for small crops, made in this process."""
+    return PreprocessSettings.model_validate({"crop_size": 32, "workers": 1} | changes)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from grape_ops.restyle.distances import (
+    _share,
     bootstrap,
     coverage,
     differing_features,
@@ -158,9 +159,16 @@ def test_features_that_differ_are_found_at_the_rate_asked_for():
     assert found[:10].all() and found[10:].sum() <= 3
 
 
-def test_coverage_where_control_lies_within_the_floor_is_not_a_number():
-    rng = np.random.default_rng(3)
-    knockout = np.concatenate([np.zeros((100, 1)), np.ones((100, 1)) * 9])
-    control = np.tile([[0.0], [9.0]], (50, 1))
-    found = coverage(control, control, knockout, np.array([True]), rng, splits=50, draws=5, confidence=0.9)
-    assert np.isnan(found.share.value) or found.control.sum() <= found.floor.sum() * 1.5
+@pytest.mark.parametrize(
+    ("control", "expected"),
+    [([3.0, 2.0], 0.75), ([1.25, 0.25], -1.0), ([1.0, 0.0], np.nan), ([0.25, 0.5], np.nan), ([0.0, 0.0], np.nan)],
+)
+def test_the_share_is_not_a_number_where_control_lies_within_the_floor(control, expected):
+    restyled, floor = [1.0, 1.0], [0.5, 0.5]
+    np.testing.assert_equal(_share(np.array([control, restyled, floor])), expected)
+
+
+def test_coverage_of_cells_that_do_not_differ_is_not_a_number():
+    same = np.ones((8, 2))
+    found = coverage(same, same, same, np.array([True, False]), np.random.default_rng(3), **OPTIONS)
+    assert np.isnan([found.share.value, found.share.low, found.share.high]).all()

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from grape_ops.cells.writer import write_store
 from grape_ops.cli import app
-from grape_ops.config import FeatureSettings, GenerateSettings, load_config
+from grape_ops.config import FeatureSettings, GenerateSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.randomness import RestylingStream
 from grape_ops.restyle.gene_check import Principal
@@ -28,8 +28,6 @@ from grape_ops.restyle.phenotype_results import phenotype_result, scored
 from grape_ops.restyle.restyler import Restyler
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, GUIDE, IS_CONTROL, PLATE, ROW, SHARD, WELL
 from grape_ops.train.loop import train
-
-from .conftest import TINY
 
 QUICK = GenerateSettings(cells=30, batch_size=8, trees=40, repeats=3, splits=4, bootstrap=10)
 
@@ -178,7 +176,7 @@ def streams():
 
 
 @pytest.fixture(scope="module")
-def checked(tmp_path_factory, streams):
+def checked(tmp_path_factory, streams, short_config):
     """A check on drawn cells: gene BRIGHT has brighter bodies, gene PLAIN is as the control, gene FEW has few cells."""
     folder = tmp_path_factory.mktemp("checked")
     rng = np.random.default_rng(0)
@@ -191,7 +189,7 @@ def checked(tmp_path_factory, streams):
     cells = pd.DataFrame({GENE: genes, GUIDE: genes, PLATE: "P", WELL: "A1", BATCH: "P|A1", SHARD: "s"})
     cells[IS_CONTROL], cells[ROW] = cells[GENE] == CONTROL_LABEL, range(len(cells))
     write_store(folder / "store", {"s": crops}, cells, ["DNA", "actin"])
-    train(folder / "store", folder / "run", load_config(overrides=TINY))
+    train(folder / "store", folder / "run", short_config)
     make = np.random.default_rng
 
     def recorded(seed):

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from grape_ops.artifacts.locks import locked
-from grape_ops.cells.store import store_fingerprint
-from grape_ops.config import Config, load_config, parse_config
+from grape_ops.config import load_config, parse_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.runner.jobs import Job
 from grape_ops.runner.processes import do_jobs
@@ -57,19 +56,15 @@ def test_workers_and_what_they_started_end_with_the_command(endless, tiny_store,
     assert command.returncode == (-number if number == signal.SIGKILL else 128 + number)
 
 
-def job_of(method: str, config: Config, store, work: Path) -> Job:
-    return Job.of(method, 0, config, store.path, store_fingerprint(store), work)
-
-
 @pytest.mark.usefixtures("jobs_in_this_process")
-def test_a_job_is_found_again_by_all_that_decides_it(tiny_store, tmp_path):
+def test_a_job_is_found_again_by_all_that_decides_it(tiny_store, tmp_path, job_of):
     do_jobs([job_of("random", load_config(), tiny_store, tmp_path)], "test", 1)
     assert job_of("random", load_config(None, ["train.steps=7"]), tiny_store, tmp_path).finished
     other = Job.of("random", 0, load_config(), tiny_store.path, "other cells", tmp_path)
     assert not other.finished and not Job.of("random", 1, load_config(), tiny_store.path, "x", tmp_path).finished
 
 
-def test_a_file_that_a_method_reads_counts(tiny_store, tmp_path):
+def test_a_file_that_a_method_reads_counts(tiny_store, tmp_path, job_of):
     file = tmp_path / "vectors.txt"
     file.write_text("AAA 1 2\nBBB 2 1\n")
     config = parse_config({"baselines": {"gene2vec": {"vectors": str(file)}}}, "test")
@@ -80,7 +75,7 @@ def test_a_file_that_a_method_reads_counts(tiny_store, tmp_path):
 
 @pytest.mark.usefixtures("jobs_in_this_process")
 @pytest.mark.parametrize("torn", ["", "null", '{"identity": ', "[1]"])
-def test_a_torn_note_of_what_is_done_means_not_done(tiny_store, tmp_path, torn):
+def test_a_torn_note_of_what_is_done_means_not_done(tiny_store, tmp_path, torn, job_of):
     job = job_of("random", load_config(), tiny_store, tmp_path)
     job.folder.mkdir()
     (job.folder / "done.json").write_text(torn)
@@ -89,7 +84,7 @@ def test_a_torn_note_of_what_is_done_means_not_done(tiny_store, tmp_path, torn):
     assert list(job.maps()) == ["random"]
 
 
-def test_a_job_that_another_process_does_is_said_to_be(tiny_store, tmp_path):
+def test_a_job_that_another_process_does_is_said_to_be(tiny_store, tmp_path, job_of):
     job = job_of("random", load_config(), tiny_store, tmp_path)
     with locked(job.folder, "a test"), pytest.raises(GrapeOpsError, match=rf"written by process {os.getpid()} on"):
         do_jobs([job], "test", 1)
@@ -98,7 +93,7 @@ def test_a_job_that_another_process_does_is_said_to_be(tiny_store, tmp_path):
 
 
 @pytest.mark.usefixtures("jobs_in_this_process")
-def test_maps_that_the_settings_ask_for_come_main_one_first(tiny_store, tiny_config, tmp_path):
+def test_maps_that_the_settings_ask_for_come_main_one_first(tiny_store, tiny_config, tmp_path, job_of):
     tree = tiny_config.model_dump()
     start = {"kind": "classifier", "classifier": {"steps": 3, "width": 4, "max_width": 8, "batch_size": 8}}
     changes = {"train": tree["train"] | {"steps": 2, "init": start}, "embed": {"cells_per_gene": 4, "position": 2}}

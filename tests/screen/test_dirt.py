@@ -11,7 +11,9 @@ from grape_ops.config import FlatFieldSettings, PreprocessSettings, ScreenSettin
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.pipeline import preprocess
 from grape_ops.screen.layouts import open_screen
+from grape_ops.screen.quality import doubts_of_columns
 from grape_ops.screen.screen import Screen
+from grape_ops.screen.spelling import doubts_of_names
 
 
 def opened(root: Path, table: pd.DataFrame, table_folder: Path | None = None, **settings: object) -> Screen:
@@ -51,6 +53,16 @@ def test_each_kind_is_dropped_or_kept(
     assert len(dropped.cells) == 59 and found(dropped, what) == (5, "dropped", f"screen.{setting}")
     kept = opened(tmp_path / "screen", table, **{setting: "keep"})
     assert len(kept.cells) == 64 and found(kept, what) == (5, "kept", f"screen.{setting}")
+
+
+def test_cells_of_a_barcode_quality_below_the_least_are_dropped(tmp_path: Path) -> None:
+    table = CELLS.assign(Q_min_0=0.5)
+    table.loc[FIRST, "Q_min_0"] = 0.49
+    dropped = opened(tmp_path / "screen", table, min_barcode_quality=0.5)
+    assert dropped.cells.to_pandas()[["y", "x"]].values.tolist() == CELLS.loc[~FIRST, ["y", "x"]].values.tolist()
+    what = "cells of a barcode quality below the least"
+    assert found(dropped, what) == (5, "dropped", "screen.min_barcode_quality")
+    assert len(opened(tmp_path / "screen", table).cells) == 64
 
 
 def test_rows_that_a_join_multiplied_come_once(tmp_path: Path) -> None:
@@ -133,3 +145,119 @@ def test_the_counts_reach_the_store(tmp_path: Path) -> None:
         report.quality["table"]
     )
     assert len(CropStore.open(tmp_path / "store").cells) == 59
+
+
+ONE_FORM = {
+    "a zero-width space": ("KRAS", "KRAS\u200b"),
+    "a soft hyphen": ("KRAS", "KR\u00adAS"),
+    "a byte-order mark": ("KRAS", "\ufeffKRAS"),
+    "NUL behind it": ("KRAS", "KRAS\0\0"),
+    "a no-break space": ("nontargeting", "non\u00a0targeting"),
+    "a no-break hyphen": ("nontargeting", "non\u2011targeting"),
+    "a mark of direction": ("nontargeting", "\u200enontargeting"),
+}
+
+
+@pytest.mark.parametrize("form", ONE_FORM)
+def test_what_nobody_sees_in_a_name_makes_no_other_gene(tmp_path: Path, form: str) -> None:
+    name, written = ONE_FORM[form]
+    table = CELLS.assign(gene_symbol=[written if gene == name else gene for gene in CELLS.gene_symbol])
+    screen = opened(tmp_path / "screen", table)
+    cells = screen.cells.to_pandas()
+    assert cells.is_control.sum() == 16 and set(cells.gene_symbol) - {"non targeting", "non-targeting"} <= set(
+        CELLS.gene_symbol
+    )
+    what = "cells whose gene_symbol was written with invisible characters or in another Unicode form "
+    assert found(screen, f"{what}({ascii(written)[1:-1]})") == (16, "renamed", "")
+
+
+def test_a_letter_in_two_unicode_forms_is_one_and_guides_of_a_library_are_found(tmp_path: Path) -> None:
+    genes = CELLS.gene_symbol.replace("KRAS", "gen\u00e9")
+    table = CELLS.assign(gene_symbol=genes.where(CELLS.index % 2 == 0, genes.str.replace("\u00e9", "e\u0301")))
+    assert set(opened(tmp_path / "screen", table).cells.to_pandas().gene_symbol) == set(genes)
+    library = CELLS[["sgRNA", "gene_symbol"]].drop_duplicates()
+    library.assign(sgRNA=library.sgRNA + "\u200b").to_csv(tmp_path / "library.csv", index=False)
+    screen = opened(tmp_path / "screen", CELLS.drop(columns="gene_symbol"), library=str(tmp_path / "library.csv"))
+    assert screen.cells.to_pandas().gene_symbol.tolist() == CELLS.gene_symbol.tolist()
+    assert [t.count for t in screen.cells.quality if t.what.startswith("names of the library that")] == [len(library)]
+
+
+def test_a_control_character_within_a_name_leaves_no_name(tmp_path: Path) -> None:
+    table = CELLS.assign(gene_symbol=CELLS.gene_symbol.where(~FIRST, "KR\0AS"))
+    screen = opened(tmp_path / "screen", table)
+    assert len(screen.cells) == 59 and found(screen, "cells without a gene or a guide")[0] == 5
+    what = "cells whose gene_symbol holds control characters, and counts as missing (KR\\x00AS)"
+    assert found(screen, what) == (5, "noted", "")
+
+
+def test_names_that_differ_by_case_alone_are_doubtful() -> None:
+    assert doubts_of_names(["PSMA1", "psma1", "KRAS"], ["kras"]) == [
+        "Counted apart, though they differ by case or leading zeros alone: PSMA1 and psma1. If they mean the same, "
+        "write them alike in the table, or name a table of both as screen.aliases."
+    ]
+
+
+def doubts(screen: Screen) -> list[str]:
+    return doubts_of_columns(screen.cells.quality)
+
+
+@pytest.mark.parametrize(("yes", "no"), [(True, False), ("TRUE", "FALSE"), ("yes", "no"), (1, 0), ("1", "")])
+def test_a_column_is_control_marks_controls_and_contradictions_are_told(
+    tmp_path: Path, yes: object, no: object
+) -> None:
+    plain, control = CELLS.gene_symbol.replace("nontargeting", "AAVS1"), CELLS.gene_symbol == "nontargeting"
+    table = CELLS.assign(gene_symbol=plain, Is_Control=[yes if own else no for own in control])
+    screen = opened(tmp_path / "screen", table)
+    assert screen.cells.to_pandas().is_control.tolist() == control.tolist() and not doubts(screen)
+    assert found(screen, "cells that Is_Control makes controls, not their name (AAVS1)") == (16, "noted", "")
+    marked = [yes if own else no for own in CELLS.gene_symbol == "KRAS"]
+    other = opened(tmp_path / "screen", CELLS.assign(is_control=marked))
+    assert set(other.cells.to_pandas().query("is_control").gene_symbol) == {"KRAS", "nontargeting"}
+    assert (
+        doubts(other) == []
+        if no == ""
+        else [
+            "16 cells named like controls that is_control calls none; they count as controls (nontargeting): "
+            "see screen.control_pattern."
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "role", ["non-targeting control", "CONTROL ", "Negative Control", "neg_ctrl", "NTC", "control"]
+)
+def test_roles_in_the_words_of_the_field_mark_controls(tmp_path: Path, role: str) -> None:
+    plain, control = CELLS.gene_symbol.replace("nontargeting", "AAVS1"), CELLS.gene_symbol == "nontargeting"
+    table = CELLS.assign(gene_symbol=plain, role=control.map({True: role, False: "targeting"}))
+    assert opened(tmp_path / "screen", table).cells.to_pandas().is_control.tolist() == control.tolist()
+    library = table[["sgRNA", "gene_symbol", "role"]].drop_duplicates()
+    library.to_csv(tmp_path / "library.csv", index=False)
+    bare = CELLS.drop(columns="gene_symbol")
+    screen = opened(tmp_path / "screen", bare, library=str(tmp_path / "library.csv"))
+    assert screen.cells.to_pandas().is_control.tolist() == control.tolist()
+    strange = opened(
+        tmp_path / "screen", CELLS.assign(role=CELLS.gene_symbol.map({"KRAS": "decoy"}).fillna("targeting"))
+    )
+    assert doubts(strange)[0] == (
+        "16 cells whose role says neither that they are controls nor that they are none (decoy)."
+    )
+
+
+def test_a_library_that_contradicts_the_table_is_doubtful(tmp_path: Path) -> None:
+    library = CELLS[["sgRNA", "gene_symbol"]].drop_duplicates()
+    library["gene_symbol"] = library.gene_symbol.replace({"KRAS": "TP53", "TP53": "KRAS"})
+    library.to_csv(tmp_path / "library.csv", index=False)
+    named = CELLS.assign(gene_symbol=CELLS.gene_symbol.replace("nontargeting", "NTC_1"))
+    screen = opened(tmp_path / "screen", named, library=str(tmp_path / "library.csv"))
+    (doubt,) = doubts(screen)
+    assert doubt.startswith("32 cells whose gene the library gives otherwise, which counts (")
+    assert "TP53 of the table is KRAS in the library" in doubt and doubt.endswith("see screen.library.")
+
+
+def test_a_guide_of_two_genes_is_doubtful(tmp_path: Path) -> None:
+    guide = CELLS.sgRNA[CELLS.gene_symbol == "KRAS"].iloc[0]
+    genes = CELLS.gene_symbol.copy()
+    genes[CELLS.index[CELLS.sgRNA == guide][-1]] = "TP53"
+    table = CELLS.assign(gene_symbol=genes)
+    expected = [f"1 guide that the cell table gives to several genes ({guide}: KRAS, TP53)."]
+    assert doubts(opened(tmp_path / "screen", table)) == expected

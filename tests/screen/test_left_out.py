@@ -61,6 +61,14 @@ def test_nothing_left_out_is_exit_code_0(tmp_path: Path) -> None:
     assert cut(tmp_path)[0] == 0
 
 
+def test_a_scheduler_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("grape_ops.workers.WAIT_SECONDS", 1)
+    write_table(tmp_path / "screen", draw_screen())
+    code, message = cut(tmp_path, "--scheduler", "tcp://127.0.0.1:9")
+    assert code == 1 and "No Dask scheduler with workers answers at tcp://127.0.0.1:9" in message
+
+
 def test_told_to_stop_it_stops_before_reading_pixels(tmp_path: Path) -> None:
     spoil(tmp_path)
     code, message = cut(tmp_path, "--set", "preprocess.on_problem=stop")

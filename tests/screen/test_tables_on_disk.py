@@ -11,9 +11,11 @@ from layout_writers import draw_screen, write_table
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.cell_table import CellTable
 from grape_ops.screen.inspect import inspect_screen
 from grape_ops.screen.layout import walk
 from grape_ops.screen.layouts import open_screen
+from grape_ops.screen.quality import Tally
 from grape_ops.screen.screen import Screen
 from grape_ops.screen.spelling import is_ruined, loose
 from grape_ops.screen.table_files import read_whole
@@ -110,8 +112,8 @@ def test_a_column_of_some_tables_only_costs_no_cells(tmp_path: Path, in_files: b
     second.to_parquet(files[1])
     table = TableReader(files, PLAIN).read(folder)
     assert table.count_by(["well"]).cells.tolist() == [32, 32]
-    tally = next(t for t in table.quality if t.what == "columns that only some of the tables have")
-    assert tally.count == 1 and tally.fate == "dropped"
+    what = "columns that only some of the tables have (cell_1 is not in cells_A2.parquet)"
+    assert table.quality == (Tally(what, 1, "dropped"),)
     second.assign(cell_1="x").to_parquet(files[1])
     with pytest.raises(GrapeOpsError, match=r"'cell_1' holds text in .*cells_A2.parquet and numbers in .*cells_A1"):
         TableReader(files, PLAIN).read(folder)
@@ -197,3 +199,65 @@ def test_a_missing_column_of_places_is_a_doubt(tmp_path: Path) -> None:
     doubts = inspect_screen(tmp_path, PLAIN).doubts
     assert any("without a column plate (is it plte?): plate is taken as 1" in doubt for doubt in doubts)
     assert any("64 cells without a column tile: " in doubt for doubt in doubts)
+
+
+def in_parts(folder: Path, *parts: pd.DataFrame, name: str = "cells.parquet") -> Path:
+    """Write a parquet folder as dask does, half of the drawn cells in each of two files."""
+    (folder / name).mkdir(parents=True)
+    for number, part in enumerate(parts):
+        part.to_parquet(folder / name / f"part.{number}.parquet", index=False)
+    return folder / name
+
+
+FIRST, SECOND = (CELLS.iloc[rows].reset_index(drop=True) for rows in (slice(0, 32), slice(32, 64)))
+
+
+@pytest.mark.parametrize("in_files", [False, True])
+def test_parts_of_a_folder_may_differ_in_their_columns(tmp_path: Path, in_files: bool) -> None:
+    def read(number: int, first: pd.DataFrame, second: pd.DataFrame, **settings: str) -> CellTable:
+        folder = in_parts(tmp_path / str(number), first, second)
+        return TableReader([folder], ScreenSettings(**settings)).read(tmp_path / f"t{number}" if in_files else None)
+
+    for number, (first, second) in enumerate([(FIRST.assign(foo=1.5), SECOND), (FIRST, SECOND.assign(foo=1.5))]):
+        table = read(number, first, second)
+        what = f"columns that only some of the tables have (foo is not in cells.parquet/part.{1 - number}.parquet)"
+        assert table.quality == (Tally(what, 1, "dropped"),) and len(table) == 64 and "foo" not in table.columns
+    renamed = read(2, FIRST.rename(columns={"sgRNA": "guide"}), SECOND[SECOND.columns[::-1]])
+    cells = renamed.to_pandas().sort_values(["tile", "y"], ignore_index=True)
+    assert cells.sgRNA.tolist() == CELLS.sort_values(["tile", "y"]).sgRNA.tolist() and not renamed.quality
+    for number, parts in enumerate(
+        [(FIRST, SECOND.assign(cell_class="mitotic")), (FIRST.assign(cell_class="x"), SECOND)]
+    ):
+        assert len(read(3 + number, *parts, mitotic="drop")) == (32 if number == 0 else 64)
+    framed = read(7, FIRST, SECOND.assign(cell_i=1.0, cell_j=1.0))  # of another frame, which not all parts have
+    assert len(framed) == 64 and sorted(framed.to_pandas().y) == sorted(CELLS.y) and framed.quality[0].count == 2
+    with pytest.raises(GrapeOpsError, match=r"part.1.parquet: The cell table has no column for:\n  plate"):
+        read(5, FIRST, SECOND.drop(columns="plate"))
+    with pytest.raises(GrapeOpsError, match=r"holds text in .*part.1.parquet and numbers in .*part.0.parquet"):
+        read(6, FIRST.assign(foo=1.5), SECOND.assign(foo="x"))
+
+
+def test_folders_named_by_values_give_columns(tmp_path: Path) -> None:
+    for (plate, tile), own in CELLS.groupby(["plate", "tile"]):
+        folder = tmp_path / "cells.parquet" / f"plate={plate}" / f"tile=00{tile}"
+        folder.mkdir(parents=True)
+        own.drop(columns=["plate", "tile"]).to_parquet(folder / "part-0.parquet", index=False)
+    table = TableReader([tmp_path / "cells.parquet"], PLAIN).read()
+    assert table.counts == TableReader([write_table_alone(tmp_path)], PLAIN).read().counts
+    assert set(table.to_pandas().tile) == {f"00{tile}" for tile in CELLS.tile} and not table.quality
+
+
+def write_table_alone(folder: Path) -> Path:
+    CELLS.to_csv(folder / "alone.csv", index=False)
+    return folder / "alone.csv"
+
+
+@pytest.mark.parametrize("name", ["cells.csv", "cells.parquet"])
+def test_blanks_around_the_names_of_columns_are_none(tmp_path: Path, name: str) -> None:
+    table = CELLS.rename(columns={"plate": " plate ", "gene_symbol": "\ufeffgene_symbol"})
+    table.to_csv(tmp_path / name, index=False) if name.endswith("csv") else table.to_parquet(tmp_path / name)
+    assert {"plate", "gene_symbol"} <= set(TableReader([tmp_path / name], PLAIN).read().columns)
+    both = table.assign(plate="P1")
+    both.to_csv(tmp_path / name, index=False) if name.endswith("csv") else both.to_parquet(tmp_path / name)
+    with pytest.raises(GrapeOpsError, match="the column 'plate' more than once"):
+        TableReader([tmp_path / name], PLAIN).read()

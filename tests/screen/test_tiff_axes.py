@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 import tifffile
 
+from grape_ops.config import FlatFieldSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.preprocess.flat_field import supplied_field
 from grape_ops.screen.crop_files import read_crop
 from grape_ops.screen.tiff import Plane, TiffTiles
 from grape_ops.screen.tile_pattern import PATH
@@ -177,3 +179,39 @@ def test_unstated_axes_are_told_by_their_lengths(tmp_path: Path) -> None:
         for channels in (1, 2, 6):
             with pytest.raises(GrapeOpsError, match=r"has the shape .*where .*channels c0"):
                 tile(tmp_path, "a.tif", channels, stacked=True)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("page", [0, 1])
+def test_pictures_to_be_turned_or_mirrored_are_refused_with_what_to_do(tmp_path, orientation, page):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for number in range(2):
+            tags = [(274, 3, 1, orientation, True)] if number == page else []
+            writer.write(STACK[0, number], photometric="minisblack", metadata=None, extratags=tags)
+    if orientation == 1:
+        np.testing.assert_array_equal(tile(tmp_path, "a.tif", 2), STACK[0, :2])
+        return
+    words = rf"a.tif is to be shown .* Orientation \({orientation}\).*tiffset -s 274 1"
+    for read in (lambda: tile(tmp_path, "a.tif", 2), lambda: read_crop(tmp_path / "a.tif", "a.tif")):
+        with pytest.raises(GrapeOpsError, match=words):
+            read()
+    with pytest.raises(GrapeOpsError, match=words):
+        reader(tmp_path, 2).header(pd.Series({PATH: "a.tif"}))
+    with pytest.raises(GrapeOpsError, match=words):
+        supplied_field(tmp_path, FlatFieldSettings(file="a.tif"), "P1|A1")
+
+
+def test_pixels_are_taken_as_stored_where_zero_is_white(tmp_path: Path) -> None:
+    """Microscopes' programs write this tag beside counts; the docs say that it is not heeded."""
+    tifffile.imwrite(tmp_path / "a.tif", STACK[0, :2], photometric="miniswhite", metadata=None)
+    np.testing.assert_array_equal(tile(tmp_path, "a.tif", 2), STACK[0, :2])
+
+
+def test_width_before_height_is_refused_by_the_axes(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", STACK[0, :2].swapaxes(1, 2), photometric="minisblack", metadata={"axes": "CXY"}
+    )
+    with pytest.raises(
+        GrapeOpsError, match=r"a.tif has the shape \(2, 20, 16\) \(axes CXY\), where \(2, height, width\)"
+    ):
+        tile(tmp_path, "a.tif", 2)

@@ -1,4 +1,4 @@
-"""Make ``small_networks`` importable however pytest is started."""
+"""Make the modules beside the tests importable however pytest is started."""
 
 import sys
 from pathlib import Path

@@ -5,15 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from changed_config import changed
 from lightning_fabric import Fabric
 from one_step import main as one_step
 from safetensors.torch import load_file
 
 from grape_ops.cells.batches import BatchLoader, Sampler, StandardizedCrops, hold_out
 from grape_ops.cells.store import CropStore
-from grape_ops.config import Config, ModelSettings, dump_config, lay_over, load_config, parse_config
+from grape_ops.config import Config, ModelSettings, dump_config, load_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import build_grape
 from grape_ops.schema import METRICS_FILE
@@ -23,15 +25,9 @@ from grape_ops.train.log import read_metrics
 from grape_ops.train.loop import iterate, out_of_memory_in_words, train
 from grape_ops.train.optimizers import make_optimizers
 from grape_ops.train.step import Objectives
+from grape_ops.train.watch import MemorizationMonitor
 
 CPU = torch.device("cpu")
-
-
-def changed(config: Config, *overrides: str) -> Config:
-    tree = config.model_dump(mode="json")
-    for override in overrides:
-        lay_over(tree, override)
-    return parse_config(tree, "a test")
 
 
 def gradients_of_one_step(
@@ -121,11 +117,29 @@ def test_held_out_cells_are_never_drawn_and_are_watched(tiny_store, tiny_config,
     assert 0.2 < held.mean() < 0.4
     drawn = Sampler(tiny_store.labels, 5, 8, 0, cells=(~held).nonzero()[0])
     assert not any(held[drawn.draw(step)[0]].any() for step in range(50))
-    config = changed(tiny_config, "train.holdout=0.3")
-    train(tiny_store.path, tmp_path, config)
+    train(tiny_store.path, tmp_path, changed(tiny_config, "train.holdout=0.3"))
     looks = [line for line in read_metrics(tmp_path / METRICS_FILE) if "d_unseen_logit" in line]
     assert [line["step"] for line in looks] == [6, 12]
-    assert all(line["d_seen_logit"] != line["d_unseen_logit"] for line in looks)
+
+
+def test_cells_seen_and_unseen_are_of_the_same_perturbations_and_each_has_its_own_mean(tiny_store):
+    labels, held = tiny_store.labels, hold_out(tiny_store.labels, 0.3, seed=0)
+    monitor = MemorizationMonitor.of(StandardizedCrops(tiny_store, CPU), held, seed=0)
+    assert sorted(monitor.unseen) == np.flatnonzero(held).tolist()
+    assert not held[monitor.seen].any() and (labels[monitor.seen] == labels[monitor.unseen]).all()
+    of_cell = {crop.numpy().tobytes(): cell for cell, crop in enumerate(monitor.crops(np.arange(len(labels))))}
+
+    class Heads:
+        """A cell's logit is its number, at its own head."""
+
+        def logits(self, images: torch.Tensor, heads: torch.Tensor) -> torch.Tensor:
+            cells = [of_cell[image.numpy().tobytes()] for image in images]
+            assert heads.tolist() == labels[cells].tolist()
+            return torch.tensor(cells, dtype=torch.float32)
+
+    means = {"d_seen_logit": monitor.seen.mean(), "d_unseen_logit": monitor.unseen.mean()}
+    assert monitor.score(Heads()) == pytest.approx(means)
+    assert MemorizationMonitor.of(monitor.crops, np.zeros_like(held), seed=0) is None
 
 
 def test_every_perturbation_keeps_a_cell_to_train_on(tiny_store):
@@ -154,11 +168,19 @@ def test_running_out_of_memory_names_the_settings_that_help():
 
 def test_tensorboard_gets_what_the_metrics_file_gets(tiny_store, tiny_config, tmp_path):
     pytest.importorskip("tensorboard")
-    train(tiny_store.path, tmp_path, changed(tiny_config, "train.tensorboard=true", "train.steps=2"))
-    assert list((tmp_path / "tensorboard").glob("events*"))
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = ("train.tensorboard=true", "train.steps=4", "train.holdout=0.3", "train.evaluate_every=4")
+    train(tiny_store.path, tmp_path, changed(tiny_config, *settings))
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    shown = {(e.step, name): e.value for name in board.Tags()["scalars"] for e in board.Scalars(name)}
+    lines = list(read_metrics(tmp_path / METRICS_FILE))
+    written = {(line["step"], name): value for line in lines for name, value in line.items() if name != "step"}
+    assert {(2, "cycle"), (4, "cycle"), (4, "d_unseen_logit")} <= written.keys()
+    assert shown == pytest.approx(written, rel=1e-6)
 
 
-def test_presets_keep_the_papers_way_of_computing(tmp_path: Path):
+def test_the_papers_preset_keeps_its_way_of_computing():
     settings = load_config("paper.yaml").train
     assert (settings.accumulate, settings.holdout, settings.compile) == (1, 0.0, "off")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from changed_config import changed
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -12,7 +13,7 @@ from grape_ops import machine
 from grape_ops.cells.batches import BatchLoader, Sampler, StandardizedCrops
 from grape_ops.cells.store import CropStore
 from grape_ops.cells.writer import write_store
-from grape_ops.config import Config, lay_over, parse_config
+from grape_ops.config import Config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.nn.grape import build_grape
 from grape_ops.train import preflight
@@ -20,13 +21,6 @@ from grape_ops.train.loop import train
 from grape_ops.train.preflight import announce_trainings, memory_needed, mismatches
 from grape_ops.train.run_folder import open_run
 from grape_ops.train.step import Objectives, frozen
-
-
-def changed(config: Config, *overrides: str) -> Config:
-    tree = config.model_dump(mode="json")
-    for override in overrides:
-        lay_over(tree, override)
-    return parse_config(tree, "a test")
 
 
 def smaller_crops(store: CropStore, folder: Path, size: int) -> Path:

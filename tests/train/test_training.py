@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from changed_config import changed
 
 from grape_ops.cells.store import CropStore
-from grape_ops.config import Config, dump_config, lay_over, parse_config
+from grape_ops.config import dump_config
 from grape_ops.errors import GrapeOpsError, Interrupted
 from grape_ops.schema import CHECKPOINTS_DIR, METRICS_FILE
 from grape_ops.stopping import stop_signals
@@ -22,13 +23,6 @@ from grape_ops.train.checkpoint import checkpoints, restore_nets
 from grape_ops.train.log import IntervalMean, MetricsLog, check_finite, read_metrics
 from grape_ops.train.loop import train
 from grape_ops.train.run_folder import open_run
-
-
-def changed(config: Config, *overrides: str) -> Config:
-    tree = config.model_dump(mode="json")
-    for override in overrides:
-        lay_over(tree, override)
-    return parse_config(tree, "a test")
 
 
 def files_of(run: Path) -> dict[str, bytes]:

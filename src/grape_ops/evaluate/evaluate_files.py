@@ -22,6 +22,7 @@ from grape_ops.evaluate.maps import GeneMap, gene_map, known_hits, with_phenotyp
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import score_table, tables, write_scores
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
+from grape_ops.groundtruth.names import clean_names
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs, load_truth
 from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.score_figures import complexes_figure, differences_figure, scores_figure, sweep_figure
@@ -49,7 +50,9 @@ def read_map(path: Path) -> "AnnData":
     with opened_anndata(path, "an AnnData file (.h5ad) of gene vectors"), warnings.catch_warnings():
         # A gene twice is refused with a sentence later on.
         warnings.filterwarnings("ignore", message="Observation names are not unique")
-        return anndata.read_h5ad(path)
+        adata = anndata.read_h5ad(path)
+        adata.obs_names = clean_names(adata.obs_names.astype(str))[0]
+        return adata
 
 
 def score_maps(

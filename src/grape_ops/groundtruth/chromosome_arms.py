@@ -50,11 +50,15 @@ def load_arms(path: str | Path, aliases: Aliases | None = None) -> dict[str, str
             f"arms ({', '.join((*ARM_COLUMNS, *LOCATION_COLUMNS))}); it has {', '.join(header)}."
         )
     check_widths(file, rows, 1 + max(gene, place))
-    symbol, found = (aliases or Aliases()).symbol, dict[str, set[str]]()
+    symbol, found, without = (aliases or Aliases()).symbol, dict[str, set[str]](), 0
     for row in rows[1:]:
         named = arm_of(row[place]) or (None if arm is None or is_missing(row[place]) else row[place])
         if named is not None and not is_missing(row[gene]):
             found.setdefault(symbol.get(row[gene], row[gene]), set()).add(named)
+        else:
+            without += 1
+    if without and found:
+        note(f"{path}: {counted(without, 'rows')} left out, which name no gene or no arm.")
     several = sorted(name for name, arms in found.items() if len(arms) > 1)
     if several:
         note(f"{path} puts {counted(len(several), 'genes')} on several arms ({', '.join(several[:3])}); left out.")

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.groundtruth.names import differ_by_case
 from grape_ops.groundtruth.text_tables import Rows, check_widths, find_column, is_missing, read_rows, warn_ruined
 from grape_ops.progress import note
 from grape_ops.schema import COMPLEX, GENE
-from grape_ops.words import counted
+from grape_ops.words import counted, some_of
 
 Complexes = dict[str, list[str]]
 
@@ -31,6 +32,8 @@ PAIR_HEADERS = (
 )
 ORGANISM_COLUMNS = ("organism", "taxonomy identifier")
 HUMAN = re.compile(r"(taxid:)?9606\W*(homo sapiens|human)?\W*|(human|homo sapiens)?(\s*\(.*\))?", re.IGNORECASE)
+# A symbol of a human gene or of a mouse's; words such as Proteasome and http are none.
+_SYMBOL = re.compile(r"[A-Z][A-Z0-9]+(orf\d+)?(-[A-Z0-9]+)*|[A-Z][a-z]+\d+[a-z]?\d*")
 COMPLEXTAB_NAME = "Recommended name"
 COMPLEXTAB_MEMBERS = ("Expanded participant list", "Identifiers (and stoichiometry) of molecules in complex")
 
@@ -50,6 +53,8 @@ def read_complexes(path: str | Path) -> Complexes:
     rows = read_rows(file)
     name = recognise(file, rows)
     header = rows[0]
+    if name == "gmt":
+        _check_descriptions(file, rows)
     columns = [find_column(header, names) for names in _NEEDED.get(name, ())]
     if name == "names" or (name == "table" and None in columns):
         columns = [1]  # no header that would name them
@@ -60,14 +65,39 @@ def read_complexes(path: str | Path) -> Complexes:
         read = READERS[name](rows)
     except GrapeOpsError as error:
         raise GrapeOpsError(f"{file}: {error}") from None
+    without = len(read.pop("", [])), sum(is_missing(gene) for genes in read.values() for gene in genes)
     complexes = {key: kept for key, genes in read.items() if (kept := [g for g in genes if not is_missing(g)])}
+    for count, what in zip(without, ("complex", "gene"), strict=True):
+        if count and complexes:
+            note(f"{file}: {counted(count, 'entries')} left out, which name no {what}.")
     if not complexes:
         raise GrapeOpsError(f"{file} was read as {name} and holds no gene.")
     if empty := [key for key in read if key not in complexes]:
         shown = ", ".join(empty[:3]) + (", …" if len(empty) > 3 else "")
         note(f"{file}: {len(empty)} of {counted(len(read), 'complexes')} left out, which name no gene ({shown}).")
-    warn_ruined(file, (gene for genes in complexes.values() for gene in genes))
+    named = [gene for genes in complexes.values() for gene in genes]
+    warn_ruined(file, named)
+    if alike := differ_by_case(named):
+        note(f"{file}: {some_of(alike)} differ by case alone, and count as different genes.")
     return complexes
+
+
+def _check_descriptions(file: Path, rows: Rows) -> None:
+    """Refuse a GMT whose second fields are genes, as where descriptions were left out, and say if they may be.
+
+    A description is missing (na), says the same in every line, is an id (CPX-12) or holds what no symbol does.
+    """
+    seconds = [row[1] for row in rows if len(row) > 1 and row[1] != row[0]]
+    members = {gene for row in rows for gene in row[2:]}
+    shown = f"{file} is a GMT: name, description, genes. Its second fields, such as {some_of(seconds)},"
+    mend = "write a description, or na, before the genes"
+    also_members = sum(field in members for field in seconds if not is_missing(field))
+    if 2 * also_members >= len(rows):
+        raise GrapeOpsError(f"{shown} are genes of other lines ({also_members} of {len(rows)}): {mend}.")
+    like_symbols = len(seconds) == len(rows) and all(_SYMBOL.fullmatch(field) for field in seconds)
+    kinds = {re.sub(r"\d+", "", field) for field in seconds}
+    if also_members or (like_symbols and (len(kinds) > 1 or len(rows) == 1)):
+        note(f"{shown} look like genes, and are left out as descriptions. If they are genes, {mend}.")
 
 
 def _human(file: Path, header: Sequence[str], rows: Rows) -> Rows:
@@ -106,7 +136,17 @@ def recognise(path: Path, rows: Rows) -> str:
         f"{path} is none of the known truth formats. It needs CORUM's column {SUBUNIT_COLUMNS[0]}, ComplexTAB's first "
         f"line, GMT, lines name<TAB>genes, or columns for gene ({', '.join(GENE_COLUMNS)}) and complex "
         f"({', '.join(COMPLEX_COLUMNS)}); its columns are: {', '.join(header)[:300]}. A list of pairs goes to --pairs."
+        + _odd_line(rows)
     )
+
+
+def _odd_line(rows: Rows) -> str:
+    """Name the first line that has not as many fields as most lines have."""
+    usual, count = Counter(map(len, rows)).most_common(1)[0]
+    odd = next((row for row in rows if len(row) != usual), None)
+    if odd is None or 2 * count <= len(rows):
+        return ""
+    return f" Line {odd.line} has {counted(len(odd), 'fields')}, where {count} of {len(rows)} lines have {usual}."
 
 
 def _is_header(fields: Sequence[str]) -> bool:
@@ -176,14 +216,14 @@ def _names(rows: Rows) -> Complexes:
 
 
 def _table(rows: Rows) -> Complexes:
-    """One row per gene and complex; without a known header the first column is the gene."""
+    """One row per gene and complex, "" where it names none; without a known header the first column is the gene."""
     gene, complex_ = find_column(rows[0], GENE_COLUMNS), find_column(rows[0], COMPLEX_COLUMNS)
     headed = gene is not None and complex_ is not None
     columns = (gene, complex_) if gene is not None and complex_ is not None else (0, 1)
     complexes: Complexes = {}
     for row in rows[1:] if headed else rows:
-        if not is_missing(row[columns[1]]):
-            complexes.setdefault(row[columns[1]], []).append(row[columns[0]])
+        name = "" if is_missing(row[columns[1]]) else row[columns[1]]
+        complexes.setdefault(name, []).append(row[columns[0]])
     return complexes
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from grape_ops.artifacts.spreadsheet import without_mark
 from grape_ops.errors import GrapeOpsError
+from grape_ops.groundtruth.names import changes_in_words, clean_names
 from grape_ops.progress import note
 from grape_ops.words import counted
 
@@ -20,6 +21,7 @@ MOST_BYTES = 1 << 28  # of unpacked text: the largest public tables of genes hol
 MISSING_WORDS = frozenset(
     {"", "-", "--", ".", "?", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "none", "null", "#value!", "#ref!"}
 )
+_COMPLEXTAB = "#complex ac"  # a header, not a comment
 _BLOCK = 1 << 20
 _GZIP = b"\x1f\x8b"
 _LONGEST_FIELD = 1000  # lines that a quoted field may span
@@ -123,15 +125,17 @@ def split_lines(text: str) -> list[str]:
 
 
 def read_rows(path: Path) -> Rows:
-    """Split a table into fields; empty lines are left out.
+    """Split a table into clean fields (``clean_name``); empty lines are left out, and so are leading comments (#).
 
-    Fields are separated by tabs if the first line has one, else by commas, else by semicolons.
+    Fields are separated by tabs if the first line has one, else by commas, else by semicolons. Columns behind the last
+    that holds anything are left out.
 
     Raises
     ------
     GrapeOpsError : the file cannot be read or is empty, or a quote joins lines that cannot be separated.
     """
-    lines = split_lines(read_text(path))
+    text = read_text(path)
+    lines = _without_comments(split_lines(text))
     first = next((line for line in lines if line.strip()), None)
     if first is None:
         raise GrapeOpsError(f"{path} is empty.")
@@ -147,7 +151,44 @@ def read_rows(path: Path) -> Rows:
         if any(fields):
             rows.append(Row(map(without_mark, fields), place + 1))
         place += span
-    return rows
+    if not text.isascii():
+        rows = _cleaned(path, rows)
+    held = max((column + 1 for row in rows for column, field in enumerate(row) if field), default=0)
+    return [Row(row[:held], row.line) for row in rows]
+
+
+def _without_comments(lines: list[str]) -> list[str]:
+    """Empty the comments (#) of a file that begins with one; a header may begin so too, with fields as the next line.
+
+    Where a file begins with comments, lines further down that begin so are comments as well.
+    """
+    kept = list(lines)
+    for place, line in enumerate(lines):
+        if line.strip() and (not line.startswith("#") or line.casefold().startswith(_COMPLEXTAB)):
+            break
+        following = next((other for other in lines[place + 1 :] if other.strip()), "")
+        separator = next((mark for mark in "\t,;" if mark in following), None)
+        if separator and line.count(separator) == following.count(separator) and not following.startswith("#"):
+            break
+        kept[place] = ""
+    commented = any(line and not left for line, left in zip(lines, kept, strict=True))
+    header = next((place for place, line in enumerate(kept) if line.strip()), 0)
+    below = range(header + 1, len(kept)) if commented else ()
+    for place in below:
+        kept[place] = "" if kept[place].startswith("#") else kept[place]
+    return kept
+
+
+def _cleaned(path: Path, rows: Rows) -> Rows:
+    """Clean all fields, and say which were written otherwise by more than blanks."""
+    found, changed = [], dict[str, str]()
+    for row in rows:
+        fields, own = clean_names(row)
+        found.append(Row(fields, row.line))
+        changed |= {name: clean for name, clean in own.items() if "".join(name.split()) != "".join(clean.split())}
+    if changed:
+        note(f"{path}: {changes_in_words(changed)}.")
+    return found
 
 
 def _split(line: str, separator: str) -> tuple[list[str], bool]:
@@ -236,8 +277,8 @@ def warn_ruined(path: Path, names: Iterable[str]) -> None:
 
 
 def find_column(header: Sequence[str], names: Sequence[str]) -> int | None:
-    """Find the first of ``names`` in a header, upper and lower case and blanks aside."""
-    folded = [field.casefold().replace(" ", "_") for field in header]
+    """Find the first of ``names`` in a header, upper and lower case, blanks and a # in front aside."""
+    folded = [field.lstrip("# ").casefold().replace(" ", "_") for field in header]
     return next(
         (folded.index(name) for name in (n.casefold().replace(" ", "_") for n in names) if name in folded), None
     )

@@ -19,6 +19,8 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.groundtruth.aliases import Aliases
 from grape_ops.groundtruth.readers import PAIR_HEADERS, read_complexes
 from grape_ops.groundtruth.text_tables import check_widths, is_missing, read_rows
+from grape_ops.progress import note
+from grape_ops.words import counted
 
 BUILT_IN = {"complexes-14x106": "complexes_14x106.tsv"}
 
@@ -133,7 +135,7 @@ def load_pairs(path: str | Path, aliases: Aliases | None = None) -> KnownPairs:
             f"{path} must hold two genes a line, separated by a tab or a comma; line {short.line} has one."
         )
     check_widths(file, rows, 2)
-    first = [field.lower() for field in rows[0]]
+    first = [field.lower().lstrip("# ") for field in rows[0]]
     if set(first[:2]) in PAIR_HEADERS:
         rows = rows[1:]
     elif set(first) & set().union(*PAIR_HEADERS):
@@ -142,14 +144,13 @@ def load_pairs(path: str | Path, aliases: Aliases | None = None) -> KnownPairs:
             "such as gene1 and gene2."
         )
     symbol = (aliases or Aliases()).symbol
-    named = {tuple(sorted(symbol.get(gene, gene) for gene in row[:2])) for row in rows}
-    pairs = tuple(
-        sorted(
-            (first, second)
-            for first, second in named
-            if not (is_missing(first) or is_missing(second)) and first != second
-        )
-    )
+    whole = [row for row in rows if not any(is_missing(gene) for gene in row[:2])]
+    named = [tuple(sorted(symbol.get(gene, gene) for gene in row[:2])) for row in whole]
+    if single := sum(first == second for first, second in named):
+        note(f"{file}: {counted(single, 'rows')} left out, which pair a gene with itself.")
+    if len(whole) < len(rows):
+        note(f"{file}: {counted(len(rows) - len(whole), 'rows')} left out, which name one gene or none.")
+    pairs = tuple(sorted({(first, second) for first, second in named if first != second}))
     if not pairs:
         raise GrapeOpsError(f"{path} holds no pair of two different genes.")
     text = "\n".join(f"{first}\t{second}" for first, second in pairs)

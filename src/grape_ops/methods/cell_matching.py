@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.errors import GrapeOpsError
+from grape_ops.groundtruth.names import clean_name
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, METADATA, METADATA_NAMES, PLATE, ROW, SHARD, TILE, WELL, X, Y
 from grape_ops.screen.columns import CANDIDATES, COORDINATES
 
@@ -20,7 +21,7 @@ SOURCE = "source"  # of a store of some of another store's cells: the row of eac
 PLACES = (PLATE, WELL, TILE)
 NAMES = {name: (*CANDIDATES[name], METADATA_NAMES[name]) for name in METADATA_NAMES}
 LEAST_FOUND = 0.5  # share of the store's cells; with fewer, the key means something else in the two tables
-_IDS = re.compile(r"((cell|nucleus|object)_?)?(uu?id|id|label|number|index)|cell(_\d)?|metadata_object_?number", re.I)
+IDS = re.compile(r"((cell|nucleus|object)_?)?(uu?id|id|label|number|index)|cell(_\d)?|metadata_object_?number", re.I)
 _SHOWN = 12
 
 
@@ -38,7 +39,7 @@ def key_columns(columns: Collection[str], cells: pd.DataFrame, named: Mapping[st
         if Y not in found and vertical in columns and horizontal in columns:
             found |= {Y: vertical, X: horizontal}
     found |= {name: named[name] for name in (*PLACES, Y, X) if name in named}
-    ids = [named[CELL]] if CELL in named else [c for c in columns if _IDS.fullmatch(str(c))]
+    ids = [named[CELL]] if CELL in named else [c for c in columns if IDS.fullmatch(str(c))]
     taken = {*found.values()}
     keys = {ours: theirs for ours, theirs in found.items() if theirs is not None and ours in cells}
     keys |= {name: name for name in ids if name in cells and name not in taken}
@@ -75,7 +76,9 @@ def match_rows(table: pd.DataFrame, keys: Mapping[str, str], cells: pd.DataFrame
             where = "the table" if ours.is_unique else "the store"
             tried.append(f"{words}: several rows of {where} have the same")
         elif times.sum() < max(LEAST_FOUND * len(cells), 1):
-            tried.append(f"{words}: {times.sum()} of the store's {len(cells)} cells are found")
+            first = _first_row(table, [keys[name] for name in key]), _first_row(cells, key)
+            shown = f"the table begins with {first[0]}, the store with {first[1]}"
+            tried.append(f"{words}: {times.sum()} of the store's {len(cells)} cells are found ({shown})")
         else:
             return rows
     raise GrapeOpsError(_no_match(said, places, tried, cells))
@@ -109,15 +112,25 @@ def _as_text(table: pd.DataFrame, columns: list[str], ours: list[str]) -> pd.Mul
     return pd.MultiIndex.from_arrays([_alike(table[c], name) for c, name in zip(columns, ours, strict=True)])
 
 
+def _first_row(table: pd.DataFrame, columns: list[str]) -> str:
+    return " ".join(map(str, table[columns].iloc[0])) if len(table) else "no row"
+
+
 def _alike(values: pd.Series, name: str) -> pd.Series:
     if name in (Y, X):
         return (pd.to_numeric(values, errors="coerce") * 100).round().astype("Int64").astype(str)
     if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
         values = values.astype("Int64")
-    text = values.astype(str).str.strip()
+    if pd.api.types.is_integer_dtype(values):
+        return values.astype(str)
+    codes, found = pd.factorize(values.astype(str))
+    text = pd.Series([clean_name(name) for name in found], dtype=object)
     if name == WELL:
-        return text.str.upper().str.replace(r"^([A-Z]+)0+(\d)", r"\1\2", regex=True)
-    return text.str.replace(r"^(\d+)\.0$", r"\1", regex=True)
+        text = text.str.upper().str.replace(r"^([A-Z]+)0+(\d)", r"\1\2", regex=True)
+    elif name not in (GENE, GUIDE):
+        plain = text.str.replace(r"^0*(\d+)(\.0)?$", r"\1", regex=True)
+        text = plain if plain.nunique() == text.nunique() else text.str.replace(r"^(\d+)\.0$", r"\1", regex=True)
+    return pd.Series(text.to_numpy(object)[codes], index=values.index)
 
 
 def _no_match(said: str, places: list[str], tried: list[str], cells: pd.DataFrame) -> str:

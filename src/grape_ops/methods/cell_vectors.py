@@ -15,8 +15,9 @@ from grape_ops.cells.store import CropStore
 from grape_ops.config import Config, ProfilesSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.methods.cell_matching import LEAST_FOUND, NAMES, SOURCE, key_columns, match_rows, rows_in_order
-from grape_ops.methods.feature_files import column_names, feature_names, parts, read_columns
+from grape_ops.methods.feature_files import column_names, feature_columns, read_columns, values_of
 from grape_ops.schema import GENE, PLATE, WELL
+from grape_ops.screen.spelling import clean_texts
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,21 @@ class FileOfCells:
     cells : (T,) the store's cell of each row; -1 where it is none of them.
     names : of its features.
     other_genes : rows that name another gene than the store has for the cell.
+    columns : sentences on columns that were left out, or may be no features.
     """
 
     path: Path
     cells: np.ndarray
     names: tuple[str, ...]
     other_genes: int = 0
+    columns: tuple[str, ...] = ()
 
     def notes(self, store: CropStore) -> list[str]:
         """Say how many cells the file lacks, and how many rows are no cells of the store, or name another gene."""
         found = int((self.cells >= 0).sum())
         lost, other = len(store) - found, len(self.cells) - found
-        notes = [f"{lost} of {len(store)} cells are not in {self.path.name}"] if lost else []
+        notes = [*self.columns]
+        notes += [f"{lost} of {len(store)} cells are not in {self.path.name}"] if lost else []
         notes += [f"{other} rows of {self.path.name} are no cells of the store"] if other else []
         if self.other_genes:
             doubt = "; the genes of the store count, but are these the same cells?"
@@ -115,7 +119,8 @@ def match_file(file: Path, store: CropStore, settings: ProfilesSettings) -> File
         cells = found
     misnamed = _check_genes(file, about[theirs[GENE]], theirs[GENE], cells, store) if GENE in theirs else 0
     others = [*theirs.values(), *in_order.values(), *keys.values(), *settings.drop]
-    return FileOfCells(file, cells, tuple(feature_names(file, others)), misnamed)
+    features = feature_columns(file, others)
+    return FileOfCells(file, cells, features.names, misnamed, features.notes)
 
 
 def _with_source(store: CropStore) -> pd.DataFrame:
@@ -135,10 +140,10 @@ def cell_vectors(store: CropStore, files: Sequence[FileOfCells]) -> CellVectors:
     first = 0
     for file in files:
         own, seen = slice(first, first := first + len(file.names)), 0
-        for part in parts(file.path, list(file.names)):
+        for part in values_of(file.path, file.names):
             cells = file.cells[seen : seen + len(part)]
             seen += len(part)
-            values[cells[cells >= 0], own] = part.to_numpy(np.float32, na_value=np.nan)[cells >= 0]
+            values[cells[cells >= 0], own] = part[cells >= 0]
         found = np.zeros(len(store), bool)
         found[file.cells[file.cells >= 0]] = True
         here &= found
@@ -151,7 +156,8 @@ def cell_vectors(store: CropStore, files: Sequence[FileOfCells]) -> CellVectors:
 def _check_genes(file: Path, names: pd.Series, column: str, cells: np.ndarray, store: CropStore) -> int:
     """Count rows that name another gene, and refuse a file of many; the store's name for controls is not the file's."""
     ours = store.labels[cells[cells >= 0]]
-    alike = np.array(store.perturbations)[ours] == names.astype(str).to_numpy()[cells >= 0]
+    told = clean_texts(names.astype(str))[0].to_numpy()
+    alike = np.array(store.perturbations)[ours] == told[cells >= 0]
     alike = alike[ours != store.control_label]
     if len(alike) and alike.mean() < LEAST_FOUND:
         raise GrapeOpsError(

@@ -20,12 +20,13 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.features.channels import columns_of_channels
 from grape_ops.methods.cell_matching import NAMES, key_columns
 from grape_ops.methods.cell_vectors import FileOfCells, cell_vectors, described_columns, files_of, match_file
-from grape_ops.methods.feature_files import column_names, feature_names, parts, read_columns
+from grape_ops.methods.feature_files import column_names, feature_columns, read_columns, values_of
 from grape_ops.methods.gene_profiles import Blocks, CellProfiles, gene_profiles, in_words
 from grape_ops.methods.method import NOTES, Method, Task
 from grape_ops.methods.statistics import channels_chosen
 from grape_ops.schema import CONTROL_LABEL, GENE, PLATE, WELL
-from grape_ops.screen.guide_library import MARKS, find_controls
+from grape_ops.screen.guide_library import find_controls, marking_columns
+from grape_ops.screen.spelling import clean_texts
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -60,7 +61,7 @@ def profile_vectors(task: Task) -> "AnnData":
 
     def read(controls_only: bool) -> Blocks:
         seen = 0
-        for part in parts(first.path, list(first.names)):
+        for part in values_of(first.path, first.names):
             cells = first.cells[seen : seen + len(part)]
             seen += len(part)
             chosen = cells >= 0
@@ -68,7 +69,7 @@ def profile_vectors(task: Task) -> "AnnData":
                 chosen[chosen] = rows.is_control[cells[chosen]]
             if beside is not None:
                 chosen[chosen] = rows.labels[cells[chosen]] >= 0
-            values = part.to_numpy(np.float32, na_value=np.nan)[chosen]
+            values = part[chosen]
             if beside is not None:
                 values = np.hstack([values, beside.values[cells[chosen]]])
             yield cells[chosen], values if columns is None else values[:, columns]
@@ -140,8 +141,8 @@ def _rows_by_gene(table: Path, store: CropStore, config: Config) -> _Rows:
             f"The table of features {table} has no column for {GENE} (looked for {', '.join(NAMES[GENE])}); it has "
             f"{shown}. Name it: --set baselines.profiles.columns.{GENE}=COLUMN."
         )
-    about = read_columns(table, list(dict.fromkeys([*theirs.values(), *(c for c in MARKS if c in columns)])))
-    genes = about[theirs[GENE]].astype(str)
+    about = read_columns(table, list(dict.fromkeys([*theirs.values(), *marking_columns(columns)])))
+    genes, _ = clean_texts(about[theirs[GENE]].astype(str))
     is_control = find_controls(about, genes, config.screen.control_pattern).to_numpy()
     batches = about[[theirs[name] for name in (PLATE, WELL) if name in theirs]]
     missing = [name for name in (PLATE, WELL) if name not in theirs]
@@ -159,8 +160,9 @@ def _rows_by_gene(table: Path, store: CropStore, config: Config) -> _Rows:
         notes.append(f"the table has no column for {' and '.join(missing)}, so {as_what}")
     labels = pd.Index(store.perturbations).get_indexer(pd.Index(genes.where(~is_control, CONTROL_LABEL)))
     keys = key_columns(columns, store.cells, settings.columns)
-    names = feature_names(table, [*theirs.values(), *keys.values(), *settings.drop])
-    file = FileOfCells(table, np.arange(len(about)), tuple(names))
+    features = feature_columns(table, [*theirs.values(), *keys.values(), *settings.drop])
+    notes = [*features.notes, *notes]
+    file = FileOfCells(table, np.arange(len(about)), features.names)
     return _Rows((file,), labels, codes, is_control, notes)
 
 

@@ -2,9 +2,9 @@
 
 A block is a few tiles of one group, or a few windows of one large tile, and one task. It leaves behind one file:
 the sum of its tiles' pixels on a lattice (two sums, over every other tile) and its counted pixels, both without
-those of absent chunks. When all blocks of a group are there, the group's field is estimated, the counted pixels are
-corrected by it and go into histograms. Blocks are added up in their own order, so that nothing depends on the number of
-processes.
+those of absent chunks and those that are no numbers. When all blocks of a group are there, the group's field is
+estimated, the counted pixels are corrected by it and go into histograms. Blocks are added up in their own order, so
+that nothing depends on the number of processes.
 Legend: C channels, H x W tile, h x w window.
 """
 
@@ -24,13 +24,19 @@ from grape_ops.preprocess.blocks import Block, BlockNote, Piece, read_note
 from grape_ops.preprocess.flat_field import FlatField
 from grape_ops.preprocess.illumination import estimate_field, lattice, mean_of_present
 from grape_ops.preprocess.intensity import BINS, count_into, count_stride, counted
+from grape_ops.preprocess.non_finite import arrays_of, kept_pixels
 from grape_ops.screen.chunks import AbsentChunks
-from grape_ops.screen.screen import TileReader, Window, read_window, tile_header
+from grape_ops.screen.float_scale import without_far
+from grape_ops.screen.pixel_types import mixed_types
+from grape_ops.screen.screen import TileReader, Window, read_known, tile_header
 from grape_ops.screen.zarr_tiles import ZarrTiles
 
 TILE_TYPES = ("uint8", "uint16", "float32")
 # What the values of a floating-point image may reach at most: a power of two less one, so that bins fit together.
 _FLOAT_LIMITS = (1, 255, 65535, 2**24 - 1, 2**31 - 1)
+
+
+Shape = tuple[int, int]  # H and W of a tile
 
 
 def survey_block(block: Block, read_tile: TileReader, rows: pd.DataFrame, channels: int) -> tuple[Block, BlockNote]:
@@ -40,27 +46,33 @@ def survey_block(block: Block, read_tile: TileReader, rows: pd.DataFrame, channe
     pixels: list[np.ndarray] = []
     absent: dict[int, AbsentChunks | None] = {}
     lost: list[np.ndarray] = []
+    kept: dict[str, np.ndarray] = {}
+    gappy = False
     for piece, (_, row) in zip(block.pieces, rows.iterrows(), strict=True):
         if piece.tile in note.unreadable:
             continue
         try:
-            image, shape = _read(piece, row, read_tile)
+            image, known, shape = _read(piece, row, read_tile)
             _check(image, shape, row, channels, note)
             if piece.tile not in absent:
                 absent[piece.tile] = read_tile.absent(row) if isinstance(read_tile, ZarrTiles) else None
         except GrapeOpsError as error:
             note.unreadable[piece.tile] = str(error)
             continue
+        if note.dtype not in ("", str(image.dtype)):
+            examples = {note.dtype: note.example, str(image.dtype): str(row["path"])}
+            raise mixed_types(f"The tiles of {block.group}", examples)
         whole = piece.window or Window(0, 0, *shape)
         if sums is None:
             size = [len(range(*part.indices(n))) for part, n in zip(lattice(*shape), shape, strict=True)]
             sums = np.zeros((2, channels, *size), dtype=np.uint32 if image.dtype.kind == "u" else np.float64)
             missing = np.zeros((2, *size), np.uint32)
-        gaps = np.zeros(image.shape[1:], bool)
-        if (found := absent[piece.tile]) is not None:
-            top, left, height, width = whole
-            gaps = found.at(np.arange(top, top + height), np.arange(left, left + width))
+        gaps = _gaps(whole, absent[piece.tile], known)
+        if known is not None:
+            kept |= kept_pixels(piece.tile, whole, known)
+        if gaps.any():
             image = np.where(gaps, image.dtype.type(0), image)
+            gappy = True
         inside, (down, across) = _inside(lattice(*shape), whole)
         # Two halves of the tiles, to see later whether they agree on the field.
         for total, channel in zip(sums[piece.position % 2], image, strict=True):
@@ -70,11 +82,12 @@ def survey_block(block: Block, read_tile: TileReader, rows: pd.DataFrame, channe
         sample = np.ascontiguousarray(image[:, down, across])
         pixels.append(sample.reshape(channels, -1))
         lost.append(gaps[down, across].ravel())
-        note = BlockNote(shape, str(image.dtype), max(note.limit, _limit(sample)), note.unreadable)
+        largest, example = max(note.limit, _limit(sample)), note.example or str(row["path"])
+        note = BlockNote(shape, str(image.dtype), largest, note.unreadable, example)
     content: dict[str, Any] = {"note": json.dumps(asdict(note))}
     if sums is not None:
-        content |= {"sums": sums, "pixels": np.concatenate(pixels, axis=1)}
-        if any(absent.values()):
+        content |= {"sums": sums, "pixels": np.concatenate(pixels, axis=1)} | kept
+        if gappy:
             content |= {"missing": missing, "lost": np.concatenate(lost)}
     _save(block.file, content)
     return block, note
@@ -89,8 +102,8 @@ def finish_group(
     notes = [read_note(block.file) for block in blocks]
     failed = {tile: why for note in notes if note for tile, why in note.unreadable.items()}
     readable = [(b, n) for b, n in zip(blocks, notes, strict=True) if n and n.shape and _is_whole(b, failed)]
-    if len({note.dtype for _, note in readable}) > 1:
-        raise GrapeOpsError(f"The tiles of {blocks[0].group} are of different pixel types; convert them to one.")
+    if len(examples := {note.dtype: note.example for _, note in readable}) > 1:
+        raise mixed_types(f"The tiles of {blocks[0].group}", examples)
     shapes = {note.shape for _, note in readable if note.shape}
     if len(shapes) > 1:
         raise GrapeOpsError(
@@ -101,7 +114,7 @@ def finish_group(
     content: dict[str, Any] = {}
     if shapes:
         shape, dtype = shapes.pop(), readable[0][1].dtype
-        note = BlockNote(shape, dtype, max(n.limit for _, n in readable), failed)
+        note = BlockNote(shape, dtype, max(n.limit for _, n in readable), failed, examples[dtype])
         if not settings.enabled:
             flat = FlatField.none(channels)
         else:
@@ -114,20 +127,22 @@ def finish_group(
                     _count_block(counts, block, own, flat, note.limit)
             filled = np.flatnonzero(counts)
             content |= {f"bins:{scale}": filled, f"counts:{scale}": counts.ravel()[filled]}
+        for block, _ in readable:
+            with np.load(block.file) as own_file:
+                content |= {name: own_file[name] for tile, name in arrays_of(own_file.files) if tile not in failed}
     _save(file, content | {"note": json.dumps(asdict(note))})
     for block in blocks:  # as long as the tiles themselves when there are few
         block.file.unlink(missing_ok=True)
 
 
-def read_group(file: Path) -> tuple[FlatField, int, str, list[str]] | None:
-    """Return field, largest possible value, pixel type and scales of a finished group; None without a readable tile."""
+def read_group(file: Path) -> tuple[FlatField, BlockNote, list[str]] | None:
+    """Return field, note (shape, type, largest value) and scales of a finished group; None without a readable tile."""
     with np.load(file) as content:
         if "grid" not in content:
             return None
         flat = FlatField(*(content[name] for name in ("grid", "rows", "columns", "agreement")))
         scales = [name.removeprefix("bins:") for name in content if name.startswith("bins:")]
-        note = BlockNote.read(str(content["note"]))
-        return flat, note.limit, note.dtype, scales
+        return flat, BlockNote.read(str(content["note"])), scales
 
 
 def add_counts(counts: np.ndarray, file: Path, scale: str, coarser: int) -> None:
@@ -137,16 +152,21 @@ def add_counts(counts: np.ndarray, file: Path, scale: str, coarser: int) -> None
         np.add.at(counts, (channel, place // coarser), content[f"counts:{scale}"])
 
 
-def _read(piece: Piece, row: pd.Series, read_tile: TileReader) -> tuple[np.ndarray, tuple[int, int]]:
+def _read(piece: Piece, row: pd.Series, read_tile: TileReader) -> tuple[np.ndarray, np.ndarray | None, Shape]:
+    """Read a piece: pixels, where they are numbers (None: everywhere), and the shape of its tile."""
+    image, known = read_known(read_tile, row, piece.window)
     if piece.window is None:
-        image = read_tile(row)
-        shape = image.shape[1:] if image.ndim == 3 else (0, 0)
+        height, width = image.shape[1:] if image.ndim == 3 else (0, 0)
     else:
-        header = tile_header(read_tile, row)
-        image, shape = read_window(read_tile, row, piece.window), (header.height, header.width)
-    if image.dtype.kind == "f":
-        image = np.nan_to_num(image)  # stitched images have no light between their tiles
-    return image, (int(shape[0]), int(shape[1]))
+        _, height, width, _ = tile_header(read_tile, row)
+    return image, known, (int(height), int(width))
+
+
+def _gaps(window: Window, absent: AbsentChunks | None, known: np.ndarray | None) -> np.ndarray:
+    """Tell which pixels of a window count for nothing: (h, w) bool."""
+    top, left, height, width = window
+    gaps = np.zeros((height, width), bool) if known is None else ~known
+    return gaps if absent is None else gaps | absent.at(np.arange(top, top + height), np.arange(left, left + width))
 
 
 def _check(image: np.ndarray, shape: tuple[int, int], row: pd.Series, channels: int, before: BlockNote) -> None:
@@ -158,14 +178,12 @@ def _check(image: np.ndarray, shape: tuple[int, int], row: pd.Series, channels: 
     if before.shape is not None and shape != before.shape:
         expected = " x ".join(map(str, before.shape))
         raise GrapeOpsError(f"{where} is {shape[0]} x {shape[1]}; its neighbours are {expected}")
-    if before.dtype and str(image.dtype) != before.dtype:
-        raise GrapeOpsError(f"{where} holds {image.dtype}; its neighbours are of another pixel type")
 
 
 def _limit(sample: np.ndarray) -> int:
     if sample.dtype.kind == "u":
         return int(np.iinfo(sample.dtype).max)
-    largest = float(sample.max(initial=0))
+    largest = float(without_far(sample.ravel())[0].max(initial=0))
     return next((limit for limit in _FLOAT_LIMITS if largest <= limit), _FLOAT_LIMITS[-1])
 
 

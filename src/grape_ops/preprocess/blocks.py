@@ -47,19 +47,21 @@ class Block:
 
 @dataclass(frozen=True)
 class BlockNote:
-    """What became of a block or a group: the tiles' shape and type, their largest value, and tiles that failed."""
+    """What became of a block or a group: the tiles' shape and type, largest value, tiles that failed, and one read."""
 
     shape: tuple[int, int] | None = None
     dtype: str = ""
     limit: int = 0
     unreadable: dict[int, str] = field(default_factory=dict)
+    example: str = ""
 
     @classmethod
     def read(cls, text: str) -> "BlockNote":
         """Read what ``asdict`` made JSON of."""
         note = json.loads(text)
         shape = tuple(note["shape"]) if note["shape"] else None
-        return cls(shape, note["dtype"], note["limit"], {int(tile): why for tile, why in note["unreadable"].items()})
+        unreadable = {int(tile): why for tile, why in note["unreadable"].items()}
+        return cls(shape, note["dtype"], note["limit"], unreadable, note["example"])
 
 
 def read_note(file: Path) -> BlockNote | None:

@@ -20,10 +20,15 @@ from grape_ops.cells.store_record import PIXEL_TYPES
 from grape_ops.cells.writer import adopt_shard, finish_shard, put_crops, release_shard, start_shard
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.crops import binned
+from grape_ops.preprocess.selection import NON_FINITE
+from grape_ops.screen.crop_files import CROP
+from grape_ops.screen.pixel_types import MixedPixelTypes, NonFinitePixels, kind_of, mixed_types
 from grape_ops.screen.screen import CropReader
 
 _AT_ONCE = 256
 LEVELS = 1 << 16
+UNREADABLE = "crop missing or unreadable"
+Failures = dict[int, tuple[str, str]]  # row of a well -> why its crop is left out, as the quality table says, and which
 _ROUNDING = 1e-6  # that much beyond 0 and 1 comes of how floats were made
 
 
@@ -37,6 +42,7 @@ class WellJob:
     group : (N,) name of the group whose percentiles each crop takes part in.
     file : where its crops lie until it is known which of them stay.
     size, shrink : height and width of the stored crops, and how many pixels along an axis become one of theirs.
+    like : pixel type of the screen's crops, and a crop of that type; empty until one was read.
     drop : whether crops that cannot be read are left out; else they are the end.
     """
 
@@ -50,6 +56,7 @@ class WellJob:
     shrink: int
     pixel_type: str
     drop: bool
+    like: tuple[str, str] = ("", "")
 
     @property
     def mark(self) -> Path:
@@ -78,13 +85,14 @@ class WellJob:
         return self.file.is_file() and self.mark.is_file() and self.mark.read_text() == _in_words(scales)
 
 
-def readable(job: WellJob) -> Iterator[np.ndarray]:
-    """Read the crops of a well one by one, without those that cannot be read: (1, C, H, W) each."""
-    for place in range(len(job.cells)):
+def readable(job: WellJob) -> Iterator[tuple[str, np.ndarray]]:
+    """Read the crops of a well one by one, without those that cannot be read: name, (1, C, H, W) each."""
+    for place, name in enumerate(job.cells[CROP].astype(str)):
         try:
-            yield job.read(job.cells.iloc[[place]])
+            crop = job.read(job.cells.iloc[[place]])
         except GrapeOpsError:
             continue
+        yield name, crop
 
 
 def measure_well(job: WellJob, shares: tuple[float, float] | None) -> int:
@@ -112,7 +120,7 @@ def measure_well(job: WellJob, shares: tuple[float, float] | None) -> int:
 def _count_levels(job: WellJob) -> tuple[np.ndarray, int]:
     """Count the grey levels of crops: -> (C, 65536), and how many crops could not be read."""
     counts = np.zeros((job.channels, LEVELS), np.int64)
-    failures: dict[int, str] = {}
+    failures: Failures = {}
     for _, crops in _read_some(job, failures, rescaled=True):
         for channel, own in enumerate(counts):
             own += np.bincount(crops[:, channel].ravel(), minlength=LEVELS)
@@ -127,17 +135,19 @@ def level_percentiles(counts: np.ndarray, shares: tuple[float, float]) -> np.nda
     return np.array(places, dtype=np.float64)
 
 
-def write_well(job: WellJob, scales: dict[str, np.ndarray] | None) -> tuple[str, int, dict[int, str]]:
-    """Write a well's crops to its file: -> the shard, how many, and what failed by row.
+def write_well(job: WellJob, scales: dict[str, np.ndarray] | None) -> tuple[str, int, Failures]:
+    """Write a well's crops to its file: -> the shard, how many, and what failed by row, with its reason.
 
     Parameters
     ----------
     scales : (C, 2) values that become black and white of each group; None if the crops are scaled already.
     """
-    failures: dict[int, str] = {}
+    failures: Failures = {}
     if scales is not None:  # crops may be back that could not be read when their group was measured
         bare = np.flatnonzero([name not in scales for name in job.group.tolist()]).tolist()
-        failures = {row: f"no crop of {job.group[row]} could be read to measure intensities" for row in bare}
+        failures = {
+            row: (UNREADABLE, f"no crop of {job.group[row]} could be read to measure intensities") for row in bare
+        }
     black = np.zeros((job.channels, 2))
     with draft_of(job.file, forced=False) as draft:
         crops = open_memmap(draft, "w+", job.pixel_type, (len(job.cells), job.channels, job.size, job.size))
@@ -176,22 +186,37 @@ def _in_words(scales: dict[str, np.ndarray] | None) -> str:
     return json.dumps(scales and {name: scale.tolist() for name, scale in sorted(scales.items())})
 
 
-def _read_some(job: WellJob, failures: dict[int, str], rescaled: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _read_some(job: WellJob, failures: Failures, rescaled: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Read a few hundred crops at a time, one by one where that fails: -> places within the well, fitting crops."""
     for start in range(0, len(job.cells), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(job.cells)))
         try:
-            yield rows, fitting(job.read(job.cells.iloc[rows]), job.size, job.shrink, rescaled)
+            yield rows, _read_rows(job, rows, rescaled)
+        except MixedPixelTypes:
+            raise
         except GrapeOpsError:
             for row in rows.tolist():
                 try:
-                    crop = fitting(job.read(job.cells.iloc[[row]]), job.size, job.shrink, rescaled)
+                    crop = _read_rows(job, np.array([row]), rescaled)
+                except MixedPixelTypes:
+                    raise
                 except GrapeOpsError as error:
                     if not job.drop:
                         raise
-                    failures[row] = str(error)
+                    failures[row] = (NON_FINITE if isinstance(error, NonFinitePixels) else UNREADABLE, str(error))
                     continue
                 yield rows[row - start : row - start + 1], crop
+
+
+def _read_rows(job: WellJob, rows: np.ndarray, rescaled: bool) -> np.ndarray:
+    crops, (known, example) = job.read(job.cells.iloc[rows]), job.like
+    if known and (kind := kind_of(crops.dtype)) != known:
+        raise mixed_types("The crops", {known: example, kind: str(job.cells[CROP].iloc[rows[0]])})
+    try:
+        return fitting(crops, job.size, job.shrink, rescaled)
+    except NonFinitePixels:
+        names = job.cells[CROP].iloc[rows].astype(str).tolist()
+        raise NonFinitePixels(f"The crop {names[0]} has pixels that are NaN or infinite.") from None
 
 
 def fitting(crops: np.ndarray, size: int, shrink: int, rescaled: bool) -> np.ndarray:
@@ -215,18 +240,21 @@ def fitting(crops: np.ndarray, size: int, shrink: int, rescaled: bool) -> np.nda
             f"The crops hold {kind} pixels, but only uint8 and uint16 can be rescaled by percentiles. Set "
             "screen.crop_scaling=full for floats from 0 to 1, or store the raw counts as integers."
         )
-    if kind.kind == "f" and not (crops.min() >= -_ROUNDING and crops.max() <= 1 + _ROUNDING):
-        raise GrapeOpsError(
-            f"The crops are floats from {crops.min():g} to {crops.max():g}. Floats are taken as they are if they lie "
-            "within 0 and 1; rescale them, or store the raw counts as integers (see screen.crop_scaling)."
-        )
     if kind.kind == "i" or (kind.kind == "u" and kind.itemsize > 2):
         raise GrapeOpsError(
             f"The crops hold {kind} pixels, whose largest possible value says nothing of how bright they are: as they "
             "are, all of them would be black. Store them as uint8 or uint16, or as floats from 0 to 1."
         )
     top, left = (height - side) // 2, (width - side) // 2
-    return crops[..., top : top + side, left : left + side]
+    crops = crops[..., top : top + side, left : left + side]
+    if kind.kind == "f" and not np.isfinite(crops).all():
+        raise NonFinitePixels("A crop has pixels that are NaN or infinite.")
+    if kind.kind == "f" and not (crops.min() >= -_ROUNDING and crops.max() <= 1 + _ROUNDING):
+        raise GrapeOpsError(
+            f"The crops are floats from {crops.min():g} to {crops.max():g}. Floats are taken as they are if they lie "
+            "within 0 and 1; rescale them, or store the raw counts as integers (see screen.crop_scaling)."
+        )
+    return crops
 
 
 def to_store(crops: np.ndarray, scale: np.ndarray | None, pixel_type: str) -> np.ndarray:

@@ -7,7 +7,7 @@ Legend: T tiles of the screen's list, C channels.
 
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,9 @@ from grape_ops.preprocess.block_sums import add_counts, finish_group, read_group
 from grape_ops.preprocess.blocks import Block, BlockNote, Piece, read_note
 from grape_ops.preprocess.flat_field import FlatField, supplied_field
 from grape_ops.preprocess.intensity import BINS, percentiles
+from grape_ops.preprocess.non_finite import Kept, pixels_by_tile
 from grape_ops.progress import progress
+from grape_ops.screen.pixel_types import mixed_types
 from grape_ops.screen.screen import Screen, Window, WindowedReader
 from grape_ops.workers import Task, TaskRunner
 
@@ -47,12 +49,14 @@ class Measurement:
     fields : flat field of each group.
     scales : (C, 2) corrected values that become 0 and 1, of each group.
     unreadable : message for each tile that could not be read.
+    non_finite : where it is kept which pixels of a tile are NaN or infinite; see ``non_finite.py``.
     """
 
     shapes: np.ndarray
     fields: dict[str, FlatField]
     scales: dict[str, np.ndarray]
     unreadable: dict[int, str]
+    non_finite: dict[int, list[Kept]] = field(default_factory=dict)
 
 
 def measure(
@@ -78,7 +82,7 @@ def measure(
     if unreadable and settings.on_problem == "stop":
         return Measurement(shapes, {}, {}, unreadable)
     fields, scales = _collect(files, len(screen.channels), (settings.intensity.lower, settings.intensity.upper))
-    return Measurement(shapes, fields, scales, unreadable)
+    return Measurement(shapes, fields, scales, unreadable, pixels_by_tile(list(files.values())))
 
 
 def _blocks(screen: Screen, groups: TileGroups, folder: Path) -> Iterator[Block]:
@@ -181,19 +185,21 @@ def _collect(
     files: dict[str, Path], channels: int, shares: tuple[float, float]
 ) -> tuple[dict[str, FlatField], dict[str, np.ndarray]]:
     fields: dict[str, FlatField] = {}
-    types: dict[str, set[str]] = defaultdict(set)
+    types: dict[str, dict[str, str]] = defaultdict(dict)
     parts: dict[str, list[tuple[Path, int]]] = defaultdict(list)
     for group, file in files.items():
         if (found := read_group(file)) is None:
             continue
-        fields[group], limit, dtype, names = found
+        fields[group], note, names = found
         for scale in names:
-            types[scale].add(dtype)
-            parts[scale].append((file, limit))
+            types[scale].setdefault(note.dtype, note.example)
+            parts[scale].append((file, note.limit))
     scales = {}
     for scale, some in parts.items():
         if len(types[scale]) > 1:
-            raise GrapeOpsError(f"The tiles of {scale} are of different pixel types and cannot share percentiles.")
+            raise mixed_types(
+                f"The tiles of {scale}, which share percentiles (preprocess.intensity.columns),", types[scale]
+            )
         counts = np.zeros((channels, BINS), dtype=np.int64)  # of one scale at a time: a screen may have hundreds
         limit = max(limit for _, limit in some)
         for file, own in some:

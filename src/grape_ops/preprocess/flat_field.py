@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tifffile
 
 from grape_ops.artifacts.atomic import draft_of
 from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.artifacts.declared_size import load_npy
 from grape_ops.config import FlatFieldSettings
 from grape_ops.errors import GrapeOpsError
+from grape_ops.screen.tiff import read_tiff_crop
 
 FIELDS_FILE = "flat_fields.npz"  # in a store
 PATCH = 64  # places that are interpolated in one go
@@ -141,8 +141,8 @@ def supplied_field(root: Path, settings: FlatFieldSettings, group: str) -> FlatF
             f"names: {', '.join(settings.columns) or 'nothing'}."
         ) from None
     try:
-        field = load_npy(file, f"The flat field {file}") if file.suffix == ".npy" else tifffile.imread(file)
-    except (*DAMAGE, tifffile.TiffFileError) as error:
+        field = _read_field(file)
+    except DAMAGE as error:
         raise GrapeOpsError(
             f"The flat field {file} of preprocess.flat_field.file cannot be read: {why(error)}"
         ) from None
@@ -152,6 +152,14 @@ def supplied_field(root: Path, settings: FlatFieldSettings, group: str) -> FlatF
     # Only its shape counts; intensities are rescaled by percentiles afterwards.
     field /= field.min(axis=(1, 2), keepdims=True)
     return FlatField(field, np.arange(field.shape[1]), np.arange(field.shape[2]), np.ones(len(field)))
+
+
+def _read_field(file: Path) -> np.ndarray:
+    name = f"The flat field {file}"
+    if file.suffix == ".npy":
+        return load_npy(file, name)
+    file.stat()  # which says in the system's words that there is none
+    return read_tiff_crop(file, name)
 
 
 def _between(nodes: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

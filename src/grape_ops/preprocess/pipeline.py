@@ -62,11 +62,10 @@ class PreprocessReport:
         ]
         lines += [f"Dropped {counted(count, 'cells')}: {why}." for why, count in self.cells_dropped.items()]
         lines += [f"Left out: {counted(problem['count'], problem['what'])}." for problem in self.quality["problems"]]
-        lines += [
-            f"In the table: {counted(entry['count'], entry['what'])} ({entry['fate']})."
-            for entry in self.quality.get("table", [])
-            if entry["setting"].startswith("screen.")
-        ]
+        for entry in self.quality.get("table", []):
+            if entry["setting"].startswith("screen.") or (not entry["setting"] and entry["fate"] == "dropped"):
+                where = "images" if entry["setting"] == "screen.float_max" else "table"
+                lines.append(f"In the {where}: {counted(entry['count'], entry['what'])} ({entry['fate']}).")
         fields = self.quality["flat_field"]
         if fields["groups"]:
             applied = ", ".join(f"{name} in {count}" for name, count in fields["applied"].items())
@@ -172,7 +171,7 @@ def _make(
     measurement = measure(screen, tables.groups, folder / UNFINISHED_DIR, settings, workers)
     failed = [why for tile, why in sorted(measurement.unreadable.items()) if tile not in tables.missing_tiles]
     problems.add("unreadable tiles", failed)
-    selector = Selector(screen, settings, tables.places, measurement.shapes)
+    selector = Selector(screen, settings, tables.places, measurement.shapes, measurement.non_finite)
     choice = selector.choose(problems)
     problems.settle()
     check_not_empty(choice.kept, tables.n_cells, choice.dropped, problems, screen)

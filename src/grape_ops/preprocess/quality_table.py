@@ -12,8 +12,10 @@ from grape_ops.cells.store_record import PIXEL_TYPES
 from grape_ops.errors import GrapeOpsError
 from grape_ops.schema import QUALITY_TABLE
 from grape_ops.screen.dead_channels import SATURATED
+from grape_ops.screen.float_scale import MEND_STRANGE, strange_values
 from grape_ops.screen.quality import Tally, as_records, as_tsv
 from grape_ops.screen.screen import Screen
+from grape_ops.screen.zarr_tiles import ZarrTiles
 from grape_ops.words import counted
 
 SHOWN = 5  # examples of a problem, and dead channels, named in a message
@@ -82,6 +84,7 @@ _REASONS = {
     "crop missing or unreadable": ("cells whose crop is missing or unreadable", "preprocess.on_problem"),
     "outside its tile": ("cells outside their tile", "preprocess.on_problem"),
     "on zarr chunks that are absent": ("cells on zarr chunks that are absent", "preprocess.on_problem"),
+    "on pixels that are NaN or infinite": ("cells on pixels that are NaN or infinite", "preprocess.on_problem"),
     EDGE: ("cells too close to the edge of their tile", "preprocess.edge"),
     "batch without controls": ("cells of batches without controls", "preprocess.on_problem"),
 }
@@ -124,6 +127,18 @@ def warn_dead_channels(dead: Sequence[str]) -> list[Tally]:
     return [Tally("channels of a batch that show nothing among its control cells", len(dead), "noted")]
 
 
+def warn_strange_values(screen: Screen) -> list[Tally]:
+    """Say which channels have values that can hardly be brightness; -> their line of the quality table."""
+    if not isinstance(screen.read_tile, ZarrTiles):
+        return []
+    found = strange_values(screen.channels, screen.read_tile.scales)
+    if not found:
+        return []
+    warnings.warn(f"Pixels that can hardly be brightness: {'; '.join(found)}. {MEND_STRANGE}", stacklevel=2)
+    what = f"channels with values that can hardly be brightness: {'; '.join(found)}"
+    return [Tally(what, len(found), "noted", "screen.float_max")]
+
+
 def quality_records(
     screen: Screen, dropped: Mapping[str, int], problems: Problems, dead: Sequence[str], cut: Sequence[Tally]
 ) -> list[dict[str, Any]]:
@@ -137,7 +152,8 @@ def quality_records(
         for problem in problems.found
         if not problem.what.startswith("cells")  # these are counted as cells already
     ]
-    return as_records([*screen.cells.quality, *cells, *causes, *warn_dead_channels(dead), *cut])
+    strange = warn_strange_values(screen)
+    return as_records([*screen.cells.quality, *cells, *causes, *strange, *warn_dead_channels(dead), *cut])
 
 
 def check_not_empty(kept: int, of: int, dropped: Mapping[str, int], problems: Problems, screen: Screen) -> None:

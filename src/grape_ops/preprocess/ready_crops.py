@@ -21,6 +21,8 @@ from grape_ops.cells.writer import finish_store, shard_names, write_part
 from grape_ops.config import PreprocessSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.preprocess.crop_wells import (
+    UNREADABLE,
+    Failures,
     WellJob,
     finish_well,
     fitting,
@@ -35,10 +37,11 @@ from grape_ops.preprocess.quality_table import (
     Problems,
     check_not_empty,
     dead_channels,
+    named,
     quality_records,
     write_quality_table,
 )
-from grape_ops.preprocess.selection import Choice
+from grape_ops.preprocess.selection import NON_FINITE, Choice
 from grape_ops.preprocess.store_folder import Plan, claim, pixel_size_of_crops, provenance, tidy
 from grape_ops.progress import progress
 from grape_ops.schema import (
@@ -54,6 +57,7 @@ from grape_ops.schema import (
     WELL,
 )
 from grape_ops.screen.crop_files import CROP
+from grape_ops.screen.pixel_types import kind_of
 from grape_ops.screen.screen import Screen
 from grape_ops.workers import Task, TaskRunner, task_runner
 
@@ -123,15 +127,17 @@ class _Wells:
 
     Attributes
     ----------
-    lost : of each shard, what could not be read, by row.
+    lost : of each shard, what is left out, by row.
     parts : the cell table of each shard.
+    like : pixel type of the crops, and one of that type.
     """
 
     screen: Screen
     out: Path
     settings: PreprocessSettings
-    lost: dict[str, dict[int, str]] = field(default_factory=dict)
+    lost: dict[str, Failures] = field(default_factory=dict)
     parts: list[Path] = field(default_factory=list)
+    like: tuple[str, str] = ("", "")
 
     def __post_init__(self) -> None:
         self._names = shard_names(self.screen.cells.wells)
@@ -160,6 +166,7 @@ class _Wells:
                 self.settings.shrink,
                 self.settings.pixel_type,
                 self.settings.on_problem == "drop",
+                self.like,
             )
 
     def look_over(self) -> tuple[str, int, list[str]]:
@@ -183,7 +190,7 @@ class _Wells:
         GrapeOpsError : none of a few hundred fits; that is no matter of single crops, and reported before all are read.
         """
         misfits: list[GrapeOpsError] = []
-        for crop in islice(chain.from_iterable(map(readable, self._jobs())), _TRIED):
+        for name, crop in islice(chain.from_iterable(map(readable, self._jobs())), _TRIED):
             rescaled = wants_rescaling(crop, self.screen.crop_scaling)
             try:
                 fitting(crop, self.settings.crop_size, self.settings.shrink, rescaled)
@@ -192,6 +199,7 @@ class _Wells:
                 if self.settings.on_problem == "stop":
                     break
             else:
+                self.like = (kind_of(crop.dtype), name)
                 return rescaled
         if misfits:
             raise misfits[0]
@@ -252,11 +260,11 @@ class _Wells:
         """Count what stays: crops that were read, of batches that still have controls."""
         choice = Choice()
         for shard, cells, batch in self._each():
-            kept = self._kept(shard, cells)
-            if not kept.all():
-                choice.dropped["crop missing or unreadable"] += int((~kept).sum())
-            choice.count(cells, batch, kept)
-        problems.add("unreadable crops", [why for _, found in sorted(self.lost.items()) for why in found.values()])
+            choice.dropped.update(reason for reason, _ in self.lost.get(shard, {}).values())
+            choice.count(cells, batch, self._kept(shard, cells))
+        left_out = [failure for _, found in sorted(self.lost.items()) for failure in found.values()]
+        for reason, what in ((UNREADABLE, "unreadable crops"), (NON_FINITE, named(NON_FINITE, 0)[0])):
+            problems.add(what, [which for why, which in left_out if why == reason])
         choice.leave_out_bare(problems)
         return choice
 

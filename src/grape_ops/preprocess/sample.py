@@ -38,7 +38,7 @@ class SampledWell:
     pixels : (C, h, w), a region of a tile, or (N, C, H, W), ready crops.
     origin : first row and column of the region in its tile.
     scaling : as ``screen.crop_scaling``.
-    there : (h, w) bool of a region, false in absent chunks.
+    there : (h, w) bool of a region, false in absent chunks and where a channel is NaN or infinite.
     """
 
     cells: pd.DataFrame
@@ -128,7 +128,9 @@ def _some(cells: pd.DataFrame, per_kind: int) -> pd.DataFrame:
 def _ready(screen: Screen, cells: pd.DataFrame, per_kind: int) -> SampledWell:
     assert screen.read_crops is not None
     some = _some(cells, per_kind)
-    return SampledWell(some, screen.read_crops(some), (0, 0), screen.crop_scaling)
+    crops = screen.read_crops(some)
+    whole = np.isfinite(crops).all(axis=(1, 2, 3))
+    return SampledWell(some[whole], crops[whole], (0, 0), screen.crop_scaling)
 
 
 def _region(screen: Screen, cells: pd.DataFrame, per_kind: int) -> SampledWell | None:

@@ -4,7 +4,7 @@ The cell table is read one well at a time. Legend: N cells of a well, T tiles of
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,15 @@ from grape_ops.config import PreprocessSettings
 from grape_ops.preprocess.crops import corner, near_edge, outside
 from grape_ops.preprocess.first_pass import LARGEST_TILE, WINDOW
 from grape_ops.preprocess.groups import TilePlaces, batch_of_cells
-from grape_ops.preprocess.quality_table import Problems
+from grape_ops.preprocess.non_finite import Kept, needs_non_finite
+from grape_ops.preprocess.quality_table import Problems, named
 from grape_ops.schema import BATCH, CONTROL_LABEL, GENE, IS_CONTROL, PLATE, ROW, SHARD, TILE, WELL, X, Y
 from grape_ops.screen.chunks import AbsentChunks
 from grape_ops.screen.screen import Screen
 from grape_ops.screen.zarr_tiles import ZarrTiles
 
 ABSENT_CHUNKS = "on zarr chunks that are absent"
+NON_FINITE = "on pixels that are NaN or infinite"
 
 
 @dataclass
@@ -107,6 +109,7 @@ class Selector:
     ----------
     screen, settings, places : the screen, and what finds its tiles.
     shapes : (T, 2) height and width of each tile, 0 if it could not be read.
+    non_finite : where it is kept which pixels of a tile are NaN or infinite.
     absent : chunks that are absent of tiles that were looked at.
     """
 
@@ -114,22 +117,24 @@ class Selector:
     settings: PreprocessSettings
     places: TilePlaces
     shapes: np.ndarray
+    non_finite: Mapping[int, Sequence[Kept]] = field(default_factory=dict)
     absent: dict[int, AbsentChunks | None] = field(default_factory=dict)
 
     def choose(self, problems: Problems) -> Choice:
         """Count what will be kept; notes cells outside their tile and batches without controls as problems."""
-        choice, astray, on_absent = Choice(), list[str](), list[str]()
+        choice = Choice()
+        places: dict[str, list[str]] = {"outside its tile": [], ABSENT_CHUNKS: [], NON_FINITE: []}
         for place, cells in self.screen.cells:
             _, batch, reason = self._judge(place, cells)
-            astray += name_places(cells[reason == "outside its tile"])
-            on_absent += name_places(cells[reason == ABSENT_CHUNKS])
+            for why, found in places.items():
+                found += name_places(cells[reason == why])
             choice.dropped.update(reason[reason != ""].tolist())
             kept = reason == ""
             choice.count(cells, batch, kept)
             if kept.any():
                 choice.wells.add(place)
-        problems.add("cells outside their tile", astray)
-        problems.add(f"cells {ABSENT_CHUNKS}", on_absent)
+        for why, found in places.items():
+            problems.add(named(why, len(found))[0], found)
         choice.leave_out_bare(problems)
         return choice
 
@@ -162,7 +167,18 @@ class Selector:
             leave_out(near_edge(y, x, height, width, self.settings.cut_size, margin), "too close to the tile's edge")
         if isinstance(self.screen.read_tile, ZarrTiles):
             leave_out(self._on_absent_chunks(self.screen.read_tile, tile, y, x, reason == ""), ABSENT_CHUNKS)
+        leave_out(self._on_non_finite(tile, y, x, reason == ""), NON_FINITE)
         return tile, batch, reason
+
+    def _on_non_finite(self, tile: np.ndarray, y: np.ndarray, x: np.ndarray, left: np.ndarray) -> np.ndarray:
+        """Tell which of the cells that are left would be cropped from pixels that are no numbers: (N,) bool."""
+        size, found = self.settings.cut_size, np.zeros(len(tile), bool)
+        for number in set(np.unique(tile[left]).tolist()) & self.non_finite.keys():
+            own = np.flatnonzero(left & (tile == number))
+            corners = np.stack([corner(y[own], size), corner(x[own], size)], axis=1)
+            height, width = self.shapes[number].tolist()
+            found[own] = needs_non_finite(self.non_finite[number], corners, size, (height, width))
+        return found
 
     def _on_absent_chunks(
         self, read_tile: ZarrTiles, tile: np.ndarray, y: np.ndarray, x: np.ndarray, left: np.ndarray

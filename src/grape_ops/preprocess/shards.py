@@ -27,7 +27,7 @@ from grape_ops.preprocess.intensity import Rescaling
 from grape_ops.preprocess.selection import Choice, Selector, Well
 from grape_ops.progress import progress
 from grape_ops.schema import BATCH, IS_CONTROL, UNFINISHED_DIR
-from grape_ops.screen.screen import TileReader, Window, read_window
+from grape_ops.screen.screen import TileReader, Window, read_known
 from grape_ops.workers import Task, TaskRunner
 
 _CROPS_AT_ONCE = 64
@@ -64,9 +64,7 @@ def cut_tile(
 ) -> tuple[str, int]:
     """Read what is needed of a tile and write its crops to the unfinished shard; returns the shard and their number."""
     part = Window(*reach(cutting.corners, settings.cut_size, cutting.shape))
-    image = read_window(read_tile, row, None if part[2:] == cutting.shape else part)
-    if image.dtype.kind == "f":
-        image = np.nan_to_num(image)
+    image, _ = read_known(read_tile, row, None if part[2:] == cutting.shape else part)
     flat = _fields(*fields)[cutting.group]
     scaling = Rescaling.between(cutting.scale, settings.pixel_type)
     for first in range(0, len(cutting.corners), _CROPS_AT_ONCE):

@@ -19,6 +19,7 @@ from grape_ops.preprocess.quality_table import Problems
 from grape_ops.preprocess.selection import name_places
 from grape_ops.progress import progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, X, Y
+from grape_ops.screen.pixel_types import mixed_types
 from grape_ops.screen.screen import Screen, WindowedReader, tile_header
 
 NEEDED = (GENE, GUIDE, *TILE_KEY, Y, X, IS_CONTROL)
@@ -61,16 +62,22 @@ class Tables:
         """Read the headers of all tiles, no pixels: a tile that does not fit must show before hours of reading."""
         if isinstance(screen.read_tile, WindowedReader):
             failed: dict[str, list[str]] = {}
+            types: dict[tuple[str, str], dict[str, str]] = {}
             looked_at = [tile for tile in range(len(screen.tiles)) if tile not in self.missing_tiles]
             with progress("Looking at tiles", len(looked_at), "tile") as advance:
                 for tile in looked_at:
                     row = screen.tiles.iloc[tile]
                     try:
-                        screen.read_tile.header(row)
+                        header = screen.read_tile.header(row)
+                        for place in (("field", self.groups.field[tile]), ("scale", self.groups.scale[tile])):
+                            types.setdefault(place, {}).setdefault(header.dtype, str(row["path"]))
                     except GrapeOpsError as error:
                         # Messages that differ in nothing but the path are one.
                         failed.setdefault(str(error).replace(str(row["path"]), ""), []).append(str(error))
                     advance()
+            for (_, group), of_type in types.items():
+                if group and len(of_type) > 1:
+                    raise mixed_types(f"The tiles of {group}", of_type)
             count = sum(map(len, failed.values()))
             if settings.on_problem == "stop" or count > settings.most_lost * len(screen.tiles):
                 examples = [

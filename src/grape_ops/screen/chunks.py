@@ -43,16 +43,21 @@ class AbsentChunks:
     def touched(self, corners: np.ndarray, size: int) -> np.ndarray:
         """Tell which crops need a pixel of an absent chunk: (N, 2) first row and column -> (N,) bool."""
         last = np.array(self.absent.shape) - 1
-        (top, left), (bottom, right) = (
-            np.clip(place // np.array(self.side), 0, last).T for place in (corners, corners + size - 1)
-        )
-        sums = np.pad(self.absent.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-        found = sums[bottom + 1, right + 1] - sums[top, right + 1] - sums[bottom + 1, left] + sums[top, left]
-        return np.asarray(found > 0)
+        # A crop that leaves the tile mirrors its pixels, one further in than it reaches itself.
+        ends = np.maximum(corners + size - 1, -corners)
+        return any_within(self.absent, *(np.clip(place // np.array(self.side), 0, last) for place in (corners, ends)))
 
     def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Tell which pixels lie in an absent chunk, at every pair of a row and a column: (m,), (n,) -> (m, n) bool."""
         return self.absent[np.ix_(rows // self.side[0], columns // self.side[1])]
+
+
+def any_within(mask: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Tell which rectangles hold a true place: (h, w) bool, (N, 2) first and last row and column -> (N,) bool."""
+    (top, left), (bottom, right) = first.T, last.T
+    sums = np.pad(mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    found = sums[bottom + 1, right + 1] - sums[top, right + 1] - sums[bottom + 1, left] + sums[top, left]
+    return np.asarray(found > 0)
 
 
 def absent_in_image(array: Any, axes: str, channels: Sequence[int]) -> AbsentChunks | None:
@@ -66,6 +71,14 @@ def absent_in_image(array: Any, axes: str, channels: Sequence[int]) -> AbsentChu
     if axes.index("x") < axes.index("y"):
         absent = absent.T
     return AbsentChunks((sides["y"], sides["x"]), absent) if absent.any() else None
+
+
+def named_dimensions(array: Any) -> list[str]:
+    """Return the names that a zarr array gives its axes (zarr v3, or xarray's attribute); empty if it gives none."""
+    if not isinstance(array, zarr.Array):
+        return []
+    named: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or []
+    return [str(name).lower() for name in named]
 
 
 def stored_chunks(array: Any) -> tuple[int, ...]:

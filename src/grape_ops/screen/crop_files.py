@@ -20,7 +20,8 @@ from grape_ops.artifacts.hdf5 import check_hdf5, opened_anndata
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.cell_table import CellTable
-from grape_ops.screen.chunks import absent_chunks, stored_chunks
+from grape_ops.screen.chunks import absent_chunks, named_dimensions, stored_chunks
+from grape_ops.screen.pixel_types import kind_of, mixed_types
 from grape_ops.screen.screen import CropReader, Screen, no_tile, no_tiles
 from grape_ops.screen.tiff import read_tiff_crop
 
@@ -65,18 +66,48 @@ class FileCrops:
         ------
         GrapeOpsError : a file is missing, damaged or of another shape.
         """
-        crops = [self._read(str(path)) for path in cells[CROP]]
-        if len({crop.shape for crop in crops}) > 1:
-            raise GrapeOpsError(f"The crops of {self.root} differ in shape, among them {cells[CROP].iloc[0]}.")
-        return np.stack(crops)
+        names = cells[CROP].astype(str).tolist()
+        crops = [checked_shape(read_crop(self.root / name, name), self.of, f"The crop {name}") for name in names]
+        return stacked(crops, names, str(self.root))[:, list(self.channels)]
 
-    def _read(self, path: str) -> np.ndarray:
-        crop = read_crop(self.root / path, path)
-        if crop.ndim != 3 or len(crop) != self.of:
-            raise GrapeOpsError(
-                f"The crop {path} has the shape {crop.shape}, where ({self.of}, height, width) is wanted."
-            )
-        return crop[list(self.channels)]
+
+def stacked(crops: Sequence[np.ndarray], names: Sequence[str], home: str) -> np.ndarray:
+    """Put crops that lie in files or entries of their own into one array, if they are of one shape and type.
+
+    Raises
+    ------
+    MixedPixelTypes : they are of several types.
+    GrapeOpsError : they are of several shapes.
+    """
+    types: dict[str, str] = {}
+    for crop, name in zip(crops, names, strict=True):
+        types.setdefault(kind_of(crop.dtype), name)
+    if len(types) > 1:
+        raise mixed_types(f"The crops of {home}", types)
+    if len({crop.shape for crop in crops}) > 1:
+        raise GrapeOpsError(f"The crops of {home} differ in shape, among them {names[0]}.")
+    return np.stack(crops)
+
+
+def checked_shape(crop: np.ndarray, of: int | None, what: str) -> np.ndarray:
+    """Return a crop of (channels, height, width).
+
+    Parameters
+    ----------
+    of : how many channels it is to have; None takes any number.
+
+    Raises
+    ------
+    GrapeOpsError : it has another shape.
+    """
+    if crop.ndim == 3 and crop.shape[0] == crop.shape[1] != crop.shape[2]:
+        raise GrapeOpsError(
+            f"{what} has the shape {crop.shape}, which looks like (height, width, channels); write it as (channels, "
+            "height, width), by crop.transpose(2, 0, 1)."
+        )
+    if crop.ndim != 3 or of not in (None, len(crop)):
+        raise GrapeOpsError(f"{what} has the shape {crop.shape}, where ({of or 'channels'}, height, width) is wanted.")
+    return crop
 
 
 def read_crop(file: Path, name: str) -> np.ndarray:
@@ -102,7 +133,7 @@ def count_channels(root: Path, names: Sequence[str]) -> int:
     failures = []
     for name in names:
         try:
-            return len(read_crop(root / name, name))
+            return len(checked_shape(read_crop(root / name, name), None, f"The crop {name}"))
         except GrapeOpsError as error:
             failures.append(str(error))
     raise GrapeOpsError(
@@ -188,6 +219,11 @@ def open_array(file: Path, name: str) -> Any:
         raise GrapeOpsError(
             f"{file} holds an array of the shape {array.shape}, which looks like (cells, height, width, channels); "
             "write it as (cells, channels, height, width), by array.transpose(0, 3, 1, 2)."
+        )
+    if named_dimensions(array)[-2:] == ["x", "y"]:
+        raise GrapeOpsError(
+            f"{file} names the axes of its array {', '.join(named_dimensions(array))}; write it as (cells, channels, "
+            "height, width), by array.transpose(0, 1, 3, 2)."
         )
     return array
 

@@ -4,22 +4,50 @@ Looking a guide up never makes several cells of one.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from grape_ops.config import ScreenSettings
 from grape_ops.errors import GrapeOpsError
-from grape_ops.schema import CONTROL_LABEL, GENE, GUIDE
+from grape_ops.groundtruth.names import visible_form
+from grape_ops.schema import CONTROL_LABEL, GENE, GUIDE, IS_CONTROL
 from grape_ops.screen.columns import CANDIDATES
-from grape_ops.screen.quality import Tally
-from grape_ops.screen.spelling import without_missing
+from grape_ops.screen.quality import NamedCounts, Tally
+from grape_ops.screen.spelling import MISSING, clean_texts, without_missing
 from grape_ops.screen.table_files import read_whole
 
-# Columns that mark controls beside the gene symbol, and the value they do it with.
-MARKS = {"gene_id": "-1", "gene_id_0": "-1", "role": "control"}
+_OF_CONTROLS = r"(negative|neg|no[nt][-_ ]?target\w*|safe[-_ ]?\w*|intergenic\w*|scrambled?|ntc?s?)"
+_CONTROL_ROLE = re.compile(
+    rf"{_OF_CONTROLS}?[-_ ]*(control|ctrl)s?|(control|ctrl)s?[-_: ]+{_OF_CONTROLS}|{_OF_CONTROLS}"
+)
+_OTHER_ROLE = re.compile(
+    r"(on[-_ ]?)?target(ing|ed|s)?([-_ ]?guides?)?|genes?([-_ ]?targeting)?|pos(itive)?[-_ ]*((control|ctrl)s?)?"
+    r"|perturb(ed|ations?)|tests?|samples?|treatments?|experiment(al)?|knock[-_ ]?(out|down)s?|essentials?"
+)
+_YES, _NO = {"true", "t", "yes", "y", "1"}, {"false", "f", "no", "n", "0"}
+
+
+def _role(value: str) -> bool | None:
+    return True if _CONTROL_ROLE.fullmatch(value) else False if _OTHER_ROLE.fullmatch(value) else None
+
+
+def _yes_or_no(value: str) -> bool | None:
+    return True if value in _YES else False if value in _NO else None
+
+
+# Columns that mark controls beside the gene symbol, and what their values say: whether it is one, None what is unknown.
+_SIGNS: dict[str, Callable[[str], bool | None]] = {"role": _role, IS_CONTROL: _yes_or_no}
+_GENE_IDS = ("gene_id", "gene_id_0")  # -1 is that of a control, and of a gene it says nothing
+MARKS = (*_GENE_IDS, *_SIGNS)
+
+
+def marking_columns(columns: Collection[object]) -> dict[str, str]:
+    """Columns of a table, in any case, that mark controls: theirs -> one of ``MARKS``."""
+    return {str(column): str(column).lower() for column in columns if str(column).lower() in MARKS}
 
 
 def is_control(genes: pd.Series, pattern: str) -> pd.Series:
@@ -38,19 +66,42 @@ def is_control(genes: pd.Series, pattern: str) -> pd.Series:
     return symbols.map(known).astype(bool)
 
 
-def marked_as_control(table: pd.DataFrame) -> pd.Series:
-    """Mark the rows that a gene_id of -1 or the role ``control`` declares: -> (N,) bool."""
-    marked = pd.Series(False, index=table.index)
-    for column, value in MARKS.items():
-        if column in table:
-            text = table[column].astype(str).str.strip().str.lower()
-            marked |= text.str.removesuffix(".0") == value
-    return marked
+def find_controls(
+    table: pd.DataFrame, genes: pd.Series, pattern: str, told: NamedCounts | None = None, what: str = "cells"
+) -> pd.Series:
+    """Mark controls by gene symbol, a gene_id of -1, a role or ``is_control``: -> (N,) bool. One sign is enough.
 
-
-def find_controls(table: pd.DataFrame, genes: pd.Series, pattern: str) -> pd.Series:
-    """Mark controls by gene symbol or by declaration: -> (N,) bool."""
-    return is_control(genes, pattern) | marked_as_control(table)
+    Parameters
+    ----------
+    told : gets where the signs contradict each other, and values that say neither.
+    what : the rows of the table, for these counts.
+    """
+    told = NamedCounts() if told is None else told
+    by_name = is_control(genes, pattern)
+    found = by_name.copy()
+    for column, mark in marking_columns(table.columns).items():
+        codes, values = pd.factorize(table[column], use_na_sentinel=False)
+        texts = [str(value).strip().lower().removesuffix(".0") for value in values]
+        if mark in _GENE_IDS:
+            found |= np.array([text == "-1" for text in texts], bool)[codes]
+            continue
+        said = [_SIGNS[mark](text) for text in texts]
+        yes, no = (np.array([answer is sign for answer in said], bool)[codes] for sign in (True, False))
+        found |= yes
+        strange = [answer is None and text not in MISSING for answer, text in zip(said, texts, strict=True)]
+        told.add(
+            f"{what} whose {column} says neither that they are controls nor that they are none",
+            [str(values[code]) for code in codes[np.array(strange, bool)[codes]]],
+            "doubted",
+        )
+        told.add(
+            f"{what} named like controls that {column} calls none; they count as controls",
+            genes[by_name & no],
+            "doubted",
+            "screen.control_pattern",
+        )
+        told.add(f"{what} that {column} makes controls, not their name", genes[~by_name & yes & (genes != "")], "noted")
+    return found
 
 
 def no_controls(genes: Collection[str], pattern: str, table: str = "", blank: int = 0) -> GrapeOpsError:
@@ -132,10 +183,15 @@ def read_library(path: Path, settings: ScreenSettings) -> GuideLibrary:
 
 def make_library(table: pd.DataFrame, guide: str, gene: str, settings: ScreenSettings) -> GuideLibrary:
     """Make a library of two columns of a table; of a guide that stands in it more than once the first row counts."""
-    texts = {name: table[name].astype(str).str.strip() for name in (guide, gene)}
-    table = table.assign(**{name: without_missing(text) for name, text in texts.items()})
+    told = NamedCounts()
+    for name in (guide, gene):
+        texts, changed = clean_texts(table[name].astype(str))
+        told.add(
+            "names of the library that held invisible characters", map(visible_form, table[name][changed]), "renamed"
+        )
+        table = table.assign(**{name: without_missing(texts)})
     table = table[table[guide] != ""]
-    control = find_controls(table, table[gene], settings.control_pattern)
+    control = find_controls(table, table[gene], settings.control_pattern, told, "guides of the library")
     table[gene] = table[gene].where((table[gene] != "") | ~control, CONTROL_LABEL)
     first = ~table.duplicated(guide)
     of_several = table.groupby(guide)[gene].nunique()
@@ -147,6 +203,7 @@ def make_library(table: pd.DataFrame, guide: str, gene: str, settings: ScreenSet
             Tally("rows of the library that repeat a guide", int((~first).sum()), "merged"),
             Tally("guides that the library gives to several genes", int((of_several > 1).sum()), "noted"),
             Tally("guides that the library lists without a gene", blank, "noted"),
+            *told.tallies(),
         ),
         settings.unknown_genes,
         blank,

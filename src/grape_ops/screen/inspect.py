@@ -13,12 +13,15 @@ from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import progress
 from grape_ops.schema import GENE, GUIDE, IS_CONTROL, PLATE, SCREEN_FILE, TILE, WELL, X, Y
 from grape_ops.screen.cell_rules import ghost_guides
+from grape_ops.screen.crop_look import look_at_crops
 from grape_ops.screen.dead_channels import doubts_of_channels
+from grape_ops.screen.extent import Extent
 from grape_ops.screen.inspection import Inspection
 from grape_ops.screen.layouts import open_screen, recognise_layout
 from grape_ops.screen.quality import doubts_of_columns
 from grape_ops.screen.screen import Screen, TileHeader, known_pixel_size, tile_header
 from grape_ops.screen.spelling import doubts_of_names
+from grape_ops.screen.tile_pattern import PATH
 from grape_ops.screen.zarr_tiles import ZarrTiles
 from grape_ops.words import counted, some_of
 
@@ -49,14 +52,15 @@ def inspect_screen(
         screen = open_screen(root, settings, Path(folder))
         found = Inspection(name, screen, tiles=len(screen.tiles), quality=screen.cells.quality)
         heads = _look_at_heads(screen, found) if screen.read_crops is None else {}
-        batches, with_controls, astray = set(), set(), 0
+        batches, with_controls, astray, extent = set(), set(), 0, Extent()
         for _, cells in screen.cells:
-            astray += _count_well(cells, heads, found)
+            astray += _count_well(cells, heads, found, extent)
             names = _batches(cells, batch_columns)
             batches |= set(names)
             with_controls |= set(names[cells[IS_CONTROL].to_numpy(bool)])
         if screen.read_crops is not None:
-            found.size = _crop_size(screen, found)
+            found.size, doubts = look_at_crops(screen)
+            found.doubts += doubts
         found.doubts += doubts_of_channels(screen)
         look_further(found)
     found.plates, found.wells = len({plate for plate, _ in screen.cells.wells}), len(screen.cells.wells)
@@ -71,6 +75,7 @@ def inspect_screen(
             f"{counted(astray, 'cells outside their tile')}: are y and x the right columns (screen.columns), in "
             "tile pixels?"
         )
+    found.doubts += extent.doubts(screen.pixel_size)
     found.doubts += _doubts(found, settings)
     return found
 
@@ -87,7 +92,9 @@ def _batches(cells: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
     return names
 
 
-def _count_well(cells: pd.DataFrame, heads: dict[tuple[str, str, str], TileHeader], found: Inspection) -> int:
+def _count_well(
+    cells: pd.DataFrame, heads: dict[tuple[str, str, str], TileHeader], found: Inspection, extent: Extent
+) -> int:
     """Add a well to the counts; returns how many of its cells lie outside tiles whose size is known."""
     control = cells[IS_CONTROL]
     found.cells += len(cells)
@@ -100,19 +107,26 @@ def _count_well(cells: pd.DataFrame, heads: dict[tuple[str, str, str], TileHeade
         if head := heads.get((str(key[0]), str(key[1]), str(key[2]))):
             inside = own[Y].between(-0.5, head.height - 0.5) & own[X].between(-0.5, head.width - 0.5)
             astray += int((~inside).sum())
+            extent.take(own, head)
     return astray
 
 
 def _look_at_heads(screen: Screen, found: Inspection) -> dict[tuple[str, str, str], TileHeader]:
     """Read the headers of tiles, and note those that fail."""
     step = -(-len(screen.tiles) // HEADS)
-    heads, failed = {}, []
+    heads: dict[tuple[str, str, str], TileHeader] = {}
+    failed: dict[str, list[str]] = {}
+    types: Counter[str] = Counter()
+    examples: dict[str, str] = {}
     with progress("Looking at tiles", -(-len(screen.tiles) // step), "tile") as advance:
         for _, tile in screen.tiles.iloc[::step].iterrows():
             try:
-                heads[str(tile[PLATE]), str(tile[WELL]), str(tile[TILE])] = tile_header(screen.read_tile, tile)
+                head = tile_header(screen.read_tile, tile)
+                heads[str(tile[PLATE]), str(tile[WELL]), str(tile[TILE])] = head
+                types[head.dtype] += 1
+                examples.setdefault(head.dtype, str(tile[PATH]))
             except GrapeOpsError as error:
-                failed.append(str(error))
+                failed.setdefault(str(error).replace(str(tile[PATH]), ""), []).append(str(error))
             advance()
     if heads:
         sizes = Counter((head.height, head.width) for head in heads.values())
@@ -120,21 +134,18 @@ def _look_at_heads(screen: Screen, found: Inspection) -> dict[tuple[str, str, st
         if len(sizes) > 1:
             listed = ", ".join(f"{height} x {width} ({count})" for (height, width), count in sizes.most_common())
             found.doubts.append(f"Tiles differ in size: {listed}.")
+    if len(types) > 1:
+        listed = ", ".join(f"{kind} ({count}, for example {examples[kind]})" for kind, count in types.most_common())
+        found.doubts.append(
+            f"Tiles differ in pixel type: {listed}. preprocess refuses them where they share a flat field or "
+            "percentiles (preprocess.flat_field.columns, preprocess.intensity.columns); convert them to one."
+        )
     if failed:
-        among = f" of {len(heads) + len(failed)} looked at" if step > 1 else ""
-        found.doubts.append(f"{counted(len(failed), 'tiles')}{among} missing or unreadable: {some_of(failed, 5)}")
+        count = sum(map(len, failed.values()))
+        among = f" of {len(heads) + count} looked at" if step > 1 else ""
+        examples_of = [why[0] + (f" (and {len(why) - 1} more such)" if len(why) > 1 else "") for why in failed.values()]
+        found.doubts.append(f"{counted(count, 'tiles')}{among} missing or unreadable: {some_of(examples_of, 5)}")
     return heads
-
-
-def _crop_size(screen: Screen, found: Inspection) -> tuple[int, int] | None:
-    cells = screen.cells.of(*screen.cells.wells[0]).head(1)
-    assert screen.read_crops is not None
-    try:
-        crop = screen.read_crops(cells)
-    except GrapeOpsError as error:
-        found.doubts.append(f"The first crop cannot be read: {error}")
-        return None
-    return crop.shape[-2], crop.shape[-1]
 
 
 def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
@@ -153,7 +164,7 @@ def _doubts(found: Inspection, settings: ScreenSettings) -> list[str]:
             f"{counted(len(ghosts), 'guides')} with more than {settings.ghost_factor:g} times the cells of the median "
             f"guide ({cells:,} cells): {some_of(sorted(ghosts), 5)}. To leave them out: --set screen.ghost_guides=drop."
         )
-    doubts += doubts_of_names([*found.genes, *found.guides])
+    doubts += doubts_of_names(found.genes, found.guides)
     doubts += doubts_of_columns(found.quality)
     stated, given = known_pixel_size(screen), settings.pixel_size
     if stated and given and not np.isclose(stated, given, rtol=0.02):

@@ -14,7 +14,7 @@ from grape_ops.artifacts.damage import damage_in_words
 from grape_ops.artifacts.declared_size import load_npy
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import note
-from grape_ops.screen.crop_files import CROP
+from grape_ops.screen.crop_files import CROP, checked_shape, stacked
 from grape_ops.screen.lmdb_pages import check_pages
 from grape_ops.words import counted
 
@@ -43,12 +43,13 @@ class LmdbCrops:
                 if value is None:
                     raise GrapeOpsError(f"{self.file} has no crop {key}.")
                 crops.append(self._unpacked(value, str(key)))
-        return np.stack(crops)[:, list(self.channels)]
+        return stacked(crops, cells[CROP].astype(str).tolist(), str(self.file))[:, list(self.channels)]
 
     def _unpacked(self, value: bytes, key: str) -> np.ndarray:
         if value[:6] == b"\x93NUMPY":
             with damage_in_words(f"{self.file}: the crop {key}"):
-                return load_npy(value, f"{self.file}: the crop {key}")
+                crop = load_npy(value, f"{self.file}: the crop {key}")
+            return checked_shape(crop[None] if crop.ndim == 2 else crop, self.of, f"{self.file}: the crop {key}")
         pixels = np.frombuffer(value, np.float32)
         size = round((len(pixels) / self.of) ** 0.5)
         if self.of * size * size != len(pixels):

@@ -25,7 +25,7 @@ from grape_ops.screen.stitched_wells import BOX, GLOBAL, Well, judge_frames, sam
 from grape_ops.screen.table_files import read_stretches
 from grape_ops.screen.table_reader import TableReader, numbers_of
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, note_unnamed, numbered_channels, scales_of_floats
+from grape_ops.screen.zarr_tiles import ZarrTiles, names_of_channels, note_unnamed, scales_of_floats
 
 CELL_DATA, LIBRARY = "cell_data.parquet", "metadata/perturbation_library.csv"
 _SAMPLED_IMAGES = 8
@@ -71,17 +71,17 @@ def read_ops_standard(root: Path, settings: ScreenSettings, table_folder: Path |
     named = table.distinct([*TILE_KEY, *WELL_PARTS])
     table = replace(table, quality=(*table.quality, *_check_plates(fields, named)))
     images = [image for own in fields.values() for image in own.values()]
-    names = tuple(channel_names(images[0]) or channel_names(images[0].parents[2]) or numbered_channels(images[0]))
+    samples = images[:: -(-len(images) // _SAMPLED_IMAGES)]
+    names = names_of_channels([*samples, images[0].parents[2]])
     note_unnamed(images[0], names)
     channels = chosen_channels(names, settings)
     indices = tuple(map(names.index, channels))
-    samples = images[:: -(-len(images) // _SAMPLED_IMAGES)]
     return Screen(
         root=home,
         channels=channels,
         cells=table,
         tiles=_list_tiles(home, fields, named),
-        read_tile=ZarrTiles(home, indices, scales_of_floats(samples, indices, settings.float_max)),
+        read_tile=ZarrTiles(home, indices, scales_of_floats(samples, indices, settings.float_max), names),
     )
 
 

@@ -17,7 +17,7 @@ from grape_ops.screen.screen import Screen, chosen_channels
 from grape_ops.screen.table_files import column_names
 from grape_ops.screen.table_reader import TableReader
 from grape_ops.screen.tile_pattern import PATH, TILE_KEY, tile_table
-from grape_ops.screen.zarr_tiles import ZarrTiles, channel_names, note_unnamed, numbered_channels, scales_of_floats
+from grape_ops.screen.zarr_tiles import ZarrTiles, names_of_channels, note_unnamed, scales_of_floats
 
 IMAGES = "pheno-registered.zarr"
 CROP_URL = "crop_url"
@@ -65,9 +65,9 @@ def _read_wells(images: Path, settings: ScreenSettings, table_folder: Path | Non
     named = dict(zip((Y, X), _CENTRES, strict=True)) if set(_CENTRES) <= set(present) else {}
     named = {TILE: TILE} | named | settings.columns
     table = TableReader(files, settings, named, _to_well, adds=(PLATE, WELL, TILE)).read(table_folder)
-    first = next(iter(sorted(keys)))
-    names = tuple(channel_names(keys[first]) or numbered_channels(keys[first]))
-    note_unnamed(keys[first], names)
+    wells = [path for _, path in sorted(keys.items())]
+    names = names_of_channels(wells)
+    note_unnamed(wells[0], names)
     channels = chosen_channels(names, settings)
     tiles = table.distinct(TILE_KEY).reset_index(drop=True)
     paths = [
@@ -82,7 +82,7 @@ def _read_wells(images: Path, settings: ScreenSettings, table_folder: Path | Non
         channels=channels,
         cells=table,
         tiles=tile_table(tiles),
-        read_tile=ZarrTiles(root, indices, scales),
+        read_tile=ZarrTiles(root, indices, scales, names),
         corrected=True,
     )
 

@@ -64,6 +64,16 @@ class MeasuredReader(Protocol):
         """Micrometres of a pixel, or None."""
 
 
+@runtime_checkable
+class KnowingReader(Protocol):
+    """A tile reader whose files may hold NaN or infinite pixels, which it gives as whole numbers."""
+
+    def read_known(
+        self, tile: pd.Series, channels: tuple[int, ...] | None, window: Window | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """See the function ``read_known``."""
+
+
 class CropReader(Protocol):
     """Reads crops that other software has cut."""
 
@@ -141,6 +151,21 @@ def read_window(
     if window is None:
         return image
     return image[:, window.top : window.top + window.height, window.left : window.left + window.width]
+
+
+def read_known(
+    reader: TileReader, tile: pd.Series, window: Window | None, channels: tuple[int, ...] | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read a window, with 0 for pixels that are NaN or infinite: -> (c, h, w), and where all channels' are numbers.
+
+    The latter is (h, w) bool, None where all are.
+    """
+    if isinstance(reader, KnowingReader):
+        return reader.read_known(tile, channels, window)
+    image = read_window(reader, tile, window, channels)
+    if image.dtype.kind != "f" or image.ndim != 3 or (finite := np.isfinite(image)).all():
+        return image, None
+    return np.where(finite, image, image.dtype.type(0)), finite.all(axis=0)
 
 
 _DNA_NAME = re.compile(r"dna|dapi|hoechst|nucle(us|i|ar)|draq|h2b|sytox|\bpi\b", re.IGNORECASE)

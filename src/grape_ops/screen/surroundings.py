@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from grape_ops.schema import X, Y
-from grape_ops.screen.screen import Screen, Window, read_window, tile_header
+from grape_ops.screen.screen import Screen, Window, read_known, tile_header
 from grape_ops.screen.tile_pattern import TILE_KEY
 from grape_ops.screen.zarr_tiles import ZarrTiles
 
@@ -21,7 +21,7 @@ class Surroundings:
     Attributes
     ----------
     pixels : (C, h, w).
-    there : (h, w) bool, false in absent chunks, whose pixels are no pixels.
+    there : (h, w) bool, false in absent chunks and where a channel is NaN or infinite, which are no pixels.
     origin : first row and column of the window in its tile.
     """
 
@@ -49,12 +49,9 @@ def surroundings(screen: Screen, cell: pd.Series, side: int) -> Surroundings | N
         first = min(max(int(centre) - side // 2, 0), max(length - side, 0))
         spans.append((first, min(side, length - first)))
     (top, height), (left, width) = spans
-    pixels = read_window(screen.read_tile, tile, Window(top, left, height, width))
-    if pixels.dtype.kind == "f":
-        pixels = np.nan_to_num(pixels)  # as preprocessing takes them
+    pixels, known = read_known(screen.read_tile, tile, Window(top, left, height, width))
+    there = np.ones((height, width), bool) if known is None else known
     absent = screen.read_tile.absent(tile) if isinstance(screen.read_tile, ZarrTiles) else None
-    if absent is None:
-        there = np.ones((height, width), bool)
-    else:
-        there = ~absent.at(np.arange(top, top + height), np.arange(left, left + width))
+    if absent is not None:
+        there = there & ~absent.at(np.arange(top, top + height), np.arange(left, left + width))
     return Surroundings(pixels, there, (top, left))

@@ -4,9 +4,11 @@ import codecs
 import csv
 import gzip
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
+from urllib.parse import unquote
 
 import h5py
 import pandas as pd
@@ -17,6 +19,7 @@ import pyarrow.parquet as pq
 from grape_ops.artifacts.damage import DAMAGE, why
 from grape_ops.artifacts.hdf5 import opened_anndata
 from grape_ops.errors import GrapeOpsError
+from grape_ops.groundtruth.names import clean_name
 from grape_ops.screen.layout import walk
 from grape_ops.words import counted
 
@@ -29,23 +32,66 @@ _BYTES_AT_ONCE = 1 << 23  # of text; no row is longer
 _UNREADABLE = (*DAMAGE, pa.ArrowException)
 
 
+@dataclass(frozen=True)
+class TablePart:
+    """One file of a table: a parquet folder has several, which may differ in their columns.
+
+    Attributes
+    ----------
+    file : its path.
+    values : columns that the names of its folders give, such as ``plate=P1``; a column of the file goes before.
+    """
+
+    file: Path
+    values: Mapping[str, str | None] = field(default_factory=dict)
+
+    def column_names(self) -> list[str]:
+        """List its columns, without blanks around them; a named index counts as a column.
+
+        Raises
+        ------
+        GrapeOpsError : there is no such table, or it cannot be read.
+        """
+        return list(dict.fromkeys([*_column_names(self.file), *self.values]))
+
+    def read_stretches(self, columns: Collection[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Read it one stretch of rows at a time; see ``read_stretches``."""
+        own = _column_names(self.file) if self.values else []
+        added = {name: value for name, value in self.values.items() if name not in own}
+        for table in _stretches(self.file, columns):
+            yield table.assign(**{name: v for name, v in added.items() if columns is None or name in columns})
+
+
+def parts_of(path: Path) -> list[TablePart]:
+    """List the files of a table, in natural order.
+
+    Raises
+    ------
+    GrapeOpsError : there is no such table, it has another ending than tables have, or it is a folder without files.
+    """
+    _ending(path)
+    if not path.is_dir():
+        return [TablePart(path)]
+    files = [file for file in walk(path) if file.suffix.lower() in _PARQUET]
+    if not files:
+        raise GrapeOpsError(f"The folder {path} holds no parquet files.")
+    return [TablePart(file, _values_of_folders(file.relative_to(path).parts[:-1])) for file in files]
+
+
+def _values_of_folders(names: Sequence[str]) -> dict[str, str | None]:
+    """Read columns from the names of folders, as Spark and dask write them: plate=P1/tile=007."""
+    pairs = [name.partition("=")[::2] for name in names if "=" in name.strip("=")]
+    return {key: None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value) for key, value in pairs}
+
+
 def column_names(path: Path) -> list[str]:
-    """List the columns of a table; a named index counts as a column.
+    """List the columns that any file of a table has.
 
     Raises
     ------
     GrapeOpsError : there is no such table, or it cannot be read.
     """
-    ending = _ending(path)
-    try:
-        if ending in _PARQUET:
-            return [field.name for field in pq.ParquetFile(_parquet_files(path)[0]).schema_arrow if _is_column(field)]
-        if ending in _H5AD:
-            return list(_obs(path).columns)
-        _check_text(path, _SEPARATORS[ending])
-        return list(pd.read_csv(path, sep=_SEPARATORS[ending], nrows=0).columns)
-    except _UNREADABLE as error:
-        raise _cannot_be_read(path, error) from None
+    return list(dict.fromkeys(name for part in parts_of(path) for name in part.column_names()))
 
 
 def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterator[pd.DataFrame]:
@@ -55,19 +101,37 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
     ----------
     columns : those to read; all if None.
     """
+    for part in parts_of(path):
+        yield from part.read_stretches(columns)
+
+
+def _column_names(path: Path) -> list[str]:
     ending = _ending(path)
     try:
         if ending in _PARQUET:
-            for file in _parquet_files(path):
-                schema = pq.ParquetFile(file).schema_arrow
-                present = [field.name for field in schema if _is_column(field)]
-                wanted = [name for name in present if columns is None or name in columns]
-                _check_once(wanted)
-                # By default whole row groups are fetched ahead, most of the memory such a pass takes.
-                source = pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
-                for batch in source.iter_batches(ROWS_AT_ONCE, columns=wanted):
-                    # Without pandas' own notes, by which an index would not be a column.
-                    yield plain(pa.Table.from_batches([batch])).to_pandas()
+            return trimmed([field.name for field in pq.ParquetFile(path).schema_arrow if _is_column(field)])
+        if ending in _H5AD:
+            return list(_obs(path).columns)
+        _check_text(path, _SEPARATORS[ending])
+        return trimmed([str(name) for name in pd.read_csv(path, sep=_SEPARATORS[ending], nrows=0).columns])
+    except _UNREADABLE as error:
+        raise _cannot_be_read(path, error) from None
+
+
+def trimmed(names: Sequence[str]) -> list[str]:
+    """Write the names of columns without blanks around them, and without what nobody sees; none comes twice by it."""
+    found: list[str] = []
+    for name in names:
+        own = clean_name(name)
+        found.append(name if own in found or not own else own)
+    return found
+
+
+def _stretches(path: Path, columns: Collection[str] | None) -> Iterator[pd.DataFrame]:
+    ending = _ending(path)
+    try:
+        if ending in _PARQUET:
+            yield from _parquet_rows(path, columns)
         elif ending in _H5AD:
             table = _obs(path)
             yield table if columns is None else table[[name for name in table if name in columns]]
@@ -77,9 +141,21 @@ def read_stretches(path: Path, columns: Collection[str] | None = None) -> Iterat
         raise _cannot_be_read(path, error) from None
 
 
+def _parquet_rows(path: Path, columns: Collection[str] | None) -> Iterator[pd.DataFrame]:
+    present = [field.name for field in pq.ParquetFile(path).schema_arrow if _is_column(field)]
+    names = dict(zip(present, trimmed(present), strict=True))
+    wanted = [theirs for theirs in present if columns is None or names[theirs] in columns]
+    _check_once([clean_name(name) for name in present if columns is None or clean_name(name) in columns])
+    # By default whole row groups are fetched ahead, most of the memory such a pass takes.
+    source = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+    for batch in source.iter_batches(ROWS_AT_ONCE, columns=wanted):
+        # Without pandas' own notes, by which an index would not be a column.
+        yield plain(pa.Table.from_batches([batch])).to_pandas().rename(columns=names)
+
+
 def _text_rows(path: Path, columns: Collection[str] | None) -> Iterator[pd.DataFrame]:
     """Read a csv or tsv as text: a tile "007" is no 7, and "NA" may be somebody's gene."""
-    names = column_names(path)
+    names = _column_names(path)
     wanted = [name for name in names if columns is None or name in columns]
     for stretch in text_stretches(path, _SEPARATORS[_ending(path)], names, wanted):
         table = stretch.to_pandas()
@@ -148,7 +224,7 @@ def check_header(path: Path, separator: str, columns: Collection[str] | None = N
         names = next(csv.reader([first], delimiter=separator), [])
     except csv.Error as error:
         raise ValueError(str(error)) from None
-    _check_once([name for name in names if name.strip() and (columns is None or name in columns)])
+    _check_once([name for name in map(clean_name, names) if name and (columns is None or name in columns)])
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -199,15 +275,6 @@ def _ending(path: Path) -> str:
     return ending
 
 
-def _parquet_files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    files = [file for file in walk(path) if file.suffix in _PARQUET]
-    if not files:
-        raise GrapeOpsError(f"The folder {path} holds no parquet files.")
-    return files
-
-
 def _is_column(field: pa.Field) -> bool:
     """Whether it has one value per cell, and no lists or the like, and is not a nameless index that pandas wrote."""
     return not field.name.startswith("__index_level_") and not pa.types.is_nested(field.type)
@@ -226,7 +293,8 @@ def _obs(path: Path) -> pd.DataFrame:
         if one:
             raise ValueError(f"the column {one[0]} of its obs is a single value")
     named = table.index.name not in (None, "_index", "index") and table.index.name not in table
-    return table.reset_index(drop=not named)
+    table = table.reset_index(drop=not named)
+    return table.set_axis(trimmed([str(name) for name in table]), axis=1)
 
 
 def _check_text(path: Path, separator: str) -> None:

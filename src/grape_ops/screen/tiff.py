@@ -20,7 +20,7 @@ from grape_ops.artifacts.declared_size import check_packed
 from grape_ops.errors import GrapeOpsError
 from grape_ops.screen.pixel_size import tiff_pixel_size
 from grape_ops.screen.screen import TileHeader, Window
-from grape_ops.screen.tiff_planes import Planes, open_tiff, read_planes
+from grape_ops.screen.tiff_planes import Planes, check_upright, open_tiff, read_planes
 from grape_ops.screen.tile_pattern import CHANNEL_FIELD, PATH, TilePattern
 
 # Every message about a damaged file is ours; tifffile would print its own beside it.
@@ -196,6 +196,7 @@ def _opened(full: Path, path: str, what: str = "") -> Iterator[tifffile.TiffFile
                 if 0 in page.databytecounts:
                     raise GrapeOpsError(f"{what}{path} cannot be read: parts of its pixels are absent.")
                 check_packed(page.nbytes, sum(page.databytecounts), packed, f"{what}{path}")
+                check_upright(page, f"{what}{path}")
             yield file
     except DAMAGED as error:
         raise GrapeOpsError(f"{what}{path} cannot be read: {error or type(error).__name__}") from None
@@ -214,6 +215,8 @@ def _numbers(
     numbers = planes.of_channels(of, stacked, by_name) if series.axes[-2:] == "YX" else None
     if numbers is None:
         said = f" (it states {planes.said})" if planes.said else ""
+        if series.axes[-2:] != "YX" and {"X", "Y"} <= set(series.axes):
+            said = f" (axes {series.axes})"
         wanted = wanted or ", where (channels, height, width) is wanted"
         raise GrapeOpsError(f"{path} has the shape {tuple(series.shape)}{said}{wanted}.")
     return numbers

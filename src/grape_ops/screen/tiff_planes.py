@@ -16,6 +16,16 @@ import tifffile
 from grape_ops.errors import GrapeOpsError
 
 _AXES = "CZT"
+_ORIENTATION = 274
+_TURNED = {
+    2: "mirrored left to right",
+    3: "turned by 180 degrees",
+    4: "upside down",
+    5: "with rows as columns",
+    6: "turned by 90 degrees",
+    7: "turned by 90 degrees and mirrored",
+    8: "turned by 270 degrees",
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,18 @@ class Planes:
 def open_tiff(path: Path) -> tifffile.TiffFile:
     """Open a file so that its series are of its own pages, whatever other files its metadata name."""
     return tifffile.TiffFile(path, is_ome=False, is_mmstack=False, is_ndtiff=False)
+
+
+def check_upright(page: tifffile.TiffPage | tifffile.TiffFrame, name: str) -> None:
+    """Refuse a page that says that it is to be turned or mirrored, which some programs do and others do not."""
+    tag = page.tags.get(_ORIENTATION) if isinstance(page, tifffile.TiffPage) else None
+    if tag is not None and tag.value in _TURNED:
+        raise GrapeOpsError(
+            f"{name} is to be shown {_TURNED[tag.value]}, by its TIFF tag Orientation ({tag.value}), which some "
+            "programs heed and others do not. If the cells' centres count in the pixels as they are stored, as "
+            f"tifffile and scikit-image read them, set the tag to 1 (tiffset -s {_ORIENTATION} 1 FILE); if not, save "
+            "the picture as it is shown."
+        )
 
 
 def read_planes(file: tifffile.TiffFile, name: str, by_name: bool = False) -> tuple[tifffile.TiffPageSeries, Planes]:

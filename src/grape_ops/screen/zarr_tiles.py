@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,15 +19,14 @@ from grape_ops.artifacts.damage import DAMAGE
 from grape_ops.artifacts.declared_size import check_declared
 from grape_ops.errors import GrapeOpsError
 from grape_ops.progress import note
-from grape_ops.screen.chunks import AbsentChunks, absent_in_image
+from grape_ops.screen.chunks import AbsentChunks, absent_in_image, named_dimensions
+from grape_ops.screen.float_scale import COUNTS, FloatScale, choose_scale, doubts_of_scales, to_counts
 from grape_ops.screen.pixel_size import zarr_pixel_size
 from grape_ops.screen.screen import TileHeader, Window
 from grape_ops.screen.tile_pattern import PATH
 
 _AXES = {2: "yx", 3: "cyx", 4: "czyx", 5: "tczyx"}
 LARGEST_IMAGE = 1 << 40  # pixels; a stitched well has 1 << 34
-COUNTS = 65535  # floats become whole numbers up to this
-ROUNDABLE = 1024  # of images that are as bright as this, rounding leaves less than their noise
 _DAMAGED = (*DAMAGE, NodeNotFoundError, GroupNotFoundError)
 _SAMPLE = 256  # pixels of the side of a sampled window
 
@@ -41,26 +40,17 @@ class ZarrTiles:
     root : folder that the paths of the tile table count from.
     channels : which of an image's channels, in our order.
     scales : what floats of each of these channels become whole numbers by; of no account for integers.
+    names : of all channels of an image; one whose metadata name others, or in another order, is refused.
     """
 
     root: Path
     channels: tuple[int, ...]
-    scales: tuple["FloatScale", ...] = ()
+    scales: tuple[FloatScale, ...] = ()
+    names: tuple[str, ...] = ()
 
     def doubts(self, names: Sequence[str]) -> list[str]:
         """Say how floats are taken that are neither counts nor within 0 and 1, for channels of these names."""
-        spread = [
-            f"{name} (x - {scale.offset:.4g}) x {scale.gain:.5g}, cut off below {scale.offset:.4g} and above "
-            f"{scale.offset + COUNTS / scale.gain:.4g}"
-            for name, scale in zip(names, self.scales, strict=False)
-            if scale.offset or scale.gain not in (1.0, float(COUNTS))
-        ]
-        if not spread:
-            return []
-        return [
-            "Pixels are floats that are neither counts nor within 0 and 1; they become whole numbers by "
-            f"{'; '.join(spread)}. If they go further, set screen.float_max to their largest value."
-        ]
+        return doubts_of_scales(names, self.scales)
 
     def __call__(self, tile: pd.Series) -> np.ndarray:
         """Read a whole tile: -> (C, H, W) unsigned integers; wells of gigabytes are better read in windows."""
@@ -79,14 +69,25 @@ class ZarrTiles:
 
     def read(self, tile: pd.Series, channels: tuple[int, ...] | None, window: Window | None) -> np.ndarray:
         """Read some channels (None: all) of a window (None: the whole tile): -> (c, h, w)."""
+        return self.read_known(tile, channels, window)[0]
+
+    def read_known(
+        self, tile: pd.Series, channels: tuple[int, ...] | None, window: Window | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read as ``read`` does, and tell where the pixels of all channels are numbers: (h, w) bool; None: all are."""
         array, axes = self._open(tile)
         wanted = self.channels if channels is None else tuple(self.channels[c] for c in channels)
+        scales = dict(zip(self.channels, self.scales, strict=False))
+        images, known = [], None
         try:
-            scales = dict(zip(self.channels, self.scales, strict=False))
-            planes = ((channel, _plane(array, axes, channel, window)) for channel in wanted)
-            return np.stack([_counts(plane, scales.get(channel, FloatScale())) for channel, plane in planes])
+            for channel in wanted:
+                plane = _plane(array, axes, channel, window)
+                if plane.dtype.kind == "f" and not (finite := np.isfinite(plane)).all():
+                    known = finite if known is None else known & finite
+                images.append(_counts(plane, scales.get(channel, FloatScale())))
         except _DAMAGED as error:
             raise GrapeOpsError(f"The tile {tile[PATH]} cannot be read: {error or type(error).__name__}") from None
+        return np.stack(images), known
 
     def absent(self, tile: pd.Series) -> AbsentChunks | None:
         """Find the chunks of our channels that are absent; None if all are there."""
@@ -107,6 +108,12 @@ class ZarrTiles:
             raise GrapeOpsError(
                 f"The tile {path} has {present} channels, where the screen's metadata name {max(self.channels) + 1}."
             )
+        stated = channel_names(self.root / path)
+        if self.names and stated and tuple(stated) != self.names:
+            raise GrapeOpsError(
+                f"The tile {path} names its channels {', '.join(stated)}, and other tiles {', '.join(self.names)}: "
+                "channels would be mixed. Write them in one order, and under the same names."
+            )
         return array, axes
 
 
@@ -120,19 +127,25 @@ def open_image(path: Path, name: str | None = None) -> tuple[Any, str]:
     try:
         node: Any = zarr.open(str(path), mode="r")
         if isinstance(node, zarr.Array):
-            return node, _AXES[node.ndim]
+            return node, stated_axes(node) or _AXES[node.ndim]
         scales = image_metadata(node).get("multiscales")
         if scales:
             array = node[scales[0]["datasets"][0]["path"]]
             axes = [axis["name"] if isinstance(axis, dict) else axis for axis in scales[0].get("axes", [])]
-            names = "".join(axes).lower() or _AXES[array.ndim]
+            names = "".join(axes).lower() or stated_axes(array) or _AXES[array.ndim]
             if len(names) != array.ndim or not {"y", "x"} <= set(names):
                 raise ValueError(f"it has {array.ndim} axes, and its metadata name {names!r}")
             return array, names
         array = node["0"]
-        return array, _AXES[array.ndim]
+        return array, stated_axes(array) or _AXES[array.ndim]
     except _DAMAGED as error:
         raise GrapeOpsError(f"The image {name or path} cannot be read: {error or type(error).__name__}") from None
+
+
+def stated_axes(array: Any) -> str:
+    """Return the axes that an array itself names (zarr v3, or xarray's attribute), such as "cyx"; "" if it does not."""
+    axes = named_dimensions(array)
+    return "".join(axes) if len(axes) == len(set(axes)) and {"y", "x"} <= set(axes) <= set("tczyx") else ""
 
 
 def image_metadata(node: Any) -> dict[str, Any]:
@@ -159,9 +172,12 @@ def channel_names(path: Path) -> list[str]:
     return []
 
 
-def numbered_channels(image: Path) -> list[str]:
-    """Name the channels of an image whose metadata name none: channel0, channel1 and so on."""
-    return [f"channel{index}" for index in range(_count_channels(*open_image(image)))]
+def names_of_channels(images: Sequence[Path]) -> tuple[str, ...]:
+    """Name the channels as the first of the images does that names any; channel0, channel1 and so on if none does."""
+    for image in images:
+        if names := channel_names(image):
+            return tuple(names)
+    return tuple(f"channel{index}" for index in range(_count_channels(*open_image(images[0]))))
 
 
 def note_unnamed(image: Path, names: Sequence[str]) -> None:
@@ -172,13 +188,6 @@ def note_unnamed(image: Path, names: Sequence[str]) -> None:
         note(f"{image} has {present} channels, and its metadata name {len(names)} ({listed}); the others are not read.")
 
 
-class FloatScale(NamedTuple):
-    """Pixels that are floats become (pixel - offset) x gain, rounded, within 0 and 65,535."""
-
-    gain: float = 1.0
-    offset: float = 0.0
-
-
 def _count_channels(array: Any, axes: str) -> int:
     return int(array.shape[axes.index("c")]) if "c" in axes else 1
 
@@ -186,17 +195,12 @@ def _count_channels(array: Any, axes: str) -> int:
 def scales_of_floats(paths: Iterable[Path], channels: Sequence[int], largest: float | None) -> tuple[FloatScale, ...]:
     """Choose how pixels that are floats become whole numbers, channel by channel, from samples of some images.
 
-    Camera counts stay what they are: whole numbers up to 65,535, or fractions that are large enough to be rounded.
-    Others are spread over 16 bits: those within 0 and 1 over all of them; those that go somewhat further so that the
-    brightest sample lies in the middle, since brighter pixels may lie where nobody looked. Channels with negative
-    values are spread around their samples, with as much room on either side as half of their range.
-
     Parameters
     ----------
     channels : which of the images' channels.
     largest : what is known to be the largest value; sampled if None.
     """
-    samples: list[list[tuple[float, float, bool]]] = [[] for _ in channels]
+    samples: list[list[np.ndarray]] = [[] for _ in channels]
     for path in paths:
         array, axes = open_image(path)
         if array.dtype.kind == "f":
@@ -204,41 +208,19 @@ def scales_of_floats(paths: Iterable[Path], channels: Sequence[int], largest: fl
             with suppress(*_DAMAGED):  # whoever reads its pixels reports it
                 for found, channel in zip(samples, channels, strict=True):
                     found += [_sampled(array, axes, channel)] if channel < present else []
-    return tuple(_scale(found, largest) for found in samples)
+    return tuple(choose_scale(np.concatenate([np.zeros(0), *found]), largest) for found in samples)
 
 
-def _scale(samples: list[tuple[float, float, bool]], largest: float | None) -> FloatScale:
-    lowest = min((low for low, _, _ in samples), default=0.0)
-    highest = max((high for _, high, _ in samples), default=0.0)
-    if lowest < 0:
-        if largest:
-            return FloatScale(COUNTS / (2 * largest), -largest)
-        reach = highest - lowest
-        return FloatScale(COUNTS / (2 * reach), lowest - reach / 2)
-    if not highest:
-        return FloatScale()  # no floats, or nothing but background
-    known = largest or highest
-    if known > COUNTS:
-        return FloatScale(COUNTS / known)
-    if (all(whole for _, _, whole in samples) and known > 1) or known >= ROUNDABLE:
-        return FloatScale()
-    if largest or known <= 1:
-        return FloatScale(COUNTS / max(known, 1.0))
-    return FloatScale(COUNTS / (2 * known))
-
-
-def _sampled(array: Any, axes: str, channel: int) -> tuple[float, float, bool]:
-    """Lowest and largest value of some windows of a channel, and whether all of their pixels are whole numbers."""
+def _sampled(array: Any, axes: str, channel: int) -> np.ndarray:
+    """Read some windows of a channel: (n,) pixels that are numbers."""
     height, width = array.shape[axes.index("y")], array.shape[axes.index("x")]
-    lowest, highest, whole = 0.0, 0.0, True
+    found = []
     for share in (0.25, 0.5, 0.75):
         top, left = int(share * height), int(share * width)
         window = Window(top, left, min(_SAMPLE, height - top), min(_SAMPLE, width - left))
-        pixels = np.nan_to_num(_plane(array, axes, channel, window))
-        lowest = min(lowest, float(pixels.min(initial=0)))
-        highest = max(highest, float(pixels.max(initial=0)))
-        whole = whole and bool((pixels == np.rint(pixels)).all())
-    return lowest, highest, whole
+        pixels = _plane(array, axes, channel, window)
+        found.append(pixels[np.isfinite(pixels)])
+    return np.concatenate(found)
 
 
 def _plane(array: Any, axes: str, channel: int, window: Window | None) -> np.ndarray:
@@ -249,17 +231,14 @@ def _plane(array: Any, axes: str, channel: int, window: Window | None) -> np.nda
     image = np.asarray(array[tuple(places.get(axis, 0) for axis in axes)])
     if "z" in axes:
         image = image.max(axis=[axis for axis in axes if axis in "zyx"].index("z"))
-    return image
+    return image.T if axes.index("x") < axes.index("y") else image
 
 
 def _counts(image: np.ndarray, scale: FloatScale) -> np.ndarray:
     if image.dtype.kind == "u" and image.dtype.itemsize <= 2:
         return image
     if image.dtype.kind == "f":
-        image = np.nan_to_num(image)
-        if scale.offset:
-            image = image - np.float32(scale.offset)
-        return np.clip(np.rint(image * np.float32(scale.gain)), 0, COUNTS).astype(np.uint16)
+        return to_counts(image, scale)
     low, high = image.min(initial=0), image.max(initial=0)
     if low < 0 or high > COUNTS:
         raise ValueError(

@@ -89,7 +89,7 @@ def relabel(root: Path, names: list[str] | None) -> None:
 
 def test_images_that_name_their_channels_in_another_order_are_not_mixed(tmp_path: Path) -> None:
     write_ops_standard(tmp_path, draw_screen())
-    settings = PreprocessSettings(crop_size=CROP, workers=1)
+    settings = PreprocessSettings(crop_size=CROP, workers=1, on_problem="stop")
     channels = open_screen(tmp_path, ScreenSettings()).channels
     relabel(tmp_path, None)  # one that names none is read as the others are
     preprocess(open_screen(tmp_path, ScreenSettings()), tmp_path / "store", settings)

@@ -109,8 +109,9 @@ def _tables(path: Path) -> Any:
     return {one.name: content_of(one) for one in sorted(path.glob("*")) if one.suffix in (".png", ".tsv", ".csv")}
 
 
-def _text(path: Path) -> Any:
-    return path.read_text().replace(str(path.parent), "")
+def _plan(path: Path) -> Any:
+    """What a pipeline file says; where its screen lies counts from the file."""
+    return {key: part for key, part in yaml.safe_load(path.read_text()).items() if key != "screen"}
 
 
 def _page(path: Path) -> Any:
@@ -183,7 +184,7 @@ COMMANDS = {
     "run": Command(("run", *_settings(*TINY)), "out", _pipeline, pipeline=_PLAN),
     "simulate": Command(("simulate", *_settings(*_SIMULATE, "simulate.seed=1")), "other", _files),
     "preprocess of two": Command(("preprocess", "screen", "other", *_PAPER), "both", _store, ("--resume",)),
-    "inspect": Command(("inspect", "screen"), "screen.yaml", _text),
+    "inspect": Command(("inspect", "screen"), "screen.yaml", _plan),
     "evaluate by arms": Command(
         ("evaluate", "genes.h5ad", "--truth", "screen/truth.tsv", "--arms", "arms.tsv", "--correct-arms"),
         "evaluation of arms",

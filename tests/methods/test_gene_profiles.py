@@ -1,7 +1,9 @@
 """From features of cells to profiles of genes: against the plain way, and what is left out."""
 
+import warnings
 from decimal import Decimal
 
+import anndata
 import numpy as np
 import pandas as pd
 import pyarrow
@@ -11,9 +13,10 @@ from sklearn.decomposition import PCA
 
 from grape_ops.cells import averages
 from grape_ops.cells.averages import ControlStatistics, standardize_by_controls
-from grape_ops.config import Config, EngineeredSettings, parse_config
+from grape_ops.config import Config, EngineeredSettings, load_config, parse_config
 from grape_ops.errors import GrapeOpsError
 from grape_ops.methods import METHODS, NOTES, Task
+from grape_ops.methods.cell_vectors import files_of
 from grape_ops.methods.feature_files import feature_columns, feature_names, parts, values_of
 from grape_ops.methods.gene_profiles import CellProfiles, gene_profiles, in_words
 
@@ -289,3 +292,22 @@ def test_blanks_around_the_names_of_features_are_none(tmp_path):
         table.to_csv(tmp_path / name, index=False) if name == "t.csv" else table.to_parquet(tmp_path / name)
         assert feature_columns(tmp_path / name, []).names == ("area",)
         assert next(parts(tmp_path / name, ["gene_symbol"])).gene_symbol.tolist() == ["A", "B"]
+
+
+def test_an_anndata_without_x_or_with_a_feature_twice_is_refused_in_words(tmp_path):
+    twice = anndata.AnnData(np.ones((3, 2), np.float32))
+    twice.var_names = ["area", "area"]
+    with warnings.catch_warnings(action="ignore"):
+        twice.write_h5ad(tmp_path / "twice.h5ad")
+    with pytest.raises(GrapeOpsError, match=r"twice\.h5ad .*has the feature area more than once"):
+        list(parts(tmp_path / "twice.h5ad", ["area"]))
+    anndata.AnnData(shape=(3, 2), layers={"raw": np.ones((3, 2))}).write_h5ad(tmp_path / "raw.h5ad")
+    with pytest.raises(GrapeOpsError, match=r"raw\.h5ad .*has no X.*layers are not read"):
+        list(parts(tmp_path / "raw.h5ad", None))
+
+
+def test_a_file_of_features_named_twice_is_refused(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("")
+    with pytest.raises(GrapeOpsError, match="is named twice"):
+        files_of(load_config(overrides=[f"baselines.profiles.table=[{file},{tmp_path}/sub/../t.csv]"]))

@@ -9,9 +9,11 @@ import difflib
 import keyword
 import re
 import sys
+import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,10 +78,18 @@ class _Comparison:
         return named | is_control if self.column in (GENE, GUIDE) else named
 
     def _fulfilled(self, column: pd.Series) -> np.ndarray:
-        # Whole numbers are compared as such: names of cells may be longer than a float's 15 digits.
-        whole = pd.api.types.is_integer_dtype(column) and not column.hasnans
-        values = column.to_numpy() if whole else column.to_numpy(np.float64, na_value=np.nan)
-        wanted = [value for value in self.values if not isinstance(value, str)]
+        # Numbers are compared in the column's own type: 0.1 of 32 bits is no 0.1 of 64, and ids may be longer than a
+        # float's 15 digits.
+        wanted: Any = [value for value in self.values if not isinstance(value, str)]
+        name = str(column.dtype).lower()
+        if pd.api.types.is_integer_dtype(column) and not column.hasnans:
+            values = column.to_numpy()
+            if self.operator in ("==", "!=", "in", "not in"):
+                wanted = [int(value) for value in wanted if float(value).is_integer()]
+        else:
+            values = column.to_numpy(name if name in ("float16", "float32") else np.float64, na_value=np.nan)
+            with np.errstate(over="ignore"):
+                wanted = np.array(wanted, np.float64).astype(values.dtype)
         match self.operator:
             case "==" | "in":
                 return np.isin(values, wanted)
@@ -211,6 +221,8 @@ class Condition:
         name = self._names.get(node.id, node.id)
         if name not in self._columns:
             name = SHORT_NAMES.get(name, name)
+        if name not in self._columns:  # Python reads the micro sign in a name as the Greek letter
+            name = next((own for own in self._columns if unicodedata.normalize("NFKC", own) == name), name)
         if name not in self._columns:
             raise GrapeOpsError(
                 f"--where {self.text}: the cell table has no column {name}. It has {', '.join(self._columns)} "
@@ -227,7 +239,7 @@ class Condition:
             raise self._refused(f"{ast.unparse(node)} is no value; text needs quotes")
         if isinstance(value, int) and abs(value) > sys.float_info.max:
             raise self._refused("a number is too large")
-        return value
+        return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
 
 
 def _spelt(column: str) -> str:

@@ -80,9 +80,11 @@ def standardised(store: CropStore, source: FeatureSource, settings: HitsSettings
     too_often = ~(undefined <= settings.most_undefined * max(seen, 1))
     kept = np.flatnonzero(~constant & ~too_often)
     if not len(kept):
+        still = [store.batches[batch] for batch in np.flatnonzero(~(statistics.sd > 0).any(axis=1))]
         raise GrapeOpsError(
-            f"None of {len(names)} features can be tested: each is constant or too often undefined among the controls "
-            "(hits.most_undefined)."
+            f"None of {len(names)} features can be tested: each is constant among the controls of a batch, or too "
+            "often undefined (hits.most_undefined)."
+            + (f" All are constant in {some_of(still)}: leave it out with --where." if still else "")
         )
 
     def scaled(rows: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ Letters: N cells of the store, T rows of a file, V features of all files.
 """
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,8 @@ def files_of(config: Config) -> tuple[Path, ...]:
             "With baselines.profiles.match=genes rows are no cells, and those of several files cannot be put side by "
             "side: name one file in baselines.profiles.table."
         )
+    if twice := [file for file, n in Counter(file.resolve() for file in settings.table).items() if n > 1]:
+        raise GrapeOpsError(f"The file of features {twice[0]} is named twice, so that its features would count twice.")
     return settings.table
 
 

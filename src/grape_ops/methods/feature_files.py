@@ -260,6 +260,10 @@ def _number(texts: "pyarrow.ChunkedArray") -> "pyarrow.ChunkedArray | None":
 def _anndata_parts(file: Path, columns: list[str] | None) -> Iterator[pd.DataFrame]:
     with _opened(file) as group:
         obs, names = _described(_elem(group["obs"])), _elem(group["var"]).index.astype(str)
+        if not names.is_unique:
+            raise ValueError(f"its var has the feature {names[names.duplicated()][0]} more than once")
+        if "X" not in group:
+            raise ValueError("it has no X, which holds the features; its layers are not read")
         wanted = [*obs.columns, *names] if columns is None else columns
         kept, places = [c for c in wanted if c in obs], names.get_indexer(pd.Index([c for c in wanted if c not in obs]))
         if (places < 0).any():

@@ -63,14 +63,14 @@ def gene_profiles(cells: CellProfiles, n_genes: int, settings: EngineeredSetting
     batches = int(cells.codes.max()) + 1
     statistics = ControlStatistics.of(((cells.codes[rows], part) for rows, part in cells.read(True)), batches)
     sums = _add_up(cells, statistics, n_genes, settings)
-    constant = (statistics.sd == 0).all(axis=0)
     undefined = sums.undefined > settings.most_undefined * max(sums.seen - sums.empty, 1)
+    constant = (statistics.sd == 0).all(axis=0) & ~undefined
     kept = ~(constant | undefined)
     facts = {
         "features": len(cells.names),
         "kept": int(kept.sum()),
         "constant": [cells.names[i] for i in np.flatnonzero(constant)],
-        "undefined": [cells.names[i] for i in np.flatnonzero(undefined & ~constant)],
+        "undefined": [cells.names[i] for i in np.flatnonzero(undefined)],
         "undefined_values": int(sums.undefined[kept].sum()),
         "cells": sums.seen,
         "cells_without_features": sums.empty,

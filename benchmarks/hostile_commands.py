@@ -31,6 +31,7 @@ class Command:
     words : the command; where its result goes stands for OUT in it, or behind it.
     essence : of a result, what is the same whenever it is made.
     way_on : what goes on with a half-done one.
+    replaces : whether it replaces an earlier result.
     pipeline : a pipeline file, which then says where the result goes; it is written beside ``out``.
     """
 
@@ -39,6 +40,7 @@ class Command:
     essence: Callable[[Path], Any]
     way_on: tuple[str, ...] = ()
     pipeline: str = ""
+    replaces: bool = True
 
     def words_in(self, folder: Path) -> tuple[str, ...]:
         """Return the words with which the result comes to lie in a folder."""
@@ -193,7 +195,7 @@ COMMANDS = {
     "compare": Command(("compare", "genes.h5ad", "statistics.h5ad"), "comparison", _files),
     "clusters": Command(("clusters", "genes.h5ad"), "clusters.tsv", _files),
     "truth": Command(("truth", "curate", "screen/truth.tsv", *_ANY_COMPLEX), "truth.tsv", _files),
-    "transfer": Command(("transfer", "run", "store", "--cells", "6"), "transfer", _files),
+    "transfer": Command(("transfer", "run", "store", "--cells", "6"), "transfer", _files, replaces=False),
     "directions": Command(("directions", "run", "store", "--genes", "ANAPC1", "--cells", "6"), "directions", _files),
     "figures": Command(("figures", "run"), "figures", _files),
     "explore": Command(("explore", "run", "--static", "OUT"), "page", _files),

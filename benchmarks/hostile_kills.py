@@ -99,7 +99,8 @@ def draw_trials(number: int, seed: int) -> list[Trial]:
     for turn, i in turns:
         name = list(COMMANDS)[i]
         share, later, coin = rng.random(3).tolist()
-        over = coin < 0.5 and not (COMMANDS[name].way_on or COMMANDS[name].pipeline)  # else it has nothing to do
+        command = COMMANDS[name]
+        over = coin < 0.5 and command.replaces and not (command.way_on or command.pipeline)  # they have nothing to do
         drawn.append(Trial(name, modes[i][turn % len(MODES)], share, later * _SOON, over))
     return drawn
 

@@ -110,7 +110,7 @@ def test_what_a_call_left_that_could_not_write_its_record_is_replaced(tiny_run, 
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"store", "figures"}
     write()
     assert (tmp_path / "out" / "transfer.json").is_file()
-    with pytest.raises(GrapeOpsError, match="holds other things"):  # a finished result is not replaced
+    with pytest.raises(GrapeOpsError, match="holds restyled cells already"):  # a finished result is not replaced
         write()
     (tmp_path / "own").mkdir()
     shutil.copytree(tiny_store.path, tmp_path / "own" / "store")

@@ -20,6 +20,7 @@ from grape_ops.artifacts.ownership import check_folder
 from grape_ops.cells.store import CropStore, store_fingerprint
 from grape_ops.cells.writer import finish_shard, finish_store, put_crops, shard_names, start_shard
 from grape_ops.config import GenerateSettings
+from grape_ops.errors import GrapeOpsError
 from grape_ops.plotting.cell_figures import cells_figure, overview_figure
 from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.pictures import channel_views
@@ -69,6 +70,8 @@ def write_transfer(
     ------
     GrapeOpsError : the folder is in use, a gene is unknown, or the store is not the run's.
     """
+    if (out / TRANSFER_FILE).is_file():
+        raise GrapeOpsError(f"{out} holds restyled cells already, which are not replaced. Name another --out.")
     check_folder(out, "restyled cells", ours=_left_behind(out))
     restyler = Restyler.open(run_path, store_path, where=where, ema=settings.ema, batch_size=settings.batch_size)
     store, names = restyler.store, restyler.names
@@ -108,7 +111,7 @@ def write_transfer(
 def _left_behind(out: Path) -> tuple[str, ...]:
     """What a call that ended before its record was written left in a folder, which the next call replaces."""
     record = out / STORE_DIR / STORE_FILE
-    if (out / TRANSFER_FILE).exists() or not record.is_file():
+    if not record.is_file():
         return ()
     provenance = read_json(record, "the record of a crop store", {"provenance": dict})["provenance"]
     return (STORE_DIR, FIGURES_DIR) if RESTYLED_BY in provenance else ()

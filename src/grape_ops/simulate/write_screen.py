@@ -97,6 +97,8 @@ def _write_screen(out: Path, settings: SimulateSettings, workers: int) -> None:
     )
     jobs = list(_tile_jobs(out, cells, cell_shifts, settings))
     positions = _make_tiles(jobs, workers)
+    for job in jobs:
+        job.path.stat()  # workers make folders anew that were removed meanwhile
     cells[[Y, X]] = np.concatenate(positions).round(2)
     identified = cells[cells[GUIDE] != ""].reset_index(drop=True)
 

@@ -316,3 +316,13 @@ def test_the_line_that_fits_no_format_is_named(tmp_path):
     (tmp_path / "t.tsv").write_text("C1\tA B\nC2\tC D\nC3\tE F\tG\n")
     with pytest.raises(GrapeOpsError, match=r"Line 3 has 3 fields, where 2 of 3 lines have 2\."):
         read_complexes(tmp_path / "t.tsv")
+
+
+def test_a_stray_zero_byte_makes_no_other_encoding_of_a_text(tmp_path):
+    table = "gene_symbol\tcomplex\n" + "".join(f"GENE{i}\tcomplex {i // 3}\n" for i in range(9))
+    (tmp_path / "truth.tsv").write_text(table.replace("GENE5", "\0"))
+    with pytest.raises(GrapeOpsError, match=r"truth\.tsv cannot be read as text"):
+        load_truth(tmp_path / "truth.tsv")
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        (tmp_path / "truth.tsv").write_text(table, encoding=encoding)
+        assert list(load_truth(tmp_path / "truth.tsv").complexes) == ["complex 0", "complex 1", "complex 2"]

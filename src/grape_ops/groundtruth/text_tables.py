@@ -114,7 +114,7 @@ def decode(path: Path, data: bytes) -> str:
 def _encodings(data: bytes) -> tuple[str, ...]:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return ("utf-16",)
-    if b"\x00" in data[:4096]:  # Latin letters in UTF-16: every other byte is zero
+    if 3 * data[:4096].count(0) > len(data[:4096]):  # Latin letters in UTF-16: every other byte is zero
         return ("utf-16-le",) if data[1:2] == b"\x00" else ("utf-16-be",)
     return "utf-8", "cp1252"
 

@@ -57,9 +57,8 @@ def draft_of(file: Path, *, forced: bool = True, tell: bool = False) -> Iterator
                 os.replace(draft, file)
     finally:
         _remove(draft)
-    if forced and not file.exists():
-        gone = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
-        raise GrapeOpsError(in_words(errno.ENOENT, file, gone))
+    if forced:
+        _look_again(file)
     if replaced:
         note(f"an earlier {file} was replaced.")
 
@@ -92,6 +91,14 @@ def draft_folder_of(folder: Path) -> Iterator[Path]:
             _put_in_place(draft, folder)
     finally:
         _remove(draft)
+    _look_again(folder)
+
+
+def _look_again(path: Path) -> None:
+    """Say that what was written went at the last moment."""
+    if not path.exists():
+        gone = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        raise GrapeOpsError(in_words(errno.ENOENT, path, gone))
 
 
 @contextmanager

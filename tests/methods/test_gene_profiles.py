@@ -17,7 +17,7 @@ from grape_ops.config import Config, EngineeredSettings, load_config, parse_conf
 from grape_ops.errors import GrapeOpsError
 from grape_ops.methods import METHODS, NOTES, Task
 from grape_ops.methods.cell_vectors import files_of
-from grape_ops.methods.feature_files import feature_columns, feature_names, parts, values_of
+from grape_ops.methods.feature_files import feature_columns, parts, values_of
 from grape_ops.methods.gene_profiles import CellProfiles, gene_profiles, in_words
 
 ALL = EngineeredSettings(variance=1.0, clip=1e9)
@@ -222,7 +222,7 @@ def test_text_becomes_numbers_where_all_of_a_column_are(tmp_path):
     assert part.id.tolist() == [7, 8] and part.signed.tolist() == [1e-3, -np.inf]
     np.testing.assert_array_equal(part[["whole", "part"]], [[1, 2.5], [np.nan, np.nan]])
     assert part.word.tolist() == ["n1", None] and part.flag.tolist() == ["True", "False"]
-    assert feature_names(tmp_path / "t.csv", ["id"]) == ["whole", "part", "signed"]
+    assert feature_columns(tmp_path / "t.csv", ["id"]).names == ("whole", "part", "signed")
 
 
 def test_a_column_that_is_there_twice_is_named(tmp_path):

@@ -22,7 +22,7 @@ from grape_ops.evaluate.maps import GeneMap, gene_map, known_hits, with_phenotyp
 from grape_ops.evaluate.records import MethodScores
 from grape_ops.evaluate.scores import score_table, tables, write_scores
 from grape_ops.groundtruth.aliases import Aliases, load_aliases
-from grape_ops.groundtruth.names import clean_names
+from grape_ops.groundtruth.names import cleaned_names
 from grape_ops.groundtruth.truth import GroundTruth, KnownPairs, load_pairs, load_truth
 from grape_ops.plotting.figure import save_figure
 from grape_ops.plotting.score_figures import complexes_figure, differences_figure, scores_figure, sweep_figure
@@ -51,7 +51,7 @@ def read_map(path: Path) -> "AnnData":
         # A gene twice is refused with a sentence later on.
         warnings.filterwarnings("ignore", message="Observation names are not unique")
         adata = anndata.read_h5ad(path)
-        adata.obs_names = clean_names(adata.obs_names.astype(str))[0]
+        adata.obs_names = pd.Index(cleaned_names(adata.obs_names.astype(str), path), name=adata.obs_names.name)
         return adata
 
 

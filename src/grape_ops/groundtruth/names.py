@@ -6,7 +6,9 @@ text that was copied from a web page, a PDF or another system, and nobody sees i
 
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
+from grape_ops.progress import note
 from grape_ops.words import counted
 
 _HYPHENS = {"\u2010", "\u2011"}  # what word processors write for the hyphen of HLA-A
@@ -52,6 +54,14 @@ def clean_names(names: Iterable[str]) -> tuple[list[str], dict[str, str]]:
         if own != name and own != name.strip():
             changed[name] = own
     return clean, changed
+
+
+def cleaned_names(names: Iterable[str], file: Path) -> list[str]:
+    """Clean the names that a file holds, and say which were written otherwise."""
+    clean, changed = clean_names(names)
+    if changed:
+        note(f"{file}: {changes_in_words(changed)}.")
+    return clean
 
 
 def changes_in_words(changed: dict[str, str]) -> str:

@@ -21,6 +21,7 @@ MOST_BYTES = 1 << 28  # of unpacked text: the largest public tables of genes hol
 MISSING_WORDS = frozenset(
     {"", "-", "--", ".", "?", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "none", "null", "#value!", "#ref!"}
 )
+_LONGEST = 100  # letters of a name; longer fields are descriptions
 _COMPLEXTAB = "#complex ac"  # a header, not a comment
 _BLOCK = 1 << 20
 _GZIP = b"\x1f\x8b"
@@ -185,7 +186,8 @@ def _cleaned(path: Path, rows: Rows) -> Rows:
     for row in rows:
         fields, own = clean_names(row)
         found.append(Row(fields, row.line))
-        changed |= {name: clean for name, clean in own.items() if "".join(name.split()) != "".join(clean.split())}
+        names = {name: clean for name, clean in own.items() if len(name) <= _LONGEST}
+        changed |= {name: clean for name, clean in names.items() if "".join(name.split()) != "".join(clean.split())}
     if changed:
         note(f"{path}: {changes_in_words(changed)}.")
     return found

@@ -62,11 +62,6 @@ class FeatureColumns:
     notes: tuple[str, ...] = ()
 
 
-def feature_names(file: Path, others: Collection[str]) -> list[str]:
-    """Columns of a file that are features; ``others`` are columns known to be none."""
-    return list(feature_columns(file, others).names)
-
-
 def feature_columns(file: Path, others: Collection[str]) -> FeatureColumns:
     """Find the columns of a file that are features.
 

@@ -11,7 +11,7 @@ import numpy as np
 from grape_ops.artifacts.damage import damage_in_words
 from grape_ops.artifacts.declared_size import check_npz
 from grape_ops.errors import GrapeOpsError
-from grape_ops.groundtruth.names import clean_names
+from grape_ops.groundtruth.names import cleaned_names
 from grape_ops.groundtruth.text_tables import decode, read_bytes, split_lines
 
 _MOST_BYTES = 1 << 31  # of vectors, unpacked
@@ -31,7 +31,7 @@ def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
         raise GrapeOpsError(f"{path} holds no vectors.")
     if not np.isfinite(vectors).all():
         raise GrapeOpsError(f"{path}: some vectors hold values that are not finite numbers.")
-    return clean_names(names)[0], vectors
+    return cleaned_names(names, path), vectors
 
 
 def _word2vec(path: Path) -> tuple[list[str], np.ndarray]:
